@@ -1,0 +1,312 @@
+"""The Rust engine. Private: import from :mod:`dwebsocket` instead.
+
+Nothing here knows Django. Every call that can wait releases the interpreter
+while it does, and a wait on the main thread answers to Ctrl-C.
+"""
+
+from collections.abc import Sequence
+from typing import final
+
+__version__: str
+
+@final
+class Options:
+    """The limits and habits of a connection. Immutable; built once, shared.
+
+    Args:
+        max_message_size: Bytes of one message after reassembly and inflation.
+        max_frame_size: Bytes of one frame's payload; None: no limit of its own.
+        max_fragments: Frames that one message may consist of.
+        ping_interval: Seconds between keepalive pings; None: no pings.
+        ping_timeout: Seconds to wait for the pong before the peer counts as gone.
+        handshake_timeout: Seconds within which the 101 must be written out.
+        close_timeout: Seconds to wait for the peer's half of the close handshake.
+        idle_timeout: Seconds without a message from the peer before the connection
+            is closed with 1001; None: no limit.
+        inbox_messages: Received messages that may wait for the view; reading stops
+            at the limit, so that TCP slows the peer.
+        inbox_bytes: The same in bytes.
+        outbox_messages: Messages that may wait to be written to a slow peer.
+        outbox_bytes: The same in bytes.
+        text_as_bytes: Deliver text messages as bytes (the classic dialect).
+        validate_utf8: Fail the connection with 1007 on a text message that is not
+            UTF-8 (RFC 6455 section 8.1). False delivers it as it is.
+        compression: "off", "shared" (no context takeover: no memory while idle)
+            or "dedicated" (context takeover: better ratio, more memory).
+        compression_threshold: Messages shorter than this many bytes go out plain.
+
+    Raises:
+        ValueError: An argument is out of its range; the message names it.
+    """
+
+    def __new__(
+        cls,
+        *,
+        max_message_size: int = 1_048_576,
+        max_frame_size: int | None = None,
+        max_fragments: int = 16_384,
+        ping_interval: float | None = 20.0,
+        ping_timeout: float = 20.0,
+        handshake_timeout: float = 10.0,
+        close_timeout: float = 10.0,
+        idle_timeout: float | None = None,
+        inbox_messages: int = 256,
+        inbox_bytes: int = 1_048_576,
+        outbox_messages: int = 4_096,
+        outbox_bytes: int = 4_194_304,
+        text_as_bytes: bool = False,
+        validate_utf8: bool = True,
+        compression: str = "shared",
+        compression_threshold: int = 256,
+    ) -> Options: ...
+
+@final
+class Handshake:
+    """A client's opening handshake that passed every check of RFC 6455 section 4.2."""
+
+    @property
+    def accept(self) -> str:
+        """The value of ``Sec-WebSocket-Accept``."""
+    @property
+    def protocols(self) -> list[str]:
+        """The subprotocols that the client offers, in its order of preference."""
+    @property
+    def extensions(self) -> str | None:
+        """The value of ``Sec-WebSocket-Extensions`` for the response, or None."""
+    def response(
+        self, subprotocol: str | None, headers: Sequence[tuple[str, str]]
+    ) -> bytes:
+        """Return the whole head of the 101 response.
+
+        Args:
+            subprotocol: The chosen one, or None.
+            headers: More headers (cookies, say). Those that RFC 6455 or HTTP/1.1
+                decide (``Connection``, ``Upgrade``, ``Sec-WebSocket-*``,
+                ``Content-Length``, ``Content-Type``, ``Transfer-Encoding``,
+                ``Keep-Alive``) are left out.
+
+        Raises:
+            ValueError: A name or value has a character that would end the header.
+        """
+
+def handshake(
+    *,
+    method: str,
+    connection: str,
+    upgrade: str,
+    key: str | None,
+    version: str | None,
+    protocols: str,
+    extensions: str,
+    options: Options,
+) -> Handshake:
+    """Check an opening handshake and negotiate the extensions.
+
+    Args:
+        method: The request method.
+        connection, upgrade, key, version, protocols, extensions: The values of the
+            headers ``Connection``, ``Upgrade``, ``Sec-WebSocket-Key``, ``-Version``,
+            ``-Protocol`` and ``-Extensions``; "" or None where absent.
+        options: Decides whether compression is negotiated.
+
+    Raises:
+        dwebsocket.exceptions.HandshakeError: With ``status`` (400, 405 or 426) and the
+            headers that the refusal must carry.
+    """
+
+@final
+class Permit:
+    """A place among the process's connections; given back when it is dropped."""
+
+def reserve(limit: int) -> Permit | None:
+    """Take a place, or return None where ``limit`` connections are open already."""
+
+def connection_count() -> int:
+    """Return how many connections this process has open or under way."""
+
+@final
+class WakeQueue:
+    """Tells an event loop, by one file descriptor, which connections are ready."""
+
+    def __new__(cls) -> WakeQueue: ...
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while :meth:`drain` has something."""
+    def drain(self) -> list[int]:
+        """Return the ids of the armed connections that became ready, and reset."""
+
+@final
+class Adoption:
+    """A socket taken from the WSGI server, on its way to becoming a connection.
+
+    Dropped without :meth:`start`, it closes the socket.
+    """
+
+    def start(
+        self,
+        head: bytes,
+        leftover: bytes,
+        handshake: Handshake,
+        options: Options,
+        permit: Permit,
+        wake: WakeQueue | None = None,
+    ) -> Connection:
+        """Write the response head and let the engine run the connection.
+
+        Args:
+            head: What :meth:`Handshake.response` returned.
+            leftover: Bytes that the server had read past the request.
+            handshake: Decides the extensions in use.
+            options: The connection's limits.
+            permit: Its place; held until the socket is closed.
+            wake: Where an event loop hears of the connection; None: views wait in
+                threads.
+
+        Raises:
+            RuntimeError: The engine's threads cannot be started, or it has stopped.
+            OSError: The socket is not usable.
+        """
+
+def adopt(fd: int, epoll_fd: int | None = None) -> Adoption:
+    """Take the socket behind the server's descriptor ``fd``.
+
+    The server keeps its number, which from now on is one end of a socket pair whose
+    other end reads and forgets: the server's own response vanishes there, its next
+    read meets the end of the file, and it closes its descriptor in peace.
+
+    Args:
+        fd: The server's descriptor of a connected TCP or Unix stream socket.
+        epoll_fd: The epoll instance of the server's event loop, if it has one: the
+            registration of ``fd`` is taken out of it.
+
+    Raises:
+        OSError: ``fd`` is not a connected stream socket, or no descriptor is left.
+    """
+
+@final
+class Connection:
+    """An open WebSocket. Safe to use from any thread."""
+
+    @property
+    def id(self) -> int:
+        """A number that no other connection of this process ever has."""
+    @property
+    def ended(self) -> bool:
+        """Whether no further message will arrive (unread ones may still wait)."""
+    @property
+    def close_code(self) -> int | None:
+        """The close code once the connection has ended (RFC 6455 section 7.1.5).
+
+        The peer's code where its Close frame arrived, 1005 where that had none, 1006
+        where the connection broke without one; the engine's own code where the engine
+        failed the connection; None before the end.
+        """
+    @property
+    def close_reason(self) -> str:
+        """The reason that came with the code; "" if none."""
+    @property
+    def error(self) -> str | None:
+        """Why the engine failed the connection, in words for a log; None otherwise."""
+    @property
+    def latency(self) -> float | None:
+        """Seconds that the latest ping took to come back; None before the first."""
+    @property
+    def pending(self) -> int:
+        """How many messages wait in the inbox."""
+    @property
+    def stats(self) -> dict[str, int]:
+        """Counters: messages and bytes each way, dropped messages, queue lengths."""
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
+        """Return the oldest waiting message, or None on a timeout or at the end.
+
+        Tell the two apart by :attr:`ended`: at the end it is True and no message is
+        left. Blocks the thread, not the interpreter.
+
+        Args:
+            timeout: Seconds; None waits for ever, 0 never waits.
+        """
+    def arm(self) -> bool:
+        """Ask the WakeQueue to report this connection once it has something to receive.
+
+        Returns False, and arms nothing, where something is there already (a message,
+        the end).
+        """
+    def arm_writable(self) -> bool:
+        """The same for room in the outbox; False where there is room (or the end)."""
+    def send(
+        self,
+        data: str | bytes | bytearray | memoryview,
+        binary: bool | None = None,
+        overflow: str = "close",
+        timeout: float | None = None,
+    ) -> bool:
+        """Send one message. Tries the socket at once, queues what does not fit.
+
+        Args:
+            data: The message.
+            binary: True: a binary message; False: text; None: by the type, str is
+                text and everything else text where it is valid UTF-8, else binary.
+            overflow: What to do when the outbox is full: "close" (fail the connection
+                with 1013), "drop_oldest", "drop_newest", "block" (wait for room), or
+                "refuse" (return False, for a caller that waits by :meth:`arm_writable`).
+            timeout: Seconds that "block" waits before it drops the message.
+
+        Returns:
+            True if the message was written or queued; False if it was not, because the
+            connection is closing or closed, or by the overflow policy.
+
+        Raises:
+            TypeError: ``data`` is none of the types above.
+            ValueError: ``binary`` is False and the bytes are not UTF-8, or ``overflow``
+                is unknown.
+        """
+    def ping(self, payload: bytes = b"") -> bool:
+        """Send a ping of at most 125 bytes. Returns False where the connection is closing.
+
+        Raises:
+            ValueError: The payload is too long (RFC 6455 section 5.5).
+        """
+    def close(self, code: int = 1000, reason: str = "") -> bool:
+        """Start the close handshake; queued messages go out first. Idempotent.
+
+        Wakes whoever waits in :meth:`receive`. Returns whether this call was the one
+        that started it.
+
+        Raises:
+            ValueError: ``code`` may not be sent (RFC 6455 section 7.4), or the reason is
+                longer than 123 bytes of UTF-8.
+        """
+    def abort(self) -> None:
+        """Drop the TCP connection without a close handshake."""
+    def fileno(self) -> int:
+        """Return a descriptor that polls readable while a message or the end waits.
+
+        Made at the first call and owned by the connection.
+        """
+
+def stop(timeout: float, code: int = 1001) -> int:
+    """Close every connection and stop the engine of this process.
+
+    Args:
+        timeout: Seconds that closing handshakes may take.
+        code: The close code that the peers get: 1001 (going away) or 1012 (restart).
+
+    Returns:
+        How many connections had to be cut off.
+    """
+
+def close_all(code: int = 1001) -> int:
+    """Start the close handshake of every connection; return how many there were.
+
+    New ones are refused from then on. For a stop in two steps, of which
+    :func:`stop` is the second: views get to see the end in between.
+    """
+
+def seal() -> None:
+    """Never let a waiting thread come back into the interpreter again.
+
+    The very last act before the interpreter is torn down: a daemon thread that
+    returned to it then would crash the process.
+    """
+
+def drain_log() -> list[tuple[int, str]]:
+    """Return and forget what the engine has to log: (logging level, message)."""

@@ -1,0 +1,91 @@
+//! What a connection may do: limits, time limits and queue sizes.
+
+use std::time::Duration;
+
+/// How the server treats permessage-deflate (RFC 7692).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Never negotiated.
+    Off,
+    /// Negotiated without context takeover in either direction: every message stands alone, so
+    /// compressors are shared by all connections and an idle connection holds none.
+    #[default]
+    Shared,
+    /// Negotiated with context takeover where the client allows it: better ratio, and memory for a
+    /// window in each direction as long as the connection is open.
+    Dedicated,
+}
+
+/// The limits of the protocol core.
+#[derive(Clone, Debug)]
+pub struct ProtocolConfig {
+    /// Bytes of one message, after reassembly and inflation. Default 1 MiB.
+    pub max_message_size: usize,
+    /// Bytes of one frame's payload as it is on the wire. Default: no limit of its own.
+    pub max_frame_size: usize,
+    /// Frames that one message may consist of, so that empty fragments cannot go on for ever.
+    /// Default 16,384.
+    pub max_fragments: u32,
+    /// Whether text that is not UTF-8 fails the connection (RFC 6455 section 8.1). Default true;
+    /// the classic dialect of the old package delivers it as it is.
+    pub validate_utf8: bool,
+    /// How permessage-deflate is negotiated. Default [`Compression::Shared`].
+    pub compression: Compression,
+    /// Messages shorter than this many bytes are sent uncompressed. Default 256.
+    pub compression_threshold: usize,
+}
+
+impl Default for ProtocolConfig {
+    fn default() -> Self {
+        Self {
+            max_message_size: 1 << 20,
+            max_frame_size: usize::MAX,
+            max_fragments: 16_384,
+            validate_utf8: true,
+            compression: Compression::default(),
+            compression_threshold: 256,
+        }
+    }
+}
+
+/// The limits of one connection. Shared by all connections of a kind.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the protocol core enforces.
+    pub protocol: ProtocolConfig,
+    /// Time between keepalive pings; `None`: no pings. Default 20 s.
+    pub ping_interval: Option<Duration>,
+    /// Time to wait for the pong before the peer counts as gone. Default 20 s.
+    pub ping_timeout: Duration,
+    /// Time within which the response head must be written out. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Time to wait for the peer's half of the close handshake. Default 10 s.
+    pub close_timeout: Duration,
+    /// Time without a message from the peer before the connection is closed; `None`: no limit.
+    pub idle_timeout: Option<Duration>,
+    /// Messages that may wait for the view before reading stops. Default 256.
+    pub inbox_messages: usize,
+    /// Bytes that may wait for the view before reading stops. Default 1 MiB.
+    pub inbox_bytes: usize,
+    /// Messages that may wait to be written. Default 4,096.
+    pub outbox_messages: usize,
+    /// Bytes that may wait to be written. Default 4 MiB.
+    pub outbox_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            protocol: ProtocolConfig::default(),
+            ping_interval: Some(Duration::from_secs(20)),
+            ping_timeout: Duration::from_secs(20),
+            handshake_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(10),
+            idle_timeout: None,
+            inbox_messages: 256,
+            inbox_bytes: 1 << 20,
+            outbox_messages: 4_096,
+            outbox_bytes: 4 << 20,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What can go wrong with a peer, and which close code tells it so.
