@@ -325,7 +325,7 @@ class WebSocket:
         connection = self._connection
         if not (self._closed or connection.ended or connection.close_code):
             return
-        taken = connection.stats["messages_received"] - connection.pending
+        taken = connection.stats["received_messages"] - connection.pending
         if taken != self._failed_at:
             self._failed_at, self._failed = taken, 0
         self._failed += 1
