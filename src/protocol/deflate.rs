@@ -5,7 +5,9 @@
 //! decompressor from its first compressed message on, and its own compressor until
 //! [`Deflater::release`]. Without, it holds one only while a message is under way.
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{
+    Compress, CompressError, Compression, Decompress, FlushCompress, FlushDecompress, Status,
+};
 
 use crate::{
     error::ProtocolError,
@@ -50,23 +52,25 @@ impl Deflater {
                 let level = Compression::new(u32::from(level));
                 Box::new(Compress::new_with_window_bits(level, false, window_bits))
             });
-        let mut output = Vec::with_capacity(payload.len() + TAIL.len());
-        let done = flush(&mut compressor, payload, &mut output, self.takeover);
+        // What does not compress grows by an eighth at most, so that hardly ever more is needed.
+        let mut output = Vec::with_capacity(payload.len() + payload.len() / 8 + 64);
+        // One that fails is dropped, and so is any that did not finish: zlib-rs does not reset all
+        // of it. A fresh one refers to nothing before it, and so may follow at any time.
+        flush(&mut compressor, payload, &mut output).ok()?;
         if self.takeover {
-            // A compressor that failed is dropped: a fresh one refers to nothing before it, and
-            // so may follow at any time.
-            self.kept = done.then_some(compressor);
+            self.kept = Some(compressor);
         } else {
             compressor.reset();
             COMPRESSORS.give(self.kind, compressor);
-        }
-        if !done {
-            return None;
         }
         output.truncate(output.len().saturating_sub(TAIL.len()));
         if output.is_empty() {
             // Section 7.2.3.6: an empty message, where zlib had nothing to flush.
             output.push(0);
+        }
+        if !self.takeover && output.len() >= payload.len() {
+            // The peer's window is empty either way. With takeover, ours holds the message already.
+            return None;
         }
         output.shrink_to_fit();
         Some(output)
@@ -86,24 +90,15 @@ impl Deflater {
     }
 }
 
-/// Compresses `payload` up to a byte boundary. False: it failed, or needs more room than `output`
-/// has and may not `grow`.
-fn flush(stream: &mut Compress, payload: &[u8], output: &mut Vec<u8>, grow: bool) -> bool {
+/// Compresses all of `payload`, up to a byte boundary.
+fn flush(stream: &mut Compress, payload: &[u8], output: &mut Vec<u8>) -> Result<(), CompressError> {
     let start = stream.total_in();
     loop {
         let taken = (stream.total_in() - start) as usize;
-        if stream
-            .compress_vec(&payload[taken..], output, FlushCompress::Sync)
-            .is_err()
-        {
-            return false;
-        }
+        stream.compress_vec(&payload[taken..], output, FlushCompress::Sync)?;
         // zlib's rule: a flush is complete when it leaves room in the output.
         if output.len() < output.capacity() {
-            return true;
-        }
-        if !grow {
-            return false;
+            return Ok(());
         }
         output.reserve(output.len() / 4 + 64);
     }
