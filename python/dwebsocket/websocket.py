@@ -325,7 +325,7 @@ class WebSocket:
         connection = self._connection
         if not (self._closed or connection.ended or connection.close_code):
             return
-        taken = connection.stats["messages_received"] - connection.pending
+        taken = connection.stats["received_messages"] - connection.pending
         if taken != self._failed_at:
             self._failed_at, self._failed = taken, 0
         self._failed += 1
@@ -343,7 +343,7 @@ class WebSocket:
         return self.send(json.dumps(data, **kwargs), False)
 
     def ping(self, payload: str | bytes = b"") -> bool:
-        """Send a ping of at most 125 bytes; see :attr:`latency` for the answer.
+        """Send a ping of at most 125 bytes, beside those that the engine sends.
 
         Returns:
             Whether it is on its way.
@@ -424,7 +424,7 @@ class WebSocket:
 
     @property
     def latency(self) -> float | None:
-        """Seconds that the latest ping took to come back; None before the first."""
+        """Seconds that the latest keepalive ping took; None before the first."""
         return self._connection.latency
 
     @property
