@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::io::BufRead;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,9 @@ pub fn run(mut args: Args) -> Result<()> {
     args.finish()?;
 
     let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKER)?;
+    // Kept to the end: a waker that is dropped takes its last event with it.
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+    let stdin_waker = Arc::clone(&waker);
     let (sender, commands) = channel();
     std::thread::spawn(move || {
         for line in std::io::stdin()
@@ -62,12 +65,13 @@ pub fn run(mut args: Args) -> Result<()> {
             .lines()
             .map_while(std::io::Result::ok)
         {
-            if sender.send(line).is_err() || waker.wake().is_err() {
+            if sender.send(line).is_err() || stdin_waker.wake().is_err() {
                 return;
             }
         }
         drop(sender);
-        let _ = waker.wake();
+        // The other side is ending as well if this fails.
+        let _ = stdin_waker.wake();
     });
     let mut holder = Holder {
         target,
@@ -81,7 +85,9 @@ pub fn run(mut args: Args) -> Result<()> {
         broken: 0,
         rounds: 0,
     };
-    holder.serve(&commands)
+    let outcome = holder.serve(&commands);
+    drop(waker);
+    outcome
 }
 
 impl Holder {
