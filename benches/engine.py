@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="*", default=[*PLAIN, "dwebsocket-dedicated"], help="crates"
     )
+    parser.add_argument("--scenario", default="", help="a part of the scenario's name")
     arguments = parser.parse_args()
     options: dict[str, object] = {
         name: getattr(arguments, name)
@@ -104,6 +105,8 @@ def main() -> None:
     runs: defaultdict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for number in range(arguments.rounds):
         for scenario, (names, more) in SCENARIOS.items():
+            if arguments.scenario not in scenario:
+                continue
             for name in (name for name in names if name in arguments.only):
                 with running(
                     "serve", name, arguments.threads, arguments.cpus
@@ -123,6 +126,8 @@ def main() -> None:
 def report(runs: Runs) -> None:
     """Print every scenario's table, then the ratios."""
     for scenario, (names, _) in SCENARIOS.items():
+        if not any(name in names for known, name in runs if known == scenario):
+            continue
         print()
         common.table(
             [scenario, "CPU us/message", "messages/s", "client CPU us"],

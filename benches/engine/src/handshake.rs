@@ -25,14 +25,17 @@ impl Request {
         })
     }
 
-    /// The value of a header, "" where it is absent.
-    pub fn header(&self, name: &str) -> &str {
-        self.head
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(found, _)| found.eq_ignore_ascii_case(name))
-            .map_or("", |(_, value)| value.trim())
+    fn header(&self, name: &str) -> &str {
+        header(&self.head, name)
     }
+}
+
+/// The value of a header in the head of a request, "" where it is absent.
+pub fn header<'a>(head: &'a str, name: &str) -> &'a str {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map_or("", |(_, value)| value.trim())
 }
 
 /// Opens the WebSocket without extensions.
