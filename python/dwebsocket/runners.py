@@ -62,14 +62,11 @@ class Call:
         """Call the view and close the WebSocket when it is done."""
         databases.begin()
         websocket._owner = threading.get_ident()
-        code = GOING_AWAY
+        code = self._close_code()
         try:
-            code = self._close_code()
             self._save_session()
         finally:
-            # Also on SystemExit and gevent's GreenletExit, which go on from here.
-            if not websocket.is_closed():
-                websocket.close(code)
+            websocket.close(code)
             databases.end()
             log_engine()
 
@@ -97,6 +94,9 @@ class Call:
                 extra={"request": request},
             )
             return INTERNAL_ERROR
+        except BaseException:
+            # SystemExit, or gevent's GreenletExit: this thread is to end.
+            return GOING_AWAY
         return NORMAL
 
     def _save_session(self) -> None:
