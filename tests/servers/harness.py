@@ -81,6 +81,7 @@ class Server:
         self._mark = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._group: list[psutil.Process] = []
+        self._clients: list[HttpClient] = []
 
     # Starting
 
@@ -152,7 +153,8 @@ class Server:
 
     def http(self) -> HttpClient:
         """Return a connection for plain HTTP."""
-        return HttpClient(self.address)
+        self._clients.append(HttpClient(self.address))
+        return self._clients[-1]
 
     def get(self, path: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
         """Return the answer to a GET on a connection of its own."""
@@ -170,17 +172,20 @@ class Server:
 
     def client(self) -> WsClient:
         """Return a connected client before its handshake."""
-        return WsClient(self.address)
+        client = WsClient(self.address)
+        self._clients.append(client)
+        return client
 
     def open(self, path: str, headers: Iterable[tuple[str, str]] = ()) -> WsClient:
         """Return a client past its handshake."""
         client = self.client()
-        try:
-            client.open(path, headers)
-        except BaseException:
-            client.drop()
-            raise
+        client.open(path, headers)
         return client
+
+    def drop_clients(self) -> None:
+        """Close what a test has left open."""
+        while self._clients:
+            self._clients.pop().drop()
 
     # Looking at it
 

@@ -21,6 +21,7 @@ _UWSGI = (
     r"^\[pid: \d+\|app: "
     r"|^(SIGINT/SIGTERM|SIGTERM) received\.\.\.killing workers"
     r"|^gateway .* has been buried|^worker \d+ buried after|^goodbye to uWSGI"
+    r"|hr_read\(\): Connection reset by peer"  # the router's remark on the client
     r"|^worker \d+ .*gracefully|^VACUUM: |^\.\.\.gracefully killing workers"
     r"|^Gracefully killing worker|^killing gateway"
 )
@@ -128,14 +129,18 @@ SPECS: dict[str, Spec] = {
     "gunicorn-gevent-preload": gunicorn("gevent", "--preload"),
     "uwsgi-http-socket": uwsgi("--http-socket", "ADDRESS", "--enable-threads"),
     "uwsgi-http": uwsgi(
-        *("--http", "ADDRESS", "--http-websockets", "--enable-threads"), relayed=True
+        *("--http", "ADDRESS", "--http-websockets", "--http-raw-body"),
+        "--enable-threads",
+        relayed=True,
     ),
     "gevent-pywsgi": script(
         "serve_gevent", signal.SIGTERM, f"{_COMBINED}", gevent=True
     ),
     "cheroot": script("serve_cheroot", signal.SIGINT, "(?!)"),
     "waitress": Spec(
-        _waitress, signal.SIGINT, re.compile(r"^INFO:waitress:|^Serving on ")
+        _waitress,
+        signal.SIGINT,
+        re.compile("^INFO:waitress:|^Serving on |: Task queue depth is "),
     ),
     "werkzeug": script("serve_werkzeug", signal.SIGINT, f"{_COMBINED}|^INFO "),
 }
