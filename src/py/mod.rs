@@ -1,1 +1,88 @@
-//! See the crate documentation.
+//! The Python classes: thin handles around the engine.
+//!
+//! Rules of this layer: nothing that can wait is called with the interpreter attached, no Rust lock is
+//! held while attaching, and no argument from Python can make it panic.
+
+mod adoption;
+mod connection;
+mod errors;
+mod handshake;
+mod options;
+mod wait;
+mod wake;
+
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+use crate::runtime::{self, Permit};
+
+/// A place among the process's connections.
+#[pyclass(frozen, module = "dwebsocket._engine", name = "Permit")]
+struct PyPermit(std::sync::Mutex<Option<Permit>>);
+
+#[pyfunction]
+fn reserve(limit: usize) -> Option<PyPermit> {
+    Permit::take(limit).map(|permit| PyPermit(std::sync::Mutex::new(Some(permit))))
+}
+
+#[pyfunction]
+fn connection_count() -> usize {
+    Permit::taken()
+}
+
+#[pyfunction]
+#[pyo3(signature = (code=1001))]
+fn close_all(py: Python<'_>, code: u16) -> usize {
+    py.detach(|| runtime::running().map_or(0, |engine| engine.close_all(code)))
+}
+
+#[pyfunction]
+#[pyo3(signature = (timeout, code=1001))]
+fn stop(py: Python<'_>, timeout: f64, code: u16) -> PyResult<usize> {
+    let timeout = errors::seconds("timeout", timeout)?;
+    Ok(py.detach(|| stop_engine(timeout, code)))
+}
+
+fn stop_engine(timeout: Duration, code: u16) -> usize {
+    runtime::running().map_or(0, |engine| engine.stop(timeout, code))
+}
+
+#[pyfunction]
+fn seal() {
+    wait::seal();
+}
+
+#[pyfunction]
+fn drain_log() -> Vec<(u8, String)> {
+    let records = runtime::running()
+        .map(|engine| engine.log().drain())
+        .unwrap_or_default();
+    records
+        .into_iter()
+        .map(|(level, message)| (level as u8, message))
+        .collect()
+}
+
+#[pymodule(gil_used = false)]
+mod _engine {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::{
+        PyPermit,
+        adoption::{PyAdoption, adopt},
+        close_all,
+        connection::PyConnection,
+        connection_count, drain_log,
+        handshake::{PyHandshake, handshake},
+        options::PyOptions,
+        reserve, seal, stop,
+        wake::PyWakeQueue,
+    };
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

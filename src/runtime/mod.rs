@@ -1,1 +1,214 @@
-//! See the crate documentation.
+//! One tokio runtime per process: made at the first connection, told apart after a fork, stopped
+//! within a bound.
+//!
+//! # The story of a fork
+//!
+//! WSGI servers import the application and then fork their workers (`gunicorn --preload`, uWSGI).
+//! A tokio runtime does not survive that: its threads exist in the parent only, and its epoll
+//! descriptor is shared with the parent's. So nothing starts at import, the engine of a process
+//! hangs on one atomic pointer, and a child of a fork forgets that pointer (see [`fork`]). What
+//! it pointed to is leaked on purpose: dropping it would join threads that do not exist here and
+//! take the parent's sockets out of the epoll instance that both processes share.
+
+pub mod fork;
+mod log;
+mod permit;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub use self::{
+    log::{Level, Log},
+    permit::Permit,
+};
+use crate::connection::{Connection, Turnstile};
+
+/// Worker threads of the runtime. The interpreter lock is the bottleneck of a Python process long
+/// before two threads of framing and system calls are.
+const WORKER_THREADS: usize = 2;
+
+/// The engine of this process; null before the first connection and after a fork.
+static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Numbers connections; unique in the process, and never reused.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// Everything that belongs to one process: the runtime and its open connections.
+#[derive(Debug)]
+pub struct Engine {
+    /// Where tasks are spawned; outlives the runtime itself.
+    handle: tokio::runtime::Handle,
+    /// Taken out by [`Engine::stop`].
+    runtime: Mutex<Option<tokio::runtime::Runtime>>,
+    /// A std mutex: held for a map operation, never across an await.
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    /// Signalled when the last connection has gone.
+    empty: Condvar,
+    /// Set once by [`Engine::close_all`].
+    stopping: AtomicBool,
+    log: Log,
+    turnstile: Arc<Turnstile>,
+}
+
+/// Returns the engine of this process, which is started if there is none.
+///
+/// # Errors
+///
+/// The operating system's, if no thread or epoll instance is to be had.
+pub fn engine() -> io::Result<&'static Engine> {
+    if let Some(engine) = running() {
+        return Ok(engine);
+    }
+    fork::install_hook()?;
+    let fresh = Box::into_raw(Box::new(Engine::start()?));
+    let null = std::ptr::null_mut();
+    // Two threads may both get here; no lock decides between them, for a lock could be held by
+    // another thread at the moment of a fork and would then stay held in the child for ever.
+    match ENGINE.compare_exchange(null, fresh, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Ok(fork::leaked(fresh)),
+        Err(first) => {
+            fork::reclaim(fresh).shut_down(Duration::ZERO);
+            Ok(fork::leaked(first))
+        }
+    }
+}
+
+/// Returns the engine of this process if it has been started.
+#[must_use]
+pub fn running() -> Option<&'static Engine> {
+    let engine = ENGINE.load(Ordering::Acquire);
+    (!engine.is_null()).then(|| fork::leaked(engine))
+}
+
+impl Engine {
+    fn start() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKER_THREADS)
+            .thread_name("dwebsocket")
+            .thread_stack_size(512 * 1024)
+            .enable_all()
+            .build()?;
+        let turnstile = Arc::new(Turnstile::default());
+        let watched = Arc::clone(&turnstile);
+        runtime.spawn(async move { watched.watch().await });
+        Ok(Self {
+            turnstile,
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+            connections: Mutex::default(),
+            empty: Condvar::new(),
+            stopping: AtomicBool::new(false),
+            log: Log::default(),
+        })
+    }
+
+    /// The runtime's handle, for spawning and for registering sockets.
+    #[must_use]
+    pub fn handle(&self) -> &tokio::runtime::Handle {
+        &self.handle
+    }
+
+    /// What the engine wants logged, until Python fetches it.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Where threads stand in line that have a message to fetch.
+    #[must_use]
+    pub fn turnstile(&self) -> &Arc<Turnstile> {
+        &self.turnstile
+    }
+
+    /// Whether [`Engine::close_all`] was called: new connections are refused.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn next_id() -> u64 {
+        NEXT_ID.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn register(&self, connection: &Arc<Connection>) {
+        self.table().insert(connection.id(), Arc::clone(connection));
+    }
+
+    pub(crate) fn forget(&self, id: u64) {
+        let mut table = self.table();
+        table.remove(&id);
+        if table.is_empty() {
+            self.empty.notify_all();
+        }
+    }
+
+    /// Starts the close handshake of every connection and refuses new ones from then on. Returns
+    /// how many there were.
+    pub fn close_all(&self, code: u16) -> usize {
+        self.stopping.store(true, Ordering::Release);
+        // Collected first: closing calls back into the table when a connection ends at once.
+        let open: Vec<_> = self.table().values().cloned().collect();
+        for connection in &open {
+            connection.close(code, "");
+        }
+        open.len()
+    }
+
+    /// Closes every connection, waits up to `timeout` for the handshakes, cuts off the rest and
+    /// ends the runtime. Returns how many were cut off.
+    pub fn stop(&self, timeout: Duration, code: u16) -> usize {
+        self.close_all(code);
+        let deadline = Instant::now() + timeout;
+        if !self.wait_until_empty(deadline) {
+            let late: Vec<_> = self.table().values().cloned().collect();
+            for connection in &late {
+                connection.abort();
+            }
+            self.wait_until_empty(Instant::now() + Duration::from_millis(500));
+            self.shut_down(Duration::from_millis(100));
+            return late.len();
+        }
+        self.shut_down(Duration::from_millis(500));
+        0
+    }
+
+    fn wait_until_empty(&self, deadline: Instant) -> bool {
+        let mut table = self.table();
+        while !table.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            table = self
+                .empty
+                .wait_timeout(table, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+
+    fn shut_down(&self, timeout: Duration) {
+        let runtime = self
+            .runtime
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_timeout(timeout);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,268 @@
+"""What the benchmarks share: builds, environments, servers, the load program."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import json
+import os
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+ENVIRONMENTS = Path(os.environ.get("BENCH_VENVS", ROOT / ".venvs"))
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that every benchmark has."""
+    made = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    made.add_argument("--python", default="python3.11", help="CPython for the servers")
+    made.add_argument(
+        "--cpus",
+        default="0,1:2,3" if (os.cpu_count() or 1) >= 4 else "none",
+        help="processors of the server and of the client; 'none' pins nothing",
+    )
+    return made
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit of open files to the hard one, for all children too."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def pinned(command: Sequence[str], cpus: str, side: int) -> list[str]:
+    """Return the command, run on the processors of one side of ``--cpus``."""
+    if cpus == "none":
+        return list(command)
+    return ["taskset", "-c", cpus.split(":")[side], *command]
+
+
+@functools.cache
+def cargo(package: str, binary: str) -> str:
+    """Build a program of ``benches/`` in release mode and return its path."""
+    manifest = HERE / package / "Cargo.toml"
+    subprocess.run(
+        ["cargo", "build", "--release", "--locked", "--quiet"]
+        + ["--manifest-path", str(manifest), "--target-dir", str(TARGET)],
+        check=True,
+    )
+    return str(TARGET / "release" / binary)
+
+
+def load(cpus: str, command: str, **arguments: object) -> dict[str, float]:
+    """Run the load program to its end and return what it printed."""
+    words = [cargo("load", "load"), command]
+    for name, value in arguments.items():
+        words += ["--" + name.replace("_", "-"), str(value)]
+    run = subprocess.run(pinned(words, cpus, 1), stdout=subprocess.PIPE, check=True)
+    result: dict[str, float] = json.loads(run.stdout)
+    return result
+
+
+class Holder:
+    """``load hold``: connections that stay open until they are told to close."""
+
+    def __init__(self, cpus: str, address: str, path: str, **more: object) -> None:
+        """Start the program; it opens nothing yet."""
+        words = [cargo("load", "load"), "hold", "--address", address, "--path", path]
+        for name, value in more.items():
+            words += ["--" + name, str(value)]
+        self.process = subprocess.Popen(
+            pinned(words, cpus, 1),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, command: str) -> dict[str, float]:
+        """Give a command ("open 500", "echo", "close", "check"), return the answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"load hold: {command!r} failed")
+        answer: dict[str, float] = json.loads(line)
+        if answer["broken"]:
+            raise SystemExit(f"the server broke {answer['broken']} connections off")
+        return answer
+
+    def stop(self) -> None:
+        """End the program."""
+        self.process.communicate()
+
+
+def environment(name: str, python: str, requirements: Iterable[str]) -> Path:
+    """Return the interpreter of a virtual environment that has the requirements."""
+    place = ENVIRONMENTS / f"bench-{name}"
+    interpreter = place / "bin" / "python"
+    if not interpreter.exists():
+        subprocess.run([python, "-m", "venv", str(place)], check=True)
+    pip(interpreter, *requirements)
+    return interpreter
+
+
+def pip(interpreter: Path, *arguments: str) -> None:
+    """Run ``pip install`` with what it prints left out."""
+    command = [str(interpreter), "-m", "pip", "install", "--quiet"]
+    command += ["--disable-pip-version-check", *arguments]
+    subprocess.run(command, check=True)
+
+
+@functools.cache
+def new_environment(python: str) -> Path:
+    """Build this package in release mode; return an interpreter that has it."""
+    interpreter = environment(
+        "new", python, ["--upgrade", "Django", "gunicorn", "maturin>=1.9.4,<2"]
+    )
+    with tempfile.TemporaryDirectory() as wheels:
+        subprocess.run(
+            [str(interpreter.parent / "maturin"), "build", "--release", "--quiet"]
+            + ["--manifest-path", str(ROOT / "Cargo.toml"), "--out", wheels]
+            + ["--interpreter", str(interpreter), "--target-dir", str(TARGET)],
+            check=True,
+        )
+        pip(
+            interpreter,
+            "--force-reinstall",
+            "--no-deps",
+            *map(str, Path(wheels).iterdir()),
+        )
+    return interpreter
+
+
+class Server:
+    """A server of the project in ``benches/project``, and the process that works."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        """Remember a server that listens."""
+        self.process = process
+        self.address = f"127.0.0.1:{port}"
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        # Gunicorn's one worker; a server without children works itself.
+        self.pid = int((children.split() or [str(process.pid)])[0])
+
+
+@contextlib.contextmanager
+def serve(interpreter: Path, kind: str, cpus: str) -> Iterator[Server]:
+    """Serve the project ("runserver", "gthread" or "sync") until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    if kind == "runserver":
+        words = ["-m", "django", "runserver", "--noreload", f"127.0.0.1:{port}"]
+    else:
+        words = ["-m", "gunicorn", "wsgi", "--workers", "1", "--worker-class", kind]
+        words += ["--bind", f"127.0.0.1:{port}", "--backlog", "4096"]
+        words += ["--log-level", "warning"]
+        words += ["--threads", "200"] if kind == "gthread" else []
+    project = HERE / "project"
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            pinned([str(interpreter), *words], cpus, 0),
+            cwd=project,
+            env=os.environ
+            | {"DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": str(project)},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            wait_for(lambda: listens(port) or process.poll() is not None, 30)
+            if process.poll() is not None:
+                raise SystemExit("the server did not start")
+            yield Server(process, port)
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace")[-4000:])
+            raise
+        finally:
+            process.terminate()
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def listens(port: int) -> bool:
+    """Return whether an HTTP request to the port is answered."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as client:
+            client.sendall(b"GET /hello HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            return client.recv(12).endswith(b"200")
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"waited {seconds:.0f} s in vain")
+        time.sleep(0.05)
+
+
+def state(pid: int) -> dict[str, int]:
+    """Return a process's memory in bytes, its threads and its descriptors."""
+    process = Path("/proc") / str(pid)
+    found = {"threads": len(list((process / "task").iterdir()))}
+    found["fds"] = len(list((process / "fd").iterdir()))
+    for line in (process / "smaps_rollup").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name in ("Rss", "Pss"):
+            found[name.lower()] = int(value.split()[0]) * 1024
+    return found
+
+
+def settled(pid: int, limit: float = 20) -> dict[str, int]:
+    """Return the state once it has stayed the same (RSS within 0.2 %) for a second."""
+    deadline = time.monotonic() + limit
+    before = state(pid)
+    while True:
+        time.sleep(1)
+        now = state(pid)
+        same = all(now[name] == before[name] for name in ("threads", "fds"))
+        if same and abs(now["rss"] - before["rss"]) <= 0.002 * before["rss"]:
+            return now
+        if time.monotonic() > deadline:
+            print(f"(not settled within {limit:.0f} s)")
+            return now
+        before = now
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used."""
+    # The kernel's number for another process's CPU clock (clock_getcpuclockid(3)).
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def median(runs: Iterable[dict[str, float]], name: str) -> float:
+    """Return the median of one figure over several runs."""
+    return statistics.median(run[name] for run in runs)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table, the first column flush left and the rest flush right."""
+    lines = [list(heads), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [line[0].ljust(widths[0])]
+        cells += [
+            cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)
+        ]
+        print("  ".join(cells))

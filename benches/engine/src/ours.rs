@@ -1,0 +1,74 @@
+//! The engine's echo server: what the Python package does with a socket, without Python.
+
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+
+use dwebsocket::config::{Compression, Config};
+use dwebsocket::connection::{Connection, Handler, Overflow, Parts};
+use dwebsocket::protocol::{Message, OpCode, Request, accept};
+
+use crate::{Result, handshake};
+
+/// Sends every message back from the task that read it.
+struct Echo;
+
+impl Handler for Echo {
+    fn on_message(&self, connection: &Connection, message: Message) {
+        let (opcode, payload) = match &message {
+            Message::Text(payload) => (OpCode::Text, payload),
+            Message::Binary(payload) => (OpCode::Binary, payload),
+        };
+        connection.send(opcode, payload, Overflow::Close);
+    }
+
+    fn on_end(&self, _connection: &Connection) {}
+}
+
+/// Accepts connections for ever and hands them to the engine, which brings its own runtime.
+pub fn serve(listener: &TcpListener, compression: Compression) -> Result<()> {
+    let mut config = Config::default();
+    config.protocol.compression = compression;
+    let config = Arc::new(config);
+    let handler: Arc<dyn Handler> = Arc::new(Echo);
+    loop {
+        let (stream, _) = listener.accept()?;
+        if let Err(error) = start(stream, &config, &handler) {
+            eprintln!("a connection was refused: {error}");
+        }
+    }
+}
+
+fn start(mut stream: TcpStream, config: &Arc<Config>, handler: &Arc<dyn Handler>) -> Result<()> {
+    let mut head = Vec::with_capacity(512);
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut chunk = [0; 512];
+        let count = stream.read(&mut chunk)?;
+        if count == 0 {
+            return Err("the client went away".into());
+        }
+        head.extend_from_slice(&chunk[..count]);
+    }
+    let head = String::from_utf8(head)?;
+    let header = |name| handshake::header(&head, name);
+    let request = Request {
+        method: "GET",
+        connection: header("connection"),
+        upgrade: header("upgrade"),
+        key: Some(header("sec-websocket-key")),
+        version: Some(header("sec-websocket-version")),
+        protocols: header("sec-websocket-protocol"),
+        extensions: header("sec-websocket-extensions"),
+    };
+    let handshake = accept(&request, &config.protocol)?;
+    let parts = Parts {
+        head: handshake.response(None, &[])?,
+        socket: stream.into(),
+        leftover: Vec::new(),
+        deflate: handshake.deflate,
+        config: Arc::clone(config),
+        permit: None,
+    };
+    Connection::start(parts, Arc::clone(handler))?;
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! The measured stretch of a run: after the warm-up, with counts and CPU clocks read at both ends.
+
+use std::time::{Duration, Instant};
+
+use crate::args::Args;
+use crate::{Result, cpu};
+
+/// How often the waiting thread looks whether a client thread has failed.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long to warm up and to measure, and whose CPU time to count.
+pub struct Window {
+    warmup: Duration,
+    length: Duration,
+    pid: Option<i32>,
+}
+
+struct Reading {
+    at: Instant,
+    messages: u64,
+    server: u64,
+    client: u64,
+}
+
+impl Window {
+    /// Takes `--warmup`, `--seconds` and `--pid` (0: nobody's) out of the arguments.
+    pub fn take(args: &mut Args) -> Result<Self> {
+        let warmup = Duration::try_from_secs_f64(args.take("warmup", 1.0)?)?;
+        let length = Duration::try_from_secs_f64(args.take("seconds", 3.0)?)?;
+        let pid = Some(args.take("pid", 0)?).filter(|pid| *pid != 0);
+        Ok(Self {
+            warmup,
+            length,
+            pid,
+        })
+    }
+
+    /// Waits for `ready`, warms up, measures; ends early where `failed` says so.
+    pub fn measure(
+        &self,
+        ready: impl Fn() -> bool,
+        count: impl Fn() -> u64,
+        failed: impl Fn() -> bool,
+    ) -> Result<String> {
+        while !ready() && !failed() {
+            std::thread::sleep(LOOK);
+        }
+        pause(self.warmup, &failed);
+        let first = self.read(&count)?;
+        pause(self.length, &failed);
+        let last = self.read(&count)?;
+
+        let seconds = last.at.duration_since(first.at).as_secs_f64();
+        let messages = last.messages - first.messages;
+        let each = |from: u64, to: u64| (to - from) as f64 / 1000.0 / messages.max(1) as f64;
+        Ok(format!(
+            "{{\"messages\":{messages},\"seconds\":{seconds:.3},\"rate\":{:.1},\
+             \"server_cpu_us\":{:.3},\"client_cpu_us\":{:.3}}}",
+            messages as f64 / seconds,
+            each(first.server, last.server),
+            each(first.client, last.client),
+        ))
+    }
+
+    fn read(&self, count: &impl Fn() -> u64) -> Result<Reading> {
+        Ok(Reading {
+            at: Instant::now(),
+            messages: count(),
+            server: self.pid.map_or(Ok(0), |pid| cpu::used(Some(pid)))?,
+            client: cpu::used(None)?,
+        })
+    }
+}
+
+fn pause(length: Duration, failed: &impl Fn() -> bool) {
+    let end = Instant::now() + length;
+    while !failed() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(LOOK));
+    }
+}

@@ -1,0 +1,41 @@
+"""The views that are measured: the same source runs on every version of the package."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+
+from dwebsocket import accept_websocket
+
+users = []
+
+
+def hello(request: HttpRequest) -> HttpResponse:
+    """Answer plain HTTP."""
+    return HttpResponse("hello")
+
+
+@accept_websocket
+def echo(request):
+    """Send every message back."""
+    if not request.is_websocket():
+        return HttpResponse("please connect with a WebSocket")
+    while True:
+        message = request.websocket.wait()
+        if message is None:
+            break
+        request.websocket.send(message)
+
+
+@accept_websocket
+def chat(request):
+    """Send every message to everybody, one after the other."""
+    if not request.is_websocket():
+        return HttpResponse("please connect with a WebSocket")
+    users.append(request.websocket)
+    while True:
+        message = request.websocket.wait()
+        if message is None:
+            break
+        for user in users:
+            user.send(message)
+    users.remove(request.websocket)

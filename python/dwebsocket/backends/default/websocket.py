@@ -1,0 +1,13 @@
+"""The class that views get."""
+
+from __future__ import annotations
+
+from dwebsocket.websocket import WebSocket
+
+__all__ = ("DefaultWebSocket",)
+
+
+class DefaultWebSocket(WebSocket):
+    """The WebSocket that views get by default."""
+
+    __slots__ = ()

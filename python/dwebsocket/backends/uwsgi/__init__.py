@@ -1,0 +1,3 @@
+"""Import paths of the old package that stay."""
+
+from __future__ import annotations

@@ -1,0 +1,284 @@
+"""The settings: one dict ``DWEBSOCKET``, read when needed and never at import.
+
+``override_settings`` works: a change of the setting forgets everything read before.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from django.core.signals import setting_changed
+
+from . import _engine
+from .exceptions import ConfigurationError
+
+__all__ = ("DEFAULTS", "OVERFLOW", "Profile", "profile", "settings", "problems")
+
+DIALECTS = ("classic", "modern")
+COMPRESSION = ("shared", "dedicated", "off")
+OVERFLOW = ("auto", "close", "drop_oldest", "drop_newest", "block")
+
+
+class Key(NamedTuple):
+    """What a setting may be.
+
+    Args:
+        default: Its value where the project says nothing.
+        valid: Whether a value is acceptable.
+        expected: What is, in words for an error message.
+        engine: Whether it is an option of the engine, under its lowercase name.
+        scoped: Whether a decorator may give its own, under the lowercase name.
+    """
+
+    default: Any
+    valid: Callable[[Any], bool]
+    expected: str
+    engine: bool = False
+    scoped: bool = True
+
+
+def _integer(low: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and value >= low
+
+
+def _positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < 1e9
+
+
+def _optional(valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or valid(value)
+
+
+def _strings(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(item, str) for item in value
+    )
+
+
+def _one_of(*values: Any) -> Callable[[Any], bool]:
+    return lambda value: any(value is v or value == v for v in values)
+
+
+_SECONDS = "a number of seconds greater than 0"
+_COUNT = "a whole number of at least 1"
+
+KEYS: dict[str, Key] = {
+    "DIALECT": Key(None, _one_of(None, *DIALECTS), f"None or one of {DIALECTS}"),
+    "ALLOWED_ORIGINS": Key(
+        (), _strings, "a list of origins such as 'https://example.com', or '*'"
+    ),
+    "OVERFLOW": Key("auto", _one_of(*OVERFLOW), f"one of {OVERFLOW}"),
+    "SEND_TIMEOUT": Key(30.0, _positive, _SECONDS),
+    "MAX_MESSAGE_SIZE": Key(1_048_576, _integer(1), _COUNT, engine=True),
+    "MAX_FRAME_SIZE": Key(
+        None, _optional(_integer(1)), f"None or {_COUNT}", engine=True
+    ),
+    "MAX_FRAGMENTS": Key(16_384, _integer(1), _COUNT, engine=True),
+    "PING_INTERVAL": Key(
+        20.0, _optional(_positive), f"None or {_SECONDS}", engine=True
+    ),
+    "PING_TIMEOUT": Key(20.0, _positive, _SECONDS, engine=True),
+    "HANDSHAKE_TIMEOUT": Key(10.0, _positive, _SECONDS, engine=True),
+    "CLOSE_TIMEOUT": Key(10.0, _positive, _SECONDS, engine=True),
+    "IDLE_TIMEOUT": Key(None, _optional(_positive), f"None or {_SECONDS}", engine=True),
+    "INBOX_MESSAGES": Key(256, _integer(1), _COUNT, engine=True),
+    "INBOX_BYTES": Key(1_048_576, _integer(1), _COUNT, engine=True),
+    "OUTBOX_MESSAGES": Key(4_096, _integer(1), _COUNT, engine=True),
+    "OUTBOX_BYTES": Key(4_194_304, _integer(1), _COUNT, engine=True),
+    "COMPRESSION": Key(
+        "shared",
+        lambda value: value is True or value is False or value in COMPRESSION,
+        f"True, False or one of {COMPRESSION}",
+        engine=True,
+    ),
+    "COMPRESSION_THRESHOLD": Key(
+        256, _integer(0), "a whole number of at least 0", engine=True
+    ),
+    "COMPRESSION_LEVEL": Key(
+        1,
+        lambda value: type(value) is int and 1 <= value <= 9,
+        "a whole number from 1 to 9",
+        engine=True,
+    ),
+    "MAX_CONNECTIONS": Key(
+        None, _optional(_integer(1)), f"None or {_COUNT}", scoped=False
+    ),
+    "SHUTDOWN_TIMEOUT": Key(
+        5.0,
+        lambda value: value == 0 or _positive(value),
+        "a number of seconds, 0 or more",
+        scoped=False,
+    ),
+    "THREAD_STACK_SIZE": Key(
+        1_048_576,
+        lambda value: value == 0 or _integer(65_536)(value),
+        "0 (the system's default) or a number of bytes of at least 65536",
+        scoped=False,
+    ),
+    "ACCEPT_ALL": Key(False, lambda value: type(value) is bool, "a bool", scoped=False),
+    "FACTORY_CLASS": Key(
+        "dwebsocket.backends.default.factory.WebSocketFactory",
+        lambda value: isinstance(value, str) and "." in value,
+        "the dotted path of a WebSocketFactory class",
+        scoped=False,
+    ),
+    "SERVERS": Key(
+        (), _strings, "a list of dotted paths of socket finders", scoped=False
+    ),
+}
+
+DEFAULTS: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
+
+#: Settings of the old package that have a key in the dict now.
+OLD_NAMES = {
+    "WEBSOCKET_ACCEPT_ALL": "ACCEPT_ALL",
+    "WEBSOCKET_FACTORY_CLASS": "FACTORY_CLASS",
+}
+
+_SCOPED = {name.lower(): name for name, key in KEYS.items() if key.scoped}
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return a hint at the name that was probably meant, or ""."""
+    found = difflib.get_close_matches(name, list(names), n=1)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def problems(values: object) -> list[tuple[str, str]]:
+    """Return what is wrong with a ``DWEBSOCKET`` dict, as pairs of key and message."""
+    if not isinstance(values, Mapping):
+        return [("", f"DWEBSOCKET must be a dict, not {type(values).__name__}.")]
+    found = []
+    for name, value in values.items():
+        key = KEYS.get(name)
+        if key is None:
+            hint = nearest(str(name).upper(), KEYS)
+            found.append((name, f"DWEBSOCKET has no setting {name!r}.{hint}"))
+        elif not key.valid(value):
+            message = f"DWEBSOCKET[{name!r}] must be {key.expected}, not {value!r}."
+            found.append((name, message))
+    return found
+
+
+class Settings:
+    """The project's values over the defaults, as attributes; read at first use."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] | None = None
+
+    def _load(self) -> dict[str, Any]:
+        from django.conf import settings as django_settings
+
+        given = getattr(django_settings, "DWEBSOCKET", {})
+        wrong = problems(given)
+        if wrong:
+            raise ConfigurationError(" ".join(message for _, message in wrong))
+        values = dict(DEFAULTS)
+        for old, name in OLD_NAMES.items():
+            if hasattr(django_settings, old):
+                values[name] = getattr(django_settings, old)
+        values.update(given)
+        self._values = values
+        return values
+
+    def __getattr__(self, name: str) -> Any:
+        values = self._values
+        if values is None:
+            if name not in KEYS:
+                raise AttributeError(name)
+            values = self._load()
+        try:
+            return values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def forget(self) -> None:
+        """Read everything anew at the next use."""
+        self._values = None
+        _profiles.clear()
+
+
+class Profile(NamedTuple):
+    """The settings of one decorated view, resolved.
+
+    Args:
+        modern: Which dialect ``wait()`` and ``send()`` speak.
+        options: The engine's options.
+        overflow: What a full outbox does.
+        send_timeout: How long a send waits for room in it.
+        allowed_origins: Origins allowed beside the site's own.
+    """
+
+    modern: bool
+    options: _engine.Options
+    overflow: str
+    send_timeout: float
+    allowed_origins: tuple[str, ...]
+
+
+settings = Settings()
+_profiles: dict[tuple[str, tuple[tuple[str, Any], ...]], Profile] = {}
+
+
+def check_overrides(overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return a decorator's arguments in a form that can be hashed.
+
+    Raises:
+        ConfigurationError: An argument is unknown or out of its range.
+    """
+    for name, value in overrides.items():
+        if name not in _SCOPED:
+            raise ConfigurationError(
+                f"There is no argument {name!r}.{nearest(name, _SCOPED)}"
+            )
+        key = KEYS[_SCOPED[name]]
+        if not key.valid(value):
+            raise ConfigurationError(f"{name} must be {key.expected}, not {value!r}.")
+    return tuple(
+        (name, tuple(value) if isinstance(value, list) else value)
+        for name, value in sorted(overrides.items())
+    )
+
+
+def profile(dialect: str, overrides: tuple[tuple[str, Any], ...] = ()) -> Profile:
+    """Return the settings for one decorator, from a cache.
+
+    Args:
+        dialect: The decorator's own dialect; the project's setting and the
+            decorator's argument go before it.
+        overrides: What :func:`check_overrides` returned.
+    """
+    found = _profiles.get((dialect, overrides))
+    if found is None:
+        found = _profiles[dialect, overrides] = _build(dialect, dict(overrides))
+    return found
+
+
+def _build(dialect: str, overrides: dict[str, Any]) -> Profile:
+    values = {
+        name: overrides.get(name.lower(), getattr(settings, name)) for name in KEYS
+    }
+    modern = (values["DIALECT"] or dialect) == "modern"
+    engine = {name.lower(): values[name] for name, key in KEYS.items() if key.engine}
+    compression = engine["compression"]
+    if isinstance(compression, bool):
+        engine["compression"] = "shared" if compression else "off"
+    return Profile(
+        modern=modern,
+        options=_engine.Options(
+            text_as_bytes=not modern, validate_utf8=modern, **engine
+        ),
+        overflow=values["OVERFLOW"],
+        send_timeout=float(values["SEND_TIMEOUT"]),
+        allowed_origins=tuple(values["ALLOWED_ORIGINS"]),
+    )
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "DWEBSOCKET" or setting in OLD_NAMES:
+        settings.forget()
+
+
+setting_changed.connect(_forget, dispatch_uid="dwebsocket.conf")

@@ -1,0 +1,93 @@
+"""Database connections in views that live for hours.
+
+Django gives a request's connections back when the request ends; a WebSocket's view has
+to do so whenever it waits. Threads that never opened one pay a context variable's read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from django.db import connections
+from django.db.backends.signals import connection_created
+
+__all__ = ("begin", "end", "in_use", "receive")
+
+#: Seconds that a connection which may be kept is kept while its view waits.
+KEEP = 10.0
+
+#: Whether this thread (greenlet) may have a database connection open.
+in_use: ContextVar[bool] = ContextVar("dwebsocket_databases", default=False)
+
+
+def _note(**kwargs: Any) -> None:
+    in_use.set(True)
+
+
+connection_created.connect(_note, dispatch_uid="dwebsocket.databases")
+
+
+def begin() -> None:
+    """Forget what the request's thread had open: it is not this thread's."""
+    in_use.set(False)
+
+
+def end() -> None:
+    """Close this thread's connections: nobody else will."""
+    if in_use.get():
+        connections.close_all()
+        in_use.set(False)
+
+
+def _let_go(everything: bool = False) -> float | None:
+    """Close the connections whose time is up, outside of transactions.
+
+    Returns:
+        Seconds after which the rest should go too; None if nothing is left to do.
+    """
+    pause: float | None = None
+    idle = True
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
+        if connection.in_atomic_block:
+            idle = False
+            continue
+        if everything:
+            connection.close()
+        else:
+            connection.close_if_unusable_or_obsolete()
+        if connection.connection is None:
+            continue
+        idle = False
+        left = KEEP
+        if connection.close_at is not None:
+            left = min(left, max(connection.close_at - time.monotonic(), 0.0))
+        pause = left if pause is None else min(pause, left)
+    if idle:
+        in_use.set(False)
+    return pause
+
+
+def receive(
+    wait: Callable[[float | None], str | bytes | None], timeout: float | None
+) -> str | bytes | None:
+    """Call ``wait(timeout)``, and let database connections go before it blocks.
+
+    A connection that may live on (``CONN_MAX_AGE``) does so for a moment, since the
+    next message may come soon; then it is closed, and the waiting goes on.
+    """
+    message = wait(0)
+    if message is not None:
+        return message
+    pause = _let_go()
+    if pause is None or (timeout is not None and timeout <= pause):
+        return wait(timeout)
+    message = wait(pause)
+    if message is not None:
+        return message
+    _let_go(everything=True)
+    return wait(None if timeout is None else timeout - pause)

@@ -1,0 +1,138 @@
+"""The decorators that let a view talk WebSocket."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from asgiref.sync import iscoroutinefunction
+from django.http import HttpRequest, HttpResponseBadRequest
+
+from . import checks, conf, handoff
+from .exceptions import ConfigurationError
+from .opening import Opening, Subprotocols, wants_websocket
+
+__all__ = ("accept_websocket", "require_websocket", "websocket")
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+# Imported for its system checks: a project need not list the app.
+assert checks.check_settings
+
+
+def _request_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
+    """Return a view's request; it comes second where the view is a method."""
+    for candidate in (*args[:2], kwargs.get("request")):
+        inner = getattr(candidate, "_request", candidate)
+        if isinstance(inner, HttpRequest):
+            found: HttpRequest = candidate  # REST framework's wrapper stays on
+            return found
+    raise TypeError("a WebSocket view must be called with a request")
+
+
+def _is_async(view: Any) -> bool:
+    if isinstance(view, functools.partial):
+        return _is_async(view.func)
+    return bool(iscoroutinefunction(getattr(view, "__func__", view)))
+
+
+def _decorate(view: Any, opening: Opening, require: bool) -> Any:
+    if _is_async(view):
+        raise ConfigurationError(
+            f"{getattr(view, '__qualname__', view)} is an async view. WebSocket views "
+            "are synchronous: write 'def', not 'async def'. (Each runs in a thread of "
+            "its own, so that waiting holds nobody up.)"
+        )
+
+    @functools.wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        request = _request_in(args, kwargs)
+        if getattr(request, "websocket", None) is not None:
+            # The view runs already; this decorator is the second one on it.
+            return view(*args, **kwargs)
+        if wants_websocket(request):
+            return opening.respond(request, view, args, kwargs)
+        handoff.mark(request, False)
+        if require:
+            return HttpResponseBadRequest()
+        return view(*args, **kwargs)
+
+    wrapper.opens_websocket = True  # type: ignore[attr-defined]
+    wrapper.accept_websocket = True  # type: ignore[attr-defined]
+    wrapper.require_websocket = (  # type: ignore[attr-defined]
+        require or getattr(view, "require_websocket", False)
+    )
+    return wrapper
+
+
+def _decorator(
+    view: Any,
+    dialect: str,
+    require: bool,
+    subprotocols: Subprotocols,
+    overrides: dict[str, Any],
+) -> Any:
+    opening = Opening(dialect, subprotocols, conf.check_overrides(overrides))
+    if view is None:
+        return lambda view: _decorate(view, opening, require)
+    return _decorate(view, opening, require)
+
+
+@overload
+def accept_websocket(view: View, /) -> View: ...
+@overload
+def accept_websocket(
+    *, subprotocols: Subprotocols = None, **overrides: Any
+) -> Callable[[View], View]: ...
+def accept_websocket(
+    view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
+) -> Any:
+    """Let a view talk WebSocket, in the classic dialect, or HTTP.
+
+    The view asks ``request.is_websocket()`` which it is. Works bare and with arguments.
+
+    Args:
+        view: The view.
+        subprotocols: The subprotocols the view speaks, the best one first; or a
+            function that gets the request and the client's list, and returns one of
+            them or None.
+        overrides: Settings of ``DWEBSOCKET`` for this view, in lowercase:
+            ``dialect="modern"``, ``max_message_size=65536``, ...
+
+    Raises:
+        ConfigurationError: An argument is wrong, or the view is asynchronous.
+    """
+    return _decorator(view, "classic", False, subprotocols, overrides)
+
+
+@overload
+def require_websocket(view: View, /) -> View: ...
+@overload
+def require_websocket(
+    *, subprotocols: Subprotocols = None, **overrides: Any
+) -> Callable[[View], View]: ...
+def require_websocket(
+    view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
+) -> Any:
+    """Let a view talk WebSocket, in the classic dialect; answer HTTP with 400.
+
+    Takes the arguments of :func:`accept_websocket`.
+    """
+    return _decorator(view, "classic", True, subprotocols, overrides)
+
+
+@overload
+def websocket(view: View, /) -> View: ...
+@overload
+def websocket(
+    *, subprotocols: Subprotocols = None, **overrides: Any
+) -> Callable[[View], View]: ...
+def websocket(
+    view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
+) -> Any:
+    """Let a view talk WebSocket, in the modern dialect, or HTTP.
+
+    Takes the arguments of :func:`accept_websocket`.
+    """
+    return _decorator(view, "modern", False, subprotocols, overrides)

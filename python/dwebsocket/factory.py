@@ -1,0 +1,60 @@
+"""The factory that makes ``request.websocket``; see the setting ``FACTORY_CLASS``.
+
+Subclass :class:`WebSocketFactory` and set ``websocket_class`` to give views a WebSocket
+class of your own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from . import _engine, servers
+from .websocket import WebSocket
+
+__all__ = ("WebSocketFactory",)
+
+
+class WebSocketFactory:
+    """Makes the WebSocket of a request.
+
+    Args:
+        request: The handshake.
+    """
+
+    websocket_class: type[WebSocket] = WebSocket
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+
+    def is_websocket(self) -> bool:
+        """Return whether the request asks for a WebSocket (RFC 6455 section 4.2.1)."""
+        upgrade: str = self.request.META.get("HTTP_UPGRADE", "")
+        return "websocket" in [part.strip() for part in upgrade.lower().split(",")]
+
+    def get_websocket_version(self) -> str:
+        """Return the protocol version that the client speaks, "" if it does not say."""
+        version: str = self.request.META.get("HTTP_SEC_WEBSOCKET_VERSION", "")
+        return version
+
+    def get_wsgi_sock(self) -> servers.ServerSocket:
+        """Return where the server keeps the request's socket.
+
+        Raises:
+            SocketUnavailable: It cannot be had.
+        """
+        return servers.find(self.request.META)
+
+    def create_websocket(
+        self, connection: _engine.Connection | None = None, **options: Any
+    ) -> WebSocket | None:
+        """Return the WebSocket for a connection; None before there is one.
+
+        Args:
+            connection: The engine's connection.
+            options: The other arguments of the WebSocket.
+        """
+        if connection is None:
+            return None
+        return self.websocket_class(connection, **options)

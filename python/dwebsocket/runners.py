@@ -1,0 +1,219 @@
+"""Where a view runs: in a thread of its own, or in a greenlet under gevent.
+
+Either way it is not the server's, which goes on answering requests meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import Http404, HttpRequest
+
+from . import _engine, databases
+from .conf import settings
+from .context import RequestContext
+from .exceptions import WebSocketClosed
+from .websocket import WebSocket
+
+__all__ = ("Call", "join", "kind", "start")
+
+logger = logging.getLogger("dwebsocket.view")
+engine_logger = logging.getLogger("dwebsocket.engine")
+
+NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
+
+#: What a view raises to turn a visitor away: worth a line, not a traceback.
+_REFUSALS = (Http404, PermissionDenied, SuspiciousOperation)
+
+_stack_lock = threading.Lock()
+
+
+class Call:
+    """A view's call with its arguments.
+
+    Args:
+        view: The view.
+        request: What it gets as the request (Django's, or REST framework's).
+        args: All positional arguments; the request is among them.
+        kwargs: The keyword arguments.
+    """
+
+    __slots__ = ("args", "kwargs", "request", "view")
+
+    def __init__(
+        self,
+        view: Callable[..., Any],
+        request: HttpRequest,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.view = view
+        self.request = request
+        self.args = args
+        self.kwargs = kwargs
+
+    def run(self, websocket: WebSocket) -> None:
+        """Call the view and close the WebSocket when it is done."""
+        databases.begin()
+        websocket._owner = threading.get_ident()
+        code = self._close_code()
+        try:
+            self._save_session()
+        finally:
+            websocket.close(code)
+            databases.end()
+            log_engine()
+
+    def _close_code(self) -> int:
+        request = self.request
+        try:
+            # What it returns would be an HTTP response: there is nobody to send it to.
+            self.view(*self.args, **self.kwargs)
+        except WebSocketClosed:
+            # receive() told the view that the peer has gone, and that was its end.
+            return NORMAL
+        except _REFUSALS as error:
+            logger.warning(
+                "Refused (%s): %s: %s",
+                type(error).__name__,
+                request.path,
+                error,
+                extra={"request": request},
+            )
+            return POLICY_VIOLATION
+        except Exception:
+            logger.exception(
+                "Error in the WebSocket view of %s",
+                request.path,
+                extra={"request": request},
+            )
+            return INTERNAL_ERROR
+        except BaseException:
+            # SystemExit, or gevent's GreenletExit: this thread is to end.
+            return GOING_AWAY
+        return NORMAL
+
+    def _save_session(self) -> None:
+        """Save what the view changed in the session, as middleware does for HTTP."""
+        session = getattr(self.request, "session", None)
+        try:
+            if session is not None and session.modified:
+                session.save()
+        except Exception:
+            logger.exception(
+                "The session of %s could not be saved",
+                self.request.path,
+                extra={"request": self.request},
+            )
+
+
+def log_engine() -> None:
+    """Hand what the engine has to log to :mod:`logging`."""
+    for level, message in _engine.drain_log():
+        engine_logger.log(level, message)
+
+
+class Threads:
+    """Runs each view in a daemon thread with a small stack."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._count = 0
+
+    def wake_queue(self) -> _engine.WakeQueue | None:
+        """Return None: a thread waits by blocking."""
+        return None
+
+    def port(self, connection: _engine.Connection) -> Any:
+        """Return None: a thread waits by blocking."""
+        return None
+
+    def start(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
+        """Run the call.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        thread = threading.Thread(
+            target=self._run,
+            args=(context, call, websocket),
+            name=f"websocket-{websocket.id}",
+            daemon=True,
+        )
+        with self._changed:
+            self._count += 1
+        try:
+            _start_small(thread, settings.THREAD_STACK_SIZE)
+        except RuntimeError:
+            self._done()
+            raise
+
+    def _run(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
+        try:
+            context.run(call.run, websocket)
+        finally:
+            self._done()
+
+    def _done(self) -> None:
+        with self._changed:
+            self._count -= 1
+            if not self._count:
+                self._changed.notify_all()
+
+    def join(self, timeout: float) -> bool:
+        """Wait until every view has ended; return whether that was in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._count, timeout)
+
+
+def _start_small(thread: threading.Thread, stack: int) -> None:
+    """Start a thread with a stack of its own size; the setting is process-wide."""
+    if not stack:
+        thread.start()
+        return
+    with _stack_lock:
+        previous = threading.stack_size(stack)
+        try:
+            thread.start()
+        finally:
+            threading.stack_size(previous)
+
+
+_threads = Threads()
+
+
+def kind() -> Any:
+    """Return the runner: greenlets where gevent has patched threads."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        from . import greenlets
+
+        return greenlets.runner
+    return _threads
+
+
+def join(timeout: float) -> bool:
+    """Wait until every view has ended; return whether that was within the time."""
+    deadline = time.monotonic() + timeout
+    done = _threads.join(timeout)
+    greenlets = sys.modules.get(f"{__package__}.greenlets")
+    if greenlets is not None:
+        done = greenlets.runner.join(max(deadline - time.monotonic(), 0.0)) and done
+    return done
+
+
+def start(
+    context: RequestContext, call: Call, websocket: WebSocket, runner: Any
+) -> None:
+    """Run a view; close the WebSocket where that is not possible."""
+    try:
+        runner.start(context, call, websocket)
+    except RuntimeError:
+        logger.exception("No thread for the WebSocket view of %s", call.request.path)
+        websocket.close(1013, "try again later")

@@ -1,0 +1,43 @@
+"""gunicorn: workers sync, gthread and gevent."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from dwebsocket.exceptions import SocketUnavailable
+
+from .base import Environ, ServerSocket, from_socket
+
+__all__ = ("find",)
+
+_EVENTLET = (
+    "dwebsocket does not run under eventlet. Start gunicorn with "
+    "--worker-class gthread or gevent."
+)
+
+
+def _unreader(body: Any) -> Any:
+    return getattr(getattr(body, "reader", None), "unreader", None)
+
+
+def find(environ: Environ) -> ServerSocket | None:
+    """Find it in ``environ["gunicorn.socket"]``."""
+    sock = environ.get("gunicorn.socket")
+    if sock is None:
+        return None
+    if "eventlet" in sys.modules and type(sock).__module__.startswith("eventlet."):
+        raise SocketUnavailable(_EVENTLET)
+    unreader = _unreader(environ.get("wsgi.input"))
+
+    def leftover() -> bytes:
+        buffer = getattr(unreader, "buf", None)
+        if buffer is None:
+            return b""
+        data: bytes = buffer.getvalue()
+        # Else the server would take them for its next request.
+        buffer.seek(0)
+        buffer.truncate()
+        return data
+
+    return from_socket(sock, leftover)

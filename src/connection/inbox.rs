@@ -1,0 +1,326 @@
+//! Messages on their way to a view that waits for them in a thread, a greenlet or a `select()`.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::RawFd,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    Connection, Handler,
+    turnstile::{Turn, Turnstile},
+    wake::{Flag, WakeQueue},
+};
+use crate::{config::Config, protocol::Message};
+
+/// What a wait came back with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// The oldest message.
+    Message(Message),
+    /// There is none and there will be none.
+    End,
+    /// There is none yet.
+    Nothing,
+}
+
+/// Who takes the messages out.
+#[derive(Debug)]
+pub enum Consumer {
+    /// Threads, which wait for them; the turnstile decides when one is woken.
+    Threads(Arc<Turnstile>),
+    /// An event loop, which hears of the inbox through the queue.
+    EventLoop(Arc<WakeQueue>),
+}
+
+/// The bounded queue between the actor and a view.
+#[derive(Debug)]
+pub struct Inbox {
+    /// To stand in line with.
+    me: Weak<Inbox>,
+    consumer: Consumer,
+    /// A std mutex: held for a push or a pop.
+    state: Mutex<State>,
+    /// Signalled for threads that wait.
+    ready: Condvar,
+    /// The actor's copy of whether the queue is below its limits.
+    full: AtomicBool,
+    max_messages: usize,
+    max_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Message>,
+    bytes: usize,
+    ended: bool,
+    /// The view has come back for more and was told of the end.
+    end_seen: bool,
+    waiting: usize,
+    /// A thread that waits may go: it was given a turn, or needs none.
+    admitted: bool,
+    /// Stands in the turnstile's line.
+    in_line: bool,
+    turn: Option<Turn>,
+    armed: bool,
+    room_armed: bool,
+    flag: Option<Box<Flag>>,
+}
+
+fn len(message: &Message) -> usize {
+    match message {
+        Message::Text(data) | Message::Binary(data) => data.len(),
+    }
+}
+
+impl Inbox {
+    /// An empty inbox with the limits of `config`.
+    #[must_use]
+    pub fn new(config: &Config, consumer: Consumer) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            consumer,
+            state: Mutex::default(),
+            ready: Condvar::new(),
+            full: AtomicBool::new(false),
+            max_messages: config.inbox_messages,
+            max_bytes: config.inbox_bytes,
+        })
+    }
+
+    /// How many messages wait.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    /// Takes the oldest message without waiting.
+    pub fn take(&self, connection: &Connection) -> Received {
+        let mut state = self.state();
+        let (received, resume) = self.pop(&mut state);
+        let turn = if received == Received::Nothing {
+            state.turn.take()
+        } else {
+            None
+        };
+        drop(state);
+        self.after(connection, resume, turn);
+        received
+    }
+
+    /// Takes the oldest message, for which it waits until `deadline`.
+    pub fn wait(&self, connection: &Connection, deadline: Option<Instant>) -> Received {
+        let mut state = self.state();
+        if state.has_nothing() {
+            // Before going to sleep: whoever is next then runs while this thread does.
+            if let Some(turn) = state.turn.take() {
+                drop(state);
+                self.after(connection, false, Some(turn));
+                state = self.state();
+            }
+            if state.has_nothing() {
+                state = self.park(state, deadline);
+            }
+        }
+        let (received, resume) = self.pop(&mut state);
+        // There may be something for the next one who waits here, too.
+        if state.waiting > 0 && !state.has_nothing() {
+            self.call(state);
+        } else {
+            drop(state);
+        }
+        self.after(connection, resume, None);
+        received
+    }
+
+    /// Sleeps until a turn is granted or the deadline has passed.
+    fn park<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        while !state.admitted {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(Duration::ZERO) => break,
+                Some(left) => self.ready.wait_timeout(state, left).map_or_else(
+                    |poisoned| poisoned.into_inner().0,
+                    |(state, _timeout)| state,
+                ),
+                None => self
+                    .ready
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        state.waiting -= 1;
+        state.admitted = false;
+        state
+    }
+
+    /// Has a thread that waits woken, if there is one.
+    fn call(&self, mut state: MutexGuard<'_, State>) {
+        if state.waiting == 0 || state.admitted || state.in_line {
+            return;
+        }
+        state.in_line = true;
+        drop(state);
+        match (&self.consumer, self.me.upgrade()) {
+            (Consumer::Threads(turnstile), Some(me)) => turnstile.admit(me),
+            _ => {
+                self.grant(None);
+            }
+        }
+    }
+
+    /// Wakes a thread that waits; false if none does any more.
+    pub(super) fn grant(&self, turn: Option<Turn>) -> bool {
+        let mut state = self.state();
+        state.in_line = false;
+        if state.waiting == 0 {
+            return false;
+        }
+        state.admitted = true;
+        state.turn = turn;
+        drop(state);
+        self.ready.notify_one();
+        true
+    }
+
+    /// What must be done without the lock.
+    fn after(&self, connection: &Connection, resume: bool, turn: Option<Turn>) {
+        if resume {
+            connection.resume();
+        }
+        if let (Consumer::Threads(turnstile), Some(turn)) = (&self.consumer, turn) {
+            turnstile.release(turn);
+        }
+    }
+
+    /// Asks for a report to the wake queue; false where there is something to receive already.
+    pub fn arm(&self) -> bool {
+        let mut state = self.state();
+        if !state.queue.is_empty() || state.ended {
+            return false;
+        }
+        state.armed = true;
+        true
+    }
+
+    /// Asks for a report once the outbox has room.
+    pub fn arm_room(&self) {
+        self.state().room_armed = true;
+    }
+
+    /// A descriptor that polls readable while there is something to receive.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left.
+    pub fn fileno(&self) -> io::Result<RawFd> {
+        let mut state = self.state();
+        if state.flag.is_none() {
+            state.flag = Some(Box::new(Flag::new()?));
+        }
+        state.update_flag();
+        Ok(state.flag.as_ref().map_or(-1, |flag| flag.fileno()))
+    }
+
+    /// Pops, and tells whether the actor has to hear of it.
+    fn pop(&self, state: &mut State) -> (Received, bool) {
+        let Some(message) = state.queue.pop_front() else {
+            if !state.ended {
+                return (Received::Nothing, false);
+            }
+            let first = !std::mem::replace(&mut state.end_seen, true);
+            return (Received::End, first);
+        };
+        state.bytes -= len(&message);
+        if state.queue.is_empty() && state.queue.capacity() > 16 {
+            state.queue = VecDeque::new();
+        }
+        state.update_flag();
+        // Half of the limit, so that reading does not stop and start at every message.
+        let below = state.queue.len() <= self.max_messages / 2 && state.bytes <= self.max_bytes / 2;
+        let resume = below && self.full.swap(false, Ordering::AcqRel);
+        (Received::Message(message), resume)
+    }
+
+    /// Tells the consumer that there is something to receive.
+    fn notify(&self, mut state: MutexGuard<'_, State>, connection: &Connection) {
+        state.update_flag();
+        if let Consumer::EventLoop(wake) = &self.consumer
+            && std::mem::take(&mut state.armed)
+        {
+            wake.push(connection.id());
+        }
+        self.call(state);
+    }
+
+    fn report_room(&self, connection: &Connection) {
+        if let Consumer::EventLoop(wake) = &self.consumer
+            && std::mem::take(&mut self.state().room_armed)
+        {
+            wake.push(connection.id());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn has_nothing(&self) -> bool {
+        self.queue.is_empty() && !self.ended
+    }
+
+    fn update_flag(&mut self) {
+        let up = !self.queue.is_empty() || self.ended;
+        if let Some(flag) = &mut self.flag {
+            flag.set(up);
+        }
+    }
+}
+
+impl Handler for Inbox {
+    fn on_message(&self, connection: &Connection, message: Message) {
+        let mut state = self.state();
+        state.bytes += len(&message);
+        state.queue.push_back(message);
+        if state.queue.len() >= self.max_messages || state.bytes >= self.max_bytes {
+            self.full.store(true, Ordering::Release);
+        }
+        self.notify(state, connection);
+    }
+
+    fn wants_more(&self) -> bool {
+        !self.full.load(Ordering::Acquire)
+    }
+
+    fn on_end(&self, connection: &Connection) {
+        let mut state = self.state();
+        state.ended = true;
+        // A thread that waits with nothing left to take has seen all there is.
+        state.end_seen |= state.queue.is_empty() && state.waiting > 0;
+        let turn = state.turn.take();
+        self.notify(state, connection);
+        self.report_room(connection);
+        self.after(connection, false, turn);
+    }
+
+    fn is_drained(&self) -> bool {
+        let state = self.state();
+        state.queue.is_empty() && state.end_seen
+    }
+
+    fn on_room(&self, connection: &Connection) {
+        self.report_room(connection);
+    }
+}

@@ -1,0 +1,204 @@
+//! Whether the peer is still there. Without I/O: the time is an argument.
+
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+
+/// Bytes that a peer must get across within a ping timeout to count as alive in the middle of a
+/// message, when its pong is stuck behind that message. One byte a minute is not enough.
+const PROGRESS: usize = 1024;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// A ping with this payload.
+    Ping([u8; 4]),
+    /// The end: the peer has not answered the last ping.
+    Dead,
+}
+
+/// Pings sent and awaited (RFC 6455 section 5.5.2).
+#[derive(Debug)]
+pub(super) struct Keepalive {
+    interval: Option<Duration>,
+    timeout: Duration,
+    next_ping: Instant,
+    awaited: Option<Awaited>,
+    counter: u32,
+}
+
+#[derive(Debug)]
+struct Awaited {
+    sent: Instant,
+    deadline: Instant,
+    progress: usize,
+    alive: bool,
+}
+
+impl Keepalive {
+    pub(super) fn new(config: &Config, now: Instant) -> Self {
+        let interval = config.ping_interval;
+        Self {
+            interval,
+            timeout: config.ping_timeout,
+            next_ping: now + interval.unwrap_or_default(),
+            awaited: None,
+            counter: 0,
+        }
+    }
+
+    /// When [`Keepalive::check`] is to be called next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.interval?;
+        Some(
+            self.awaited
+                .as_ref()
+                .map_or(self.next_ping, |ping| ping.deadline),
+        )
+    }
+
+    /// Says what is due. `listening` is false while nothing is read on purpose: a pong could not be
+    /// heard then, so its absence proves nothing.
+    pub(super) fn check(&mut self, now: Instant, listening: bool) -> Due {
+        let Some(interval) = self.interval else {
+            return Due::Nothing;
+        };
+        if let Some(ping) = &mut self.awaited {
+            if now < ping.deadline {
+                return Due::Nothing;
+            }
+            if listening && !ping.alive && ping.progress < PROGRESS {
+                return Due::Dead;
+            }
+            if !ping.alive {
+                ping.progress = 0;
+                ping.deadline = now + self.timeout;
+                return Due::Nothing;
+            }
+            self.awaited = None;
+        }
+        if now < self.next_ping {
+            return Due::Nothing;
+        }
+        self.next_ping = now + interval;
+        self.counter = self.counter.wrapping_add(1);
+        let deadline = now + self.timeout;
+        self.awaited = Some(Awaited {
+            sent: now,
+            deadline,
+            progress: 0,
+            alive: false,
+        });
+        Due::Ping(self.counter.to_be_bytes())
+    }
+
+    /// Bytes have arrived.
+    pub(super) fn progress(&mut self, bytes: usize) {
+        if let Some(ping) = &mut self.awaited {
+            ping.progress = ping.progress.saturating_add(bytes);
+        }
+    }
+
+    /// A whole message or control frame has arrived: the peer is alive.
+    pub(super) fn alive(&mut self) {
+        if let Some(ping) = &mut self.awaited {
+            ping.alive = true;
+        }
+    }
+
+    /// A pong has arrived; returns the round-trip time if it answers the last keepalive ping.
+    pub(super) fn pong(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
+        if payload != self.counter.to_be_bytes() {
+            return None;
+        }
+        let ping = self.awaited.take()?;
+        Some(now.saturating_duration_since(ping.sent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn keepalive() -> (Keepalive, Instant) {
+        let now = Instant::now();
+        (Keepalive::new(&Config::default(), now), now)
+    }
+
+    #[test]
+    fn pings_are_due_at_the_interval() {
+        let (mut keepalive, start) = keepalive();
+        assert_eq!(keepalive.deadline(), Some(start + 20 * SECOND));
+        assert_eq!(keepalive.check(start + 19 * SECOND, true), Due::Nothing);
+        assert_eq!(
+            keepalive.check(start + 20 * SECOND, true),
+            Due::Ping([0, 0, 0, 1])
+        );
+    }
+
+    #[test]
+    fn without_an_interval_nothing_is_ever_due() {
+        let config = Config {
+            ping_interval: None,
+            ..Config::default()
+        };
+        let start = Instant::now();
+        let mut keepalive = Keepalive::new(&config, start);
+        assert_eq!(keepalive.deadline(), None);
+        assert_eq!(keepalive.check(start + 9999 * SECOND, true), Due::Nothing);
+    }
+
+    #[test]
+    fn a_pong_gives_the_round_trip_time() {
+        let (mut keepalive, start) = keepalive();
+        keepalive.check(start + 20 * SECOND, true);
+        assert_eq!(keepalive.pong(b"else", start + 21 * SECOND), None);
+        let latency = keepalive.pong(&[0, 0, 0, 1], start + 22 * SECOND);
+        assert_eq!(latency, Some(2 * SECOND));
+        assert_eq!(
+            keepalive.check(start + 40 * SECOND, true),
+            Due::Ping([0, 0, 0, 2])
+        );
+    }
+
+    #[test]
+    fn a_silent_peer_is_dead_at_the_timeout() {
+        let (mut keepalive, start) = keepalive();
+        keepalive.check(start + 20 * SECOND, true);
+        assert_eq!(keepalive.check(start + 39 * SECOND, true), Due::Nothing);
+        assert_eq!(keepalive.check(start + 40 * SECOND, true), Due::Dead);
+    }
+
+    #[test]
+    fn a_few_bytes_do_not_save_a_peer_but_a_kilobyte_or_a_message_does() {
+        for (bytes, whole, due) in [
+            (60, false, Due::Dead),
+            (1024, false, Due::Nothing),
+            (1, true, Due::Ping([0, 0, 0, 2])),
+        ] {
+            let (mut keepalive, start) = keepalive();
+            keepalive.check(start + 20 * SECOND, true);
+            keepalive.progress(bytes);
+            if whole {
+                keepalive.alive();
+            }
+            assert_eq!(
+                keepalive.check(start + 40 * SECOND, true),
+                due,
+                "{bytes} {whole}"
+            );
+        }
+    }
+
+    #[test]
+    fn silence_proves_nothing_while_nothing_is_read() {
+        let (mut keepalive, start) = keepalive();
+        keepalive.check(start + 20 * SECOND, true);
+        assert_eq!(keepalive.check(start + 40 * SECOND, false), Due::Nothing);
+        assert_eq!(keepalive.check(start + 60 * SECOND, true), Due::Dead);
+    }
+}

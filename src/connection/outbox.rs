@@ -1,0 +1,516 @@
+//! What is on its way to the peer.
+//!
+//! Messages wait unencoded: a policy may then drop one without breaking a compression context, and
+//! many small ones become one write. Only what the socket refused in the middle of a write is kept
+//! as encoded bytes.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::{self, ErrorKind, IoSlice},
+    sync::Arc,
+    task::Waker,
+};
+
+use bytes::{Buf, Bytes};
+use socket2::Socket;
+use tokio::io::unix::AsyncFd;
+
+use crate::{
+    config::Config,
+    protocol::{Encoder, OpCode},
+};
+
+/// A batch of small messages is at most this many bytes; a larger message goes out by itself,
+/// without being copied.
+const BATCH: usize = 64 * 1024;
+
+/// Payloads up to this size are copied behind their header: cheaper than a second buffer in the
+/// system call.
+const SMALL: usize = 16 * 1024;
+
+/// Answers to pings that may wait. RFC 6455 section 5.5.3 allows to answer only the latest.
+const PONGS: usize = 64;
+
+/// Whether the kernel may raise SIGPIPE at a write to a closed socket: never.
+#[cfg(target_os = "linux")]
+const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
+#[cfg(not(target_os = "linux"))]
+const SEND_FLAGS: libc::c_int = 0;
+
+thread_local! {
+    /// Where batches are put together. One for each thread, so that no connection owns a buffer.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What to do with a message when the outbox is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// Fail the connection with 1013.
+    Close,
+    /// Drop the oldest queued messages to make room.
+    DropOldest,
+    /// Drop the new message.
+    DropNewest,
+    /// Leave it to the caller, who gets [`Sent::Full`].
+    Refuse,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Written or queued.
+    Done,
+    /// Queued, and so many older ones were dropped for it.
+    DroppedOldest(u64),
+    /// Dropped: the outbox is full.
+    Dropped,
+    /// Not taken: the outbox is full, and the caller decides.
+    Full,
+    /// Not taken: the outbox is full, so the connection has to be failed.
+    Overflowed,
+    /// Not taken: the connection is closing or closed.
+    Closed,
+}
+
+/// How far the sending half is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Messages may be sent.
+    Open,
+    /// The Close frame is queued behind what waits; nothing may follow (section 5.5.1).
+    Closing,
+    /// The Close frame has been written.
+    Closed,
+    /// The socket failed, or [`Outbox::abort`] was called.
+    Broken,
+}
+
+#[derive(Debug)]
+enum Item {
+    Message(OpCode, Bytes),
+    /// A control frame, encoded.
+    Control(OpCode, Bytes),
+}
+
+/// The sending half of a connection.
+pub(super) struct Outbox {
+    /// `None` once the connection is gone.
+    socket: Option<Arc<AsyncFd<Socket>>>,
+    encoder: Encoder,
+    queue: VecDeque<Item>,
+    queued_messages: usize,
+    queued_bytes: usize,
+    queued_pongs: usize,
+    /// Encoded bytes that the socket did not take; before everything in the queue.
+    unsent: VecDeque<Bytes>,
+    phase: Phase,
+    /// Set by the actor while it handles what it read, so that the answers go out in one write.
+    corked: bool,
+    /// Somebody waits for room.
+    room_wanted: bool,
+    /// The actor's; taken when it is woken.
+    waker: Option<Waker>,
+    signalled: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(socket: Arc<AsyncFd<Socket>>, encoder: Encoder, head: Vec<u8>) -> Self {
+        let unsent = if head.is_empty() {
+            VecDeque::new()
+        } else {
+            VecDeque::from([head.into()])
+        };
+        Self {
+            socket: Some(socket),
+            encoder,
+            queue: VecDeque::new(),
+            queued_messages: 0,
+            queued_bytes: 0,
+            queued_pongs: 0,
+            unsent,
+            phase: Phase::Open,
+            corked: false,
+            room_wanted: false,
+            waker: None,
+            signalled: false,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Messages and bytes that wait.
+    pub(super) fn backlog(&self) -> (usize, usize) {
+        (
+            self.queued_messages,
+            self.queued_bytes + self.unsent_bytes(),
+        )
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty() || !self.queue.is_empty()
+    }
+
+    /// Whether a message of `len` bytes would be taken now. One is always taken when none waits,
+    /// whatever its size; a closing connection has room, for sending to it does nothing.
+    pub(super) fn has_room(&self, len: usize, config: &Config) -> bool {
+        let bytes = self.queued_bytes + self.unsent_bytes();
+        bytes == 0
+            || self.phase != Phase::Open
+            || (self.queued_messages < config.outbox_messages && bytes + len <= config.outbox_bytes)
+    }
+
+    pub(super) fn want_room(&mut self) {
+        self.room_wanted = true;
+    }
+
+    /// Whether somebody waits for room that has come; resets the wish.
+    pub(super) fn take_room_wanted(&mut self, config: &Config) -> bool {
+        let granted = self.room_wanted && self.has_room(1, config);
+        self.room_wanted &= !granted;
+        granted
+    }
+
+    pub(super) fn send(
+        &mut self,
+        opcode: OpCode,
+        payload: &[u8],
+        overflow: Overflow,
+        config: &Config,
+    ) -> Sent {
+        if self.phase != Phase::Open {
+            return Sent::Closed;
+        }
+        let mut lost = 0;
+        if self.corked && !self.has_room(payload.len(), config) {
+            // Full of answers that were only held back to go out together.
+            let _ = self.flush();
+        }
+        if !self.has_room(payload.len(), config) {
+            match overflow {
+                Overflow::Close => return Sent::Overflowed,
+                Overflow::DropNewest => return Sent::Dropped,
+                Overflow::Refuse => return Sent::Full,
+                Overflow::DropOldest => match self.make_room(payload.len(), config) {
+                    Some(dropped) => lost = dropped,
+                    None => return Sent::Dropped,
+                },
+            }
+        }
+        if self.corked || self.has_unsent() {
+            self.queued_messages += 1;
+            self.queued_bytes += payload.len();
+            self.queue
+                .push_back(Item::Message(opcode, Bytes::copy_from_slice(payload)));
+        } else if self.write_through(opcode, payload).is_err() {
+            self.fail();
+            return Sent::Closed;
+        }
+        if lost > 0 {
+            Sent::DroppedOldest(lost)
+        } else {
+            Sent::Done
+        }
+    }
+
+    /// Queues a ping or pong, or writes it at once; false where the connection is closing.
+    pub(super) fn control(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
+        if self.phase != Phase::Open {
+            return false;
+        }
+        if opcode == OpCode::Pong {
+            if self.queued_pongs >= PONGS {
+                self.drop_oldest_pong();
+            }
+            self.queued_pongs += 1;
+        }
+        let frame = self.encoder.control(opcode, payload);
+        self.queue.push_back(Item::Control(
+            opcode,
+            Bytes::copy_from_slice(frame.as_ref()),
+        ));
+        self.flush_or_signal();
+        true
+    }
+
+    /// Queues the Close frame; false where there was one already.
+    pub(super) fn close(&mut self, code: u16, reason: &str) -> bool {
+        if self.phase != Phase::Open {
+            return false;
+        }
+        // 1005 stands for a Close frame without a code and is never sent (section 7.4.1).
+        let code = (code != 1005).then_some(code);
+        let frame = self.encoder.close(code, reason);
+        self.queue.push_back(Item::Control(
+            OpCode::Close,
+            Bytes::copy_from_slice(frame.as_ref()),
+        ));
+        self.phase = Phase::Closing;
+        self.flush_or_signal();
+        self.signal();
+        true
+    }
+
+    /// Forgets the messages that wait; returns how many.
+    pub(super) fn discard_queue(&mut self) -> u64 {
+        let lost = self.queued_messages;
+        self.queue.retain(|item| matches!(item, Item::Control(..)));
+        (self.queued_messages, self.queued_bytes) = (0, 0);
+        lost as u64
+    }
+
+    pub(super) fn abort(&mut self) {
+        self.fail();
+    }
+
+    /// The connection is gone: lets go of the socket and of everything that waits.
+    pub(super) fn finish(&mut self) {
+        self.fail();
+        self.socket = None;
+        self.waker = None;
+        self.encoder.release();
+    }
+
+    fn fail(&mut self) {
+        self.phase = Phase::Broken;
+        self.queue = VecDeque::new();
+        self.unsent = VecDeque::new();
+        (self.queued_messages, self.queued_bytes, self.queued_pongs) = (0, 0, 0);
+        self.signal();
+    }
+
+    /// Makes the actor look again.
+    pub(super) fn signal(&mut self) {
+        self.signalled = true;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Keeps the actor's waker and returns whether [`Outbox::signal`] was called since the last
+    /// time.
+    pub(super) fn listen(&mut self, waker: &Waker) -> bool {
+        if !self
+            .waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(waker))
+        {
+            self.waker = Some(waker.clone());
+        }
+        std::mem::take(&mut self.signalled)
+    }
+
+    pub(super) fn cork(&mut self) {
+        self.corked = true;
+    }
+
+    pub(super) fn uncork(&mut self) {
+        self.corked = false;
+    }
+
+    /// Gives back a compressor that is not needed now.
+    pub(super) fn release(&mut self) {
+        self.encoder.release();
+    }
+
+    /// Writes as much as the socket takes. `WouldBlock` means that some is left.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let result: io::Result<()> = SCRATCH.with_borrow_mut(|scratch| {
+            while self.has_unsent() {
+                self.write_unsent()?;
+                self.write_batch(scratch)?;
+            }
+            Ok(())
+        });
+        match &result {
+            Ok(()) => self.shrink(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.fail(),
+        }
+        result
+    }
+
+    fn flush_or_signal(&mut self) {
+        if !self.corked && self.flush().is_err() {
+            self.signal();
+        }
+    }
+
+    fn write_unsent(&mut self) -> io::Result<()> {
+        while let Some(first) = self.unsent.front_mut() {
+            let written = send(self.socket.as_ref(), first)?;
+            first.advance(written);
+            if first.is_empty() {
+                self.unsent.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes and writes the front of the queue: small messages together, a large one by itself.
+    fn write_batch(&mut self, scratch: &mut Vec<u8>) -> io::Result<()> {
+        scratch.clear();
+        while let Some(item) = self.queue.front() {
+            if let Item::Message(_, payload) = item
+                && payload.len() > SMALL
+                && !scratch.is_empty()
+            {
+                break;
+            }
+            if scratch.len() >= BATCH {
+                break;
+            }
+            match self.queue.pop_front() {
+                Some(Item::Control(opcode, frame)) => {
+                    self.queued_pongs -= usize::from(opcode == OpCode::Pong);
+                    if opcode == OpCode::Close {
+                        self.phase = Phase::Closed;
+                    }
+                    scratch.extend_from_slice(&frame);
+                }
+                Some(Item::Message(opcode, payload)) => {
+                    self.queued_messages -= 1;
+                    self.queued_bytes -= payload.len();
+                    if payload.len() > SMALL {
+                        return self.write_large(opcode, &payload);
+                    }
+                    let frame = self.encoder.message(opcode, &payload);
+                    scratch.extend_from_slice(frame.header.as_ref());
+                    scratch.extend_from_slice(&frame.payload);
+                }
+                None => break,
+            }
+        }
+        if scratch.is_empty() {
+            return Ok(());
+        }
+        let written = written(send(self.socket.as_ref(), scratch))?;
+        self.keep(&scratch[written..]);
+        check_taken(written, scratch.len())
+    }
+
+    fn write_large(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
+        let frame = self.encoder.message(opcode, payload);
+        let (header, body) = (frame.header.as_ref(), &*frame.payload);
+        let slices = [IoSlice::new(header), IoSlice::new(body)];
+        let total = header.len() + body.len();
+        let written = written(send_vectored(self.socket.as_ref(), &slices))?;
+        if written < total {
+            self.keep(header.get(written..).unwrap_or_default());
+            self.keep(&body[written.saturating_sub(header.len())..]);
+        }
+        check_taken(written, total)
+    }
+
+    /// Offers a message to the socket straight from the caller's memory; what it does not take is
+    /// kept, and the actor writes it.
+    fn write_through(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
+        let result = if payload.len() > SMALL {
+            self.write_large(opcode, payload)
+        } else {
+            SCRATCH.with_borrow_mut(|scratch| {
+                scratch.clear();
+                let frame = self.encoder.message(opcode, payload);
+                scratch.extend_from_slice(frame.header.as_ref());
+                scratch.extend_from_slice(&frame.payload);
+                let written = written(send(self.socket.as_ref(), scratch))?;
+                self.keep(&scratch[written..]);
+                check_taken(written, scratch.len())
+            })
+        };
+        match result {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.signal();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn keep(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.unsent.push_back(Bytes::copy_from_slice(rest));
+        }
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.unsent.iter().map(Bytes::len).sum()
+    }
+
+    /// Drops the oldest messages until `len` bytes fit; `None` where nothing helps.
+    fn make_room(&mut self, len: usize, config: &Config) -> Option<u64> {
+        let mut lost = 0;
+        while !self.has_room(len, config) {
+            let oldest = self
+                .queue
+                .iter()
+                .position(|item| matches!(item, Item::Message(..)))?;
+            if let Some(Item::Message(_, payload)) = self.queue.remove(oldest) {
+                self.queued_messages -= 1;
+                self.queued_bytes -= payload.len();
+                lost += 1;
+            }
+        }
+        Some(lost)
+    }
+
+    fn drop_oldest_pong(&mut self) {
+        let oldest = self
+            .queue
+            .iter()
+            .position(|item| matches!(item, Item::Control(OpCode::Pong, _)));
+        if let Some(index) = oldest {
+            self.queue.remove(index);
+            self.queued_pongs -= 1;
+        }
+    }
+
+    /// An idle connection holds no queue memory.
+    fn shrink(&mut self) {
+        if self.queue.capacity() > 16 {
+            self.queue = VecDeque::new();
+        }
+        if self.unsent.capacity() > 0 {
+            self.unsent = VecDeque::new();
+        }
+    }
+}
+
+fn check_taken(written: usize, total: usize) -> io::Result<()> {
+    if written < total {
+        Err(ErrorKind::WouldBlock.into())
+    } else {
+        Ok(())
+    }
+}
+
+fn written(result: io::Result<usize>) -> io::Result<usize> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        other => other,
+    }
+}
+
+fn send(socket: Option<&Arc<AsyncFd<Socket>>>, bytes: &[u8]) -> io::Result<usize> {
+    let socket = socket.ok_or(ErrorKind::NotConnected)?.get_ref();
+    retry(|| socket.send_with_flags(bytes, SEND_FLAGS))
+}
+
+fn send_vectored(
+    socket: Option<&Arc<AsyncFd<Socket>>>,
+    slices: &[IoSlice<'_>],
+) -> io::Result<usize> {
+    let socket = socket.ok_or(ErrorKind::NotConnected)?.get_ref();
+    retry(|| socket.send_vectored_with_flags(slices, SEND_FLAGS))
+}
+
+fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,305 @@
+use std::{
+    collections::HashMap,
+    os::fd::RawFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pyo3::{
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyByteArray, PyBytes, PyMemoryView, PyString},
+};
+
+use super::{errors, wait};
+use crate::{
+    connection::{Connection, End, Inbox, Overflow, Received, Sent},
+    protocol::{Message, OpCode, close::is_sendable},
+};
+
+/// From this size on, a message is sent with the interpreter detached. Below it, giving the
+/// interpreter up and getting it back costs more than the system call does.
+const DETACH: usize = 32 * 1024;
+
+/// An open WebSocket.
+#[pyclass(frozen, weakref, module = "dwebsocket._engine", name = "Connection")]
+pub(super) struct PyConnection {
+    connection: Arc<Connection>,
+    inbox: Arc<Inbox>,
+    text_as_bytes: bool,
+}
+
+impl PyConnection {
+    pub(super) fn new(connection: Arc<Connection>, inbox: Arc<Inbox>, text_as_bytes: bool) -> Self {
+        Self {
+            connection,
+            inbox,
+            text_as_bytes,
+        }
+    }
+
+    fn to_python<'py>(&self, py: Python<'py>, message: &Message) -> Bound<'py, PyAny> {
+        match message {
+            Message::Text(data) if !self.text_as_bytes => match std::str::from_utf8(data) {
+                Ok(text) => PyString::new(py, text).into_any(),
+                // Only where validation is off: the bytes say more than a replacement would.
+                Err(_) => PyBytes::new(py, data).into_any(),
+            },
+            Message::Text(data) | Message::Binary(data) => PyBytes::new(py, data).into_any(),
+        }
+    }
+
+    fn transmit(&self, py: Python<'_>, opcode: OpCode, payload: &[u8], overflow: Overflow) -> Sent {
+        if payload.len() < DETACH {
+            self.connection.send(opcode, payload, overflow)
+        } else {
+            py.detach(|| self.connection.send(opcode, payload, overflow))
+        }
+    }
+
+    /// Sends, waiting for room as long as `timeout` allows.
+    fn transmit_blocking(
+        &self,
+        py: Python<'_>,
+        opcode: OpCode,
+        payload: &[u8],
+        timeout: Option<f64>,
+    ) -> PyResult<bool> {
+        let mut deadline = None;
+        loop {
+            match self.transmit(py, opcode, payload, Overflow::Refuse) {
+                Sent::Full => {}
+                sent => return Ok(matches!(sent, Sent::Done)),
+            }
+            let until = *deadline.get_or_insert_with(|| wait::deadline(timeout));
+            let connection = &self.connection;
+            let room = wait::detached(py, until, |deadline| {
+                connection
+                    .wait_for_room(payload.len(), deadline)
+                    .then_some(())
+            })?;
+            if room.is_none() {
+                self.connection.count_dropped();
+                return Ok(false);
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl PyConnection {
+    #[getter]
+    fn id(&self) -> u64 {
+        self.connection.id()
+    }
+
+    #[getter]
+    fn ended(&self) -> bool {
+        self.connection.is_foreign() || self.connection.has_ended()
+    }
+
+    #[getter]
+    fn close_code(&self) -> Option<u16> {
+        self.connection.end().map(|end| end.code)
+    }
+
+    #[getter]
+    fn close_reason(&self) -> String {
+        self.connection
+            .end()
+            .map(|end| end.reason)
+            .unwrap_or_default()
+    }
+
+    #[getter]
+    fn error(&self) -> Option<String> {
+        self.connection.end().and_then(|End { error, .. }| error)
+    }
+
+    #[getter]
+    fn latency(&self) -> Option<f64> {
+        self.connection
+            .latency()
+            .map(|latency| Duration::as_secs_f64(&latency))
+    }
+
+    #[getter]
+    fn pending(&self) -> usize {
+        if self.connection.is_foreign() {
+            0
+        } else {
+            self.inbox.pending()
+        }
+    }
+
+    #[getter]
+    fn stats(&self) -> HashMap<&'static str, u64> {
+        let stats = self.connection.stats();
+        HashMap::from([
+            ("received_messages", stats.received_messages),
+            ("received_bytes", stats.received_bytes),
+            ("sent_messages", stats.sent_messages),
+            ("sent_bytes", stats.sent_bytes),
+            ("dropped_messages", stats.dropped_messages),
+            ("inbox_messages", self.pending() as u64),
+            ("outbox_messages", stats.outbox_messages),
+            ("outbox_bytes", stats.outbox_bytes),
+        ])
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn receive<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.connection.is_foreign() {
+            return Ok(None);
+        }
+        let (connection, inbox) = (&self.connection, &self.inbox);
+        let mut received = inbox.take(connection);
+        if received == Received::Nothing && timeout != Some(0.0) {
+            let wait = |deadline: Option<Instant>| match inbox.wait(connection, deadline) {
+                Received::Nothing => None,
+                received => Some(received),
+            };
+            let outcome = wait::detached(py, wait::deadline(timeout), wait)?;
+            received = outcome.unwrap_or(Received::Nothing);
+        }
+        Ok(match received {
+            Received::Message(message) => Some(self.to_python(py, &message)),
+            Received::End | Received::Nothing => None,
+        })
+    }
+
+    fn arm(&self) -> bool {
+        !self.connection.is_foreign() && self.inbox.arm()
+    }
+
+    fn arm_writable(&self) -> bool {
+        // Armed first: room that comes in between is then reported, at worst once too often.
+        self.inbox.arm_room();
+        self.connection.ask_for_room()
+    }
+
+    #[pyo3(signature = (data, binary=None, overflow="close", timeout=None))]
+    fn send(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        binary: Option<bool>,
+        overflow: &str,
+        timeout: Option<f64>,
+    ) -> PyResult<bool> {
+        let payload = Payload::from_python(data)?;
+        let bytes = payload.as_bytes();
+        let opcode = payload.opcode(binary)?;
+        if overflow == "block" {
+            return self.transmit_blocking(py, opcode, bytes, timeout);
+        }
+        let overflow = match overflow {
+            "close" => Overflow::Close,
+            "drop_oldest" => Overflow::DropOldest,
+            "drop_newest" => Overflow::DropNewest,
+            "refuse" => Overflow::Refuse,
+            other => {
+                return Err(errors::value(format!(
+                    "unknown overflow policy \"{other}\""
+                )));
+            }
+        };
+        let sent = self.transmit(py, opcode, bytes, overflow);
+        Ok(matches!(sent, Sent::Done | Sent::DroppedOldest(_)))
+    }
+
+    #[pyo3(signature = (payload=None))]
+    fn ping(&self, payload: Option<&[u8]>) -> PyResult<bool> {
+        let payload = payload.unwrap_or_default();
+        if payload.len() > 125 {
+            return Err(errors::value(
+                "a ping carries at most 125 bytes (RFC 6455 section 5.5)",
+            ));
+        }
+        Ok(self.connection.ping(payload))
+    }
+
+    #[pyo3(signature = (code=1000, reason=""))]
+    fn close(&self, py: Python<'_>, code: u16, reason: &str) -> PyResult<bool> {
+        if !is_sendable(code) {
+            return Err(errors::value(format!(
+                "{code} is not a close code that may be sent (RFC 6455 section 7.4)"
+            )));
+        }
+        if reason.len() > 123 {
+            return Err(errors::value(
+                "a close reason is at most 123 bytes of UTF-8 (RFC 6455 section 5.5)",
+            ));
+        }
+        Ok(py.detach(|| self.connection.close(code, reason)))
+    }
+
+    fn abort(&self) {
+        self.connection.abort();
+    }
+
+    fn fileno(&self) -> PyResult<RawFd> {
+        self.inbox.fileno().map_err(errors::os)
+    }
+}
+
+/// A message as Python gave it, borrowed where its memory cannot change.
+enum Payload<'a> {
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+impl<'a> Payload<'a> {
+    fn from_python(data: &'a Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = data.cast::<PyString>() {
+            return Ok(Self::Text(text.to_str()?));
+        }
+        if let Ok(bytes) = data.cast::<PyBytes>() {
+            return Ok(Self::Bytes(bytes.as_bytes()));
+        }
+        if let Ok(array) = data.cast::<PyByteArray>() {
+            return Ok(Self::Owned(array.to_vec()));
+        }
+        if data.cast::<PyMemoryView>().is_ok() {
+            // The buffer protocol is in the stable ABI from Python 3.11 on only.
+            let bytes = data.call_method0("tobytes")?;
+            return Ok(Self::Owned(bytes.cast::<PyBytes>()?.as_bytes().to_vec()));
+        }
+        Err(PyTypeError::new_err(format!(
+            "a message is str, bytes, bytearray or memoryview, not {}",
+            data.get_type().name()?
+        )))
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    fn opcode(&self, binary: Option<bool>) -> PyResult<OpCode> {
+        let is_text = match (binary, self) {
+            (Some(true), _) => false,
+            (_, Self::Text(_)) => true,
+            (None, _) => simdutf8::basic::from_utf8(self.as_bytes()).is_ok(),
+            (Some(false), _) => {
+                if simdutf8::basic::from_utf8(self.as_bytes()).is_err() {
+                    return Err(errors::value("a text message must be valid UTF-8"));
+                }
+                true
+            }
+        };
+        Ok(if is_text {
+            OpCode::Text
+        } else {
+            OpCode::Binary
+        })
+    }
+}

@@ -1,0 +1,127 @@
+use std::{sync::Arc, time::Duration};
+
+use pyo3::prelude::*;
+
+use super::errors::{seconds, value};
+use crate::config::{Compression, Config, ProtocolConfig};
+
+/// The limits of a connection.
+#[pyclass(frozen, module = "dwebsocket._engine", name = "Options")]
+pub(super) struct PyOptions {
+    pub(super) config: Arc<Config>,
+    pub(super) text_as_bytes: bool,
+}
+
+#[pymethods]
+impl PyOptions {
+    #[new]
+    #[pyo3(signature = (
+        *,
+        max_message_size = 1 << 20,
+        max_frame_size = None,
+        max_fragments = 16_384,
+        ping_interval = Some(20.0),
+        ping_timeout = 20.0,
+        handshake_timeout = 10.0,
+        close_timeout = 10.0,
+        idle_timeout = None,
+        inbox_messages = 256,
+        inbox_bytes = 1 << 20,
+        outbox_messages = 4_096,
+        outbox_bytes = 4 << 20,
+        text_as_bytes = false,
+        validate_utf8 = true,
+        compression = "shared",
+        compression_threshold = 256,
+        compression_level = 1,
+    ))]
+    // The names and defaults are the interface; a struct of them would only move the list.
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        max_message_size: usize,
+        max_frame_size: Option<usize>,
+        max_fragments: u32,
+        ping_interval: Option<f64>,
+        ping_timeout: f64,
+        handshake_timeout: f64,
+        close_timeout: f64,
+        idle_timeout: Option<f64>,
+        inbox_messages: usize,
+        inbox_bytes: usize,
+        outbox_messages: usize,
+        outbox_bytes: usize,
+        text_as_bytes: bool,
+        validate_utf8: bool,
+        compression: &str,
+        compression_threshold: usize,
+        compression_level: u8,
+    ) -> PyResult<Self> {
+        let protocol = ProtocolConfig {
+            max_message_size: positive("max_message_size", max_message_size)?,
+            max_frame_size: positive("max_frame_size", max_frame_size.unwrap_or(usize::MAX))?,
+            max_fragments,
+            validate_utf8,
+            compression: parse_compression(compression)?,
+            compression_threshold,
+            compression_level: parse_level(compression_level)?,
+        };
+        positive("max_fragments", max_fragments as usize)?;
+        let config = Config {
+            protocol,
+            ping_interval: ping_interval
+                .map(|s| limit("ping_interval", s))
+                .transpose()?,
+            ping_timeout: limit("ping_timeout", ping_timeout)?,
+            handshake_timeout: limit("handshake_timeout", handshake_timeout)?,
+            close_timeout: limit("close_timeout", close_timeout)?,
+            idle_timeout: idle_timeout.map(|s| limit("idle_timeout", s)).transpose()?,
+            inbox_messages: positive("inbox_messages", inbox_messages)?,
+            inbox_bytes: positive("inbox_bytes", inbox_bytes)?,
+            outbox_messages: positive("outbox_messages", outbox_messages)?,
+            outbox_bytes: positive("outbox_bytes", outbox_bytes)?,
+        };
+        Ok(Self {
+            config: Arc::new(config),
+            text_as_bytes,
+        })
+    }
+}
+
+fn positive(name: &str, number: usize) -> PyResult<usize> {
+    if number == 0 {
+        Err(value(format!("{name} must be at least 1")))
+    } else {
+        Ok(number)
+    }
+}
+
+/// A time limit: more than nothing, and so little that adding it to the present never overflows.
+fn limit(name: &str, limit: f64) -> PyResult<Duration> {
+    let limit = seconds(name, limit)?;
+    if limit.is_zero() || limit > Duration::from_secs(60 * 60 * 24 * 365) {
+        return Err(value(format!(
+            "{name} must be more than 0 seconds and at most a year"
+        )));
+    }
+    Ok(limit)
+}
+
+fn parse_compression(name: &str) -> PyResult<Compression> {
+    match name {
+        "off" => Ok(Compression::Off),
+        "shared" => Ok(Compression::Shared),
+        "dedicated" => Ok(Compression::Dedicated),
+        other => Err(value(format!(
+            "compression must be \"off\", \"shared\" or \"dedicated\", not \"{other}\""
+        ))),
+    }
+}
+
+/// A level of DEFLATE (RFC 1951): 1 is the fastest, 9 the smallest.
+fn parse_level(level: u8) -> PyResult<u8> {
+    if (1..=9).contains(&level) {
+        Ok(level)
+    } else {
+        Err(value("compression_level must be from 1 to 9"))
+    }
+}

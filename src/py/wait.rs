@@ -1,0 +1,86 @@
+//! Waiting outside the interpreter.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pyo3::prelude::*;
+
+/// How often a wait on the main thread looks for signals.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Longer waits are for ever.
+const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+static SEALED: AtomicBool = AtomicBool::new(false);
+
+/// From now on, no thread that waits comes back into the interpreter, which is being torn down: until
+/// Python 3.14 that would unwind the thread through Rust and end the process with an abort.
+pub(super) fn seal() {
+    SEALED.store(true, Ordering::Release);
+}
+
+/// The end of a wait of `timeout` seconds; `None`: for ever.
+pub(super) fn deadline(timeout: Option<f64>) -> Option<Instant> {
+    let seconds = timeout?.max(0.0);
+    let timeout = Duration::try_from_secs_f64(seconds).unwrap_or(FOREVER);
+    (timeout < FOREVER).then(|| Instant::now() + timeout)
+}
+
+/// Runs `wait` detached from the interpreter until it returns something or the deadline has passed.
+/// `wait` gets a deadline of its own, for on the main thread the wait is cut into slices: only there
+/// does Python run signal handlers, Ctrl-C's among them.
+pub(super) fn detached<T: Send>(
+    py: Python<'_>,
+    deadline: Option<Instant>,
+    wait: impl Fn(Option<Instant>) -> Option<T> + Sync,
+) -> PyResult<Option<T>> {
+    let main = is_main_thread();
+    loop {
+        let slice = if main {
+            let slice = Instant::now() + SLICE;
+            Some(deadline.map_or(slice, |deadline| deadline.min(slice)))
+        } else {
+            deadline
+        };
+        let result = py.detach(|| {
+            let result = wait(slice);
+            while SEALED.load(Ordering::Acquire) {
+                thread::park();
+            }
+            result
+        });
+        if main {
+            py.check_signals()?;
+        }
+        if result.is_some() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Ok(result);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn is_main_thread() -> bool {
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Whether it is, and of which fork: the thread that forks is its child's main thread.
+        static MAIN: Cell<Option<(u32, bool)>> = const { Cell::new(None) };
+    }
+    let generation = crate::runtime::fork::generation();
+    match MAIN.get() {
+        Some((known, main)) if known == generation => main,
+        _ => {
+            let main = crate::runtime::fork::is_main_thread();
+            MAIN.set(Some((generation, main)));
+            main
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_main_thread() -> bool {
+    true
+}

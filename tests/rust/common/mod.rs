@@ -1,0 +1,90 @@
+//! What the tests of the engine share: peers, handlers that record, and a time limit.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    net::{TcpListener, TcpStream},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use dwebsocket::{
+    config::Config,
+    connection::{Connection, Consumer, Handler, Inbox, Overflow, Parts},
+    protocol::{Message, OpCode},
+};
+use tungstenite::{WebSocket, protocol::Role};
+
+/// A test that takes longer hangs, and fails.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Runs `test` within [`LIMIT`].
+pub fn limited(test: impl FnOnce() + Send + 'static) {
+    let (done, finished) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        test();
+        let _ = done.send(());
+    });
+    match finished.recv_timeout(LIMIT) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("the test hangs"),
+        Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+pub type Peer = WebSocket<TcpStream>;
+
+/// A connected pair: the server's end and the peer's.
+pub fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(LIMIT)).unwrap();
+    peer.set_nodelay(true).unwrap();
+    (listener.accept().unwrap().0, peer)
+}
+
+pub fn parts(server: TcpStream, config: Config) -> Parts {
+    Parts {
+        socket: server.into(),
+        head: Vec::new(),
+        leftover: Vec::new(),
+        deflate: None,
+        config: Arc::new(config),
+        permit: None,
+    }
+}
+
+/// A connection with `handler`, and its peer.
+pub fn connect(config: Config, handler: Arc<dyn Handler>) -> (Arc<Connection>, Peer) {
+    let (server, peer) = tcp_pair();
+    let connection = Connection::start(parts(server, config), handler).unwrap();
+    (
+        connection,
+        WebSocket::from_raw_socket(peer, Role::Client, None),
+    )
+}
+
+/// A connection whose messages wait in an inbox, as a view's do.
+pub fn connect_inbox(config: Config) -> (Arc<Connection>, Arc<Inbox>, Peer) {
+    let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+    let (connection, peer) = connect(config, Arc::clone(&inbox) as Arc<dyn Handler>);
+    (connection, inbox, peer)
+}
+
+/// Sends back what it gets, from within the actor.
+pub struct Echo;
+
+impl Handler for Echo {
+    fn on_message(&self, connection: &Connection, message: Message) {
+        let (opcode, data) = match &message {
+            Message::Text(data) => (OpCode::Text, data),
+            Message::Binary(data) => (OpCode::Binary, data),
+        };
+        connection.send(opcode, data, Overflow::Close);
+    }
+
+    fn on_end(&self, _connection: &Connection) {}
+}
