@@ -55,9 +55,9 @@ TEMPLATES = [
         "APP_DIRS": True,
     }
 ]
-DATABASES: dict[str, dict[str, str]] = {}
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "collected"
+TIME_ZONE = "UTC"
 USE_TZ = True
 
 # A chat message is short; nobody needs to send a mebibyte here.

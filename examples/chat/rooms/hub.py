@@ -188,8 +188,7 @@ class Hub:
                 counts[room.name] = len(room.members)
         fullest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return [
-            {"name": name, "people": people}
-            for name, people in fullest[:ROOMS_LISTED]
+            {"name": name, "people": people} for name, people in fullest[:ROOMS_LISTED]
         ]
 
     def _announce_rooms(self) -> None:

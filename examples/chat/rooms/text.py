@@ -27,7 +27,7 @@ _VISIBLE = re.compile(r"[^\W_]|[\U0001F000-\U0001FAFF\u2190-\u2BFF]")
 _ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer rather than an error
+class Refused(Exception):
     """A wish that is not granted; ``code`` names the reason for the page."""
 
     def __init__(self, code: str, **details: object) -> None:

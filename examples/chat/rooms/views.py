@@ -7,8 +7,8 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from dwebsocket import websocket
 
+from dwebsocket import websocket
 from rooms import text
 from rooms.hub import Member, hub
 from rooms.text import Refused
@@ -57,7 +57,10 @@ def talk(request: HttpRequest, room: str) -> HttpResponse | None:
 
 def enter(socket: Any, room: str) -> Member | None:
     """Wait for the page to say who it is, and let it in or tell it why not."""
-    hello = parsed(socket.wait(timeout=JOIN_TIMEOUT))
+    received = socket.wait(timeout=JOIN_TIMEOUT)
+    if received is None:
+        return None  # gone, or silent
+    hello = parsed(received)
     try:
         name = text.clean_name(hello.get("name"))
         key = text.clean_id(hello.get("key"))
