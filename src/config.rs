@@ -33,6 +33,9 @@ pub struct ProtocolConfig {
     pub compression: Compression,
     /// Messages shorter than this many bytes are sent uncompressed. Default 256.
     pub compression_threshold: usize,
+    /// zlib's level, 1 to 9. Default 1, which makes JSON a third of its size for a quarter of the
+    /// processor time of level 6 (which makes it a quarter).
+    pub compression_level: u8,
 }
 
 impl Default for ProtocolConfig {
@@ -44,6 +47,7 @@ impl Default for ProtocolConfig {
             validate_utf8: true,
             compression: Compression::default(),
             compression_threshold: 256,
+            compression_level: 1,
         }
     }
 }

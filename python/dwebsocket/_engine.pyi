@@ -34,6 +34,7 @@ class Options:
         compression: "off", "shared" (no context takeover: no memory while idle)
             or "dedicated" (context takeover: better ratio, more memory).
         compression_threshold: Messages shorter than this many bytes go out plain.
+        compression_level: From 1 (fastest) to 9 (smallest).
 
     Raises:
         ValueError: An argument is out of its range; the message names it.
@@ -58,6 +59,7 @@ class Options:
         validate_utf8: bool = True,
         compression: str = "shared",
         compression_threshold: int = 256,
+        compression_level: int = 1,
     ) -> Options: ...
 
 @final

@@ -96,6 +96,12 @@ KEYS: dict[str, Key] = {
     "COMPRESSION_THRESHOLD": Key(
         256, _integer(0), "a whole number of at least 0", engine=True
     ),
+    "COMPRESSION_LEVEL": Key(
+        1,
+        lambda value: type(value) is int and 1 <= value <= 9,
+        "a whole number from 1 to 9",
+        engine=True,
+    ),
     "MAX_CONNECTIONS": Key(
         None, _optional(_integer(1)), f"None or {_COUNT}", scoped=False
     ),

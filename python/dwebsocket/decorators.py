@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponseBadRequest
 
 from . import checks, conf, handoff
@@ -34,9 +34,7 @@ def _request_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
 def _is_async(view: Any) -> bool:
     if isinstance(view, functools.partial):
         return _is_async(view.func)
-    view = inspect.unwrap(getattr(view, "__func__", view))
-    marked = getattr(view, "view_is_async", False)
-    return inspect.iscoroutinefunction(view) or bool(marked)
+    return bool(iscoroutinefunction(getattr(view, "__func__", view)))
 
 
 def _decorate(view: Any, opening: Opening, require: bool) -> Any:

@@ -6,14 +6,16 @@ Imported only where gevent has patched the process.
 from __future__ import annotations
 
 import time
-from contextvars import Context
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import gevent
+from gevent import monkey
 from gevent.event import Event
 
 from . import _engine
+from .context import RequestContext
 from .runners import Call
 from .websocket import WebSocket
 
@@ -124,11 +126,8 @@ class Port:
             self._waker.forget(number, event)
 
 
-def _native_thread() -> int:
-    return _original_ident()
-
-
-_original_ident: Any = gevent.monkey.get_original("threading", "get_ident")
+#: The thread below the greenlets.
+_native_thread: Callable[[], int] = monkey.get_original("_thread", "get_ident")
 
 
 class Greenlets:
@@ -145,7 +144,7 @@ class Greenlets:
         """Return the way to wait for a connection in this hub."""
         return Port(connection, _waker())
 
-    def start(self, context: Context, call: Call, websocket: WebSocket) -> None:
+    def start(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
         """Run the call."""
         greenlet = gevent.spawn(context.run, call.run, websocket)
         self._running.add(greenlet)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import Context, copy_context
 from typing import Any
 
 from django.core.handlers.wsgi import LimitedStream
@@ -19,6 +18,7 @@ from django.utils.module_loading import import_string
 
 from . import _engine, runners, servers, shutdown
 from .conf import Profile, settings
+from .context import RequestContext
 
 __all__ = ("Handoff", "HandoffResponse", "mark")
 
@@ -126,8 +126,8 @@ class Handoff:
         self.permit = permit
         self.server = server
         self.call = call
-        # Taken here, where language, time zone and URLconf are still the request's.
-        self.context: Context = copy_context()
+        # Taken here: response middleware may set language and time zone back.
+        self.context = RequestContext()
 
     def run(self, headers: list[tuple[str, str]]) -> None:
         """Take the socket, answer the handshake and start the view.

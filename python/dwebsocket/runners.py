@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextvars import Context
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
@@ -18,6 +17,7 @@ from django.http import Http404, HttpRequest
 
 from . import _engine, databases
 from .conf import settings
+from .context import RequestContext
 from .exceptions import WebSocketClosed
 from .websocket import WebSocket
 
@@ -62,14 +62,11 @@ class Call:
         """Call the view and close the WebSocket when it is done."""
         databases.begin()
         websocket._owner = threading.get_ident()
-        code = GOING_AWAY
+        code = self._close_code()
         try:
-            code = self._close_code()
             self._save_session()
         finally:
-            # Also on SystemExit and gevent's GreenletExit, which go on from here.
-            if not websocket.is_closed():
-                websocket.close(code)
+            websocket.close(code)
             databases.end()
             log_engine()
 
@@ -97,6 +94,9 @@ class Call:
                 extra={"request": request},
             )
             return INTERNAL_ERROR
+        except BaseException:
+            # SystemExit, or gevent's GreenletExit: this thread is to end.
+            return GOING_AWAY
         return NORMAL
 
     def _save_session(self) -> None:
@@ -134,7 +134,7 @@ class Threads:
         """Return None: a thread waits by blocking."""
         return None
 
-    def start(self, context: Context, call: Call, websocket: WebSocket) -> None:
+    def start(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
         """Run the call.
 
         Raises:
@@ -154,7 +154,7 @@ class Threads:
             self._done()
             raise
 
-    def _run(self, context: Context, call: Call, websocket: WebSocket) -> None:
+    def _run(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
         try:
             context.run(call.run, websocket)
         finally:
@@ -208,7 +208,9 @@ def join(timeout: float) -> bool:
     return done
 
 
-def start(context: Context, call: Call, websocket: WebSocket, runner: Any) -> None:
+def start(
+    context: RequestContext, call: Call, websocket: WebSocket, runner: Any
+) -> None:
     """Run a view; close the WebSocket where that is not possible."""
     try:
         runner.start(context, call, websocket)

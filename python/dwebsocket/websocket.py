@@ -343,7 +343,7 @@ class WebSocket:
         return self.send(json.dumps(data, **kwargs), False)
 
     def ping(self, payload: str | bytes = b"") -> bool:
-        """Send a ping of at most 125 bytes; see :attr:`latency` for the answer.
+        """Send a ping of at most 125 bytes, beside those that the engine sends.
 
         Returns:
             Whether it is on its way.
@@ -424,7 +424,7 @@ class WebSocket:
 
     @property
     def latency(self) -> float | None:
-        """Seconds that the latest ping took to come back; None before the first."""
+        """Seconds that the latest keepalive ping took; None before the first."""
         return self._connection.latency
 
     @property

@@ -5,13 +5,17 @@ use std::{
     io,
     os::fd::RawFd,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::{Connection, Handler, wake::Flag, wake::WakeQueue};
+use super::{
+    Connection, Handler,
+    turnstile::{Turn, Turnstile},
+    wake::{Flag, WakeQueue},
+};
 use crate::{config::Config, protocol::Message};
 
 /// What a wait came back with.
@@ -25,15 +29,25 @@ pub enum Received {
     Nothing,
 }
 
+/// Who takes the messages out.
+#[derive(Debug)]
+pub enum Consumer {
+    /// Threads, which wait for them; the turnstile decides when one is woken.
+    Threads(Arc<Turnstile>),
+    /// An event loop, which hears of the inbox through the queue.
+    EventLoop(Arc<WakeQueue>),
+}
+
 /// The bounded queue between the actor and a view.
 #[derive(Debug)]
 pub struct Inbox {
+    /// To stand in line with.
+    me: Weak<Inbox>,
+    consumer: Consumer,
     /// A std mutex: held for a push or a pop.
     state: Mutex<State>,
     /// Signalled for threads that wait.
     ready: Condvar,
-    /// Where an event loop hears of this inbox.
-    wake: Option<Arc<WakeQueue>>,
     /// The actor's copy of whether the queue is below its limits.
     full: AtomicBool,
     max_messages: usize,
@@ -48,6 +62,11 @@ struct State {
     /// The view has come back for more and was told of the end.
     end_seen: bool,
     waiting: usize,
+    /// A thread that waits may go: it was given a turn, or needs none.
+    admitted: bool,
+    /// Stands in the turnstile's line.
+    in_line: bool,
+    turn: Option<Turn>,
     armed: bool,
     room_armed: bool,
     flag: Option<Box<Flag>>,
@@ -62,15 +81,16 @@ fn len(message: &Message) -> usize {
 impl Inbox {
     /// An empty inbox with the limits of `config`.
     #[must_use]
-    pub fn new(config: &Config, wake: Option<Arc<WakeQueue>>) -> Self {
-        Self {
+    pub fn new(config: &Config, consumer: Consumer) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            consumer,
             state: Mutex::default(),
             ready: Condvar::new(),
-            wake,
             full: AtomicBool::new(false),
             max_messages: config.inbox_messages,
             max_bytes: config.inbox_bytes,
-        }
+        })
     }
 
     /// How many messages wait.
@@ -83,43 +103,104 @@ impl Inbox {
     pub fn take(&self, connection: &Connection) -> Received {
         let mut state = self.state();
         let (received, resume) = self.pop(&mut state);
+        let turn = if received == Received::Nothing {
+            state.turn.take()
+        } else {
+            None
+        };
         drop(state);
-        if resume {
-            connection.resume();
-        }
+        self.after(connection, resume, turn);
         received
     }
 
     /// Takes the oldest message, for which it waits until `deadline`.
     pub fn wait(&self, connection: &Connection, deadline: Option<Instant>) -> Received {
         let mut state = self.state();
-        while state.queue.is_empty() && !state.ended {
-            state.waiting += 1;
+        if state.has_nothing() {
+            // Before going to sleep: whoever is next then runs while this thread does.
+            if let Some(turn) = state.turn.take() {
+                drop(state);
+                self.after(connection, false, Some(turn));
+                state = self.state();
+            }
+            if state.has_nothing() {
+                state = self.park(state, deadline);
+            }
+        }
+        let (received, resume) = self.pop(&mut state);
+        // There may be something for the next one who waits here, too.
+        if state.waiting > 0 && !state.has_nothing() {
+            self.call(state);
+        } else {
+            drop(state);
+        }
+        self.after(connection, resume, None);
+        received
+    }
+
+    /// Sleeps until a turn is granted or the deadline has passed.
+    fn park<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        while !state.admitted {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let timed_out = left.is_some_and(|left| left.is_zero());
             state = match left {
+                Some(Duration::ZERO) => break,
+                Some(left) => self.ready.wait_timeout(state, left).map_or_else(
+                    |poisoned| poisoned.into_inner().0,
+                    |(state, _timeout)| state,
+                ),
                 None => self
                     .ready
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner),
-                Some(left) => {
-                    self.ready
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
             };
-            state.waiting -= 1;
-            if timed_out {
-                break;
+        }
+        state.waiting -= 1;
+        state.admitted = false;
+        state
+    }
+
+    /// Has a thread that waits woken, if there is one.
+    fn call(&self, mut state: MutexGuard<'_, State>) {
+        if state.waiting == 0 || state.admitted || state.in_line {
+            return;
+        }
+        state.in_line = true;
+        drop(state);
+        match (&self.consumer, self.me.upgrade()) {
+            (Consumer::Threads(turnstile), Some(me)) => turnstile.admit(me),
+            _ => {
+                self.grant(None);
             }
         }
-        let (received, resume) = self.pop(&mut state);
+    }
+
+    /// Wakes a thread that waits; false if none does any more.
+    pub(super) fn grant(&self, turn: Option<Turn>) -> bool {
+        let mut state = self.state();
+        state.in_line = false;
+        if state.waiting == 0 {
+            return false;
+        }
+        state.admitted = true;
+        state.turn = turn;
         drop(state);
+        self.ready.notify_one();
+        true
+    }
+
+    /// What must be done without the lock.
+    fn after(&self, connection: &Connection, resume: bool, turn: Option<Turn>) {
         if resume {
             connection.resume();
         }
-        received
+        if let (Consumer::Threads(turnstile), Some(turn)) = (&self.consumer, turn) {
+            turnstile.release(turn);
+        }
     }
 
     /// Asks for a report to the wake queue; false where there is something to receive already.
@@ -171,10 +252,20 @@ impl Inbox {
         (Received::Message(message), resume)
     }
 
-    fn notify(&self, state: &mut State, connection: &Connection) {
+    /// Tells the consumer that there is something to receive.
+    fn notify(&self, mut state: MutexGuard<'_, State>, connection: &Connection) {
         state.update_flag();
-        if let Some(wake) = &self.wake
+        if let Consumer::EventLoop(wake) = &self.consumer
             && std::mem::take(&mut state.armed)
+        {
+            wake.push(connection.id());
+        }
+        self.call(state);
+    }
+
+    fn report_room(&self, connection: &Connection) {
+        if let Consumer::EventLoop(wake) = &self.consumer
+            && std::mem::take(&mut self.state().room_armed)
         {
             wake.push(connection.id());
         }
@@ -186,6 +277,10 @@ impl Inbox {
 }
 
 impl State {
+    fn has_nothing(&self) -> bool {
+        self.queue.is_empty() && !self.ended
+    }
+
     fn update_flag(&mut self) {
         let up = !self.queue.is_empty() || self.ended;
         if let Some(flag) = &mut self.flag {
@@ -202,12 +297,7 @@ impl Handler for Inbox {
         if state.queue.len() >= self.max_messages || state.bytes >= self.max_bytes {
             self.full.store(true, Ordering::Release);
         }
-        self.notify(&mut state, connection);
-        let waiting = state.waiting > 0;
-        drop(state);
-        if waiting {
-            self.ready.notify_one();
-        }
+        self.notify(state, connection);
     }
 
     fn wants_more(&self) -> bool {
@@ -219,14 +309,10 @@ impl Handler for Inbox {
         state.ended = true;
         // A thread that waits with nothing left to take has seen all there is.
         state.end_seen |= state.queue.is_empty() && state.waiting > 0;
-        self.notify(&mut state, connection);
-        if let Some(wake) = &self.wake
-            && std::mem::take(&mut state.room_armed)
-        {
-            wake.push(connection.id());
-        }
-        drop(state);
-        self.ready.notify_all();
+        let turn = state.turn.take();
+        self.notify(state, connection);
+        self.report_room(connection);
+        self.after(connection, false, turn);
     }
 
     fn is_drained(&self) -> bool {
@@ -235,10 +321,6 @@ impl Handler for Inbox {
     }
 
     fn on_room(&self, connection: &Connection) {
-        if let Some(wake) = &self.wake
-            && std::mem::take(&mut self.state().room_armed)
-        {
-            wake.push(connection.id());
-        }
+        self.report_room(connection);
     }
 }

@@ -13,6 +13,7 @@ pub mod adopt;
 mod inbox;
 mod keepalive;
 mod outbox;
+mod turnstile;
 mod wake;
 
 use std::{
@@ -28,8 +29,9 @@ use socket2::Socket;
 
 use self::{actor::Actor, outbox::Outbox};
 pub use self::{
-    inbox::{Inbox, Received},
+    inbox::{Consumer, Inbox, Received},
     outbox::{Overflow, Sent},
+    turnstile::Turnstile,
     wake::WakeQueue,
 };
 use crate::{

@@ -7,7 +7,10 @@ use std::{
 
 use crate::{
     config::ProtocolConfig,
-    protocol::{DeflateParams, FrameHeaderBytes, OpCode, Role, close, header::SHORT, mask},
+    protocol::{
+        DeflateParams, FrameHeaderBytes, OpCode, Role, close, deflate::Deflater, header::SHORT,
+        mask,
+    },
 };
 
 /// A data frame: its header, and its payload as it goes over the wire.
@@ -40,14 +43,28 @@ impl AsRef<[u8]> for ControlFrame {
 pub struct Encoder {
     /// The state of a client's generator of masking keys.
     keys: Option<u64>,
+    deflater: Option<Deflater>,
+    threshold: usize,
 }
 
 impl Encoder {
     /// Makes the encoder of a new connection.
     #[must_use]
-    pub fn new(role: Role, _config: &ProtocolConfig, _deflate: Option<DeflateParams>) -> Self {
+    pub fn new(role: Role, config: &ProtocolConfig, deflate: Option<DeflateParams>) -> Self {
         let keys = (role == Role::Client).then(|| RandomState::new().hash_one(0) | 1);
-        Self { keys }
+        let deflater = deflate.and_then(|params| {
+            let takeover = params.own_context(role);
+            Deflater::new(
+                params.own_window_bits(role),
+                config.compression_level,
+                takeover,
+            )
+        });
+        Self {
+            keys,
+            deflater,
+            threshold: config.compression_threshold,
+        }
     }
 
     /// Frames a message, which is never fragmented.
@@ -55,12 +72,17 @@ impl Encoder {
     /// `opcode` is [`OpCode::Text`], whose payload the caller knows to be UTF-8, or
     /// [`OpCode::Binary`].
     pub fn message<'a>(&mut self, opcode: OpCode, payload: &'a [u8]) -> EncodedFrame<'a> {
-        let mut payload = Cow::Borrowed(payload);
+        let compressed = match &mut self.deflater {
+            Some(deflater) if payload.len() >= self.threshold => deflater.compress(payload),
+            Some(_) | None => None,
+        };
+        let is_compressed = compressed.is_some();
+        let mut payload = compressed.map_or(Cow::Borrowed(payload), Cow::Owned);
         let key = self.next_key();
         if let Some(key) = key {
             mask::apply(payload.to_mut(), key);
         }
-        let header = FrameHeaderBytes::new(opcode, false, key, payload.len());
+        let header = FrameHeaderBytes::new(opcode, is_compressed, key, payload.len());
         EncodedFrame { header, payload }
     }
 
@@ -102,12 +124,16 @@ impl Encoder {
 
     /// Gives back a compressor that need not be kept. For a connection that has gone idle: the next
     /// message pays for a new one.
-    pub fn release(&mut self) {}
+    pub fn release(&mut self) {
+        if let Some(deflater) = &mut self.deflater {
+            deflater.release();
+        }
+    }
 
     /// Whether messages may go out compressed.
     #[must_use]
     pub fn compresses(&self) -> bool {
-        false
+        self.deflater.is_some()
     }
 
     /// The masking key of the next frame; `None` for a server.

@@ -6,6 +6,7 @@ use crate::{
     error::ProtocolError,
     protocol::{
         CloseFrame, OpCode,
+        deflate::Inflater,
         utf8::{self, Utf8Validator},
     },
 };
@@ -52,10 +53,12 @@ pub(crate) struct Assembly {
     /// Text, and it has to be UTF-8.
     checked: bool,
     text: bool,
+    /// The frames have to be inflated.
+    pub(crate) compressed: bool,
 }
 
 impl Assembly {
-    pub(crate) fn new(opcode: OpCode, rules: &MessageRules) -> Self {
+    pub(crate) fn new(opcode: OpCode, compressed: bool, rules: &MessageRules) -> Self {
         let text = opcode == OpCode::Text;
         Self {
             data: Vec::new(),
@@ -63,10 +66,12 @@ impl Assembly {
             utf8: Utf8Validator::default(),
             checked: text && rules.validate_utf8,
             text,
+            compressed,
         }
     }
 
-    /// Judges a further frame by its header, before a byte of it is kept.
+    /// Judges a further frame by its header, before a byte of it is kept. What a compressed one
+    /// comes to is seen when it is inflated.
     #[inline]
     pub(crate) fn begin_frame(
         &mut self,
@@ -79,7 +84,7 @@ impl Assembly {
             });
         }
         self.frames += 1;
-        if length > (rules.max_size - self.data.len()) as u64 {
+        if !self.compressed && length > (rules.max_size - self.data.len()) as u64 {
             return Err(ProtocolError::MessageTooBig {
                 limit: rules.max_size,
             });
@@ -90,7 +95,7 @@ impl Assembly {
     /// Whether nothing of the message has been kept, so that [`whole`](Self::whole) may take it.
     #[inline]
     pub(crate) fn is_fresh(&self) -> bool {
-        self.frames == 1 && self.data.is_empty() && self.utf8.is_complete()
+        self.frames == 1 && self.data.is_empty() && !self.compressed
     }
 
     /// Makes a message of a payload that is all there is.
@@ -127,6 +132,42 @@ impl Assembly {
         );
         self.data.extend_from_slice(piece);
         Ok(())
+    }
+
+    /// Takes a piece of a compressed message, and the tail that ends it where it is the `last`.
+    pub(crate) fn inflate(
+        &mut self,
+        piece: &[u8],
+        last: bool,
+        inflater: &mut Inflater,
+        rules: &MessageRules,
+    ) -> Result<(), ProtocolError> {
+        self.inflate_with(rules, |data| inflater.push(piece, data, rules.max_size))?;
+        if last {
+            self.inflate_with(rules, |data| inflater.finish(data, rules.max_size))?;
+        }
+        Ok(())
+    }
+
+    /// Judges what was inflated in the order of its bytes: those within the limit, then the limit,
+    /// then why no more came.
+    fn inflate_with(
+        &mut self,
+        rules: &MessageRules,
+        inflate: impl FnOnce(&mut Vec<u8>) -> Result<(), ProtocolError>,
+    ) -> Result<(), ProtocolError> {
+        let before = self.data.len();
+        let result = inflate(&mut self.data);
+        let end = self.data.len().min(rules.max_size);
+        if self.checked && !self.utf8.push(&self.data[before..end]) {
+            return Err(ProtocolError::InvalidUtf8);
+        }
+        if self.data.len() > rules.max_size {
+            return Err(ProtocolError::MessageTooBig {
+                limit: rules.max_size,
+            });
+        }
+        result
     }
 
     /// Ends the message.

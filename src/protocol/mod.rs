@@ -9,12 +9,14 @@
 
 pub mod close;
 mod decoder;
+mod deflate;
 mod encoder;
 pub mod extensions;
 pub mod handshake;
 mod header;
 mod mask;
 mod message;
+mod pool;
 mod utf8;
 
 pub use close::CloseFrame;

@@ -9,7 +9,10 @@ use super::{
     PyPermit, connection::PyConnection, errors, handshake::PyHandshake, options::PyOptions,
     wake::PyWakeQueue,
 };
-use crate::connection::{Connection, Inbox, Parts, adopt as adopted};
+use crate::{
+    connection::{Connection, Consumer, Inbox, Parts, adopt as adopted},
+    runtime::engine,
+};
 
 /// A socket taken from the WSGI server.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Adoption")]
@@ -40,8 +43,15 @@ impl PyAdoption {
         let Some(adopted::Adopted { socket }) = adoption else {
             return Err(errors::value("this adoption was started before"));
         };
-        let inbox = Inbox::new(&options.config, wake.map(|wake| Arc::clone(&wake.0)));
-        let inbox = Arc::new(inbox);
+        let consumer = match wake {
+            Some(wake) => Consumer::EventLoop(Arc::clone(&wake.0)),
+            None => Consumer::Threads(Arc::clone(
+                engine()
+                    .map_err(|error| errors::engine(&error))?
+                    .turnstile(),
+            )),
+        };
+        let inbox = Inbox::new(&options.config, consumer);
         let parts = Parts {
             socket,
             head,

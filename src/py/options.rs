@@ -33,6 +33,7 @@ impl PyOptions {
         validate_utf8 = true,
         compression = "shared",
         compression_threshold = 256,
+        compression_level = 1,
     ))]
     // The names and defaults are the interface; a struct of them would only move the list.
     #[allow(clippy::too_many_arguments)]
@@ -53,6 +54,7 @@ impl PyOptions {
         validate_utf8: bool,
         compression: &str,
         compression_threshold: usize,
+        compression_level: u8,
     ) -> PyResult<Self> {
         let protocol = ProtocolConfig {
             max_message_size: positive("max_message_size", max_message_size)?,
@@ -61,6 +63,7 @@ impl PyOptions {
             validate_utf8,
             compression: parse_compression(compression)?,
             compression_threshold,
+            compression_level: parse_level(compression_level)?,
         };
         positive("max_fragments", max_fragments as usize)?;
         let config = Config {
@@ -111,5 +114,14 @@ fn parse_compression(name: &str) -> PyResult<Compression> {
         other => Err(value(format!(
             "compression must be \"off\", \"shared\" or \"dedicated\", not \"{other}\""
         ))),
+    }
+}
+
+/// A level of DEFLATE (RFC 1951): 1 is the fastest, 9 the smallest.
+fn parse_level(level: u8) -> PyResult<u8> {
+    if (1..=9).contains(&level) {
+        Ok(level)
+    } else {
+        Err(value("compression_level must be from 1 to 9"))
     }
 }

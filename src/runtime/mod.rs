@@ -28,7 +28,7 @@ pub use self::{
     log::{Level, Log},
     permit::Permit,
 };
-use crate::connection::Connection;
+use crate::connection::{Connection, Turnstile};
 
 /// Worker threads of the runtime. The interpreter lock is the bottleneck of a Python process long
 /// before two threads of framing and system calls are.
@@ -54,6 +54,7 @@ pub struct Engine {
     /// Set once by [`Engine::close_all`].
     stopping: AtomicBool,
     log: Log,
+    turnstile: Arc<Turnstile>,
 }
 
 /// Returns the engine of this process, which is started if there is none.
@@ -94,7 +95,11 @@ impl Engine {
             .thread_stack_size(512 * 1024)
             .enable_all()
             .build()?;
+        let turnstile = Arc::new(Turnstile::default());
+        let watched = Arc::clone(&turnstile);
+        runtime.spawn(async move { watched.watch().await });
         Ok(Self {
+            turnstile,
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
             connections: Mutex::default(),
@@ -114,6 +119,12 @@ impl Engine {
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Where threads stand in line that have a message to fetch.
+    #[must_use]
+    pub fn turnstile(&self) -> &Arc<Turnstile> {
+        &self.turnstile
     }
 
     /// Whether [`Engine::close_all`] was called: new connections are refused.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use common::{Echo, connect, connect_inbox, limited, parts, tcp_pair};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Inbox, Overflow, Received, Sent},
+    connection::{Connection, Consumer, Inbox, Overflow, Received, Sent},
     protocol::{Message, OpCode},
 };
 use tungstenite::{
@@ -189,7 +189,7 @@ fn nothing_follows_the_close_frame() {
     limited(|| {
         let (server, mut peer) = tcp_pair();
         let config = Config::default();
-        let inbox = Arc::new(Inbox::new(&config, None));
+        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
         let connection = Connection::start(parts(server, config), inbox).unwrap();
         connection.send(OpCode::Text, b"x", Overflow::Close);
         connection.close(1000, "");
@@ -227,7 +227,7 @@ fn a_protocol_error_is_told_after_the_messages_before_it() {
     limited(|| {
         let (server, mut peer) = tcp_pair();
         let config = Config::default();
-        let inbox = Arc::new(Inbox::new(&config, None));
+        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
         let connection = Connection::start(parts(server, config), Arc::clone(&inbox) as _).unwrap();
         // A good frame, then one with a reserved bit.
         peer.write_all(b"\x81\x81\0\0\0\0a\xc1\x81\0\0\0\0b")

@@ -10,7 +10,7 @@ use std::{
 
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Handler, Inbox, Overflow, Parts},
+    connection::{Connection, Consumer, Handler, Inbox, Overflow, Parts},
     protocol::{Message, OpCode},
 };
 use tungstenite::{WebSocket, protocol::Role};
@@ -69,7 +69,7 @@ pub fn connect(config: Config, handler: Arc<dyn Handler>) -> (Arc<Connection>, P
 
 /// A connection whose messages wait in an inbox, as a view's do.
 pub fn connect_inbox(config: Config) -> (Arc<Connection>, Arc<Inbox>, Peer) {
-    let inbox = Arc::new(Inbox::new(&config, None));
+    let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
     let (connection, peer) = connect(config, Arc::clone(&inbox) as Arc<dyn Handler>);
     (connection, inbox, peer)
 }

@@ -1,0 +1,113 @@
+//! Compressors and decompressors that no connection holds.
+//!
+//! Without context takeover a message needs one for as long as it is compressed or read, so that
+//! a few serve all connections of the process.
+
+use std::sync::Mutex;
+
+use flate2::{Compress, Decompress};
+
+/// How many of each kind are kept: at most 8 compressors of some 371 KiB and 8 decompressors of
+/// some 47 KiB. More are made when more are in use at once, and dropped afterwards.
+const KEPT: usize = 8;
+
+/// What makes two of a kind interchangeable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) window_bits: u8,
+    pub(crate) level: u8,
+}
+
+/// The compressors at rest, each reset.
+pub(crate) static COMPRESSORS: Pool<Compress> = Pool::new();
+/// The decompressors at rest, each reset.
+pub(crate) static DECOMPRESSORS: Pool<Decompress> = Pool::new();
+
+/// A bounded store of what is expensive to make.
+///
+/// The lock is never waited for. It is held for a few instructions, so that it is hardly ever found
+/// taken; and a child process that was forked while another thread held it finds it taken for
+/// ever, which must cost it speed and nothing else.
+#[derive(Debug)]
+pub(crate) struct Pool<T> {
+    idle: Mutex<Vec<(Kind, Box<T>)>>,
+}
+
+impl<T> Pool<T> {
+    const fn new() -> Self {
+        Self {
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Takes one of a kind, if there is one.
+    pub(crate) fn take(&self, kind: Kind) -> Option<Box<T>> {
+        let mut idle = self.idle.try_lock().ok()?;
+        let index = idle.iter().rposition(|(known, _)| *known == kind)?;
+        Some(idle.swap_remove(index).1)
+    }
+
+    /// Keeps one that has been reset, unless there are enough.
+    pub(crate) fn give(&self, kind: Kind, item: Box<T>) {
+        let Ok(mut idle) = self.idle.try_lock() else {
+            return;
+        };
+        if idle.len() >= KEPT {
+            // The oldest goes, so that kinds which nobody asks for any more do not stay for ever.
+            let oldest = idle.remove(0);
+            idle.push((kind, item));
+            drop(idle);
+            drop(oldest);
+        } else {
+            idle.push((kind, item));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Kind = Kind {
+        window_bits: 15,
+        level: 1,
+    };
+    const SECOND: Kind = Kind {
+        window_bits: 9,
+        level: 1,
+    };
+
+    #[test]
+    fn only_the_same_kind_comes_back() {
+        let pool = Pool::new();
+        pool.give(FIRST, Box::new(1));
+        assert_eq!(pool.take(SECOND), None);
+        assert_eq!(pool.take(FIRST), Some(Box::new(1)));
+        assert_eq!(pool.take(FIRST), None);
+    }
+
+    #[test]
+    fn no_more_are_kept_than_is_allowed_and_the_oldest_go_first() {
+        let pool = Pool::new();
+        pool.give(SECOND, Box::new(0));
+        for number in 1..=KEPT {
+            pool.give(FIRST, Box::new(number));
+        }
+        assert_eq!(pool.take(SECOND), None);
+        let kept: Vec<_> = std::iter::from_fn(|| pool.take(FIRST))
+            .map(|item| *item)
+            .collect();
+        assert_eq!(kept, (1..=KEPT).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_lock_that_is_taken_is_not_waited_for() {
+        let pool = Pool::new();
+        pool.give(FIRST, Box::new(1));
+        let held = pool.idle.lock().unwrap();
+        assert_eq!(pool.take(FIRST), None);
+        pool.give(FIRST, Box::new(2));
+        drop(held);
+        assert_eq!(pool.take(FIRST), Some(Box::new(1)));
+    }
+}

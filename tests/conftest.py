@@ -1,0 +1,62 @@
+"""What the tests share: a live site, and a WebSocket with its peer in hand."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import django
+import pytest
+
+from dwebsocket import _engine, databases
+from tests.python.live import Site
+from tests.python.peer import Peer, open_pair
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+
+@pytest.fixture(autouse=True)
+def no_databases_in_use() -> None:
+    """Forget that a test before this one has opened a connection in this thread."""
+    databases.begin()
+
+
+@pytest.fixture
+def quiet() -> int:
+    """Wait until the connections of earlier tests have gone; return how many stay."""
+    deadline = time.monotonic() + 10
+    while (count := _engine.connection_count()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return count
+
+
+@pytest.fixture
+def site() -> Iterator[Callable[..., Site]]:
+    """Return a function that serves views by path on a real server, in this process."""
+    sites: list[Site] = []
+
+    def start(views: dict[str, Any], **settings: Any) -> Site:
+        sites.append(Site(views, settings))
+        return sites[-1]
+
+    yield start
+    for running in sites:
+        running.stop()
+
+
+@pytest.fixture
+def pair() -> Iterator[Callable[..., tuple[Any, Peer]]]:
+    """Return a function that opens a WebSocket and hands over both of its ends."""
+    peers: list[Peer] = []
+
+    def start(**options: Any) -> tuple[Any, Peer]:
+        websocket, peer = open_pair(**options)
+        peers.append(peer)
+        return websocket, peer
+
+    yield start
+    for peer in peers:
+        peer.drop()

@@ -1,0 +1,146 @@
+"""The client's end of a connection, in the test's own hands."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from typing import Any
+
+from websockets.client import ClientProtocol
+from websockets.frames import Close, Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
+
+from dwebsocket import _engine
+from dwebsocket.backends.default.websocket import DefaultWebSocket
+
+TIMEOUT = 10.0
+
+
+class Peer:
+    """A client past its handshake, on a plain socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(TIMEOUT)
+        self.sock = sock
+        self.protocol = ClientProtocol(parse_uri("ws://test/"), state=OPEN)
+        self._frames: list[Frame] = []
+
+    def _flush(self) -> None:
+        for data in self.protocol.data_to_send():
+            if data:
+                self.sock.sendall(data)
+
+    def send(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self.protocol.send_text(message.encode())
+        else:
+            self.protocol.send_binary(message)
+        self._flush()
+
+    def send_frame(self, opcode: Opcode, data: bytes, fin: bool = True) -> None:
+        self.sock.sendall(Frame(opcode, data, fin).serialize(mask=True))
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        self.protocol.send_close(code, reason)
+        self._flush()
+
+    def drop(self) -> None:
+        """Vanish: no Close frame."""
+        self.sock.close()
+
+    def reset(self) -> None:
+        """Vanish with a TCP reset, where the socket is one of TCP."""
+        self.sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        self.sock.close()
+
+    def frame(self) -> Frame:
+        """Return the next frame from the server.
+
+        Raises:
+            EOFError: The server has ended the connection.
+        """
+        while not self._frames:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError
+            self.protocol.receive_data(data)
+            # Its answers to pings and to a Close frame.
+            self._flush()
+            for event in self.protocol.events_received():
+                assert isinstance(event, Frame)
+                self._frames.append(event)
+        return self._frames.pop(0)
+
+    def message(self) -> str | bytes:
+        """Return the next message, text as str."""
+        frame = self.frame()
+        assert frame.opcode in (Opcode.TEXT, Opcode.BINARY), frame
+        data = bytes(frame.data)
+        return data.decode() if frame.opcode is Opcode.TEXT else data
+
+    def closing(self) -> Close:
+        """Return what the server's Close frame says."""
+        frame = self.frame()
+        assert frame.opcode is Opcode.CLOSE, frame
+        return Close.parse(bytes(frame.data))
+
+
+def socket_pair(tcp: bool = False) -> tuple[socket.socket, socket.socket]:
+    """Return two connected sockets."""
+    if not tcp:
+        return socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+    return accepted, client
+
+
+def shake(options: _engine.Options, **headers: Any) -> _engine.Handshake:
+    """Return a handshake that is in order."""
+    values = {
+        "method": "GET",
+        "connection": "Upgrade",
+        "upgrade": "websocket",
+        "key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "version": "13",
+        "protocols": "",
+        "extensions": "",
+    }
+    return _engine.handshake(**{**values, **headers}, options=options)
+
+
+def open_pair(
+    modern: bool = False,
+    tcp: bool = False,
+    engine: dict[str, Any] | None = None,
+    websocket_class: Any = DefaultWebSocket,
+    **arguments: Any,
+) -> tuple[Any, Peer]:
+    """Open a connection; return the WebSocket and its peer."""
+    options = _engine.Options(
+        text_as_bytes=not modern, validate_utf8=modern, **(engine or {})
+    )
+    handshake = shake(options)
+    permit = _engine.reserve(1_000_000)
+    assert permit is not None
+    server, client = socket_pair(tcp)
+    connection = _engine.adopt(server.fileno()).start(
+        handshake.response(None, []), b"", handshake, options, permit
+    )
+    server.close()
+    client.settimeout(TIMEOUT)
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += client.recv(1)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    return websocket_class(connection, modern=modern, **arguments), Peer(client)
+
+
+def ready(websocket: Any) -> None:
+    """Wait until a message or the end has arrived."""
+    readable, _, _ = select.select([websocket.fileno()], [], [], TIMEOUT)
+    assert readable, "nothing arrived"

@@ -1,0 +1,3 @@
+"""The Django site that every server in these tests serves."""
+
+from __future__ import annotations

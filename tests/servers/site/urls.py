@@ -1,0 +1,24 @@
+"""All URLs."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from . import modern, wrapped
+from .urls_classic import urlpatterns as classic_patterns
+
+urlpatterns = [
+    *classic_patterns,
+    path("modern/echo", modern.echo),
+    path("modern/script", modern.scripted),
+    path("modern/accept", modern.accept_modern),
+    path("modern/require", modern.require_modern),
+    path("modern/classic", modern.websocket_classic),
+    path("modern/called", modern.called),
+    path("modern/large", modern.large),
+    path("modern/listed", modern.listed),
+    path("modern/chosen", modern.chosen),
+    path("modern/json", modern.json_echo),
+    path("modern/about", modern.about),
+    *(path(f"wrapped/{name}", view) for name, view in wrapped.VIEWS.items()),
+]

@@ -1,0 +1,41 @@
+"""URLs of what the old package can serve as well."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from dwebsocket.decorators import accept_websocket
+
+from . import classic, plain, tutorial
+
+urlpatterns = [
+    path("ping", plain.ping, name="ping"),
+    path("info", plain.info),
+    path("upload", plain.upload),
+    path("login", plain.login),
+    path("session", plain.session),
+    path("undecorated", plain.undecorated),
+    path("marked", plain.marked),
+    path("attributes", plain.attributes),
+    path("echo", tutorial.echo),
+    path("chat", tutorial.chat),
+    path("members", tutorial.members),
+    path("script", classic.scripted),
+    path("hold", classic.hold),
+    path("deaf", classic.deaf),
+    path("release", classic.release),
+    path("push", classic.push),
+    path("threads", classic.threads),
+    path("keep", classic.keep),
+    path("poke", classic.poke),
+    path("identity", classic.identity),
+    path("forgetful", accept_websocket(classic.forgetful)),
+    path("handle", classic.handle),
+    path("returns", classic.returns),
+    path("raises", classic.raises),
+    path("room/<str:room>/<int:number>", classic.attributes),
+    path("query", classic.query),
+    path("spawn", classic.spawn),
+    path("stubborn", classic.stubborn),
+    path("careful", classic.careful),
+]

@@ -1,0 +1,149 @@
+"""How each server is started, stopped, and what it may write into its log."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from .client import Address
+
+APP = "tests.servers.site.wsgi"
+SITE = Path(__file__).resolve().parent / "site"
+
+#: Lines of ordinary work: requests and the server's own comings and goings.
+_DJANGO = r'^\[\d\d/\w{3}/\d{4} [\d:]+\] "[A-Z]+ \S+ HTTP/1\.[01]" [1-4]\d\d \d+$'
+_COMBINED = r'- - \[[^]]+\] "[A-Z]+ \S+ HTTP/1\.[01]" [1-4]\d\d '
+_GUNICORN = r"^\[[^]]+\] \[\d+\] \[INFO\] "
+_UWSGI = (
+    r"^\[pid: \d+\|app: "
+    r"|^(SIGINT/SIGTERM|SIGTERM) received\.\.\.killing workers"
+    r"|^gateway .* has been buried|^worker \d+ buried after|^goodbye to uWSGI"
+    r"|hr_read\(\): Connection reset by peer"  # the router's remark on the client
+    r"|^worker \d+ .*gracefully|^VACUUM: |^\.\.\.gracefully killing workers"
+    r"|^Gracefully killing worker|^killing gateway"
+)
+
+
+class Spec(NamedTuple):
+    """One way to serve the site.
+
+    Args:
+        argv: Returns the command line for an interpreter and an address.
+        stop: The signal that the server calls graceful.
+        harmless: Log lines that are no errors.
+        gevent: Whether views run in greenlets of the server's own thread.
+        signal_worker: Whether the signal goes to the serving process only.
+        statuses: What it may exit with after ``stop``.
+        relayed: Whether the client's socket ends in another process than the worker.
+    """
+
+    argv: Callable[[str, Address], list[str]]
+    stop: int = signal.SIGTERM
+    harmless: re.Pattern[str] = re.compile("(?!)")
+    gevent: bool = False
+    signal_worker: bool = False
+    statuses: tuple[int, ...] = (0,)
+    relayed: bool = False
+
+
+def _host(address: Address) -> str:
+    return f"unix:{address}" if isinstance(address, str) else "{}:{}".format(*address)
+
+
+def runserver(*options: str, signal_worker: bool = False) -> Spec:
+    """Return the spec of Django's development server."""
+
+    def argv(python: str, address: Address) -> list[str]:
+        return [python, "-m", "django", "runserver", *options, _host(address)]
+
+    # A reloader kills its child a quarter of a second after Ctrl-C, which a loaded
+    # machine notices; the signal goes to the child alone, and the reloader follows.
+    return Spec(
+        argv,
+        signal.SIGINT,
+        re.compile(_DJANGO),
+        signal_worker=signal_worker,
+    )
+
+
+def gunicorn(worker: str, *options: str) -> Spec:
+    """Return the spec of a gunicorn with one worker process."""
+
+    def argv(python: str, address: Address) -> list[str]:
+        return [
+            *(python, "-m", "gunicorn", APP, "--bind", _host(address)),
+            *("--worker-class", worker, "--workers", "1", "--access-logfile", "-"),
+            *options,
+        ]
+
+    harmless = re.compile(f"{_GUNICORN}|{_COMBINED}")
+    return Spec(argv, signal.SIGTERM, harmless, gevent=worker == "gevent")
+
+
+def uwsgi(*listen: str, relayed: bool = False) -> Spec:
+    """Return the spec of a uWSGI with one process; ``listen`` has its options."""
+
+    def argv(python: str, address: Address) -> list[str]:
+        prefix = Path(python).parent
+        return [
+            *(str(prefix / "uwsgi"), "--module", APP, "--virtualenv"),
+            *(str(prefix.parent), "--master", "--need-app", "--die-on-term"),
+            *(option.replace("ADDRESS", _host(address)) for option in listen),
+        ]
+
+    return Spec(argv, signal.SIGTERM, re.compile(_UWSGI), relayed=relayed)
+
+
+def script(name: str, stop: int, harmless: str, *, gevent: bool = False) -> Spec:
+    """Return the spec of a server that is started by a script of the site's."""
+
+    def argv(python: str, address: Address) -> list[str]:
+        assert isinstance(address, tuple)
+        return [python, "-m", f"tests.servers.site.{name}", str(address[1])]
+
+    return Spec(argv, stop, re.compile(harmless), gevent=gevent)
+
+
+def _waitress(python: str, address: Address) -> list[str]:
+    listen = (
+        f"--unix-socket={address}"
+        if isinstance(address, str)
+        else f"--listen={_host(address)}"
+    )
+    return [python, "-m", "waitress", listen, "--threads=1", f"{APP}:application"]
+
+
+SPECS: dict[str, Spec] = {
+    "runserver": runserver("--noreload"),
+    "runserver-nothreading": runserver("--noreload", "--nothreading"),
+    "runserver-autoreload": runserver(signal_worker=True),
+    "gunicorn-sync": gunicorn("sync"),
+    "gunicorn-sync-preload": gunicorn("sync", "--preload"),
+    "gunicorn-gthread": gunicorn("gthread", "--threads", "1"),
+    "gunicorn-gthread-8": gunicorn("gthread", "--threads", "8"),
+    "gunicorn-gthread-preload": gunicorn("gthread", "--threads", "1", "--preload"),
+    "gunicorn-gevent": gunicorn("gevent"),
+    "gunicorn-gevent-preload": gunicorn("gevent", "--preload"),
+    "uwsgi-http-socket": uwsgi("--http-socket", "ADDRESS", "--enable-threads"),
+    "uwsgi-http": uwsgi(
+        *("--http", "ADDRESS", "--http-websockets", "--http-raw-body"),
+        "--enable-threads",
+        relayed=True,
+    ),
+    "gevent-pywsgi": script(
+        "serve_gevent", signal.SIGTERM, f"{_COMBINED}", gevent=True
+    ),
+    "cheroot": script("serve_cheroot", signal.SIGINT, "(?!)"),
+    "waitress": Spec(
+        _waitress,
+        signal.SIGINT,
+        re.compile("^INFO:waitress:|^Serving on |: Task queue depth is "),
+    ),
+    "werkzeug": script("serve_werkzeug", signal.SIGINT, f"{_COMBINED}|^INFO "),
+}
+
+#: Those on which the whole contract is run.
+CONTRACT = ("runserver", "gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent")
