@@ -134,11 +134,11 @@ class Holder:
     """``load hold``: connections that stay open until they are told to close."""
 
     def __init__(
-        self, cpus: str, address: str, path: str = "/echo", extensions: str = ""
+        self, cpus: str, address: str, path: str = "/echo", *more: str
     ) -> None:
         """Start the program; it opens nothing yet."""
         words = [cargo("load", "load"), "hold", "--address", address, "--path", path]
-        words += ["--extensions", extensions]
+        words += more
         self.process = subprocess.Popen(
             pinned(words, cpus, 1),
             stdin=subprocess.PIPE,
