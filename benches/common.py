@@ -63,7 +63,7 @@ def cargo(package: str, binary: str) -> str:
     """Build a program of ``benches/`` in release mode and return its path."""
     manifest = HERE / package / "Cargo.toml"
     subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet"]
+        ["cargo", "build", "--release", "--quiet"]
         + ["--manifest-path", str(manifest), "--target-dir", str(TARGET)],
         check=True,
     )
