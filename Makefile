@@ -1,0 +1,102 @@
+# `make help` lists what there is. Needed: Linux, Rust, Python 3.10 or newer.
+#
+# Everything goes into .venv and target; a target does its work again only when what it was
+# made from has changed.
+
+VENV ?= .venv
+PORT ?= 8000
+HOST ?= 127.0.0.1
+# More arguments for pytest: make test ARGS="-k origin -x"
+ARGS ?=
+# Of one fuzz target: make fuzz FUZZ_SECONDS=60
+FUZZ_SECONDS ?= 1800
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# A virtual environment whose Python has gone, or was moved, is no use.
+ifneq ($(shell $(BIN)/python -c 'import sys; print(sys.prefix)' 2>/dev/null),$(abspath $(VENV)))
+$(shell rm -f $(VENV)/.created)
+endif
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-rust test-python lint format docs wheel bench conformance fuzz clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
+		while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+# Set-up: each stamp stands for what has been installed.
+
+$(VENV)/.created: tools/make-venv.sh
+	@python=$$(tools/check-tools.sh) && tools/make-venv.sh "$$python" $(VENV)
+	@touch $@
+
+$(VENV)/.build: $(VENV)/.created pyproject.toml
+	@echo "installing what the build needs"
+	@$(PIP) --group build
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.build pyproject.toml tools/install-uwsgi.sh
+	@echo "installing what the tests need"
+	@$(PIP) --group test
+	@tools/install-uwsgi.sh $(VENV)
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.build pyproject.toml
+	@echo "installing what the linters need"
+	@$(PIP) --group lint
+	@touch $@
+
+$(VENV)/.engine: $(VENV)/.build $(SOURCES)
+	@tools/check-tools.sh >/dev/null
+	@echo "building the engine (the first time takes a minute or two)"
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+	@touch $@
+
+demo: $(VENV)/.engine ## build, and serve the chat at http://127.0.0.1:8000/
+	@echo "The chat: http://$(HOST):$(PORT)/  (open it in two windows; Ctrl-C ends it)"
+	@cd examples/chat && \
+		exec $(abspath $(BIN))/python -u manage.py runserver --noreload $(HOST):$(PORT)
+
+test: test-rust test-python ## build, and run every test
+
+test-rust: ## run the engine's tests
+	@tools/check-tools.sh >/dev/null
+	cargo test --locked --no-default-features
+
+test-python: $(VENV)/.engine $(VENV)/.test ## run the tests of the package and of the servers
+	$(BIN)/python -m pytest $(if $(CI),-p tests.no_skips) $(ARGS)
+
+lint: $(VENV)/.engine $(VENV)/.test $(VENV)/.lint ## check format, style, types and stubs
+	tools/lint.sh $(BIN)
+
+format: $(VENV)/.lint ## put Rust and Python code into shape
+	cargo fmt
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel: $(VENV)/.build ## build a wheel for CPython 3.10 and newer, into dist/
+	@tools/check-tools.sh >/dev/null
+	$(BIN)/maturin build --release --locked --strip --out dist
+	@ls -l dist/*.whl
+
+bench: $(VENV)/.created ## compare with the old package, and measure memory and the engine
+	python3 benches/compare.py
+	python3 benches/memory.py
+	python3 benches/starvation.py
+	python3 benches/engine.py
+
+conformance: $(VENV)/.engine $(VENV)/.test ## run the whole Autobahn suite (about 20 minutes)
+	$(BIN)/python tests/autobahn/conformance.py all
+
+fuzz: ## fuzz each target for FUZZ_SECONDS (1800)
+	@tools/check-tools.sh >/dev/null
+	fuzz/run.sh $(FUZZ_SECONDS)
+
+clean: ## remove what was built and installed
+	rm -rf $(VENV) target fuzz/target dist .cache .mypy_cache .ruff_cache .pytest_cache
+	rm -f python/dwebsocket/_engine*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The Autobahn WebSocket test suite against an echo view under gunicorn."""
