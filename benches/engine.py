@@ -112,10 +112,10 @@ def main() -> None:
                     "serve", name, arguments.threads, arguments.cpus
                 ) as server:
                     run = common.load(
-                        arguments.cpus,
+                        arguments,
                         "echo",
-                        address=server.address,
                         pid=server.pid,
+                        address=server.address,
                         **(options | more),
                     )
                 runs[scenario, name].append(run)
@@ -153,6 +153,7 @@ def report(runs: Runs) -> None:
             ]
             rows.append([scenario, other, f"{costs[0] / costs[1]:.2f}"])
     common.table(["CPU of dwebsocket by that of", "", "ratio"], rows)
+    common.print_others(runs.values())
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def measure(name: str, offer: str, arguments: argparse.Namespace) -> list[str]:
     """Return what a connection holds when just opened, and idle after an echo."""
     cpus, connections = arguments.cpus, arguments.connections
     with running("heap", name, 2, cpus) as server:
-        holder = common.Holder(cpus, server.address, "/", extensions=offer)
+        holder = common.Holder(cpus, server.address, extensions=offer)
         holder(f"open {arguments.warm}")
         holder("echo")
         holder("close")

@@ -29,6 +29,9 @@ const DECK: usize = 1;
 /// How long the line stands still at most.
 const TICK: Duration = Duration::from_millis(1);
 
+/// So many ticks without a line end the watch.
+const QUIET: u32 = 10;
+
 /// So many ticks without a turn that has ended make no difference any more.
 const MOST_STALLED: u32 = 16;
 
@@ -53,6 +56,8 @@ struct State {
     moved: bool,
     /// Ticks since one has.
     stalled: u32,
+    /// Whether the watch is on.
+    watched: bool,
     /// Who is next, and awake.
     deck: VecDeque<Arc<Inbox>>,
     /// Bounded by the number of connections: each stands in line once.
@@ -64,15 +69,17 @@ impl Turnstile {
     pub(super) fn admit(&self, inbox: Arc<Inbox>) {
         let mut state = self.state();
         if state.out >= TURNS {
-            if state.deck.is_empty() {
-                self.line.notify_one();
-            }
+            let unwatched = !std::mem::replace(&mut state.watched, true);
             if state.deck.len() < DECK {
                 state.deck.push_back(Arc::clone(&inbox));
                 drop(state);
                 inbox.call_up();
             } else {
                 state.line.push_back(inbox);
+                drop(state);
+            }
+            if unwatched {
+                self.line.notify_one();
             }
             return;
         }
@@ -119,8 +126,10 @@ impl Turnstile {
     pub(crate) async fn watch(&self) {
         loop {
             self.line.notified().await;
-            while self.has_line() {
+            let mut quiet = 0;
+            while quiet < QUIET || !self.end_watch() {
                 tokio::time::sleep(TICK).await;
+                quiet = if self.has_line() { 0 } else { quiet + 1 };
                 for (inbox, turn) in self.overdue() {
                     if !inbox.grant(turn)
                         && let Some(turn) = turn
@@ -136,11 +145,18 @@ impl Turnstile {
         !self.state().deck.is_empty()
     }
 
+    /// Ends the watch, unless a line has formed again.
+    fn end_watch(&self) -> bool {
+        let mut state = self.state();
+        state.watched = !state.deck.is_empty();
+        !state.watched
+    }
+
     /// Those who need not wait any longer, because the line has not moved for a tick: one with a
     /// turn, and at each further tick twice as many others without.
     fn overdue(&self) -> Vec<(Arc<Inbox>, Option<Turn>)> {
         let mut state = self.state();
-        if std::mem::take(&mut state.moved) {
+        if std::mem::take(&mut state.moved) || state.deck.is_empty() {
             state.stalled = 0;
             return Vec::new();
         }

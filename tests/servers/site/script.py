@@ -59,7 +59,9 @@ def wait_in_thread(ws: Any) -> list[Any]:
 def send_bytes(ws: Any, text: str, kind: str = "bytes") -> Any:
     """Send the bytes that ``text`` stands for in Latin-1."""
     data = text.encode("latin-1")
-    return ws.send({"bytes": bytes, "bytearray": bytearray, "view": memoryview}[kind](data))
+    return ws.send(
+        {"bytes": bytes, "bytearray": bytearray, "view": memoryview}[kind](data)
+    )
 
 
 def send_value(ws: Any, value: Any) -> Any:
