@@ -68,13 +68,13 @@ def in_thread(function):
     def call():
         databases.begin()
         try:
-            result.append(RequestContext().run(function))
+            result.append(function())
         except BaseException as error:
             result.append(error)
         finally:
             databases.end()
 
-    thread = threading.Thread(target=call)
+    thread = threading.Thread(target=RequestContext().run, args=(call,))
     thread.start()
     thread.join(TIMEOUT)
     if isinstance(result[0], BaseException):

@@ -65,7 +65,7 @@ class Member:
 
     def tell(self, **event: Any) -> None:
         """Send this member, and nobody else, an event."""
-        self.socket.send(json.dumps(event))
+        self.socket.send(encoded(event))
 
 
 class Room:
@@ -196,8 +196,12 @@ class Hub:
         send_all(everybody, {"type": "rooms", "rooms": self._overview()})
 
 
+def encoded(event: dict[str, Any]) -> str:
+    return json.dumps(event, ensure_ascii=False)
+
+
 def send_all(members: Iterable[Member], event: dict[str, Any]) -> None:
-    text = json.dumps(event)
+    text = encoded(event)
     for member in members:
         member.socket.send(text)
 
