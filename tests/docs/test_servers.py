@@ -82,8 +82,8 @@ def test_the_command_serves(command: str, project: Path) -> None:
     words = shlex.split(command.replace("8000", str(port)))
     if "runserver" in words:
         words.append(str(port))
-    # gunicorn's own handler of SIGINT can lock itself up in gthread (it shuts its pool
-    # down, also when the signal came in the middle of a submit); uWSGI reloads on SIGTERM.
+    # gunicorn's quick stop can lock itself up in gthread (it shuts the pool down, also
+    # when the signal came in the middle of a submit); uWSGI reloads on SIGTERM.
     stop = signal.SIGTERM if words[0] == "gunicorn" else signal.SIGINT
     _serve(words, project, port, stop)
 
