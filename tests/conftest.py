@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
-
+import django
 import pytest
 
-from tests.python.peer import Peer, open_pair
+from dwebsocket import _engine, databases
 from tests.python.live import Site
+from tests.python.peer import Peer, open_pair
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+
+@pytest.fixture(autouse=True)
+def no_databases_in_use() -> None:
+    """Forget that a test before this one has opened a connection in this thread."""
+    databases.begin()
+
+
+@pytest.fixture
+def quiet() -> int:
+    """Wait until the connections of earlier tests have gone; return how many stay."""
+    deadline = time.monotonic() + 10
+    while (count := _engine.connection_count()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return count
 
 
 @pytest.fixture

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponseBadRequest
 
 from . import checks, conf, handoff
 from .exceptions import ConfigurationError
 from .opening import Opening, Subprotocols, wants_websocket
+from .runners import ASYNC
 
 __all__ = ("accept_websocket", "require_websocket", "websocket")
 
@@ -34,18 +35,12 @@ def _request_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
 def _is_async(view: Any) -> bool:
     if isinstance(view, functools.partial):
         return _is_async(view.func)
-    view = inspect.unwrap(getattr(view, "__func__", view))
-    marked = getattr(view, "view_is_async", False)
-    return inspect.iscoroutinefunction(view) or bool(marked)
+    return bool(iscoroutinefunction(getattr(view, "__func__", view)))
 
 
 def _decorate(view: Any, opening: Opening, require: bool) -> Any:
     if _is_async(view):
-        raise ConfigurationError(
-            f"{getattr(view, '__qualname__', view)} is an async view. WebSocket views "
-            "are synchronous: write 'def', not 'async def'. (Each runs in a thread of "
-            "its own, so that waiting holds nobody up.)"
-        )
+        raise ConfigurationError(ASYNC.format(view))
 
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
+import threading
 import time
 from typing import Any
 
@@ -26,7 +28,9 @@ GOING_AWAY, RESTART = 1001, 1012
 #: What is left to the closing handshakes at least, in seconds.
 _FLOOR = 0.2
 
+_lock = threading.Lock()
 _armed_in: int | None = None
+_helper: Helper | None = None
 _code = GOING_AWAY
 
 
@@ -39,27 +43,63 @@ def _note_reload(**kwargs: Any) -> None:
 file_changed.connect(_note_reload, dispatch_uid="dwebsocket.shutdown")
 
 
+class Helper(threading.Thread):
+    """Stops the engine on behalf of uWSGI's main thread.
+
+    uWSGI ends the interpreter from C's ``exit()``, when the main thread's thread-local
+    storage is gone already; the engine cannot work there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="websocket-stop", daemon=True)
+        self._asked = threading.Event()
+        self._done = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        """Wait for the end, then stop the engine."""
+        self._asked.wait()
+        _stop()
+        self._done.set()
+
+    def ask(self, timeout: float) -> None:
+        """Have the engine stopped, and wait for that."""
+        self._asked.set()
+        self._done.wait(timeout)
+
+
 def arm() -> None:
     """Have this process stop the engine at its end; called for every connection."""
-    global _armed_in
-    if _armed_in != os.getpid():
-        _armed_in = os.getpid()
-        # A child has its parent's registrations.
-        atexit.unregister(stop)
-        atexit.register(stop)
+    global _armed_in, _helper
+    if _armed_in == os.getpid():
+        return
+    with _lock:
+        if _armed_in != os.getpid():
+            # A child has its parent's registrations.
+            atexit.unregister(stop)
+            atexit.register(stop)
+            _helper = Helper() if "uwsgi" in sys.modules else None
+            _armed_in = os.getpid()
 
 
 def stop() -> None:
     """Close every connection, let the views end, stop the engine."""
     if _armed_in != os.getpid():
         return
-    timeout = settings.SHUTDOWN_TIMEOUT
-    deadline = time.monotonic() + timeout
     try:
-        _engine.close_all(_code)
-        if not runners.join(timeout):
-            logger.warning("Views were still running after %s seconds", timeout)
-        _engine.stop(max(deadline - time.monotonic(), _FLOOR), _code)
-        runners.log_engine()
+        if _helper is None:
+            _stop()
+        else:
+            _helper.ask(settings.SHUTDOWN_TIMEOUT + 1.0)
     finally:
         _engine.seal()
+
+
+def _stop() -> None:
+    timeout = settings.SHUTDOWN_TIMEOUT
+    deadline = time.monotonic() + timeout
+    _engine.close_all(_code)
+    if not runners.join(timeout):
+        logger.warning("WebSocket views were still running after %s seconds", timeout)
+    _engine.stop(max(deadline - time.monotonic(), _FLOOR), _code)
+    runners.log_engine()

@@ -34,7 +34,7 @@ pub struct Adopted {
 ///
 /// # Errors
 ///
-/// `fd` is not a connected stream socket, or no descriptor is left. The server's descriptor is then
+/// `fd` is not the stream socket of a connection, or no descriptor is left. The server's descriptor is then
 /// as it was.
 pub fn adopt(fd: RawFd, epoll: Option<RawFd>) -> io::Result<Adopted> {
     if fd < 0 {
@@ -50,7 +50,13 @@ pub fn adopt(fd: RawFd, epoll: Option<RawFd>) -> io::Result<Adopted> {
             "not a stream socket",
         ));
     }
-    socket.peer_addr()?;
+    // A socket that the peer has reset meanwhile is taken all the same: its view hears of the end.
+    if socket.is_listener()? {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a listening socket",
+        ));
+    }
     let (ours, theirs) = UnixStream::pair()?;
     theirs.set_nonblocking(is_nonblocking(fd)?)?;
     // The server's next read meets the end of the file at once.

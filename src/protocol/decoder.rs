@@ -28,7 +28,7 @@ struct Frame {
 /// Reads what the peer sends, judges it, and assembles messages.
 ///
 /// Between messages it holds no memory besides itself, unless the peer compresses with context
-/// takeover: then it keeps the window of the last 32 KiB, some 48 KiB in all, from the first
+/// takeover: then it keeps the window of the last 32 KiB, 47 KiB in all, from the first
 /// compressed message on.
 #[derive(Debug)]
 pub struct Decoder {

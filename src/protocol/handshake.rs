@@ -1,5 +1,7 @@
 //! The opening handshake (RFC 6455 section 4.2).
 
+use std::collections::HashSet;
+
 use tungstenite::handshake::derive_accept_key;
 
 use crate::{
@@ -172,12 +174,13 @@ fn is_key(key: &[u8]) -> bool {
 
 /// Reads a list of tokens; one that is named twice counts once.
 fn parse_protocols(header: &str) -> Result<Vec<String>, HandshakeError> {
-    let mut protocols: Vec<String> = Vec::new();
+    let mut protocols = Vec::new();
+    let mut known = HashSet::new();
     for item in header.split(',').map(ows).filter(|item| !item.is_empty()) {
         if !is_token(item) {
             return Err(HandshakeError::Protocols);
         }
-        if !protocols.iter().any(|known| known == item) {
+        if known.insert(item) {
             protocols.push(item.to_owned());
         }
     }

@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use flate2::{Compress, Decompress};
 
-/// How many of each kind are kept: at most 8 compressors of some 370 KiB and 8 decompressors of
-/// some 48 KiB. More are made when more are in use at once, and dropped afterwards.
+/// How many of each kind are kept: at most 8 compressors of some 371 KiB and 8 decompressors of
+/// some 47 KiB. More are made when more are in use at once, and dropped afterwards.
 const KEPT: usize = 8;
 
 /// What makes two of a kind interchangeable.

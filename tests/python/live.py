@@ -43,6 +43,7 @@ class Site:
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
         )
         self._thread.start()
+        self._stopped = False
 
     def _note_error(self, request: Any, client_address: Any) -> None:
         import sys
@@ -52,6 +53,10 @@ class Site:
         self.errors.append(error)
 
     def stop(self) -> None:
+        """Stop serving; does nothing the second time."""
+        if self._stopped:
+            return
+        self._stopped = True
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

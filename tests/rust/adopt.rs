@@ -8,12 +8,13 @@ use std::{
     net::TcpListener,
     os::fd::AsRawFd,
     sync::Arc,
+    time::Duration,
 };
 
-use common::{Echo, limited, tcp_pair};
+use common::{Echo, limited, parts, tcp_pair};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Parts, adopt::adopt},
+    connection::{Connection, Consumer, Inbox, Parts, Received, adopt::adopt},
 };
 use tungstenite::{Message as Wire, WebSocket, protocol::Role};
 
@@ -69,12 +70,27 @@ fn what_is_no_connected_stream_socket_is_refused_and_left_alone() {
         let datagram = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         assert!(adopt(datagram.as_raw_fd(), None).is_err());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(
-            adopt(listener.as_raw_fd(), None).unwrap_err().kind(),
-            ErrorKind::NotConnected
-        );
+        assert!(adopt(listener.as_raw_fd(), None).is_err());
         assert!(adopt(-1, None).is_err());
         listener.set_nonblocking(true).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn a_socket_that_the_peer_has_reset_is_taken_and_ends_at_once() {
+    limited(|| {
+        let (server, peer) = tcp_pair();
+        socket2::SockRef::from(&peer)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(peer);
+        let socket = adopt(server.as_raw_fd(), None).unwrap().socket;
+        let inbox = Inbox::new(&Config::default(), Consumer::Threads(Arc::default()));
+        let mut parts = parts(server, Config::default());
+        parts.socket = socket;
+        let connection = Connection::start(parts, Arc::clone(&inbox) as _).unwrap();
+        assert_eq!(inbox.wait(&connection, None), Received::End);
+        assert_eq!(connection.end().unwrap().code, 1006);
     });
 }

@@ -49,6 +49,7 @@ class Server:
         env: Environment variables.
         args: More command line arguments.
         unix: Listen on a Unix socket instead of a port.
+        tls: Talk TLS to it.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class Server:
         env: Mapping[str, str] | None = None,
         args: Iterable[str] = (),
         unix: bool = False,
+        tls: bool = False,
     ) -> None:
         self.spec = SPECS[spec] if isinstance(spec, str) else spec
         self.directory = directory
         self.args = list(args)
         self.unix = unix
+        self.tls = tls
         self.env = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.servers.site.settings",
@@ -81,6 +84,7 @@ class Server:
         self._mark = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._group: list[psutil.Process] = []
+        self._clients: list[HttpClient] = []
 
     # Starting
 
@@ -152,7 +156,8 @@ class Server:
 
     def http(self) -> HttpClient:
         """Return a connection for plain HTTP."""
-        return HttpClient(self.address)
+        self._clients.append(HttpClient(self.address, self.tls))
+        return self._clients[-1]
 
     def get(self, path: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
         """Return the answer to a GET on a connection of its own."""
@@ -170,17 +175,20 @@ class Server:
 
     def client(self) -> WsClient:
         """Return a connected client before its handshake."""
-        return WsClient(self.address)
+        client = WsClient(self.address, self.tls)
+        self._clients.append(client)
+        return client
 
     def open(self, path: str, headers: Iterable[tuple[str, str]] = ()) -> WsClient:
         """Return a client past its handshake."""
         client = self.client()
-        try:
-            client.open(path, headers)
-        except BaseException:
-            client.drop()
-            raise
+        client.open(path, headers)
         return client
+
+    def drop_clients(self) -> None:
+        """Close what a test has left open."""
+        while self._clients:
+            self._clients.pop().drop()
 
     # Looking at it
 

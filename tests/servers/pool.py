@@ -51,7 +51,9 @@ class Pool:
         return server.start() if start else server
 
     def end_test(self) -> None:
-        """Kill what the test started for itself."""
+        """Kill what the test started for itself, close its connections."""
+        for server in (*self._shared.values(), *self._private):
+            server.drop_clients()
         while self._private:
             self._private.pop().kill()
 

@@ -15,12 +15,18 @@ SITE = Path(__file__).resolve().parent / "site"
 
 #: Lines of ordinary work: requests and the server's own comings and goings.
 _DJANGO = r'^\[\d\d/\w{3}/\d{4} [\d:]+\] "[A-Z]+ \S+ HTTP/1\.[01]" [1-4]\d\d \d+$'
+_RELOADER = (
+    r"^INFO django\.utils\.autoreload: |^Performing system checks|^System check id"
+    r"|^\w+ \d\d, \d{4} - |^Django version |^Starting dev|^Quit the server"
+    r"|^WARNING: This is a development server|^For more information on production"
+)
 _COMBINED = r'- - \[[^]]+\] "[A-Z]+ \S+ HTTP/1\.[01]" [1-4]\d\d '
 _GUNICORN = r"^\[[^]]+\] \[\d+\] \[INFO\] "
 _UWSGI = (
     r"^\[pid: \d+\|app: "
     r"|^(SIGINT/SIGTERM|SIGTERM) received\.\.\.killing workers"
     r"|^gateway .* has been buried|^worker \d+ buried after|^goodbye to uWSGI"
+    r"|hr_read\(\): Connection reset by peer"  # the router's remark on the client
     r"|^worker \d+ .*gracefully|^VACUUM: |^\.\.\.gracefully killing workers"
     r"|^Gracefully killing worker|^killing gateway"
 )
@@ -63,7 +69,7 @@ def runserver(*options: str, signal_worker: bool = False) -> Spec:
     return Spec(
         argv,
         signal.SIGINT,
-        re.compile(_DJANGO),
+        re.compile(f"{_DJANGO}|{_RELOADER}"),
         signal_worker=signal_worker,
     )
 
@@ -128,14 +134,20 @@ SPECS: dict[str, Spec] = {
     "gunicorn-gevent-preload": gunicorn("gevent", "--preload"),
     "uwsgi-http-socket": uwsgi("--http-socket", "ADDRESS", "--enable-threads"),
     "uwsgi-http": uwsgi(
-        *("--http", "ADDRESS", "--http-websockets", "--enable-threads"), relayed=True
+        *("--http", "ADDRESS", "--http-websockets", "--http-raw-body"),
+        "--enable-threads",
+        relayed=True,
     ),
     "gevent-pywsgi": script(
         "serve_gevent", signal.SIGTERM, f"{_COMBINED}", gevent=True
     ),
-    "cheroot": script("serve_cheroot", signal.SIGINT, "(?!)"),
+    "cheroot": script(
+        "serve_cheroot", signal.SIGINT, "^Keyboard Interrupt: shutting down"
+    ),
     "waitress": Spec(
-        _waitress, signal.SIGINT, re.compile(r"^INFO:waitress:|^Serving on ")
+        _waitress,
+        signal.SIGINT,
+        re.compile("^INFO:waitress:|^Serving on |: Task queue depth is "),
     ),
     "werkzeug": script("serve_werkzeug", signal.SIGINT, f"{_COMBINED}|^INFO "),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from typing import Any
 
@@ -43,6 +44,35 @@ def _check(options: dict[Any, Any]) -> None:
         raise SocketUnavailable(_ROUTER)
 
 
+def _remains(threads: bool) -> bytes:
+    """Return what uWSGI's parser has read past the request.
+
+    The ``uwsgi`` module has no call for it; the program itself has one for its plugins.
+    It hands out what the parser has left before it reads the socket.
+    """
+    program = ctypes.CDLL(None)
+    try:
+        read = program.uwsgi_proto_base_read_body
+        current = (
+            program.threaded_current_wsgi_req
+            if threads
+            else program.simple_current_wsgi_req
+        )
+    except AttributeError:
+        # Not there in a build without exported symbols. A client that waits for the
+        # answer to its handshake, as RFC 6455 section 4.1 wants, loses nothing.
+        return b""
+    read.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+    read.restype = ctypes.c_ssize_t
+    current.restype = ctypes.c_void_p
+    request = ctypes.c_void_p(current())
+    buffer = ctypes.create_string_buffer(65536)
+    data = b""
+    while (size := read(request, buffer, len(buffer))) > 0:
+        data += buffer.raw[:size]
+    return data
+
+
 def find(environ: Environ) -> ServerSocket | None:
     """Find it with ``uwsgi.connection_fd()``."""
     if "uwsgi.version" not in environ:
@@ -51,4 +81,5 @@ def find(environ: Environ) -> ServerSocket | None:
     if uwsgi is None:
         return None
     _check(uwsgi.opt)
-    return ServerSocket(uwsgi.connection_fd())
+    threads = int(uwsgi.opt.get("threads", uwsgi.opt.get(b"threads", 1)))
+    return ServerSocket(uwsgi.connection_fd(), lambda: _remains(threads > 1))

@@ -1,0 +1,65 @@
+"""Settings of the demo. It needs no database, no migrations and no secrets.
+
+For a phone in the same network: ``python manage.py runserver 0.0.0.0:8000``, then
+open the address of this computer. Where the site is reached by another name, put it
+into the environment: ``CHAT_HOSTS=chat.example.org,chat.example.net``.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def own_addresses() -> list[str]:
+    """Return the names and addresses that other devices can know this computer by."""
+    addresses = [socket.gethostname()]
+    # Connecting a UDP socket sends nothing; it only picks the outgoing interface.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            addresses.append(probe.getsockname()[0])
+        except OSError:
+            pass  # no network: this computer is all there is
+    return addresses
+
+
+DEBUG = True
+# Nothing here is signed for longer than the process lives.
+SECRET_KEY = secrets.token_urlsafe(50)
+# Not "*": with it, any web site could point a name of its own at this server.
+ALLOWED_HOSTS = [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    ".local",
+    *own_addresses(),
+    *filter(None, os.environ.get("CHAT_HOSTS", "").split(",")),
+]
+
+INSTALLED_APPS = ["django.contrib.staticfiles", "rooms"]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "chatsite.urls"
+WSGI_APPLICATION = "chatsite.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+    }
+]
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "collected"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# A chat message is short: nobody needs to send a mebibyte here, nor to let several of
+# them wait for a phone that has lost its network.
+DWEBSOCKET = {"MAX_MESSAGE_SIZE": 16_384, "OUTBOX_BYTES": 1_048_576}

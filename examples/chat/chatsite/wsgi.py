@@ -1,0 +1,10 @@
+"""For other servers: ``gunicorn chatsite.wsgi`` (one worker: rooms are in memory)."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
+application = get_wsgi_application()

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from django.test import override_settings
+
+from dwebsocket import ConfigurationError, _engine, conf
+
+
+def test_defaults_are_acceptable_to_themselves_and_to_the_engine():
+    assert conf.problems(conf.DEFAULTS) == []
+    profile = conf.profile("classic")
+    assert isinstance(profile.options, _engine.Options)
+    assert (profile.modern, profile.overflow) == (False, "auto")
+
+
+@override_settings(DWEBSOCKET={"MAX_MESSAGE_SIZE": 10})
+def test_a_value_given_goes_before_the_default():
+    assert conf.settings.MAX_MESSAGE_SIZE == 10
+    assert conf.settings.PING_INTERVAL == 20.0
+
+
+def test_settings_follow_override_settings():
+    assert conf.settings.SHUTDOWN_TIMEOUT == 5.0
+    with override_settings(DWEBSOCKET={"SHUTDOWN_TIMEOUT": 1}):
+        assert conf.settings.SHUTDOWN_TIMEOUT == 1
+    assert conf.settings.SHUTDOWN_TIMEOUT == 5.0
+
+
+def test_profiles_follow_override_settings():
+    assert conf.profile("classic").overflow == "auto"
+    with override_settings(DWEBSOCKET={"OVERFLOW": "block"}):
+        assert conf.profile("classic").overflow == "block"
+    assert conf.profile("classic").overflow == "auto"
+
+
+def test_a_change_of_another_setting_keeps_the_profiles():
+    profile = conf.profile("classic")
+    with override_settings(TIME_ZONE="UTC"):
+        assert conf.profile("classic") is profile
+
+
+def test_old_names_go_on_working():
+    with override_settings(WEBSOCKET_ACCEPT_ALL=True):
+        assert conf.settings.ACCEPT_ALL is True
+    with override_settings(WEBSOCKET_FACTORY_CLASS="a.B"):
+        assert conf.settings.FACTORY_CLASS == "a.B"
+    with override_settings(WEBSOCKET_ACCEPT_ALL=True, DWEBSOCKET={"ACCEPT_ALL": False}):
+        assert conf.settings.ACCEPT_ALL is False
+
+
+@override_settings(DWEBSOCKET={"PING_INTERVALL": 5})
+def test_an_unknown_key_is_named_with_its_nearest_neighbour():
+    with pytest.raises(ConfigurationError, match="PING_INTERVALL.*'PING_INTERVAL'"):
+        _ = conf.settings.PING_INTERVAL
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("DIALECT", "latin"),
+        ("ALLOWED_ORIGINS", "https://example.com"),
+        ("ALLOWED_ORIGINS", [1]),
+        ("MAX_MESSAGE_SIZE", 0),
+        ("MAX_MESSAGE_SIZE", "1"),
+        ("MAX_MESSAGE_SIZE", True),
+        ("MAX_CONNECTIONS", 0),
+        ("PING_INTERVAL", 0),
+        ("PING_INTERVAL", float("nan")),
+        ("PING_TIMEOUT", None),
+        ("SEND_TIMEOUT", -1),
+        ("OVERFLOW", "explode"),
+        ("COMPRESSION", "zip"),
+        ("COMPRESSION_THRESHOLD", -1),
+        ("COMPRESSION_LEVEL", 10),
+        ("SHUTDOWN_TIMEOUT", -1),
+        ("THREAD_STACK_SIZE", 1024),
+        ("ACCEPT_ALL", 1),
+        ("FACTORY_CLASS", "Factory"),
+        ("SERVERS", "path"),
+    ],
+)
+def test_an_unacceptable_value_is_named(key, value):
+    [(name, message)] = conf.problems({key: value})
+    assert name == key
+    assert key in message
+    assert repr(value) in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("DIALECT", None),
+        ("ALLOWED_ORIGINS", ("*",)),
+        ("PING_INTERVAL", None),
+        ("MAX_CONNECTIONS", None),
+        ("COMPRESSION", False),
+        ("COMPRESSION", "dedicated"),
+        ("SHUTDOWN_TIMEOUT", 0),
+        ("THREAD_STACK_SIZE", 0),
+    ],
+)
+def test_an_acceptable_value_is_accepted(key, value):
+    assert conf.problems({key: value}) == []
+
+
+def test_a_setting_that_is_no_dict_is_refused():
+    assert conf.problems([])[0][1] == "DWEBSOCKET must be a dict, not list."
+
+
+def test_there_is_no_attribute_that_is_no_setting():
+    with pytest.raises(AttributeError):
+        _ = conf.Settings().NO_SUCH
+    fresh = conf.Settings()
+    assert fresh.ACCEPT_ALL is False
+    with pytest.raises(AttributeError):
+        _ = fresh.NO_SUCH
+
+
+@pytest.mark.parametrize(
+    ("decorator", "project", "argument", "modern"),
+    [
+        ("classic", None, None, False),
+        ("modern", None, None, True),
+        ("classic", "modern", None, True),
+        ("modern", "classic", None, False),
+        ("classic", "classic", "modern", True),
+        ("modern", "modern", "classic", False),
+    ],
+)
+def test_the_dialect(decorator, project, argument, modern):
+    overrides = conf.check_overrides({"dialect": argument} if argument else {})
+    with override_settings(DWEBSOCKET={"DIALECT": project}):
+        assert conf.profile(decorator, overrides).modern is modern
+
+
+def test_overrides_go_before_the_settings():
+    overrides = conf.check_overrides(
+        {
+            "overflow": "block",
+            "send_timeout": 2,
+            "allowed_origins": ["https://a.example"],
+        }
+    )
+    with override_settings(DWEBSOCKET={"OVERFLOW": "close", "SEND_TIMEOUT": 9}):
+        profile = conf.profile("classic", overrides)
+    assert profile.overflow == "block"
+    assert profile.send_timeout == 2.0
+    assert profile.allowed_origins == ("https://a.example",)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"max_mesage_size": 1}, "no argument 'max_mesage_size'.*'max_message_size'"),
+        ({"max_message_size": 0}, "max_message_size must be"),
+        ({"max_connections": 1}, "no argument 'max_connections'"),
+        ({"xyzzy": 1}, "There is no argument 'xyzzy'.$"),
+    ],
+)
+def test_wrong_overrides_are_named(overrides, message):
+    with pytest.raises(ConfigurationError, match=message):
+        conf.check_overrides(overrides)
+
+
+@pytest.mark.parametrize(
+    ("given", "engine"),
+    [(True, "shared"), (False, "off"), ("dedicated", "dedicated"), ("off", "off")],
+)
+def test_compression_may_be_a_bool(monkeypatch, given, engine):
+    seen: dict[str, object] = {}
+    fake = SimpleNamespace(Options=lambda **options: seen.update(options))
+    monkeypatch.setattr(conf, "_engine", fake)
+    conf.settings.forget()
+    conf.profile("classic", conf.check_overrides({"compression": given}))
+    conf.settings.forget()
+    assert seen["compression"] == engine
+    assert seen["text_as_bytes"] is True
+    assert seen["validate_utf8"] is False

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+from django.test import RequestFactory
+
+from dwebsocket import SocketUnavailable, accept_websocket
+from dwebsocket.backends.default.factory import WebSocketFactory
+from dwebsocket.backends.default.websocket import DefaultWebSocket
+from dwebsocket.backends.uwsgi.factory import uWsgiWebSocketFactory
+from dwebsocket.factory import WebSocketFactory as Base
+
+PATHS = [
+    "dwebsocket.factory.WebSocketFactory",
+    "dwebsocket.backends.default.factory.WebSocketFactory",
+    "dwebsocket.backends.uwsgi.factory.uWsgiWebSocketFactory",
+]
+
+
+class Shouting(DefaultWebSocket):
+    def shout(self, text):
+        self.send(text.upper())
+
+
+class ShoutingFactory(WebSocketFactory):
+    websocket_class = Shouting
+
+
+@accept_websocket
+def tell(request):
+    request.websocket.send(type(request.websocket).__name__)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_old_setting_may_name_any_of_them(site, path):
+    with site({"": tell}, WEBSOCKET_FACTORY_CLASS=path).connect() as connection:
+        assert connection.recv(timeout=10).endswith("WebSocket")
+
+
+def test_a_project_may_bring_its_own(site):
+    @accept_websocket
+    def view(request):
+        request.websocket.shout("loud")
+
+    path = "tests.python.test_factory.ShoutingFactory"
+    running = site({"": view}, DWEBSOCKET={"FACTORY_CLASS": path})
+    with running.connect() as connection:
+        assert connection.recv(timeout=10) == "LOUD"
+
+
+def test_the_classes_are_related():
+    assert issubclass(uWsgiWebSocketFactory, WebSocketFactory)
+    assert issubclass(WebSocketFactory, Base)
+    assert WebSocketFactory.websocket_class is DefaultWebSocket
+
+
+def test_a_factory_answers_for_its_request():
+    request = RequestFactory().get(
+        "/", HTTP_UPGRADE="websocket", HTTP_SEC_WEBSOCKET_VERSION="13"
+    )
+    factory = WebSocketFactory(request)
+    assert factory.is_websocket() is True
+    assert factory.get_websocket_version() == "13"
+    assert factory.create_websocket() is None
+    with pytest.raises(SocketUnavailable):
+        factory.get_wsgi_sock()
+    plain = WebSocketFactory(RequestFactory().get("/"))
+    assert plain.is_websocket() is False
+    assert plain.get_websocket_version() == ""

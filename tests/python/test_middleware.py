@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.utils.decorators import method_decorator
+from django.views import View
+
+from dwebsocket import ConfigurationError, accept_websocket, require_websocket
+from dwebsocket.middleware import WebSocketMiddleware
+
+from .live import HANDSHAKE
+
+OURS = "dwebsocket.middleware.WebSocketMiddleware"
+HERE = "tests.python.test_middleware"
+
+
+def talk(request):
+    if not request.is_websocket():
+        assert request.websocket is None
+        return HttpResponse("http")
+    request.websocket.send(request.websocket.wait())
+    return None
+
+
+def marked(request):
+    return talk(request)
+
+
+marked.accept_websocket = True
+
+
+def demanding(request):
+    return talk(request)
+
+
+demanding.require_websocket = True
+
+
+class Decorated(View):
+    @method_decorator(require_websocket)
+    def get(self, request):
+        return talk(request)
+
+
+class Gate:
+    """Refuses every view, the way LoginRequiredMiddleware does."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        return self.get_response(request)
+
+    def process_view(self, request, view, args, kwargs):
+        return HttpResponse("closed", status=401)
+
+
+class Open(Gate):
+    """Looks at every view and lets it pass."""
+
+    def process_view(self, request, view, args, kwargs):
+        request.seen = True
+
+
+def function_middleware(get_response):
+    def middleware(request):
+        return get_response(request)
+
+    return middleware
+
+
+def under(*later):
+    return {"MIDDLEWARE": [*settings.MIDDLEWARE, OURS, *(f"{HERE}.{n}" for n in later)]}
+
+
+def talks(running, route=""):
+    with running.connect(route) as connection:
+        connection.send("hello")
+        return connection.recv(timeout=10) == "hello"
+
+
+class TestViews:
+    def test_one_that_is_not_decorated_refuses_a_websocket(self, site):
+        running = site({"": talk}, **under())
+        response, body = running.request(**HANDSHAKE)
+        assert response.status == 400
+        assert b"WebSocket" in body
+        assert running.request()[1] == b"http"
+
+    def test_one_that_is_marked_talks(self, site):
+        running = site({"": marked}, **under())
+        assert talks(running)
+        assert running.request()[1] == b"http"
+
+    @pytest.mark.parametrize(
+        "setting",
+        [{"WEBSOCKET_ACCEPT_ALL": True}, {"DWEBSOCKET": {"ACCEPT_ALL": True}}],
+    )
+    def test_any_one_talks_with_accept_all(self, site, setting):
+        assert talks(site({"": talk}, **under(), **setting))
+
+    def test_one_that_is_marked_as_demanding_refuses_http(self, site):
+        response, body = site({"": demanding}, **under()).request()
+        assert (response.status, body) == (400, b"")
+
+    def test_a_decorated_method_talks_and_refuses_http(self, site):
+        running = site({"": Decorated.as_view()}, **under())
+        assert talks(running)
+        response, body = running.request()
+        assert (response.status, body) == (400, b"")
+
+    def test_every_request_has_the_attributes(self, site):
+        def plain(request):
+            assert request.websocket is None
+            assert request.is_websocket() is False
+            return HttpResponse("fine")
+
+        assert site({"": plain}, **under()).request()[1] == b"fine"
+
+
+class TestLaterMiddleware:
+    def test_may_refuse_the_view(self, site):
+        response, body = site({"": marked}, **under("Gate")).request(**HANDSHAKE)
+        assert (response.status, body) == (401, b"closed")
+
+    def test_may_refuse_a_decorated_view(self, site):
+        decorated = accept_websocket(talk)
+        response, _ = site({"": decorated}, **under("Gate")).request(**HANDSHAKE)
+        assert response.status == 401
+
+    def test_sees_the_view_before_it_runs(self, site):
+        def seen(request):
+            request.websocket.send(str(request.seen))
+
+        seen.accept_websocket = True
+        running = site({"": seen}, **under("function_middleware", "Open"))
+        response, _ = running.request(**HANDSHAKE)
+        assert response.status == 500
+        running.stop()
+        running = site({"": seen}, **under("Open", "function_middleware"))
+        with running.connect() as connection:
+            assert connection.recv(timeout=10) == "True"
+
+    def test_that_cannot_be_reached_is_an_error(self, settings):
+        settings.MIDDLEWARE = under("Gate")["MIDDLEWARE"]
+        middleware = WebSocketMiddleware(lambda request: HttpResponse())
+        with pytest.raises(ConfigurationError, match="end of MIDDLEWARE"):
+            middleware._later_hooks()
+
+
+def test_it_is_asynchronous_where_the_rest_is():
+    async def get_response(request):
+        return HttpResponse(str(request.is_websocket()))
+
+    middleware = WebSocketMiddleware(get_response)
+    assert iscoroutinefunction(middleware)
+    assert not iscoroutinefunction(WebSocketMiddleware(lambda request: None))
+
+    async def respond():
+        return await middleware(RequestFactory().get("/"))
+
+    assert asyncio.run(respond()).content == b"False"
