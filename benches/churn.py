@@ -21,7 +21,7 @@ def main() -> None:
     common.raise_descriptor_limit()
     interpreter = common.new_environment(arguments.python)
     with common.serve(interpreter, "sync", arguments.cpus) as server:
-        holder = common.Holder(arguments.cpus, server.address, "/echo")
+        holder = common.Holder(arguments.cpus, server.address)
         holder("open 10")
         holder("echo")
         holder("close")

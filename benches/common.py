@@ -36,6 +36,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         default="0,1:2,3" if (os.cpu_count() or 1) >= 4 else "none",
         help="processors of the server and of the client; 'none' pins nothing",
     )
+    made.add_argument(
+        "--quiet",
+        type=float,
+        metavar="CPUS",
+        help="measure only while other work takes less than so many processors",
+    )
     return made
 
 
@@ -57,31 +63,82 @@ def cargo(package: str, binary: str) -> str:
     """Build a program of ``benches/`` in release mode and return its path."""
     manifest = HERE / package / "Cargo.toml"
     subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet"]
+        ["cargo", "build", "--release", "--quiet"]
         + ["--manifest-path", str(manifest), "--target-dir", str(TARGET)],
         check=True,
     )
     return str(TARGET / "release" / binary)
 
 
-def load(cpus: str, command: str, **arguments: object) -> dict[str, float]:
-    """Run the load program to its end and return what it printed."""
-    words = [cargo("load", "load"), command]
-    for name, value in arguments.items():
+def load(
+    arguments: argparse.Namespace, command: str, pid: int, **options: object
+) -> dict[str, float]:
+    """Run the load program against a server process; return what it printed.
+
+    "others" in it is how many processors other work took meanwhile. Where that is more
+    than ``--quiet`` allows, the run is thrown away and made again.
+    """
+    words = [cargo("load", "load"), command, "--pid", str(pid)]
+    for name, value in options.items():
         words += ["--" + name.replace("_", "-"), str(value)]
-    run = subprocess.run(pinned(words, cpus, 1), stdout=subprocess.PIPE, check=True)
-    result: dict[str, float] = json.loads(run.stdout)
-    return result
+    words = pinned(words, arguments.cpus, 1)
+    while True:
+        if arguments.quiet is not None:
+            wait_for(lambda: others(pid, 1) < arguments.quiet, 3600)
+        with Others(pid) as measured:
+            run = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+        if arguments.quiet is None or measured.processors < arguments.quiet:
+            result: dict[str, float] = json.loads(run.stdout)
+            return result | {"others": measured.processors}
+
+
+class Others:
+    """Measures how many processors other work takes while the block runs."""
+
+    def __init__(self, pid: int) -> None:
+        """Leave this program, its children that end, and one process out."""
+        self.pid = pid
+
+    def read(self) -> tuple[float, float]:
+        """Return the time, and the CPU time that others have used so far."""
+        user, nice, system, _, _, irq, soft, steal = (
+            int(word) for word in Path("/proc/stat").read_text().split()[1:9]
+        )
+        busy = (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+        usages = [
+            resource.getrusage(who)
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ]
+        own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        return time.monotonic(), busy - own - cpu_seconds(self.pid)
+
+    def __enter__(self) -> Others:
+        """Begin."""
+        self.start = self.read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        (start, before), (end, after) = self.start, self.read()
+        self.processors = max(0.0, (after - before) / (end - start))
+
+
+def others(pid: int, seconds: float) -> float:
+    """Return how many processors other work takes now."""
+    with Others(pid) as measured:
+        time.sleep(seconds)
+    return measured.processors
 
 
 class Holder:
     """``load hold``: connections that stay open until they are told to close."""
 
-    def __init__(self, cpus: str, address: str, path: str, **more: object) -> None:
+    def __init__(
+        self, cpus: str, address: str, path: str = "/echo", *more: str
+    ) -> None:
         """Start the program; it opens nothing yet."""
         words = [cargo("load", "load"), "hold", "--address", address, "--path", path]
-        for name, value in more.items():
-            words += ["--" + name, str(value)]
+        words += more
         self.process = subprocess.Popen(
             pinned(words, cpus, 1),
             stdin=subprocess.PIPE,
@@ -266,3 +323,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
             cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)
         ]
         print("  ".join(cells))
+
+
+def print_others(runs: Iterable[Iterable[dict[str, float]]]) -> None:
+    """Print how quiet the machine was."""
+    loads = [run["others"] for some in runs for run in some]
+    print(
+        f"\nother work on the machine took {statistics.median(loads):.2f} processors "
+        f"(median), {max(loads):.2f} at most"
+    )

@@ -6,13 +6,14 @@ by round, by the same kind of server.
 
 from __future__ import annotations
 
+import argparse
 from collections import defaultdict
 from pathlib import Path
 
 import common
 
 OLD = ["dwebsocket==0.5.12", "Django==3.0.*", "six", "setuptools<81", "gunicorn"]
-SCENARIOS = {
+SCENARIOS: dict[str, tuple[str, dict[str, object]]] = {
     "echo, 32 bytes": ("echo", {"path": "/echo", "size": 32}),
     "echo, 64 KiB": ("echo", {"path": "/echo", "size": 65536}),
     "chat loop, 1 talks": ("chat", {"path": "/chat", "senders": 1}),
@@ -21,13 +22,17 @@ SCENARIOS = {
 
 
 def measure(
-    interpreter: Path, server: str, scenario: str, options: dict[str, object], cpus: str
+    interpreter: Path, scenario: str, arguments: argparse.Namespace
 ) -> dict[str, float]:
     """Run one scenario against a fresh server."""
-    command, more = SCENARIOS[scenario]
-    with common.serve(interpreter, server, cpus) as running:
+    command, options = SCENARIOS[scenario]
+    many = "connections" if command == "echo" else "members"
+    options = options | {
+        name: getattr(arguments, name) for name in (many, "seconds", "warmup")
+    }
+    with common.serve(interpreter, arguments.server, arguments.cpus) as server:
         return common.load(
-            cpus, command, address=running.address, pid=running.pid, **options, **more
+            arguments, command, pid=server.pid, address=server.address, **options
         )
 
 
@@ -48,14 +53,9 @@ def main() -> None:
     }
     runs: defaultdict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for number in range(arguments.rounds):
-        for scenario, (command, _) in SCENARIOS.items():
-            many = "connections" if command == "echo" else "members"
-            options: dict[str, object] = {many: getattr(arguments, many)}
-            options |= {"seconds": arguments.seconds, "warmup": arguments.warmup}
+        for scenario in SCENARIOS:
             for version, interpreter in versions.items():
-                run = measure(
-                    interpreter, arguments.server, scenario, options, arguments.cpus
-                )
+                run = measure(interpreter, scenario, arguments)
                 runs[scenario, version].append(run)
                 print(
                     f"round {number + 1}: {scenario}: {version}: {run['rate']:,.0f}/s, "
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def report(
-    runs: dict[tuple[str, str], list[dict[str, float]]], arguments: object
+    runs: dict[tuple[str, str], list[dict[str, float]]], arguments: argparse.Namespace
 ) -> None:
     """Print the medians and their ratios."""
     print(f"\nmedians; {arguments}")
@@ -84,6 +84,7 @@ def report(
     common.table(
         ["messages/s", "old", "new", "new/old", "old CPU us", "new CPU us"], rows
     )
+    common.print_others(runs.values())
 
 
 if __name__ == "__main__":

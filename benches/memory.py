@@ -24,7 +24,7 @@ def main() -> None:
     common.raise_descriptor_limit()
     interpreter = common.new_environment(arguments.python)
     with common.serve(interpreter, "sync", arguments.cpus) as server:
-        holder = common.Holder(arguments.cpus, server.address, "/echo")
+        holder = common.Holder(arguments.cpus, server.address)
         states = {"before": common.settled(server.pid)}
         holder(f"open {arguments.warm}")
         holder("echo")

@@ -20,12 +20,13 @@ def main() -> None:
     interpreter = common.new_environment(arguments.python)
     runs: dict[int, list[dict[str, float]]] = {0: [], arguments.connections: []}
     with common.serve(interpreter, "sync", arguments.cpus) as server:
-        holder = common.Holder(arguments.cpus, server.address, "/echo")
+        holder = common.Holder(arguments.cpus, server.address)
 
         def request(count: int) -> dict[str, float]:
             return common.load(
-                arguments.cpus,
+                arguments,
                 "http",
+                pid=server.pid,
                 address=server.address,
                 path="/hello",
                 requests=count,
@@ -60,6 +61,7 @@ def report(runs: dict[int, list[dict[str, float]]]) -> None:
     none, many = found.values()
     rows.append(["ratio", *(f"{b / a:.3f}" for a, b in zip(none, many, strict=True))])
     common.table(["HTTP latency, us", "median", "p90", "p99"], rows)
+    common.print_others(runs.values())
 
 
 if __name__ == "__main__":

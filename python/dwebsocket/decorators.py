@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponseBadRequest
 from . import checks, conf, handoff
 from .exceptions import ConfigurationError
 from .opening import Opening, Subprotocols, wants_websocket
+from .runners import ASYNC
 
 __all__ = ("accept_websocket", "require_websocket", "websocket")
 
@@ -39,11 +40,7 @@ def _is_async(view: Any) -> bool:
 
 def _decorate(view: Any, opening: Opening, require: bool) -> Any:
     if _is_async(view):
-        raise ConfigurationError(
-            f"{getattr(view, '__qualname__', view)} is an async view. WebSocket views "
-            "are synchronous: write 'def', not 'async def'. (Each runs in a thread of "
-            "its own, so that waiting holds nobody up.)"
-        )
+        raise ConfigurationError(ASYNC.format(view))
 
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

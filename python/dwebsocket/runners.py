@@ -5,6 +5,7 @@ Either way it is not the server's, which goes on answering requests meanwhile.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import threading
@@ -18,15 +19,20 @@ from django.http import Http404, HttpRequest
 from . import _engine, databases
 from .conf import settings
 from .context import RequestContext
-from .exceptions import WebSocketClosed
+from .exceptions import ConfigurationError, WebSocketClosed
 from .websocket import WebSocket
 
-__all__ = ("Call", "join", "kind", "start")
+__all__ = ("ASYNC", "Call", "join", "kind", "start")
 
 logger = logging.getLogger("dwebsocket.view")
 engine_logger = logging.getLogger("dwebsocket.engine")
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
+
+ASYNC = (
+    "{} is an async view. WebSocket views are synchronous: write 'def', not 'async "
+    "def'. (Each runs in a thread of its own, so that waiting holds nobody up.)"
+)
 
 #: What a view raises to turn a visitor away: worth a line, not a traceback.
 _REFUSALS = (Http404, PermissionDenied, SuspiciousOperation)
@@ -74,7 +80,11 @@ class Call:
         request = self.request
         try:
             # What it returns would be an HTTP response: there is nobody to send it to.
-            self.view(*self.args, **self.kwargs)
+            returned = self.view(*self.args, **self.kwargs)
+            if inspect.iscoroutine(returned):
+                # An async view that a synchronous decorator hid from the check.
+                returned.close()
+                raise ConfigurationError(ASYNC.format(self.view))
         except WebSocketClosed:
             # receive() told the view that the peer has gone, and that was its end.
             return NORMAL

@@ -67,6 +67,8 @@ pub(super) struct Actor {
     /// Bytes that were read but not decoded, because the handler wants no more messages.
     stash: Vec<u8>,
     stage: Stage,
+    /// The outbox has bytes that the socket did not take.
+    writing: bool,
     keepalive: Keepalive,
     /// When the response head must have been written; `None` once it has.
     handshake_until: Option<Instant>,
@@ -94,6 +96,8 @@ impl Actor {
             decoder,
             stash: leftover,
             stage: Stage::Open,
+            // The head of the response may still be there.
+            writing: true,
             keepalive: Keepalive::new(config, now),
             handshake_until: Some(handshake_until),
             last_message: now,
@@ -106,12 +110,15 @@ impl Actor {
     /// Does everything that can be done now. Returns whether something may have changed, so that
     /// another round is due.
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
-        let signalled = self.connection.outbox().listen(cx.waker());
-        let wrote = self.poll_write(cx).is_ready();
-        self.obey();
+        // Who only reads takes no lock: a thread that is sending may hold it.
+        let signalled = self.connection.signal.take(cx.waker());
+        if signalled || self.writing {
+            self.writing = self.poll_write(cx);
+            self.obey();
+        }
         let read = self.poll_read(cx).is_ready();
         let timed = self.poll_timer(cx).is_ready();
-        signalled || wrote || read || timed
+        signalled || read || timed
     }
 
     /// Follows what other threads did to the outbox, and moves from stage to stage.
@@ -141,6 +148,7 @@ impl Actor {
                     until: self.close_deadline(),
                     peer_closed: true,
                 };
+                self.obey();
             }
             (Stage::Draining { .. }, Phase::Open) if self.connection.handler.is_drained() => {
                 self.answer();
@@ -185,20 +193,23 @@ impl Actor {
         self.stage = Stage::Done;
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Writes what waits; true if some of it has to wait on for the socket.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             if !self.connection.outbox().has_unsent() {
                 self.handshake_until = None;
-                return Poll::Pending;
+                return false;
             }
-            let Ok(mut guard) = ready!(self.socket.poll_write_ready(cx)) else {
-                self.finish(End::broken(None));
-                return Poll::Ready(());
+            let mut guard = match self.socket.poll_write_ready(cx) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(guard)) => guard,
+                Poll::Ready(Err(_)) => {
+                    self.finish(End::broken(None));
+                    return false;
+                }
             };
             // An error is not looked at here: it has broken the outbox, which `obey` sees.
-            if let Ok(_flushed) = guard.try_io(|_| self.connection.outbox().flush()) {
-                return Poll::Ready(());
-            }
+            let _ = guard.try_io(|_| self.connection.outbox().flush());
         }
     }
 
@@ -242,7 +253,10 @@ impl Actor {
             return;
         }
         self.keepalive.progress(input.len());
-        self.connection.outbox().cork();
+        let corked = self.connection.handler.answers_at_once();
+        if corked {
+            self.connection.outbox().cork();
+        }
         loop {
             match self.decoder.next(&mut input) {
                 Ok(Some(event)) => self.handle(event),
@@ -257,11 +271,8 @@ impl Actor {
                 break;
             }
         }
-        let mut outbox = self.connection.outbox();
-        outbox.uncork();
-        if outbox.has_unsent() {
-            // What the socket does not take is left to `poll_write`.
-            let _ = outbox.flush();
+        if corked {
+            self.connection.outbox().uncork();
         }
     }
 

@@ -18,6 +18,10 @@ use super::{
 };
 use crate::{config::Config, protocol::Message};
 
+/// How long a thread whose turn is next stays awake for it. A turn takes some 20 microseconds, and so
+/// does waking a thread on an idle processor.
+const ON_DECK: Duration = Duration::from_micros(50);
+
 /// What a wait came back with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -48,6 +52,8 @@ pub struct Inbox {
     state: Mutex<State>,
     /// Signalled for threads that wait.
     ready: Condvar,
+    /// A copy of `admitted`, for a thread that stays awake.
+    go: AtomicBool,
     /// The actor's copy of whether the queue is below its limits.
     full: AtomicBool,
     max_messages: usize,
@@ -64,6 +70,10 @@ struct State {
     waiting: usize,
     /// A thread that waits may go: it was given a turn, or needs none.
     admitted: bool,
+    /// A thread that waits is to stay awake: its turn is next.
+    on_deck: bool,
+    /// A thread that waits is asleep.
+    asleep: bool,
     /// Stands in the turnstile's line.
     in_line: bool,
     turn: Option<Turn>,
@@ -87,6 +97,7 @@ impl Inbox {
             consumer,
             state: Mutex::default(),
             ready: Condvar::new(),
+            go: AtomicBool::new(false),
             full: AtomicBool::new(false),
             max_messages: config.inbox_messages,
             max_bytes: config.inbox_bytes,
@@ -99,15 +110,13 @@ impl Inbox {
         self.state().queue.len()
     }
 
-    /// Takes the oldest message without waiting.
-    pub fn take(&self, connection: &Connection) -> Received {
+    /// Takes the oldest message without waiting. Whoever will not [`Inbox::wait`] next lets the
+    /// next thread have its turn.
+    pub fn take(&self, connection: &Connection, waits_next: bool) -> Received {
         let mut state = self.state();
         let (received, resume) = self.pop(&mut state);
-        let turn = if received == Received::Nothing {
-            state.turn.take()
-        } else {
-            None
-        };
+        let keeps_turn = waits_next || received != Received::Nothing;
+        let turn = if keeps_turn { None } else { state.turn.take() };
         drop(state);
         self.after(connection, resume, turn);
         received
@@ -138,7 +147,7 @@ impl Inbox {
         received
     }
 
-    /// Sleeps until a turn is granted or the deadline has passed.
+    /// Waits until a turn is granted or the deadline has passed.
     fn park<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
@@ -146,7 +155,14 @@ impl Inbox {
     ) -> MutexGuard<'a, State> {
         state.waiting += 1;
         while !state.admitted {
+            if std::mem::take(&mut state.on_deck) {
+                drop(state);
+                self.stay_awake();
+                state = self.state();
+                continue;
+            }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            state.asleep = true;
             state = match left {
                 Some(Duration::ZERO) => break,
                 Some(left) => self.ready.wait_timeout(state, left).map_or_else(
@@ -161,7 +177,27 @@ impl Inbox {
         }
         state.waiting -= 1;
         state.admitted = false;
+        state.on_deck = false;
+        state.asleep = state.waiting > 0;
+        self.go.store(false, Ordering::Relaxed);
         state
+    }
+
+    /// Looks out for the turn that is about to come, for as long as a turn may take.
+    fn stay_awake(&self) {
+        let until = Instant::now() + ON_DECK;
+        let mut looks = 0_u32;
+        while !self.go.load(Ordering::Acquire) {
+            looks += 1;
+            if !looks.is_multiple_of(64) {
+                std::hint::spin_loop();
+            } else if Instant::now() > until {
+                return;
+            } else {
+                // Others may need this processor more.
+                std::thread::yield_now();
+            }
+        }
     }
 
     /// Has a thread that waits woken, if there is one.
@@ -179,7 +215,7 @@ impl Inbox {
         }
     }
 
-    /// Wakes a thread that waits; false if none does any more.
+    /// Lets a thread that waits go; false if none does any more.
     pub(super) fn grant(&self, turn: Option<Turn>) -> bool {
         let mut state = self.state();
         state.in_line = false;
@@ -188,9 +224,26 @@ impl Inbox {
         }
         state.admitted = true;
         state.turn = turn;
-        drop(state);
-        self.ready.notify_one();
+        self.go.store(true, Ordering::Release);
+        self.wake_up(state);
         true
+    }
+
+    /// Wakes a thread that waits, for its turn is next.
+    pub(super) fn call_up(&self) {
+        let mut state = self.state();
+        if state.waiting > 0 && !state.admitted {
+            state.on_deck = true;
+            self.wake_up(state);
+        }
+    }
+
+    fn wake_up(&self, mut state: MutexGuard<'_, State>) {
+        // A system call, even if nobody sleeps.
+        if std::mem::take(&mut state.asleep) {
+            drop(state);
+            self.ready.notify_one();
+        }
     }
 
     /// What must be done without the lock.

@@ -27,7 +27,10 @@ use std::{
 
 use socket2::Socket;
 
-use self::{actor::Actor, outbox::Outbox};
+use self::{
+    actor::Actor,
+    outbox::{Outbox, Signal},
+};
 pub use self::{
     inbox::{Consumer, Inbox, Received},
     outbox::{Overflow, Sent},
@@ -44,6 +47,12 @@ use crate::{
 pub trait Handler: Send + Sync + 'static {
     /// A message has arrived.
     fn on_message(&self, connection: &Connection, message: Message);
+
+    /// Whether it answers from within [`Handler::on_message`]. Such answers are held back until
+    /// everything that was read is handled, and go out in one write.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
 
     /// Whether more messages are welcome. While not, the socket is not read, and TCP slows the peer;
     /// [`Connection::resume`] tells that this has changed.
@@ -136,6 +145,8 @@ pub struct Connection {
     handler: Arc<dyn Handler>,
     /// A std mutex: held while a frame is encoded and offered to a non-blocking socket.
     outbox: Mutex<Outbox>,
+    /// Raised for the actor.
+    signal: Arc<Signal>,
     /// Senders that wait for room.
     room: Condvar,
     /// Set when this side began the close handshake, with what it said.
@@ -187,10 +198,13 @@ impl Connection {
         };
         let encoder = Encoder::new(Role::Server, &config.protocol, deflate);
         let decoder = Decoder::new(Role::Server, &config.protocol, deflate);
+        let signal = Arc::<Signal>::default();
+        let outbox = Outbox::new(Arc::clone(&socket), encoder, head, Arc::clone(&signal));
         let connection = Arc::new(Self {
             id: Engine::next_id(),
             generation: fork::generation(),
-            outbox: Mutex::new(Outbox::new(Arc::clone(&socket), encoder, head)),
+            outbox: Mutex::new(outbox),
+            signal,
             config,
             handler,
             room: Condvar::new(),
@@ -404,7 +418,7 @@ impl Connection {
     /// all messages.
     pub fn resume(&self) {
         if !self.is_foreign() {
-            self.outbox().signal();
+            self.signal.raise();
         }
     }
 

@@ -8,7 +8,10 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Waker,
 };
 
@@ -109,13 +112,40 @@ pub(super) struct Outbox {
     corked: bool,
     /// Somebody waits for room.
     room_wanted: bool,
-    /// The actor's; taken when it is woken.
-    waker: Option<Waker>,
-    signalled: bool,
+    signal: Arc<Signal>,
+}
+
+/// Makes the actor look again. Apart from the outbox, so that the actor can look without its lock.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    raised: AtomicBool,
+    /// The actor's; a task has the same one all its life.
+    waker: OnceLock<Waker>,
+}
+
+impl Signal {
+    pub(super) fn raise(&self) {
+        if !self.raised.swap(true, Ordering::AcqRel)
+            && let Some(waker) = self.waker.get()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether it was raised since the last time; from the first call on, `waker` is woken by it.
+    pub(super) fn take(&self, waker: &Waker) -> bool {
+        self.waker.get_or_init(|| waker.clone());
+        self.raised.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Outbox {
-    pub(super) fn new(socket: Arc<AsyncFd<Socket>>, encoder: Encoder, head: Vec<u8>) -> Self {
+    pub(super) fn new(
+        socket: Arc<AsyncFd<Socket>>,
+        encoder: Encoder,
+        head: Vec<u8>,
+        signal: Arc<Signal>,
+    ) -> Self {
         let unsent = if head.is_empty() {
             VecDeque::new()
         } else {
@@ -132,8 +162,7 @@ impl Outbox {
             phase: Phase::Open,
             corked: false,
             room_wanted: false,
-            waker: None,
-            signalled: false,
+            signal,
         }
     }
 
@@ -249,7 +278,7 @@ impl Outbox {
         ));
         self.phase = Phase::Closing;
         self.flush_or_signal();
-        self.signal();
+        self.signal.raise();
         true
     }
 
@@ -269,7 +298,6 @@ impl Outbox {
     pub(super) fn finish(&mut self) {
         self.fail();
         self.socket = None;
-        self.waker = None;
         self.encoder.release();
     }
 
@@ -278,36 +306,19 @@ impl Outbox {
         self.queue = VecDeque::new();
         self.unsent = VecDeque::new();
         (self.queued_messages, self.queued_bytes, self.queued_pongs) = (0, 0, 0);
-        self.signal();
-    }
-
-    /// Makes the actor look again.
-    pub(super) fn signal(&mut self) {
-        self.signalled = true;
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Keeps the actor's waker and returns whether [`Outbox::signal`] was called since the last
-    /// time.
-    pub(super) fn listen(&mut self, waker: &Waker) -> bool {
-        if !self
-            .waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(waker))
-        {
-            self.waker = Some(waker.clone());
-        }
-        std::mem::take(&mut self.signalled)
+        self.signal.raise();
     }
 
     pub(super) fn cork(&mut self) {
         self.corked = true;
     }
 
+    /// Writes what was held back; what the socket does not take is left to the actor.
     pub(super) fn uncork(&mut self) {
         self.corked = false;
+        if self.has_unsent() {
+            self.flush_or_signal();
+        }
     }
 
     /// Gives back a compressor that is not needed now.
@@ -332,9 +343,10 @@ impl Outbox {
         result
     }
 
+    /// Writes at once; the actor writes what is left.
     fn flush_or_signal(&mut self) {
         if !self.corked && self.flush().is_err() {
-            self.signal();
+            self.signal.raise();
         }
     }
 
@@ -422,7 +434,7 @@ impl Outbox {
         };
         match result {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.signal();
+                self.signal.raise();
                 Ok(())
             }
             other => other,

@@ -5,8 +5,9 @@
 //! wake-up more. So threads are woken in turn instead: the one that comes back for its next message
 //! hands its turn to the next in line, which finds the lock free.
 //!
-//! A turn is a hint, not a lock: a view may block for seconds before it comes back. As soon as no turn
-//! has ended within a tick, everybody in line is woken, and the turns that were out count no more.
+//! A turn is a hint, not a lock: a view may block for seconds before it comes back. When no turn has
+//! ended within a tick, the one that is out counts no more and the next one is given; and as long as
+//! that goes on, at each tick twice as many others are let through as at the one before.
 
 use std::{
     collections::VecDeque,
@@ -22,8 +23,17 @@ use super::inbox::Inbox;
 /// wait for the lock.
 const TURNS: usize = 1;
 
+/// Threads that are awake for the next turns.
+const DECK: usize = 1;
+
 /// How long the line stands still at most.
 const TICK: Duration = Duration::from_millis(1);
+
+/// So many ticks without a line end the watch.
+const QUIET: u32 = 10;
+
+/// Past so many ticks, everybody is let through anyway.
+const MOST_STALLED: u32 = 16;
 
 /// A turn, by the epoch in which it was given out; those of former epochs are void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +54,12 @@ struct State {
     out: usize,
     /// Whether a turn has ended since the last tick.
     moved: bool,
+    /// Ticks of late in which none has, less those in which one has.
+    stalled: u32,
+    /// Whether the watch is on.
+    watched: bool,
+    /// Who is next, and awake.
+    deck: VecDeque<Arc<Inbox>>,
     /// Bounded by the number of connections: each stands in line once.
     line: VecDeque<Arc<Inbox>>,
 }
@@ -53,66 +69,109 @@ impl Turnstile {
     pub(super) fn admit(&self, inbox: Arc<Inbox>) {
         let mut state = self.state();
         if state.out >= TURNS {
-            if state.line.is_empty() {
+            let unwatched = !std::mem::replace(&mut state.watched, true);
+            if state.deck.len() < DECK {
+                state.deck.push_back(Arc::clone(&inbox));
+                drop(state);
+                inbox.call_up();
+            } else {
+                state.line.push_back(inbox);
+                drop(state);
+            }
+            if unwatched {
                 self.line.notify_one();
             }
-            state.line.push_back(inbox);
             return;
         }
         state.out += 1;
         let turn = Turn(state.epoch);
         drop(state);
-        self.give(turn, inbox);
+        if !inbox.grant(Some(turn)) {
+            self.release(turn);
+        }
     }
 
     /// Ends a turn; the next in line gets it.
     pub(super) fn release(&self, turn: Turn) {
-        let mut state = self.state();
-        if turn != Turn(state.epoch) {
-            return;
+        while let Some((next, second)) = self.advance(turn) {
+            // Whoever waited may have given up meanwhile: then the turn is the next one's.
+            let taken = next.grant(Some(turn));
+            if let Some(second) = second {
+                second.call_up();
+            }
+            if taken {
+                return;
+            }
         }
-        state.moved = true;
-        let Some(next) = state.line.pop_front() else {
-            state.out -= 1;
-            return;
-        };
-        drop(state);
-        self.give(turn, next);
     }
 
-    fn give(&self, turn: Turn, inbox: Arc<Inbox>) {
-        // Whoever waited may have given up meanwhile.
-        if !inbox.grant(Some(turn)) {
-            self.release(turn);
+    /// Takes the next one out of the line, and the one to be called up in its place; `None` if
+    /// there is nobody, or the turn is void.
+    fn advance(&self, turn: Turn) -> Option<(Arc<Inbox>, Option<Arc<Inbox>>)> {
+        let mut state = self.state();
+        if turn != Turn(state.epoch) {
+            return None;
         }
+        state.moved = true;
+        let Some(next) = state.deck.pop_front() else {
+            state.out -= 1;
+            return None;
+        };
+        let second = state.line.pop_front();
+        state.deck.extend(second.clone());
+        Some((next, second))
     }
 
     /// Keeps the line moving; runs as long as the engine does.
     pub(crate) async fn watch(&self) {
         loop {
             self.line.notified().await;
-            while self.has_line() {
+            let mut quiet = 0;
+            while quiet < QUIET || !self.end_watch() {
                 tokio::time::sleep(TICK).await;
-                for inbox in self.overdue() {
-                    inbox.grant(None);
+                quiet = if self.has_line() { 0 } else { quiet + 1 };
+                for (inbox, turn) in self.overdue() {
+                    if !inbox.grant(turn)
+                        && let Some(turn) = turn
+                    {
+                        self.release(turn);
+                    }
                 }
             }
         }
     }
 
     fn has_line(&self) -> bool {
-        !self.state().line.is_empty()
+        !self.state().deck.is_empty()
     }
 
-    /// Empties a line that has not moved for a tick.
-    fn overdue(&self) -> VecDeque<Arc<Inbox>> {
+    /// Ends the watch, unless a line has formed again.
+    fn end_watch(&self) -> bool {
         let mut state = self.state();
-        if std::mem::take(&mut state.moved) {
-            return VecDeque::new();
+        state.watched = !state.deck.is_empty();
+        !state.watched
+    }
+
+    /// Those who need not wait any longer: when the line has not moved for a tick, the next one,
+    /// with a new turn; and the more ticks were like that of late, the more others without.
+    fn overdue(&self) -> Vec<(Arc<Inbox>, Option<Turn>)> {
+        let mut state = self.state();
+        let mut turn = None;
+        if std::mem::take(&mut state.moved) || state.deck.is_empty() {
+            state.stalled = state.stalled.saturating_sub(1);
+        } else {
+            state.stalled = (state.stalled + 1).min(MOST_STALLED);
+            state.epoch += 1;
+            state.out = 1;
+            turn = Some(Turn(state.epoch));
         }
-        state.epoch += 1;
-        state.out = 0;
-        std::mem::take(&mut state.line)
+        let many = (1_usize << state.stalled) - 1 + usize::from(turn.is_some());
+        let State { deck, line, .. } = &mut *state;
+        deck.append(line);
+        let due = deck.drain(..many.min(deck.len()));
+        let due = due.map(|inbox| (inbox, turn.take())).collect();
+        *line = deck.split_off(DECK.min(deck.len()));
+        due
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -157,8 +157,9 @@ impl PyConnection {
             return Ok(None);
         }
         let (connection, inbox) = (&self.connection, &self.inbox);
-        let mut received = inbox.take(connection);
-        if received == Received::Nothing && timeout != Some(0.0) {
+        let waits = timeout != Some(0.0);
+        let mut received = inbox.take(connection, waits);
+        if received == Received::Nothing && waits {
             let wait = |deadline: Option<Instant>| match inbox.wait(connection, deadline) {
                 Received::Nothing => None,
                 received => Some(received),

@@ -73,6 +73,7 @@ def test_an_unknown_key_is_named_with_its_nearest_neighbour():
         ("OVERFLOW", "explode"),
         ("COMPRESSION", "zip"),
         ("COMPRESSION_THRESHOLD", -1),
+        ("COMPRESSION_LEVEL", 10),
         ("SHUTDOWN_TIMEOUT", -1),
         ("THREAD_STACK_SIZE", 1024),
         ("ACCEPT_ALL", 1),

@@ -206,7 +206,6 @@ class Async(View):
         functools.partial(coroutine),
         staticmethod(coroutine),
         Async.as_view(),
-        csrf_exempt(coroutine),
     ],
 )
 def test_an_async_view_is_refused_when_it_is_decorated(async_view):

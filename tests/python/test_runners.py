@@ -103,6 +103,15 @@ class TestTheEnd:
         assert peer.closing().code == 1001
         assert logged(caplog) == []
 
+    def test_an_async_view_in_disguise_is_an_error(self, pair, caplog):
+        async def coroutine(request):
+            pass
+
+        _, peer = run(pair, lambda request: coroutine(request))
+        assert peer.closing().code == 1011
+        logged(caplog)
+        assert "async def" in caplog.text
+
     def test_a_close_of_the_views_own_stays(self, pair):
         _, peer = run(pair, lambda request: request.websocket.close(4000, "mine"))
         assert peer.closing().code == 4000
@@ -214,7 +223,17 @@ class TestThreads:
             def descend():
                 descend()
 
-            for action in (descend, lambda: json.loads("[" * 100_000)):
+            nested = []
+            for _ in range(100_000):
+                nested = [nested]
+            actions = (
+                descend,
+                lambda: json.loads("[" * 100_000),
+                lambda: json.loads('{"a":' * 100_000, object_hook=dict),
+                lambda: json.dumps(nested),
+                lambda: repr(nested),
+            )
+            for action in actions:
                 with pytest.raises(RecursionError):
                     action()
             outcome.append("survived")

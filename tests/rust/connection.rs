@@ -438,10 +438,10 @@ fn a_descriptor_polls_readable_while_something_waits() {
         assert!(!readable(0));
         peer.send(Wire::text("x")).unwrap();
         assert!(readable(10_000));
-        assert_eq!(inbox.take(&connection), text("x"));
+        assert_eq!(inbox.take(&connection, false), text("x"));
         assert!(!readable(0));
         drop(peer);
         assert!(readable(10_000));
-        assert_eq!(inbox.take(&connection), Received::End);
+        assert_eq!(inbox.take(&connection, false), Received::End);
     });
 }

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterable
@@ -45,7 +46,11 @@ def connect(address: Address, timeout: float = TIMEOUT) -> socket.socket:
     if isinstance(address, str):
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(timeout)
-        sock.connect(address)
+        try:
+            sock.connect(address)
+        except OSError:
+            sock.close()
+            raise
         return sock
     sock = socket.create_connection(address, timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -55,8 +60,14 @@ def connect(address: Address, timeout: float = TIMEOUT) -> socket.socket:
 class HttpClient:
     """An HTTP/1.1 connection that shows what came over the wire."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, tls: bool = False) -> None:
         self.sock = connect(address)
+        if tls:
+            # The certificate is the test's own; it is not what is tested.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            self.sock = context.wrap_socket(self.sock)
         self.buffer = bytearray()
         #: Every byte received so far.
         self.transcript = bytearray()
@@ -93,9 +104,9 @@ class HttpClient:
 
     def read_head(self) -> Response:
         """Return the head of the next response."""
-        version, status, reason = (
-            (self._take_line().decode() + " ").split(" ", 2)  # the reason may be ""
-        )
+        version, status, reason = (self._take_line().decode() + " ").split(
+            " ", 2
+        )  # the reason may be ""
         assert version in ("HTTP/1.1", "HTTP/1.0"), version
         headers = []
         while line := self._take_line():
@@ -168,8 +179,8 @@ class HttpClient:
 class WsClient(HttpClient):
     """A WebSocket client; :meth:`open` makes the handshake."""
 
-    def __init__(self, address: Address) -> None:
-        super().__init__(address)
+    def __init__(self, address: Address, tls: bool = False) -> None:
+        super().__init__(address, tls)
         self.key = base64.b64encode(os.urandom(16)).decode()
         self.response: Response | None = None
 

@@ -49,6 +49,7 @@ class Server:
         env: Environment variables.
         args: More command line arguments.
         unix: Listen on a Unix socket instead of a port.
+        tls: Talk TLS to it.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class Server:
         env: Mapping[str, str] | None = None,
         args: Iterable[str] = (),
         unix: bool = False,
+        tls: bool = False,
     ) -> None:
         self.spec = SPECS[spec] if isinstance(spec, str) else spec
         self.directory = directory
         self.args = list(args)
         self.unix = unix
+        self.tls = tls
         self.env = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.servers.site.settings",
@@ -153,7 +156,7 @@ class Server:
 
     def http(self) -> HttpClient:
         """Return a connection for plain HTTP."""
-        self._clients.append(HttpClient(self.address))
+        self._clients.append(HttpClient(self.address, self.tls))
         return self._clients[-1]
 
     def get(self, path: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
@@ -172,7 +175,7 @@ class Server:
 
     def client(self) -> WsClient:
         """Return a connected client before its handshake."""
-        client = WsClient(self.address)
+        client = WsClient(self.address, self.tls)
         self._clients.append(client)
         return client
 

@@ -15,6 +15,11 @@ SITE = Path(__file__).resolve().parent / "site"
 
 #: Lines of ordinary work: requests and the server's own comings and goings.
 _DJANGO = r'^\[\d\d/\w{3}/\d{4} [\d:]+\] "[A-Z]+ \S+ HTTP/1\.[01]" [1-4]\d\d \d+$'
+_RELOADER = (
+    r"^INFO django\.utils\.autoreload: |^Performing system checks|^System check id"
+    r"|^\w+ \d\d, \d{4} - |^Django version |^Starting dev|^Quit the server"
+    r"|^WARNING: This is a development server|^For more information on production"
+)
 _COMBINED = r'- - \[[^]]+\] "[A-Z]+ \S+ HTTP/1\.[01]" [1-4]\d\d '
 _GUNICORN = r"^\[[^]]+\] \[\d+\] \[INFO\] "
 _UWSGI = (
@@ -64,7 +69,7 @@ def runserver(*options: str, signal_worker: bool = False) -> Spec:
     return Spec(
         argv,
         signal.SIGINT,
-        re.compile(_DJANGO),
+        re.compile(f"{_DJANGO}|{_RELOADER}"),
         signal_worker=signal_worker,
     )
 
@@ -136,7 +141,9 @@ SPECS: dict[str, Spec] = {
     "gevent-pywsgi": script(
         "serve_gevent", signal.SIGTERM, f"{_COMBINED}", gevent=True
     ),
-    "cheroot": script("serve_cheroot", signal.SIGINT, "(?!)"),
+    "cheroot": script(
+        "serve_cheroot", signal.SIGINT, "^Keyboard Interrupt: shutting down"
+    ),
     "waitress": Spec(
         _waitress,
         signal.SIGINT,

@@ -13,6 +13,8 @@ pub fn run(mut args: Args) -> Result<String> {
     let path: String = args.take("path", "/".to_owned())?;
     let requests: usize = args.take("requests", 1000)?;
     let pause = Duration::try_from_secs_f64(args.take("pause", 0.0)?)?;
+    // Every command is told the server's process; this one needs nothing of it.
+    let _: i32 = args.take("pid", 0)?;
     args.finish()?;
 
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

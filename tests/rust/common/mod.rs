@@ -86,5 +86,9 @@ impl Handler for Echo {
         connection.send(opcode, data, Overflow::Close);
     }
 
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     fn on_end(&self, _connection: &Connection) {}
 }

@@ -116,7 +116,7 @@ def identity(request: Any) -> HttpResponse | None:
             "called": flag(),
             "truthy": bool(flag),
             "hash": hash(ws) == hash(ws),
-            "self": ws == ws and ws in [ws] and ws in {ws},  # noqa: PLR0124
+            "self": ws == ws and ws in [ws] and ws in {ws},
             "other": ws == object(),
             "str": str(ws),
             "stable": str(ws) == str(ws),

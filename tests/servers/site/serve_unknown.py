@@ -29,5 +29,7 @@ class Handler(WSGIRequestHandler):
         """Keep quiet."""
 
 
-with make_server("127.0.0.1", int(sys.argv[1]), application, handler_class=Handler) as server:
+with make_server(
+    "127.0.0.1", int(sys.argv[1]), application, handler_class=Handler
+) as server:
     server.serve_forever()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 
 from dwebsocket.decorators import accept_websocket
 
@@ -18,6 +19,7 @@ urlpatterns = [
     path("marked", plain.marked),
     path("attributes", plain.attributes),
     path("echo", tutorial.echo),
+    path("exempt", csrf_exempt(tutorial.echo)),
     path("chat", tutorial.chat),
     path("members", tutorial.members),
     path("script", classic.scripted),

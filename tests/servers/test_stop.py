@@ -1,0 +1,123 @@
+"""A server that is told to stop says goodbye to its WebSockets, and goes."""
+
+from __future__ import annotations
+
+import select
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from . import frames
+from .client import WsClient, eventually
+from .pool import Pool
+from .reports import Channel
+from .specs import SPECS
+
+#: What gunicorn gives its workers, less than which a stop must take.
+GRACE = 30
+
+
+def _closed_politely(client: WsClient, codes: tuple[int, ...] = (1001,)) -> None:
+    frame = client.read_close()
+    assert frame.close_code in codes
+    client.sendall(frames.encode_close(frame.close_code))
+    client.ended()
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_peers_get_a_close_frame_and_the_process_ends(
+    pool: Pool, report: Channel, spec: str
+):
+    server = pool.fresh(spec)
+    clients = [server.open(f"/careful?key={report.key}") for _ in range(3)]
+    clients.append(server.open("/echo"))
+    for _ in range(3):
+        report.expect("open")
+    start = time.monotonic()
+    server.signal()
+    for client in clients:
+        _closed_politely(client)
+    status = server.wait()
+    assert time.monotonic() - start < GRACE / 2
+    # Views that were waiting have come to their own end.
+    for _ in range(3):
+        report.expect("cleaned up")
+    assert status in server.spec.statuses
+    assert server.errors() == []
+
+
+@pytest.mark.parametrize("spec", ["gunicorn-sync", "gunicorn-gthread"])
+def test_a_view_that_ignores_the_end_holds_nobody_up_for_long(
+    pool: Pool, report: Channel, spec: str
+):
+    server = pool.fresh(spec, settings={"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 1}})
+    client = server.open(f"/stubborn?key={report.key}")
+    report.expect("open")
+    start = time.monotonic()
+    server.signal()
+    _closed_politely(client)
+    assert server.wait() == 0
+    assert time.monotonic() - start < 10
+    assert "Views were still running after 1 seconds" in server.text()
+
+
+@pytest.mark.parametrize("spec", ["gunicorn-sync", "gunicorn-gevent"])
+def test_a_peer_that_answers_nothing_holds_nobody_up_for_long(
+    pool: Pool, report: Channel, spec: str
+):
+    server = pool.fresh(spec, settings={"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 1}})
+    client = server.open(f"/hold?key={report.key}")
+    report.expect("open")
+    start = time.monotonic()
+    server.signal()
+    assert server.wait() == 0
+    assert time.monotonic() - start < 10
+    assert client.read_close().close_code == 1001
+
+
+@pytest.mark.parametrize(
+    "spec", ["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent-preload"]
+)
+def test_reloading_gunicorn_moves_peers_to_a_new_worker(pool: Pool, spec: str):
+    server = pool.fresh(spec)
+    client = server.open("/echo")
+    old = server.worker().pid
+    server.signal(signal.SIGHUP)
+    _closed_politely(client, (1001, 1012))
+    eventually(lambda: server.worker().pid != old)
+    with server.open("/echo") as client:
+        client.send("back again")
+        assert client.receive() == "back again"
+    assert server.stop() == 0
+    assert server.errors() == []
+
+
+def test_a_change_of_code_reloads_runserver_with_1012(pool: Pool, tmp_path: Path):
+    module = tmp_path / "changing_module.py"
+    module.write_text("")
+    server = pool.fresh(
+        "runserver-autoreload",
+        env={"SITE_IMPORT": module.stem, "PYTHONPATH": str(tmp_path)},
+    )
+    client = server.open("/echo")
+    old = server.worker().pid
+    # The reloader says nowhere when it has begun to watch.
+    for attempt in range(20):
+        module.write_text(f"CHANGED = {attempt}")
+        if select.select([client.sock], [], [], 2)[0]:
+            break
+    _closed_politely(client, (1012,))
+
+    def reloaded() -> bool:
+        try:
+            return server.worker().pid != old
+        except (OSError, EOFError):
+            return False
+
+    eventually(reloaded)
+    with server.open("/echo") as client:
+        client.send("back again")
+        assert client.receive() == "back again"
+    assert server.errors() == []
