@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from playwright.sync_api import sync_playwright
 
@@ -73,56 +76,73 @@ def executable() -> str | None:
 
 
 class Chromium(Client):
-    """A page in headless Chromium. It always offers compression."""
+    """A page in headless Chromium. It always offers compression.
+
+    Playwright gets a thread of its own, since it allows no second instance in one.
+    """
 
     def __init__(self, url: str, compression: bool) -> None:
         if not compression:
             # The browser cannot be told: the server does not agree to it.
             head, slash, path = url.rpartition("/")
             url = f"{head}/plain{slash}{path}"
-        self._playwright = sync_playwright().start()
+        self._thread = ThreadPoolExecutor(1)
         try:
-            self._browser = self._playwright.chromium.launch(
-                executable_path=executable(),
-                args=["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"],
-            )
-            self._page = self._browser.new_page()
-            self._page.set_default_timeout(TIMEOUT * 1000)
-            self._page.goto(page_url(url))
-            self._extensions = self._page.evaluate(_CONNECT, url)
+            self._run(self._start)
+            self._run(self._page.goto, page_url(url))
+            self._extensions = self._evaluate(_CONNECT, url)
         except BaseException:
-            self._playwright.stop()
+            self.end()
             raise
+
+    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self._thread.submit(function, *args).result()
+
+    def _start(self) -> None:
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(
+            executable_path=executable(),
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"],
+        )
+        self._page = self._browser.new_page()
+        self._page.set_default_timeout(TIMEOUT * 1000)
+
+    def _evaluate(self, script: str, argument: Any = None) -> Any:
+        return self._run(self._page.evaluate, script, argument)
 
     def extensions(self) -> str:
         return str(self._extensions)
 
     def send(self, message: Message) -> None:
         if isinstance(message, str):
-            self._page.evaluate("(text) => ws.send(text)", message)
+            self._evaluate("(text) => ws.send(text)", message)
         else:
-            self._page.evaluate(_SEND_BINARY, base64.b64encode(message).decode())
+            self._evaluate(_SEND_BINARY, base64.b64encode(message).decode())
 
     def receive(self) -> Message:
-        item = self._page.evaluate(_TAKE)
+        item = self._evaluate(_TAKE)
         if "binary" in item:
             return base64.b64decode(item["binary"])
         return str(item["data"])
 
     def close(self, code: int, reason: str) -> None:
-        self._page.evaluate(
-            "([code, reason]) => ws.close(code, reason)", [code, reason]
-        )
+        self._evaluate("([code, reason]) => ws.close(code, reason)", [code, reason])
         self.closed()
 
     def closed(self) -> tuple[int, str]:
-        item = self._page.evaluate(_TAKE)
+        item = self._evaluate(_TAKE)
         return item["code"], item["reason"]
 
     def echoes(self, size: int, binary: bool) -> bool:
         # In the page: getting so much in and out of it takes long.
-        return bool(self._page.evaluate(_ECHOES, [size, binary]))
+        return bool(self._evaluate(_ECHOES, [size, binary]))
+
+    def _close(self) -> None:
+        if hasattr(self, "_browser"):
+            self._browser.close()
+        if hasattr(self, "_playwright"):
+            self._playwright.stop()
 
     def end(self) -> None:
-        self._browser.close()
-        self._playwright.stop()
+        self._run(self._close)
+        self._thread.shutdown()

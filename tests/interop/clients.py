@@ -7,6 +7,7 @@ import contextlib
 import os
 import struct
 import subprocess
+import threading
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -143,18 +144,28 @@ class WebsocketClient(Client):
 
 
 class Asynchronous(Client):
-    """What the clients of asyncio share: an event loop of their own."""
+    """What the clients of asyncio share: an event loop in a thread of their own.
+
+    (Playwright, in another test, may have left one running in the main thread.)
+    """
 
     def __init__(self, url: str, compression: bool) -> None:
         self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
         try:
             self._run(self._connect(url, compression))
         except BaseException:
-            self._loop.close()
+            self._stop()
             raise
 
     def _run(self, coroutine: Any) -> Any:
-        return self._loop.run_until_complete(asyncio.wait_for(coroutine, TIMEOUT))
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TIMEOUT)
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     async def _connect(self, url: str, compression: bool) -> None:
         raise NotImplementedError
@@ -165,9 +176,8 @@ class Asynchronous(Client):
     def end(self) -> None:
         try:
             self._run(self._end())
-            self._run(self._loop.shutdown_asyncgens())
         finally:
-            self._loop.close()
+            self._stop()
 
 
 class Aiohttp(Asynchronous):
