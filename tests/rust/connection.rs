@@ -242,6 +242,7 @@ fn a_protocol_error_is_told_after_the_messages_before_it() {
         let end = connection.end().unwrap();
         assert_eq!(end.code, 1002);
         assert!(end.error.is_some());
+        assert_eq!(end.error.unwrap(), end.reason);
     });
 }
 
@@ -388,6 +389,30 @@ fn a_peer_that_answers_no_ping_is_dropped() {
         let end = connection.end().unwrap();
         assert_eq!(end.code, 1006);
         assert!(end.error.unwrap().contains("ping"));
+    });
+}
+
+#[test]
+fn a_peer_that_dribbles_bytes_and_answers_no_ping_is_dropped() {
+    limited(|| {
+        let (server, mut peer) = tcp_pair();
+        let config = Config {
+            ping_interval: Some(Duration::from_millis(20)),
+            ping_timeout: Duration::from_millis(100),
+            ..Config::default()
+        };
+        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let connection = Connection::start(parts(server, config), Arc::clone(&inbox) as _).unwrap();
+        // The header of a message of 64 KiB less a byte, then one byte of it after the other.
+        peer.write_all(b"\x82\xfe\xff\xff\0\0\0\0").unwrap();
+        let dribble = thread::spawn(move || {
+            while peer.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        assert_eq!(wait(&connection, &inbox), Received::End);
+        assert_eq!(connection.end().unwrap().code, 1006);
+        dribble.join().unwrap();
     });
 }
 
