@@ -63,7 +63,7 @@ def cargo(package: str, binary: str) -> str:
     """Build a program of ``benches/`` in release mode and return its path."""
     manifest = HERE / package / "Cargo.toml"
     subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet"]
+        ["cargo", "build", "--release", "--quiet"]
         + ["--manifest-path", str(manifest), "--target-dir", str(TARGET)],
         check=True,
     )
@@ -134,11 +134,11 @@ class Holder:
     """``load hold``: connections that stay open until they are told to close."""
 
     def __init__(
-        self, cpus: str, address: str, path: str = "/echo", extensions: str = ""
+        self, cpus: str, address: str, path: str = "/echo", *more: str
     ) -> None:
         """Start the program; it opens nothing yet."""
         words = [cargo("load", "load"), "hold", "--address", address, "--path", path]
-        words += ["--extensions", extensions]
+        words += more
         self.process = subprocess.Popen(
             pinned(words, cpus, 1),
             stdin=subprocess.PIPE,

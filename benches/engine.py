@@ -1,7 +1,8 @@
 """The engine alone, without Python, beside other Rust WebSocket crates.
 
 Echo servers that differ in the crate only are run in turn, round by round. Printed are
-the medians of the server process's CPU time per message and of messages a second.
+the medians of the server process's CPU time per message and of messages a second, and
+the bytes that a reply has on the wire.
 """
 
 from __future__ import annotations
@@ -130,12 +131,13 @@ def report(runs: Runs) -> None:
             continue
         print()
         common.table(
-            [scenario, "CPU us/message", "messages/s", "client CPU us"],
+            [scenario, "CPU us/message", "messages/s", "bytes", "client us"],
             [
                 [
                     name,
                     f"{common.median(runs[scenario, name], 'server_cpu_us'):.2f}",
                     f"{common.median(runs[scenario, name], 'rate'):,.0f}",
+                    f"{common.median(runs[scenario, name], 'reply_bytes'):,.0f}",
                     f"{common.median(runs[scenario, name], 'client_cpu_us'):.2f}",
                 ]
                 for name in names

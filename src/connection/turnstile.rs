@@ -6,8 +6,8 @@
 //! hands its turn to the next in line, which finds the lock free.
 //!
 //! A turn is a hint, not a lock: a view may block for seconds before it comes back. When no turn has
-//! ended within a tick, the one that is out counts no more and the next one is given, and with it, tick
-//! by tick, twice as many others are let through.
+//! ended within a tick, the one that is out counts no more and the next one is given; and as long as
+//! that goes on, at each tick twice as many others are let through as at the one before.
 
 use std::{
     collections::VecDeque,
@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(1);
 /// So many ticks without a line end the watch.
 const QUIET: u32 = 10;
 
-/// So many ticks without a turn that has ended make no difference any more.
+/// Past so many ticks, everybody is let through anyway.
 const MOST_STALLED: u32 = 16;
 
 /// A turn, by the epoch in which it was given out; those of former epochs are void.
@@ -54,7 +54,7 @@ struct State {
     out: usize,
     /// Whether a turn has ended since the last tick.
     moved: bool,
-    /// Ticks since one has.
+    /// Ticks of late in which none has, less those in which one has.
     stalled: u32,
     /// Whether the watch is on.
     watched: bool,
@@ -152,27 +152,25 @@ impl Turnstile {
         !state.watched
     }
 
-    /// Those who need not wait any longer, because the line has not moved for a tick: one with a
-    /// turn, and at each further tick twice as many others without.
+    /// Those who need not wait any longer: when the line has not moved for a tick, the next one,
+    /// with a new turn; and the more ticks were like that of late, the more others without.
     fn overdue(&self) -> Vec<(Arc<Inbox>, Option<Turn>)> {
         let mut state = self.state();
+        let mut turn = None;
         if std::mem::take(&mut state.moved) || state.deck.is_empty() {
-            state.stalled = 0;
-            return Vec::new();
+            state.stalled = state.stalled.saturating_sub(1);
+        } else {
+            state.stalled = (state.stalled + 1).min(MOST_STALLED);
+            state.epoch += 1;
+            state.out = 1;
+            turn = Some(Turn(state.epoch));
         }
-        state.epoch += 1;
-        let many = 1_usize << state.stalled;
-        state.stalled = (state.stalled + 1).min(MOST_STALLED);
-        let turn = Turn(state.epoch);
+        let many = (1_usize << state.stalled) - 1 + usize::from(turn.is_some());
         let State { deck, line, .. } = &mut *state;
-        let mut turns = std::iter::once(turn);
-        let due: Vec<_> = deck
-            .drain(..)
-            .chain(line.drain(..many.min(line.len())))
-            .map(|inbox| (inbox, turns.next()))
-            .collect();
-        deck.extend(line.pop_front());
-        state.out = usize::from(!due.is_empty());
+        deck.append(line);
+        let due = deck.drain(..many.min(deck.len()));
+        let due = due.map(|inbox| (inbox, turn.take())).collect();
+        *line = deck.split_off(DECK.min(deck.len()));
         due
     }
 

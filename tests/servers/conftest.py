@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -62,6 +63,7 @@ def migrate(path: Path) -> None:
         check=True,
         timeout=60,
         env={
+            **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.servers.site.settings",
             "PYTHONPATH": str(ROOT),
             "SITE_DATABASE": str(path),

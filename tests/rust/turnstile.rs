@@ -1,0 +1,122 @@
+//! Threads that are woken in turn, and a view that keeps its turn.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    time::Instant,
+};
+
+use common::{Peer, connect, limited};
+use dwebsocket::{
+    config::Config,
+    connection::{Connection, Consumer, Handler, Inbox, Overflow, Received},
+    protocol::{Message, OpCode},
+    runtime::engine,
+};
+use tungstenite::Message as Wire;
+
+/// A connection whose inbox stands in the engine's line.
+fn connect_in_line() -> (Arc<Connection>, Arc<Inbox>, Peer) {
+    let turnstile = Arc::clone(engine().unwrap().turnstile());
+    let inbox = Inbox::new(&Config::default(), Consumer::Threads(turnstile));
+    let (connection, peer) = connect(Config::default(), Arc::clone(&inbox) as Arc<dyn Handler>);
+    (connection, inbox, peer)
+}
+
+/// A view that echoes in a thread of its own until the end.
+fn echo_view(connection: Arc<Connection>, inbox: Arc<Inbox>) -> thread::JoinHandle<usize> {
+    thread::spawn(move || {
+        let deadline = Instant::now() + common::LIMIT;
+        let mut count = 0;
+        while let Received::Message(Message::Text(data) | Message::Binary(data)) =
+            inbox.wait(&connection, Some(deadline))
+        {
+            connection.send(OpCode::Text, &data, Overflow::Close);
+            count += 1;
+        }
+        count
+    })
+}
+
+#[test]
+fn a_crowd_is_served_and_nobody_is_forgotten() {
+    limited(|| {
+        let mut crowd: Vec<_> = (0..100)
+            .map(|_| {
+                let (connection, inbox, peer) = connect_in_line();
+                (peer, echo_view(connection, inbox))
+            })
+            .collect();
+        for round in 0..20 {
+            let text = round.to_string();
+            for (peer, _) in &mut crowd {
+                peer.send(Wire::text(&text)).unwrap();
+            }
+            for (peer, _) in &mut crowd {
+                assert_eq!(peer.read().unwrap(), Wire::text(&text));
+            }
+        }
+        for (mut peer, view) in crowd {
+            peer.close(None).unwrap();
+            assert_eq!(view.join().unwrap(), 20);
+        }
+    });
+}
+
+#[test]
+fn views_that_keep_their_turn_hold_nobody_up() {
+    limited(|| {
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(std::sync::Mutex::new(released));
+        let mut peers = Vec::new();
+        let blocked: Vec<_> = (0..10)
+            .map(|_| {
+                let (connection, inbox, mut peer) = connect_in_line();
+                let released = Arc::clone(&released);
+                let (started, has_started) = mpsc::channel();
+                let view = thread::spawn(move || {
+                    inbox.wait(&connection, None);
+                    started.send(()).unwrap();
+                    // Busy with something else, and not back for more.
+                    released.lock().unwrap().recv().unwrap();
+                });
+                peer.send(Wire::text("go")).unwrap();
+                peers.push(peer);
+                has_started.recv().unwrap();
+                view
+            })
+            .collect();
+        let (connection, inbox, mut peer) = connect_in_line();
+        let view = echo_view(connection, inbox);
+        for _ in 0..100 {
+            peer.send(Wire::text("hello")).unwrap();
+            assert_eq!(peer.read().unwrap(), Wire::text("hello"));
+        }
+        blocked.iter().for_each(|_| release.send(()).unwrap());
+        blocked.into_iter().for_each(|view| view.join().unwrap());
+        peer.close(None).unwrap();
+        assert_eq!(view.join().unwrap(), 100);
+    });
+}
+
+#[test]
+fn several_threads_may_wait_for_one_connection() {
+    limited(|| {
+        let (connection, inbox, mut peer) = connect_in_line();
+        let views: Vec<_> = (0..4)
+            .map(|_| echo_view(Arc::clone(&connection), Arc::clone(&inbox)))
+            .collect();
+        for _ in 0..200 {
+            peer.send(Wire::text("x")).unwrap();
+        }
+        for _ in 0..200 {
+            assert_eq!(peer.read().unwrap(), Wire::text("x"));
+        }
+        peer.close(None).unwrap();
+        let total: usize = views.into_iter().map(|view| view.join().unwrap()).sum();
+        assert_eq!(total, 200);
+    });
+}
