@@ -69,8 +69,10 @@ class Receiving:
             message = databases.receive(self._receive, timeout)
         else:
             message = self._receive(timeout)
+        if message is not None and self.handle is None:
+            return message
         if message is None:
-            message = self._nothing()
+            message = self._nothing(timeout)
         if self.handle is not None and message is not None:
             self._call_handle(message)
         return message
@@ -87,7 +89,7 @@ class Receiving:
         if message is None:
             if not self._connection.ended:
                 return fallback
-            message = self._nothing()
+            message = self._nothing(0)
             if message is None and self._modern:
                 return fallback
         if self.handle is not None and message is not None:
@@ -108,7 +110,7 @@ class Receiving:
                 message = databases.receive(self._receive, timeout)
             else:
                 message = self._receive(timeout)
-            if message is None and self._connection.ended:
+            if message is None and timeout is not None and self._connection.ended:
                 message = self._receive(0)
             if message is not None:
                 return message
@@ -159,11 +161,13 @@ class Receiving:
                 return
             yield message
 
-    def _nothing(self) -> Any:
+    def _nothing(self, timeout: float | None) -> Any:
         """Tell a time-out from the end, after a receive without a message."""
-        if self._closed or not self._connection.ended:
-            return self._at_end() if self._closed else None
-        # What came between that receive and the end.
+        if timeout is None or self._closed:
+            return self._at_end()
+        if not self._connection.ended:
+            return None
+        # What came between the end of the time and the end of the connection.
         message = self._receive(0)
         return self._at_end() if message is None else message
 
