@@ -12,10 +12,6 @@ import pytest
 from tests.examples.conftest import CHAT
 from tests.examples.running import Example
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed"
-)
-
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 OPTIONS = [
     "--no-sandbox",
@@ -28,9 +24,16 @@ OPTIONS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Return a browser."""
+    """Return a browser.
+
+    Not for the whole session: its driver has an event loop running in this thread,
+    which neither Django's database layer nor other tests' loops would put up with.
+    """
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed"
+    )
     if not Path(CHROMIUM).exists():
         pytest.skip(f"chromium is not installed ({CHROMIUM})")
     with playwright.sync_playwright() as driver:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,10 +20,15 @@ _BINARIES = Path(sys.executable).parent
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return a port that a server may bind, to any address, in a moment.
+
+    Not one of those that the system gives to clients: some other program's connection
+    could get it until then.
+    """
+    for port in random.Random().sample(range(10_000, 32_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            return port
+    raise OSError("no port is free")
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:

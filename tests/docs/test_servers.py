@@ -82,7 +82,10 @@ def test_the_command_serves(command: str, project: Path) -> None:
     words = shlex.split(command.replace("8000", str(port)))
     if "runserver" in words:
         words.append(str(port))
-    _serve(words, project, port, signal.SIGINT)
+    # gunicorn's quick stop can lock itself up in gthread (it shuts the pool down, also
+    # when the signal came in the middle of a submit); uWSGI reloads on SIGTERM.
+    stop = signal.SIGTERM if words[0] == "gunicorn" else signal.SIGINT
+    _serve(words, project, port, stop)
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=lambda block: block.name)

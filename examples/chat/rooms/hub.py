@@ -61,7 +61,7 @@ class Member:
         self.name = name
         self.key = key
         self.messages = Bucket(rate=1.5, burst=8)
-        self.typing = Bucket(rate=1, burst=3)
+        self.typing = Bucket(rate=1, burst=5)
 
     def tell(self, **event: Any) -> None:
         """Send this member, and nobody else, an event."""
