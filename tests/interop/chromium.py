@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from .clients import TIMEOUT, Client, Message, page_url
 
@@ -75,27 +75,18 @@ def executable() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-class Chromium(Client):
-    """A page in headless Chromium. It always offers compression.
+class Browser:
+    """A running Chromium.
 
     Playwright gets a thread of its own, since it allows no second instance in one.
     """
 
-    def __init__(self, url: str, compression: bool) -> None:
-        if not compression:
-            # The browser cannot be told: the server does not agree to it.
-            head, slash, path = url.rpartition("/")
-            url = f"{head}/plain{slash}{path}"
+    def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
-        try:
-            self._run(self._start)
-            self._run(self._page.goto, page_url(url))
-            self._extensions = self._evaluate(_CONNECT, url)
-        except BaseException:
-            self.end()
-            raise
+        self.run(self._start)
 
-    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of Playwright's and return what it returns."""
         return self._thread.submit(function, *args).result()
 
     def _start(self) -> None:
@@ -104,11 +95,41 @@ class Chromium(Client):
             executable_path=executable(),
             args=["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"],
         )
-        self._page = self._browser.new_page()
-        self._page.set_default_timeout(TIMEOUT * 1000)
+
+    def page(self) -> Page:
+        """Open a page that nothing was loaded into before."""
+        page: Page = self.run(self._browser.new_page)
+        page.set_default_timeout(TIMEOUT * 1000)
+        return page
+
+    def stop(self) -> None:
+        """End it."""
+        self.run(self._browser.close)
+        self.run(self._playwright.stop)
+        self._thread.shutdown()
+
+
+class Chromium(Client):
+    """A page in headless Chromium. It always offers compression."""
+
+    #: Where pages come from; started by a fixture.
+    browser: Browser
+
+    def __init__(self, url: str, compression: bool) -> None:
+        if not compression:
+            # The browser cannot be told: the server does not agree to it.
+            head, slash, path = url.rpartition("/")
+            url = f"{head}/plain{slash}{path}"
+        self._page = self.browser.page()
+        try:
+            self.browser.run(self._page.goto, page_url(url))
+            self._extensions = self._evaluate(_CONNECT, url)
+        except BaseException:
+            self.end()
+            raise
 
     def _evaluate(self, script: str, argument: Any = None) -> Any:
-        return self._run(self._page.evaluate, script, argument)
+        return self.browser.run(self._page.evaluate, script, argument)
 
     def extensions(self) -> str:
         return str(self._extensions)
@@ -137,12 +158,5 @@ class Chromium(Client):
         # In the page: getting so much in and out of it takes long.
         return bool(self._evaluate(_ECHOES, [size, binary]))
 
-    def _close(self) -> None:
-        if hasattr(self, "_browser"):
-            self._browser.close()
-        if hasattr(self, "_playwright"):
-            self._playwright.stop()
-
     def end(self) -> None:
-        self._run(self._close)
-        self._thread.shutdown()
+        self.browser.run(self._page.close)

@@ -14,6 +14,7 @@ from tests.servers.harness import ROOT, Server
 from tests.servers.specs import Spec, gunicorn
 
 from . import clients
+from .chromium import Browser, Chromium, executable
 from .nginx import Nginx
 
 
@@ -68,3 +69,13 @@ def tungstenite() -> None:
         if artifact.get("executable") and artifact["target"]["name"] == "interop":
             clients.Tungstenite.program = artifact["executable"]
     assert Path(clients.Tungstenite.program).is_file()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[None]:
+    """Start the browser."""
+    if executable() is None:
+        pytest.skip("Chromium is not installed")
+    Chromium.browser = Browser()
+    yield
+    Chromium.browser.stop()

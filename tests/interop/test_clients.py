@@ -13,7 +13,7 @@ import pytest
 
 from tests.servers.harness import Server
 
-from .chromium import Chromium, executable
+from .chromium import Chromium
 from .clients import (
     Aiohttp,
     Client,
@@ -57,8 +57,8 @@ def connect(request: pytest.FixtureRequest, address: str) -> Connect:
     kind, compression = request.param
     if kind is Tungstenite:
         request.getfixturevalue("tungstenite")
-    if kind is Chromium and executable() is None:
-        pytest.skip("Chromium is not installed")
+    if kind is Chromium:
+        request.getfixturevalue("chromium")
 
     def start(path: str) -> AbstractContextManager[Client]:
         return connected(kind, f"ws://{address}/{path}", compression)
