@@ -301,6 +301,11 @@ class WsClient(HttpClient):
         self.ended()
         return frame
 
+    def ended_after_close(self, code: int) -> None:
+        """Check the server's answer to a Close frame that was sent before."""
+        assert self.read_close().close_code == code
+        self.ended()
+
     def answer_close(self) -> Frame:
         """Make the closing handshake that the server starts; return its frame."""
         frame = self.read_close()

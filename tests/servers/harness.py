@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -261,8 +261,11 @@ class Server:
     def wait(self, timeout: float = STOP_TIMEOUT) -> int:
         """Wait until every process has gone; return the exit status."""
         status = self.process.wait(timeout)
-        _, alive = psutil.wait_procs(self._group, timeout)
-        assert not alive, f"still there: {alive}"
+        eventually(
+            lambda: not any(map(_alive, self._group)),
+            timeout,
+            f"still there: {self._group}",
+        )
         return status
 
     def stop(self) -> int:
@@ -277,11 +280,18 @@ class Server:
         """Make sure that nothing of it is left."""
         if self._process is None:
             return
-        left = {p.pid: p for p in (*self._group, *self._family()) if p.is_running()}
+        left = {p.pid: p for p in (*self._group, *self._family())}
         for process in left.values():
-            try:
-                process.send_signal(signal.SIGKILL)
-            except psutil.NoSuchProcess:
-                continue
+            # Compares the time of the start as well: never another's process.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait(STOP_TIMEOUT)
-        psutil.wait_procs(list(left.values()), STOP_TIMEOUT)
+        eventually(lambda: not any(map(_alive, left.values())), STOP_TIMEOUT)
+
+
+def _alive(process: psutil.Process) -> bool:
+    """Return whether a process runs; a zombie that nobody has reaped does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

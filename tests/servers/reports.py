@@ -45,15 +45,6 @@ class Channel:
                 return value
             self._early.append((name, value))
 
-    def until(self, last: str) -> dict[str, Any]:
-        """Return every event up to ``last``, by its name."""
-        found = {}
-        while True:
-            name, value = self.next()
-            found[name] = value
-            if name == last:
-                return found
-
     def none(self) -> bool:
         """Return whether nothing waits."""
         return not self._early and self._inbox.empty()

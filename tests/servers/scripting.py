@@ -41,17 +41,21 @@ class Script:
     ) -> None:
         self._report = report
         self.ops = ops
+        self._known: dict[int, Any] = {}
         query = urlencode({"key": report.key, "ops": json.dumps(ops)})
         self.client = server.open(f"{path}?{query}", headers)
 
     def outcome(self, number: int) -> Any:
         """Wait for the outcome of one call and return it."""
-        return self._report.expect(f"{number} {self.ops[number][0]}")
+        if number not in self._known:
+            event = f"{number} {self.ops[number][0]}"
+            self._known[number] = self._report.expect(event)
+        return self._known[number]
 
     def outcomes(self) -> list[Any]:
         """Wait for the script's end and return the outcome of every call."""
-        found = self._report.until("end")
-        return [found[f"{n} {op[0]}"] for n, op in enumerate(self.ops)]
+        self._report.expect("end")
+        return [self.outcome(number) for number in range(len(self.ops))]
 
 
 def raised(outcome: Any, name: str) -> bool:

@@ -247,3 +247,11 @@ def careful(request: Any) -> None:
     while request.websocket.wait() is not None:
         pass
     report("cleaned up", plain(request.websocket.is_closed()))
+
+
+@accept_websocket
+def class_name(request: Any) -> None:
+    """Say which class the project's factory has made."""
+    request.websocket.send(type(request.websocket).__name__)
+    while (message := request.websocket.wait()) is not None:
+        request.websocket.send(message)

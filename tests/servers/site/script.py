@@ -137,6 +137,7 @@ EXTRA = {
     "drain": drain,
     "iterate_once": iterate_once,
     "poll": poll,
+    "protocol_close": lambda ws: ws.protocol.close(),
     "send_bytes": send_bytes,
     "send_until_closed": send_until_closed,
     "spin": spin,

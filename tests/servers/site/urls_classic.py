@@ -36,6 +36,7 @@ urlpatterns = [
     path("returns", classic.returns),
     path("raises", classic.raises),
     path("room/<str:room>/<int:number>", classic.attributes),
+    path("class-name", classic.class_name),
     path("query", classic.query),
     path("spawn", classic.spawn),
     path("stubborn", classic.stubborn),

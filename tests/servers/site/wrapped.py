@@ -107,7 +107,7 @@ class RestView(APIView):
     def get(self, request: Any) -> Any:
         """Say hello."""
         talk(request)
-        return Response({"never": "rendered"}, status=500)
+        return Response({"never": "rendered"}, status=418)
 
 
 @method_decorator(accept_websocket, name="dispatch")
