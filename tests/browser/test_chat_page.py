@@ -148,6 +148,8 @@ def test_a_name_in_use_is_answered_with_a_free_one(visit: Visit) -> None:
 
 def test_another_window_takes_over_and_gives_back(visit: Visit) -> None:
     first = enter(visit(), "Ana")
+    say(first, "said before")
+    expect(bubbles(first)).to_have_text(["said before"])
     with first.context.expect_page() as opened:
         # It gets a copy of the session storage, as a duplicated tab does.
         first.evaluate("void window.open(location.href)")
@@ -155,9 +157,13 @@ def test_another_window_takes_over_and_gives_back(visit: Visit) -> None:
     expect_state(second, "online")
     expect_state(first, "stopped")
     expect(first.locator("#bar")).to_contain_text("another window")
+    say(second, "said elsewhere")
+    expect(bubbles(second)).to_have_text(["said before", "said elsewhere"])
     first.get_by_role("button", name="Use it here").click()
     expect_state(first, "online")
     expect_state(second, "stopped")
+    # What the page had already comes again with the history, and is not shown again.
+    expect(bubbles(first)).to_have_text(["said before", "said elsewhere"])
 
 
 def test_writing_fast_sends_everything_once_and_in_order(visit: Visit) -> None:

@@ -76,6 +76,9 @@ class Example:
             for name, value in os.environ.items()
             if name != "DJANGO_SETTINGS_MODULE"  # that of the tests
         }
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+            # Of a shell that started pytest in the background; children inherit it.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
