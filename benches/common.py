@@ -313,6 +313,17 @@ def median(runs: Iterable[dict[str, float]], name: str) -> float:
     return statistics.median(run[name] for run in runs)
 
 
+def ratio(
+    some: Iterable[dict[str, float]], others: Iterable[dict[str, float]], name: str
+) -> float:
+    """Return the median of the ratios of one figure, round by round.
+
+    What slows the machine down for a while slows both runs of a round.
+    """
+    pairs = zip(some, others, strict=True)
+    return statistics.median(one[name] / other[name] for one, other in pairs)
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table, the first column flush left and the rest flush right."""
     lines = [list(heads), *([str(cell) for cell in row] for row in rows)]
