@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection
+from django.db import transaction as transactions
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from dwebsocket.decorators import accept_websocket, require_websocket
@@ -213,6 +214,20 @@ def query(request: Any) -> None:
             ws.send(str(cursor.fetchone()[0]))
         if ws.wait() is None:
             break
+
+
+@accept_websocket
+def transaction(request: Any) -> None:
+    """Wait inside a transaction."""
+    ws = request.websocket
+    with transactions.atomic():
+        for _ in range(2):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                ws.send(str(cursor.fetchone()[0]))
+            ws.wait()
+    ws.send("committed")
+    ws.wait()
 
 
 @accept_websocket

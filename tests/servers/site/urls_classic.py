@@ -38,6 +38,7 @@ urlpatterns = [
     path("room/<str:room>/<int:number>", classic.attributes),
     path("class-name", classic.class_name),
     path("query", classic.query),
+    path("transaction", classic.transaction),
     path("spawn", classic.spawn),
     path("stubborn", classic.stubborn),
     path("careful", classic.careful),
