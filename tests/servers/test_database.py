@@ -11,7 +11,7 @@ import pytest
 
 from . import postgres
 from .client import eventually
-from .conftest import migrate
+from .fixtures import migrate
 from .harness import Server
 from .pool import Pool
 
