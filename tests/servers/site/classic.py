@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection
+from django.db import transaction as transactions
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from dwebsocket.decorators import accept_websocket, require_websocket
@@ -216,18 +219,73 @@ def query(request: Any) -> None:
 
 
 @accept_websocket
+def transaction(request: Any) -> None:
+    """Wait inside a transaction."""
+    ws = request.websocket
+    with transactions.atomic():
+        for _ in range(2):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                ws.send(str(cursor.fetchone()[0]))
+            ws.wait()
+    ws.send("committed")
+    ws.wait()
+
+
+@accept_websocket
 def spawn(request: Any) -> None:
     """Start a process that outlives the connection."""
-    code = "import sys; sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as child:
-        Report(request)("child", child.pid)
+    report = Report(request)
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable if "python" in sys.executable else "python3", "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        close_fds=request.GET["close_fds"] == "1",
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # it has become another program
+        kept[report.key] = released = threading.Event()
+        report("child", child.pid)
         request.websocket.wait()
         request.websocket.close()
-        # Ends when its standard input does, which takes a second client's word.
-        kept[request.GET["key"]] = event = threading.Event()
-        Report(request)("waiting")
-        event.wait(30)
-    Report(request)("end")
+        report("waiting")
+        # Ends when its standard input does, which takes a request's word.
+        released.wait(30)
+    report("end")
+
+
+@accept_websocket
+def chatter(request: Any) -> None:
+    """Talk without end, and never look whether anybody listens."""
+    while not request.websocket.is_closed():
+        request.websocket.send("chatter")
+
+
+@accept_websocket
+def process_id(request: Any) -> None:
+    """Say which process serves, then echo."""
+    request.websocket.send(str(os.getpid()))
+    while (message := request.websocket.wait()) is not None:
+        request.websocket.send(message)
+
+
+def _in_the_child(pipe: Any, number: str) -> None:
+    pipe.send(f"the child says {number}")
+
+
+@accept_websocket
+def multiprocess(request: Any) -> None:
+    """Have a forked process answer every message."""
+    fork = multiprocessing.get_context("fork")
+    while (message := request.websocket.wait()) is not None:
+        ours, theirs = fork.Pipe()
+        number = message.decode()
+        process = fork.Process(target=_in_the_child, args=(theirs, number))
+        process.start()
+        request.websocket.send(ours.recv())
+        process.join(20)
+        assert process.exitcode == 0, process.exitcode
 
 
 @accept_websocket
