@@ -89,7 +89,7 @@ bench: $(VENV)/.created ## compare with the old package, and measure memory and 
 	python3 benches/starvation.py
 	python3 benches/engine.py
 
-conformance: $(VENV)/.engine $(VENV)/.test ## run the whole Autobahn suite (about 20 minutes)
+conformance: $(VENV)/.engine $(VENV)/.test ## run the whole Autobahn suite (ten minutes)
 	$(BIN)/python tests/autobahn/conformance.py all
 
 fuzz: ## fuzz each target for FUZZ_SECONDS (1800)

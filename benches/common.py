@@ -63,7 +63,7 @@ def cargo(package: str, binary: str) -> str:
     """Build a program of ``benches/`` in release mode and return its path."""
     manifest = HERE / package / "Cargo.toml"
     subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet"]
+        ["cargo", "build", "--release", "--quiet"]
         + ["--manifest-path", str(manifest), "--target-dir", str(TARGET)],
         check=True,
     )
@@ -134,11 +134,11 @@ class Holder:
     """``load hold``: connections that stay open until they are told to close."""
 
     def __init__(
-        self, cpus: str, address: str, path: str = "/echo", extensions: str = ""
+        self, cpus: str, address: str, path: str = "/echo", *more: str
     ) -> None:
         """Start the program; it opens nothing yet."""
         words = [cargo("load", "load"), "hold", "--address", address, "--path", path]
-        words += ["--extensions", extensions]
+        words += more
         self.process = subprocess.Popen(
             pinned(words, cpus, 1),
             stdin=subprocess.PIPE,
@@ -311,6 +311,17 @@ def cpu_seconds(pid: int) -> float:
 def median(runs: Iterable[dict[str, float]], name: str) -> float:
     """Return the median of one figure over several runs."""
     return statistics.median(run[name] for run in runs)
+
+
+def ratio(
+    some: Iterable[dict[str, float]], others: Iterable[dict[str, float]], name: str
+) -> float:
+    """Return the median of the ratios of one figure, round by round.
+
+    What slows the machine down for a while slows both runs of a round.
+    """
+    pairs = zip(some, others, strict=True)
+    return statistics.median(one[name] / other[name] for one, other in pairs)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

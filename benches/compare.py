@@ -68,7 +68,7 @@ def main() -> None:
 def report(
     runs: dict[tuple[str, str], list[dict[str, float]]], arguments: argparse.Namespace
 ) -> None:
-    """Print the medians and their ratios."""
+    """Print the medians, and the medians of the rounds' ratios."""
     print(f"\nmedians; {arguments}")
     rows = []
     for scenario in SCENARIOS:
@@ -78,7 +78,7 @@ def report(
         rows.append(
             [scenario]
             + [f"{rate:,.0f}" for rate in rates]
-            + [f"{rates[1] / rates[0]:.2f}"]
+            + [f"{common.ratio(new, old, 'rate'):.2f}"]
             + [f"{cost:.1f}" for cost in costs]
         )
     common.table(

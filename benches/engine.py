@@ -1,7 +1,8 @@
 """The engine alone, without Python, beside other Rust WebSocket crates.
 
 Echo servers that differ in the crate only are run in turn, round by round. Printed are
-the medians of the server process's CPU time per message and of messages a second.
+the medians of the server process's CPU time per message and of messages a second, and
+the bytes that a reply has on the wire.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ SCENARIOS: dict[str, tuple[list[str], dict[str, object]]] = {
     "32 bytes, 8 in flight": (PLAIN, {"size": 32, "in_flight": 8}),
     "64 KiB, 1 in flight": (PLAIN, {"size": 65536}),
     "JSON of 1 KiB, deflate without takeover": (
-        ["dwebsocket", "yawc"],
+        ["dwebsocket-level6", "dwebsocket", "yawc"],
         JSON | {"deflate": "no-takeover"},
     ),
     "JSON of 1 KiB, deflate with takeover": (
-        ["dwebsocket-dedicated", "yawc"],
+        ["dwebsocket-dedicated-level6", "dwebsocket-dedicated", "yawc"],
         JSON | {"deflate": "takeover"},
     ),
 }
@@ -94,7 +95,10 @@ def main() -> None:
     parser.add_argument("--kind", choices=["binary", "text"], default="binary")
     parser.add_argument("--threads", type=int, default=2, help="of server and client")
     parser.add_argument(
-        "--only", nargs="*", default=[*PLAIN, "dwebsocket-dedicated"], help="crates"
+        "--only",
+        nargs="*",
+        default=sorted({name for names, _ in SCENARIOS.values() for name in names}),
+        help="crates",
     )
     parser.add_argument("--scenario", default="", help="a part of the scenario's name")
     arguments = parser.parse_args()
@@ -130,12 +134,13 @@ def report(runs: Runs) -> None:
             continue
         print()
         common.table(
-            [scenario, "CPU us/message", "messages/s", "client CPU us"],
+            [scenario, "CPU us/message", "messages/s", "bytes", "client us"],
             [
                 [
                     name,
                     f"{common.median(runs[scenario, name], 'server_cpu_us'):.2f}",
                     f"{common.median(runs[scenario, name], 'rate'):,.0f}",
+                    f"{common.median(runs[scenario, name], 'reply_bytes'):,.0f}",
                     f"{common.median(runs[scenario, name], 'client_cpu_us'):.2f}",
                 ]
                 for name in names
@@ -145,14 +150,12 @@ def report(runs: Runs) -> None:
     print()
     rows = []
     for scenario, other in RATIOS.items():
-        ours = SCENARIOS[scenario][0][0]
-        if (scenario, ours) in runs and (scenario, other) in runs:
-            costs = [
-                common.median(runs[scenario, name], "server_cpu_us")
-                for name in (ours, other)
-            ]
-            rows.append([scenario, other, f"{costs[0] / costs[1]:.2f}"])
-    common.table(["CPU of dwebsocket by that of", "", "ratio"], rows)
+        for name in SCENARIOS[scenario][0]:
+            pair = runs.get((scenario, name)), runs.get((scenario, other))
+            if name.startswith("dwebsocket") and pair[0] and pair[1]:
+                ratio = common.ratio(pair[0], pair[1], "server_cpu_us")
+                rows.append([scenario, name, other, f"{ratio:.2f}"])
+    common.table(["CPU per message", "this", "by that of", "ratio"], rows)
     common.print_others(runs.values())
 
 

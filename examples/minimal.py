@@ -29,7 +29,8 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Echo</title>
 <form id="form">
-  <label>Say <input id="text" autocomplete="off" autofocus></label> <button>Send</button>
+  <label>Say <input id="text" autocomplete="off" autofocus></label>
+  <button>Send</button>
 </form>
 <ul id="log" aria-live="polite"></ul>
 <script>

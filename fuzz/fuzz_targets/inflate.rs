@@ -53,7 +53,7 @@ fn round_trip(setup: &Setup, data: &[u8]) {
         let (events, error) = setup.decode(&mut decoder, wire.chunks_mut(100));
         let expected = Event::Message(Message::Binary(data.to_vec().into()));
         assert_eq!((events, error), (vec![expected], None));
-        if data.len() % 3 == 0 {
+        if data.len().is_multiple_of(3) {
             encoder.release();
         }
     }

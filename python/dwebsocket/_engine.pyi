@@ -106,9 +106,12 @@ def handshake(
 
     Args:
         method: The request method.
-        connection, upgrade, key, version, protocols, extensions: The values of the
-            headers ``Connection``, ``Upgrade``, ``Sec-WebSocket-Key``, ``-Version``,
-            ``-Protocol`` and ``-Extensions``; "" or None where absent.
+        connection: The value of the header ``Connection``; "" where it is absent.
+        upgrade: That of ``Upgrade``.
+        key: That of ``Sec-WebSocket-Key``; None where it is absent.
+        version: That of ``Sec-WebSocket-Version``; None where it is absent.
+        protocols: That of ``Sec-WebSocket-Protocol``; "" where it is absent.
+        extensions: That of ``Sec-WebSocket-Extensions``; "" where it is absent.
         options: Decides whether compression is negotiated.
 
     Raises:
@@ -249,7 +252,7 @@ class Connection:
                 text and everything else text where it is valid UTF-8, else binary.
             overflow: What to do when the outbox is full: "close" (fail the connection
                 with 1013), "drop_oldest", "drop_newest", "block" (wait for room), or
-                "refuse" (return False, for a caller that waits by :meth:`arm_writable`).
+                "refuse" (return False, to a caller who waits by :meth:`arm_writable`).
             timeout: Seconds that "block" waits before it drops the message.
 
         Returns:
@@ -262,7 +265,7 @@ class Connection:
                 is unknown.
         """
     def ping(self, payload: bytes = b"") -> bool:
-        """Send a ping of at most 125 bytes. Returns False where the connection is closing.
+        """Send a ping of at most 125 bytes; return False where it is closing.
 
         Raises:
             ValueError: The payload is too long (RFC 6455 section 5.5).
@@ -274,8 +277,8 @@ class Connection:
         that started it.
 
         Raises:
-            ValueError: ``code`` may not be sent (RFC 6455 section 7.4), or the reason is
-                longer than 123 bytes of UTF-8.
+            ValueError: ``code`` may not be sent (RFC 6455 section 7.4), or the reason
+                is longer than 123 bytes of UTF-8.
         """
     def abort(self) -> None:
         """Drop the TCP connection without a close handshake."""

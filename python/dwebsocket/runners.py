@@ -75,6 +75,9 @@ class Call:
             websocket.close(code)
             databases.end()
             log_engine()
+            # The engine wakes views in turn, and this one will not come back for more:
+            # to ask without waiting is to let the next one go.
+            websocket._connection.receive(0)
 
     def _close_code(self) -> int:
         request = self.request

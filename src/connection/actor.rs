@@ -21,6 +21,7 @@ use super::{
     Connection, End,
     keepalive::{Due, Keepalive},
     outbox::Phase,
+    truncated,
 };
 use crate::{
     error::ProtocolError,
@@ -327,10 +328,11 @@ impl Actor {
 
     /// Section 7.1.7: fail the connection.
     fn fail(&mut self, error: &ProtocolError) {
+        let error_text = error.to_string();
         let end = End {
             code: error.close_code(),
-            reason: String::new(),
-            error: Some(error.to_string()),
+            reason: truncated(&error_text).to_owned(),
+            error: Some(error_text),
         };
         let _ = self.connection.end.set(end);
         self.end_messages();

@@ -115,7 +115,7 @@ impl Inbox {
     pub fn take(&self, connection: &Connection, waits_next: bool) -> Received {
         let mut state = self.state();
         let (received, resume) = self.pop(&mut state);
-        let keeps_turn = waits_next || received != Received::Nothing;
+        let keeps_turn = waits_next || matches!(received, Received::Message(_));
         let turn = if keeps_turn { None } else { state.turn.take() };
         drop(state);
         self.after(connection, resume, turn);

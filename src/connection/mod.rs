@@ -79,7 +79,7 @@ pub struct End {
     /// The peer's code; 1005 where its Close had none, 1006 where the connection broke without
     /// one; the engine's own where the engine failed the connection.
     pub code: u16,
-    /// The reason that came with the code.
+    /// The reason that came with the code, or that went out with it.
     pub reason: String,
     /// Why the engine failed the connection, for a log.
     pub error: Option<String>,

@@ -5,7 +5,7 @@
 //! as encoded bytes.
 
 use std::{
-    cell::RefCell,
+    cell::Cell,
     collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
     sync::{
@@ -43,7 +43,16 @@ const SEND_FLAGS: libc::c_int = 0;
 
 thread_local! {
     /// Where batches are put together. One for each thread, so that no connection owns a buffer.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends this thread's buffer; at the very end of a thread, when that is gone, a fresh one. (uWSGI ends
+/// the interpreter, and so closes connections, while the main thread's storage is torn down.)
+fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    let result = f(&mut scratch);
+    let _ = SCRATCH.try_with(|place| place.set(scratch));
+    result
 }
 
 /// What to do with a message when the outbox is full.
@@ -328,7 +337,7 @@ impl Outbox {
 
     /// Writes as much as the socket takes. `WouldBlock` means that some is left.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        let result: io::Result<()> = SCRATCH.with_borrow_mut(|scratch| {
+        let result: io::Result<()> = with_scratch(|scratch| {
             while self.has_unsent() {
                 self.write_unsent()?;
                 self.write_batch(scratch)?;
@@ -422,7 +431,7 @@ impl Outbox {
         let result = if payload.len() > SMALL {
             self.write_large(opcode, payload)
         } else {
-            SCRATCH.with_borrow_mut(|scratch| {
+            with_scratch(|scratch| {
                 scratch.clear();
                 let frame = self.encoder.message(opcode, payload);
                 scratch.extend_from_slice(frame.header.as_ref());

@@ -8,6 +8,8 @@ use std::{
 
 use pyo3::prelude::*;
 
+use crate::runtime;
+
 /// How often a wait on the main thread looks for signals.
 const SLICE: Duration = Duration::from_millis(100);
 
@@ -45,13 +47,16 @@ pub(super) fn detached<T: Send>(
         } else {
             deadline
         };
-        let result = py.detach(|| {
+        let (result, pass) = py.detach(|| {
             let result = wait(slice);
+            let pass = runtime::running().map(|engine| engine.gate().enter());
             while SEALED.load(Ordering::Acquire) {
                 thread::park();
             }
-            result
+            (result, pass)
         });
+        // The interpreter lock is taken: the next may ask for it.
+        drop(pass);
         if main {
             py.check_signals()?;
         }

@@ -11,6 +11,7 @@
 //! take the parent's sockets out of the epoll instance that both processes share.
 
 pub mod fork;
+mod gate;
 mod log;
 mod permit;
 
@@ -25,6 +26,7 @@ use std::{
 };
 
 pub use self::{
+    gate::{Gate, Pass},
     log::{Level, Log},
     permit::Permit,
 };
@@ -54,6 +56,7 @@ pub struct Engine {
     /// Set once by [`Engine::close_all`].
     stopping: AtomicBool,
     log: Log,
+    gate: Gate,
     turnstile: Arc<Turnstile>,
 }
 
@@ -106,6 +109,7 @@ impl Engine {
             empty: Condvar::new(),
             stopping: AtomicBool::new(false),
             log: Log::default(),
+            gate: Gate::default(),
         })
     }
 
@@ -125,6 +129,12 @@ impl Engine {
     #[must_use]
     pub fn turnstile(&self) -> &Arc<Turnstile> {
         &self.turnstile
+    }
+
+    /// What threads go through on their way back into the interpreter.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Whether [`Engine::close_all`] was called: new connections are refused.

@@ -25,10 +25,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SUITE = Path(os.environ.get("AUTOBAHN_DIR", ROOT / ".cache" / "autobahn"))
+
+#: The behavior and the close of each case.
+Outcomes: TypeAlias = dict[str, tuple[str, str]]
 
 #: Case patterns that one run of the suite takes; the runs go side by side.
 ALL = (
@@ -77,7 +81,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
 
 
 @contextmanager
-def serve(log: Path) -> Iterator[str]:
+def serve(log: Path, compression: str) -> Iterator[str]:
     """Run gunicorn with threads for as long as the context lasts; yield its URL."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "tests.autobahn.site"]
@@ -85,7 +89,11 @@ def serve(log: Path) -> Iterator[str]:
     command += ["--threads", "4", "--log-level", "warning"]
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env={**os.environ, "AUTOBAHN_COMPRESSION": compression},
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         try:
             wait_until_ready(server, port)
@@ -99,74 +107,91 @@ def serve(log: Path) -> Iterator[str]:
                 server.wait()
 
 
-def run(url: str, out: Path, cases: list[str]) -> tuple[str, int]:
-    """Run some cases; return what the runner printed, and its exit status."""
-    ran = subprocess.run(
-        [str(HERE / "run.sh"), url, *cases],
-        env={**os.environ, "AUTOBAHN_DIR": str(SUITE), "AUTOBAHN_OUT": str(out)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return ran.stdout, ran.returncode
+def run(url: str, out: Path, cases: list[str], timeout: float) -> Outcomes:
+    """Run some cases; return the behavior and the close of those that did run.
 
-
-def outcomes(out: Path) -> tuple[set[str], dict[str, tuple[str, str]]]:
-    """Return the cases that were to run, and behavior and close of those that did."""
-    wanted = json.loads((out / "cases.json").read_text())
-    index = json.loads((out / "index.json").read_text())
-    return set(wanted), {
-        case: (result["behavior"], result["behaviorClose"])
-        for results in index.values()
-        for case, result in results.items()
+    Raises:
+        RuntimeError: The suite did not start, or wrote no report.
+    """
+    out.mkdir(parents=True)
+    spec = out / "spec.json"
+    chosen = {
+        "outdir": str(out),
+        "servers": [{"url": url, "agent": "dwebsocket"}],
+        "cases": cases,
+        "exclude-cases": [],
+        "exclude-agent-cases": {},
     }
+    spec.write_text(json.dumps(chosen, indent=1))
+    # Names every case, and fails on an unknown one (wstest would wait for ever).
+    listed = subprocess.run(
+        [SUITE / "bin" / "python2.7", "-sE", SUITE / "lib" / "cases.py", spec],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    with (out / "wstest.log").open("wb") as log:
+        subprocess.run(
+            [SUITE / "bin" / "wstest", "-m", "fuzzingclient", "-s", spec],
+            cwd=out,
+            stdout=log,
+            stderr=log,
+            timeout=timeout,
+            check=False,
+        )
+    if not (out / "index.json").exists():
+        raise RuntimeError(f"wstest wrote no report: see {out / 'wstest.log'}")
+    index = json.loads((out / "index.json").read_text())
+    found: Outcomes = dict.fromkeys(json.loads(listed.stdout), ("NOT RUN", "NOT RUN"))
+    for results in index.values():
+        for case, result in results.items():
+            found[case] = result["behavior"], result["behaviorClose"]
+    return found
 
 
-def differences(
-    wanted: set[str], results: dict[str, tuple[str, str]], informational: list[str]
-) -> list[str]:
+def differences(outcomes: Outcomes, informational: list[str]) -> list[str]:
     """Return what is not as expected, a line for each case."""
-    found = [f"{case} did not run" for case in sorted(wanted - set(results))]
-    for case, (behavior, close) in sorted(results.items()):
+    found = []
+    for case, (behavior, close) in sorted(outcomes.items()):
         allowed = "INFORMATIONAL" if case in informational else "OK"
         if behavior != allowed or close not in ("OK", allowed):
             found.append(f"{case} is {behavior}, and its close {close}, not {allowed}")
     return found
 
 
-def conformance(groups: tuple[list[str], ...], whole: bool, jobs: int) -> int:
-    """Run the groups of cases and print the outcome; return the exit status."""
-    subprocess.run([str(HERE / "setup.sh"), str(SUITE)], check=True)
+def report(outcomes: Outcomes, wrong: list[str], seconds: float) -> None:
+    """Print the outcome."""
+    print(f"Autobahn: {len(outcomes)} cases in {seconds:.0f} s")
+    for name, number in (("behavior", 0), ("behaviorClose", 1)):
+        count = collections.Counter(outcome[number] for outcome in outcomes.values())
+        print(f"  {name}: " + ", ".join(f"{count[key]} {key}" for key in sorted(count)))
+    print("\n".join(wrong) if wrong else "  as expected")
+
+
+def conformance(groups: tuple[list[str], ...], whole: bool, arguments: Any) -> int:
+    """Run the groups of cases side by side; return the exit status."""
+    subprocess.run([HERE / "setup.sh", SUITE], check=True)
     reports = SUITE / "reports" / time.strftime("%Y%m%d-%H%M%S")
     reports.mkdir(parents=True)
     started = time.monotonic()
-    with serve(reports / "gunicorn.log") as url, ThreadPoolExecutor(jobs) as pool:
-        outs = [reports / str(number) for number in range(len(groups))]
-        ran = list(pool.map(lambda out, cases: run(url, out, cases), outs, groups))
-    for text, status in ran:
-        if status:
-            print(text)
-    if any(status == 2 for _, status in ran):
-        return 2
-    wanted: set[str] = set()
-    results: dict[str, tuple[str, str]] = {}
-    for out in outs:
-        more, found = outcomes(out)
-        wanted |= more
-        results |= found
+    log = reports / "gunicorn.log"
+    outcomes: Outcomes = {}
+    with (
+        serve(log, arguments.compression) as url,
+        ThreadPoolExecutor(arguments.jobs) as pool,
+    ):
+        runs = [
+            pool.submit(run, url, reports / str(number), cases, arguments.timeout)
+            for number, cases in enumerate(groups)
+        ]
+        for running in runs:
+            outcomes |= running.result()
     expected = json.loads((HERE / "expected.json").read_text())
-    wrong = differences(wanted, results, expected["INFORMATIONAL"])
-    if whole and len(results) != expected["cases"]:
-        wrong.append(f"{len(results)} cases ran, not {expected['cases']}")
-    log = (reports / "gunicorn.log").read_text()
-    if log:
-        wrong.append(f"gunicorn's log is not empty:\n{log}")
-    print(f"Autobahn: {len(results)} cases in {time.monotonic() - started:.0f} s")
-    for name, number in (("behavior", 0), ("behaviorClose", 1)):
-        count = collections.Counter(result[number] for result in results.values())
-        print(f"  {name}: " + ", ".join(f"{count[key]} {key}" for key in sorted(count)))
-    print("\n".join(wrong) if wrong else "  as expected")
+    wrong = differences(outcomes, expected["INFORMATIONAL"])
+    if whole and len(outcomes) != expected["cases"]:
+        wrong.append(f"{len(outcomes)} cases ran, not {expected['cases']}")
+    if log.stat().st_size:
+        wrong.append(f"gunicorn's log is not empty:\n{log.read_text()}")
+    report(outcomes, wrong, time.monotonic() - started)
     print(f"  reports: {reports}")
     return 1 if wrong else 0
 
@@ -176,6 +201,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("cases", nargs="+", help="all, subset, or ids and patterns")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--timeout", type=float, default=3600, help="of the suite, in s"
+    )
+    parser.add_argument(
+        "--compression", choices=("shared", "dedicated"), default="dedicated"
+    )
     arguments = parser.parse_args()
     if arguments.cases == ["all"]:
         groups: tuple[list[str], ...] = ALL
@@ -183,7 +214,11 @@ def main() -> int:
         groups = subset()
     else:
         groups = (arguments.cases,)
-    return conformance(groups, arguments.cases == ["all"], arguments.jobs)
+    try:
+        return conformance(groups, arguments.cases == ["all"], arguments)
+    except (RuntimeError, subprocess.SubprocessError) as error:
+        print(f"The suite did not run: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from django.conf import settings
@@ -21,7 +22,7 @@ settings.configure(
         "MAX_MESSAGE_SIZE": 32 * 1024 * 1024,
         "MAX_FRAGMENTS": 1024 * 1024,
         # 12.* and 13.* are about compression: nothing is too short for it.
-        "COMPRESSION": "dedicated",
+        "COMPRESSION": os.environ.get("AUTOBAHN_COMPRESSION", "dedicated"),
         "COMPRESSION_THRESHOLD": 0,
     },
 )

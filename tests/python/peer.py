@@ -5,6 +5,8 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from websockets.client import ClientProtocol
@@ -144,3 +146,24 @@ def ready(websocket: Any) -> None:
     """Wait until a message or the end has arrived."""
     readable, _, _ = select.select([websocket.fileno()], [], [], TIMEOUT)
     assert readable, "nothing arrived"
+
+
+def in_thread(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Start a call in a thread; return a function that waits for its result."""
+    result: list[Any] = []
+
+    def call() -> None:
+        try:
+            result.append(function())
+        except BaseException as error:
+            result.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+
+    def wait() -> Any:
+        thread.join(TIMEOUT)
+        assert result, "still running"
+        return result[0]
+
+    return wait

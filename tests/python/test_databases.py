@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 from dwebsocket import databases, runners, websocket
 from dwebsocket.context import RequestContext
 
-from .peer import TIMEOUT
+from .peer import TIMEOUT, ready
 
 
 def query():
@@ -68,13 +68,13 @@ def in_thread(function):
     def call():
         databases.begin()
         try:
-            result.append(RequestContext().run(function))
+            result.append(function())
         except BaseException as error:
             result.append(error)
         finally:
             databases.end()
 
-    thread = threading.Thread(target=call)
+    thread = threading.Thread(target=RequestContext().run, args=(call,))
     thread.start()
     thread.join(TIMEOUT)
     if isinstance(result[0], BaseException):
@@ -186,6 +186,33 @@ class TestReceive:
             return before, databases.in_use.get()
 
         assert in_thread(body) == (False, True)
+
+
+class TestWebSocket:
+    @pytest.mark.parametrize("name", ["wait", "receive"])
+    def test_waiting_lets_the_connection_go(self, pair, recorder, name):
+        websocket, peer = pair()
+
+        def body():
+            query()
+            peer.send("message")
+            ready(websocket)
+            assert getattr(websocket, name)() == b"message"
+            assert recorder.open == 1
+            with pytest.raises(TimeoutError):
+                websocket.receive(0.001)
+            assert recorder.open == 0
+
+        in_thread(body)
+
+    def test_a_connection_that_was_closed_is_passed_over(self, recorder):
+        def body():
+            query()
+            connection.close()
+            assert databases.receive(Waits(None, b"message"), None) == b"message"
+            return databases.in_use.get()
+
+        assert in_thread(body) is False
 
 
 class TestViews:

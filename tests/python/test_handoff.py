@@ -229,3 +229,37 @@ def test_is_websocket_is_callable_and_truthy_only_on_a_websocket():
     assert handoff.NO() is False
     assert not handoff.NO
     assert "True" in repr(handoff.YES)
+
+
+BUILT_IN = [
+    "django.middleware.cache.UpdateCacheMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "django.middleware.http.ConditionalGetMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.common.BrokenLinkEmailsMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.middleware.cache.FetchFromCacheMiddleware",
+]
+
+
+def test_every_middleware_of_django_lets_it_pass(site):
+    @websocket
+    def view(request):
+        request.websocket.send(f"{request.LANGUAGE_CODE} {request.user}")
+        for message in request.websocket:
+            request.websocket.send(message)
+
+    engine = "django.contrib.sessions.backends.signed_cookies"
+    running = site({"": view}, MIDDLEWARE=BUILT_IN, SESSION_ENGINE=engine)
+    headers = {"Accept-Encoding": "gzip", "Accept-Language": "de"}
+    with running.connect(additional_headers=headers) as connection:
+        assert connection.recv(timeout=TIMEOUT) == "de AnonymousUser"
+        connection.send("hello")
+        assert connection.recv(timeout=TIMEOUT) == "hello"
+        assert connection.response.headers["X-Frame-Options"] == "DENY"

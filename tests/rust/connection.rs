@@ -242,6 +242,7 @@ fn a_protocol_error_is_told_after_the_messages_before_it() {
         let end = connection.end().unwrap();
         assert_eq!(end.code, 1002);
         assert!(end.error.is_some());
+        assert_eq!(end.error.unwrap(), end.reason);
     });
 }
 
@@ -319,14 +320,13 @@ fn a_blocked_sender_goes_on_when_the_peer_reads() {
         let soon = Instant::now() + Duration::from_millis(10);
         assert!(!connection.wait_for_room(64 * 1024, Some(soon)));
         let reader = thread::spawn(move || {
-            for _ in 0..16 {
-                peer.read().unwrap();
-            }
+            // The kernel asks for more only when much of its buffer is free.
+            while peer.read().unwrap() != Wire::text("last") {}
             peer
         });
         assert!(connection.wait_for_room(64 * 1024, None));
         assert_eq!(
-            connection.send(OpCode::Binary, &[0; 64 * 1024], Overflow::Refuse),
+            connection.send(OpCode::Text, b"last", Overflow::Refuse),
             Sent::Done
         );
         reader.join().unwrap();
@@ -389,6 +389,30 @@ fn a_peer_that_answers_no_ping_is_dropped() {
         let end = connection.end().unwrap();
         assert_eq!(end.code, 1006);
         assert!(end.error.unwrap().contains("ping"));
+    });
+}
+
+#[test]
+fn a_peer_that_dribbles_bytes_and_answers_no_ping_is_dropped() {
+    limited(|| {
+        let (server, mut peer) = tcp_pair();
+        let config = Config {
+            ping_interval: Some(Duration::from_millis(20)),
+            ping_timeout: Duration::from_millis(100),
+            ..Config::default()
+        };
+        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let connection = Connection::start(parts(server, config), Arc::clone(&inbox) as _).unwrap();
+        // The header of a message of 64 KiB less a byte, then one byte of it after the other.
+        peer.write_all(b"\x82\xfe\xff\xff\0\0\0\0").unwrap();
+        let dribble = thread::spawn(move || {
+            while peer.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        assert_eq!(wait(&connection, &inbox), Received::End);
+        assert_eq!(connection.end().unwrap().code, 1006);
+        dribble.join().unwrap();
     });
 }
 

@@ -7,17 +7,18 @@ mod peers;
 
 use std::io::Write;
 
-use dwebsocket::config::Compression;
 use tokio::net::TcpListener;
 
 /// What every part of the program returns; the text is for the one who runs it.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// What [`serve`] knows by name: this engine with a compressor for all or one for each connection,
-/// and the crates beside it.
-pub const NAMES: [&str; 7] = [
+/// What [`serve`] knows by name: this engine, which compresses with a compressor for all or with one
+/// for each connection, and the crates beside it.
+pub const NAMES: [&str; 9] = [
     "dwebsocket",
+    "dwebsocket-level6",
     "dwebsocket-dedicated",
+    "dwebsocket-dedicated-level6",
     "fastwebsockets",
     "tokio-websockets",
     "yawc",
@@ -36,10 +37,8 @@ pub fn serve(mut words: impl Iterator<Item = String>) -> Result<()> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     println!("{}", listener.local_addr()?.port());
     std::io::stdout().flush()?;
-    match name.as_str() {
-        "dwebsocket" => return ours::serve(&listener, Compression::Shared),
-        "dwebsocket-dedicated" => return ours::serve(&listener, Compression::Dedicated),
-        _ => {}
+    if name.starts_with("dwebsocket") {
+        return ours::serve(&listener, &name);
     }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

@@ -22,13 +22,25 @@ impl Handler for Echo {
         connection.send(opcode, payload, Overflow::Close);
     }
 
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     fn on_end(&self, _connection: &Connection) {}
 }
 
 /// Accepts connections for ever and hands them to the engine, which brings its own runtime.
-pub fn serve(listener: &TcpListener, compression: Compression) -> Result<()> {
+///
+/// The name says how it compresses: `dwebsocket` or `dwebsocket-dedicated`, at the default level or,
+/// with `-level6` behind it, at zlib's own default.
+pub fn serve(listener: &TcpListener, name: &str) -> Result<()> {
     let mut config = Config::default();
-    config.protocol.compression = compression;
+    if name.contains("dedicated") {
+        config.protocol.compression = Compression::Dedicated;
+    }
+    if name.ends_with("level6") {
+        config.protocol.compression_level = 6;
+    }
     let config = Arc::new(config);
     let handler: Arc<dyn Handler> = Arc::new(Echo);
     loop {

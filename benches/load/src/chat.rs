@@ -56,7 +56,7 @@ pub fn run(mut args: Args) -> Result<String> {
         );
         plan.stop.store(true, Ordering::Relaxed);
         worker.join().map_err(|_| "the client thread panicked")??;
-        result
+        Ok(format!("{{{}}}", result?))
     })
 }
 

@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use flate2::{Decompress, FlushDecompress};
+use flate2::Decompress;
 use mio::{Events, Poll, Token};
 
 use crate::args::Args;
 use crate::open::{self, Opened, Target};
-use crate::payload::{Kind, Pool};
+use crate::payload::{self, Kind, Pool};
 use crate::peer::{Peer, State};
 use crate::wire::Frame;
 use crate::{Result, window};
@@ -34,32 +34,38 @@ struct Echo {
     done: bool,
 }
 
+impl Plan {
+    fn take(args: &mut Args) -> Result<Self> {
+        let deflate: String = args.take("deflate", "off".to_owned())?;
+        let extensions = match deflate.as_str() {
+            "off" => "",
+            "takeover" => "permessage-deflate",
+            "no-takeover" => {
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+            }
+            other => return Err(format!("--deflate: cannot read {other:?}").into()),
+        };
+        let kind = args.take("kind", Kind::Text)?;
+        let size = args.take("size", 32)?;
+        Ok(Self {
+            target: Target {
+                address: args.need("address")?,
+                path: args.take("path", "/".to_owned())?,
+                extensions: extensions.to_owned(),
+            },
+            connections: args.take("connections", 100)?,
+            in_flight: args.take("in-flight", 1)?,
+            takeover: deflate == "takeover",
+            pool: Pool::new(kind, size, deflate != "off")?,
+            ready: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+        })
+    }
+}
+
 /// Runs the command and returns its result as JSON.
 pub fn run(mut args: Args) -> Result<String> {
-    let deflate: String = args.take("deflate", "off".to_owned())?;
-    let extensions = match deflate.as_str() {
-        "off" => "",
-        "takeover" => "permessage-deflate",
-        "no-takeover" => {
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
-        }
-        other => return Err(format!("--deflate: cannot read {other:?}").into()),
-    };
-    let kind = args.take("kind", Kind::Text)?;
-    let size = args.take("size", 32)?;
-    let plan = Plan {
-        target: Target {
-            address: args.need("address")?,
-            path: args.take("path", "/".to_owned())?,
-            extensions: extensions.to_owned(),
-        },
-        connections: args.take("connections", 100)?,
-        in_flight: args.take("in-flight", 1)?,
-        takeover: deflate == "takeover",
-        pool: Pool::new(kind, size, deflate != "off")?,
-        ready: AtomicUsize::new(0),
-        stop: AtomicBool::new(false),
-    };
+    let plan = Plan::take(&mut args)?;
     let threads: usize = args.take("threads", 1)?;
     let window = window::Window::take(&mut args)?;
     args.finish()?;
@@ -90,11 +96,16 @@ pub fn run(mut args: Args) -> Result<String> {
         let failed = || workers.iter().any(|worker| worker.is_finished());
         let result = window.measure(ready, count, failed);
         plan.stop.store(true, Ordering::Relaxed);
+        let (mut echoes, mut bytes) = (0, 0);
         for worker in workers {
-            let outcome: Result<()> = worker.join().map_err(|_| "a client thread panicked")?;
-            outcome?;
+            let outcome: Result<(u64, u64)> =
+                worker.join().map_err(|_| "a client thread panicked")?;
+            let (some, their_bytes) = outcome?;
+            echoes += some;
+            bytes += their_bytes;
         }
-        result
+        let size = bytes / echoes.max(1);
+        Ok(format!("{{{},\"reply_bytes\":{size}}}", result?))
     })
 }
 
@@ -107,6 +118,8 @@ struct Worker<'a> {
     inflaters: Vec<Decompress>,
     scratch: Vec<u8>,
     inflated: Vec<u8>,
+    /// Payload bytes as they came over the wire.
+    bytes: u64,
 }
 
 impl<'a> Worker<'a> {
@@ -131,10 +144,12 @@ impl<'a> Worker<'a> {
             inflaters: (0..inflaters).map(|_| Decompress::new(false)).collect(),
             scratch: Vec::new(),
             inflated: Vec::new(),
+            bytes: 0,
         })
     }
 
-    fn run(mut self, counter: &AtomicU64) -> Result<()> {
+    /// Returns how many echoes came, and their bytes.
+    fn run(mut self, counter: &AtomicU64) -> Result<(u64, u64)> {
         let mut events = Events::with_capacity(1024);
         for echo in &mut self.echoes {
             echo.sent = self.plan.in_flight;
@@ -156,7 +171,7 @@ impl<'a> Worker<'a> {
             }
             counter.store(total, Ordering::Relaxed);
             if stop && finish(&mut self.echoes, &mut deadline)? {
-                return Ok(());
+                return Ok((total, self.bytes));
             }
         }
     }
@@ -167,10 +182,11 @@ impl<'a> Worker<'a> {
         let inflater = &mut self.inflaters[if plan.takeover { index } else { 0 }];
         let echo = &mut self.echoes[index];
         let first = echo.echoed;
-        let echoed = &mut echo.echoed;
+        let (echoed, bytes) = (&mut echo.echoed, &mut self.bytes);
         let state = echo.peer.receive(&mut self.scratch, |frame| {
             check(plan, frame, *echoed, inflater, inflated)?;
             *echoed += 1;
+            *bytes += frame.payload.len() as u64;
             Ok(())
         })?;
         if state != State::Open && !echo.done {
@@ -228,10 +244,7 @@ fn check(
         if !plan.takeover {
             inflater.reset(false);
         }
-        inflated.clear();
-        inflated.reserve(expected.len() + 64);
-        inflater.decompress_vec(frame.payload, inflated, FlushDecompress::None)?;
-        inflater.decompress_vec(&[0, 0, 0xff, 0xff], inflated, FlushDecompress::Sync)?;
+        payload::inflate(inflater, frame.payload, expected.len(), inflated)?;
         inflated.as_slice()
     } else if plan.target.extensions.is_empty() {
         frame.payload

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
+use flate2::Decompress;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::Result;
 use crate::args::Args;
 use crate::open::{self, Target};
-use crate::payload::{Kind, Pool};
+use crate::payload::{self, Kind, Pool};
 use crate::peer::{Peer, State};
 
 const WAKER: Token = Token(usize::MAX);
@@ -26,6 +27,8 @@ const WAKER: Token = Token(usize::MAX);
 struct Held {
     peer: Peer,
     echoed: u64,
+    /// Made when the first compressed message comes.
+    inflater: Option<Box<Decompress>>,
 }
 
 struct Holder {
@@ -35,6 +38,7 @@ struct Holder {
     poll: Poll,
     events: Events,
     scratch: Vec<u8>,
+    inflated: Vec<u8>,
     peers: HashMap<usize, Held>,
     /// Numbers are never used twice, so that source addresses and ports go round.
     next: usize,
@@ -50,7 +54,8 @@ pub fn run(mut args: Args) -> Result<()> {
         path: args.take("path", "/".to_owned())?,
         extensions: args.take("extensions", String::new())?,
     };
-    let pool = Pool::new(Kind::Text, args.take("size", 32)?, false)?;
+    let kind = args.take("kind", Kind::Text)?;
+    let pool = Pool::new(kind, args.take("size", 32)?, !target.extensions.is_empty())?;
     let patience = Duration::try_from_secs_f64(args.take("patience", 60.0)?)?;
     args.finish()?;
 
@@ -80,6 +85,7 @@ pub fn run(mut args: Args) -> Result<()> {
         poll,
         events: Events::with_capacity(4096),
         scratch: Vec::new(),
+        inflated: Vec::new(),
         peers: HashMap::new(),
         next: 0,
         broken: 0,
@@ -142,6 +148,7 @@ impl Holder {
                     Held {
                         peer,
                         echoed: self.rounds,
+                        inflater: None,
                     },
                 );
             }
@@ -191,10 +198,21 @@ impl Holder {
             if event.is_writable() {
                 held.peer.flush()?;
             }
-            let Held { peer, echoed } = held;
+            let Held {
+                peer,
+                echoed,
+                inflater,
+            } = held;
+            let inflated = &mut self.inflated;
             let expected = self.pool.message(0);
             let state = peer.receive(&mut self.scratch, |frame| {
-                if frame.payload != expected {
+                let mut payload = frame.payload;
+                if frame.compressed {
+                    let inflater = inflater.get_or_insert_with(|| Box::new(Decompress::new(false)));
+                    payload::inflate(inflater, payload, expected.len(), inflated)?;
+                    payload = inflated;
+                }
+                if payload != expected {
                     return Err("an echo is not what was sent".into());
                 }
                 *echoed += 1;

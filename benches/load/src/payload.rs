@@ -1,6 +1,6 @@
 //! What is sent: a few dozen different messages, encoded once, so that the program costs little.
 
-use flate2::{Compress, Compression, FlushCompress};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use crate::Result;
 use crate::wire;
@@ -128,4 +128,18 @@ fn deflate(message: &[u8]) -> Result<Vec<u8>> {
         Some(stripped) => Ok(stripped.to_vec()),
         None => Err("deflate did not end in an empty block".into()),
     }
+}
+
+/// Inflates one message (RFC 7692 section 7.2.2), whose size is known about, into `out`.
+pub fn inflate(
+    inflater: &mut Decompress,
+    payload: &[u8],
+    size: usize,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    out.clear();
+    out.reserve(size + 64);
+    inflater.decompress_vec(payload, out, FlushDecompress::None)?;
+    inflater.decompress_vec(&[0, 0, 0xff, 0xff], out, FlushDecompress::Sync)?;
+    Ok(())
 }

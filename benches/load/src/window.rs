@@ -35,7 +35,8 @@ impl Window {
         })
     }
 
-    /// Waits for `ready`, warms up, measures; ends early where `failed` says so.
+    /// Waits for `ready`, warms up, measures; ends early where `failed` says so. Returns the inside
+    /// of a JSON object.
     pub fn measure(
         &self,
         ready: impl Fn() -> bool,
@@ -54,8 +55,8 @@ impl Window {
         let messages = last.messages - first.messages;
         let each = |from: u64, to: u64| (to - from) as f64 / 1000.0 / messages.max(1) as f64;
         Ok(format!(
-            "{{\"messages\":{messages},\"seconds\":{seconds:.3},\"rate\":{:.1},\
-             \"server_cpu_us\":{:.3},\"client_cpu_us\":{:.3}}}",
+            "\"messages\":{messages},\"seconds\":{seconds:.3},\"rate\":{:.1},\
+             \"server_cpu_us\":{:.3},\"client_cpu_us\":{:.3}",
             messages as f64 / seconds,
             each(first.server, last.server),
             each(first.client, last.client),

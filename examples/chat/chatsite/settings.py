@@ -60,5 +60,6 @@ STATIC_ROOT = BASE_DIR / "collected"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# A chat message is short; nobody needs to send a mebibyte here.
-DWEBSOCKET = {"MAX_MESSAGE_SIZE": 16_384}
+# A chat message is short: nobody needs to send a mebibyte here, nor to let several of
+# them wait for a phone that has lost its network.
+DWEBSOCKET = {"MAX_MESSAGE_SIZE": 16_384, "OUTBOX_BYTES": 1_048_576}

@@ -61,11 +61,11 @@ class Member:
         self.name = name
         self.key = key
         self.messages = Bucket(rate=1.5, burst=8)
-        self.typing = Bucket(rate=1, burst=3)
+        self.typing = Bucket(rate=1, burst=5)
 
     def tell(self, **event: Any) -> None:
         """Send this member, and nobody else, an event."""
-        self.socket.send(json.dumps(event))
+        self.socket.send(encoded(event))
 
 
 class Room:
@@ -196,8 +196,12 @@ class Hub:
         send_all(everybody, {"type": "rooms", "rooms": self._overview()})
 
 
+def encoded(event: dict[str, Any]) -> str:
+    return json.dumps(event, ensure_ascii=False)
+
+
 def send_all(members: Iterable[Member], event: dict[str, Any]) -> None:
-    text = json.dumps(event)
+    text = encoded(event)
     for member in members:
         member.socket.send(text)
 

@@ -74,6 +74,7 @@ def enter(socket: Any, room: str) -> Member | None:
 def answer(member: Member, received: str | bytes) -> None:
     """Do what the page asks for; a wish that cannot be granted is answered with why."""
     event = parsed(received)
+    message_id = ""
     try:
         match event.get("type"):
             case "message":
@@ -86,8 +87,7 @@ def answer(member: Member, received: str | bytes) -> None:
             case _:
                 raise Refused("bad-request")
     except Refused as refused:
-        about = str(event.get("id"))[:64]
-        member.tell(type="error", id=about, code=refused.code, **refused.details)
+        member.tell(type="error", id=message_id, code=refused.code, **refused.details)
 
 
 def parsed(received: str | bytes | None) -> dict[str, Any]:

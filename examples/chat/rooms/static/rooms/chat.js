@@ -56,8 +56,9 @@ const handlers = {
     setPeople(event.people);
     showRooms(event.rooms, room);
     log.fill(event.history, you);
-    hideJoin();
     composer.complain("");
+    // Coming back must not take the focus from where it is.
+    if (hideJoin() || document.activeElement === document.body) composer.focus();
     // Confirmed by the history: it arrived, only its confirmation got lost.
     for (const { id } of event.history) outbox.remove(id);
     outbox.next();
@@ -114,7 +115,6 @@ function setYou(name) {
   tab.set("name", name);
   byId("my-name").textContent = name;
   paintAvatar(byId("my-avatar"), name);
-  composer.focus();
 }
 
 function setPeople(names) {

@@ -42,6 +42,9 @@ export function askName(callback, { name = "", error: words = "", mayCancel = fa
   field.select();
 }
 
+/** Return whether it was open. */
 export function hideJoin() {
-  if (dialog.open) dialog.close();
+  const open = dialog.open;
+  if (open) dialog.close();
+  return open;
 }

@@ -37,9 +37,9 @@ export class Log {
 
   /** Show messages that came at once, for instance those of the time before. */
   fill(messages, you) {
-    this.#list.ariaBusy = "true";
+    byId("past").ariaBusy = "true";
     for (const message of messages) this.add(message, you, false);
-    this.#list.ariaBusy = "false";
+    byId("past").ariaBusy = "false";
   }
 
   /** Show a message, unless it is there already. */

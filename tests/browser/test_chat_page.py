@@ -1,0 +1,245 @@
+"""The chat's page in Chromium: two people, a restart, a phone, an attack."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.examples.running import Example
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed"
+)
+expect = playwright.expect
+expect.set_options(timeout=20_000)  # milliseconds; machines are busy at times
+Visit = Callable[..., Any]
+
+PHONE = {
+    "viewport": {"width": 360, "height": 640},
+    "is_mobile": True,
+    "has_touch": True,
+    "device_scale_factor": 2,
+}
+
+
+def enter(page: Any, name: str) -> Any:
+    page.get_by_label("Your name", exact=True).fill(name)
+    page.get_by_role("button", name="Enter", exact=True).click()
+    expect_state(page, "online")
+    return page
+
+
+def expect_state(page: Any, state: str) -> None:
+    expect(page.locator("#state")).to_have_attribute("data-state", state)
+
+
+def say(page: Any, text: str) -> None:
+    page.get_by_label("Message", exact=True).fill(text)
+    page.keyboard.press("Enter")
+
+
+def bubbles(page: Any) -> Any:
+    return page.locator("#log .bubble")
+
+
+def people(page: Any) -> Any:
+    return page.locator("#people bdi")
+
+
+def test_two_pages_see_each_other_and_what_they_say(visit: Visit) -> None:
+    ana = enter(visit(), "Ana")
+    expect(people(ana)).to_have_text(["Ana"])
+    li = enter(visit(), "李小龙 🐉")
+    expect(people(li)).to_have_text(["李小龙 🐉", "Ana"])
+    expect(people(ana)).to_have_text(["Ana", "李小龙 🐉"])
+    expect(ana.get_by_role("log")).to_contain_text("李小龙 🐉 joined")
+
+    li.get_by_label("Message", exact=True).press_sequentially("你")
+    expect(ana.locator("#typing")).to_have_text("李小龙 🐉 is writing…")
+    say(li, "你好 👋🏽")
+    say(ana, "Hello!")
+    for page in (ana, li):
+        expect(bubbles(page)).to_have_text(["你好 👋🏽", "Hello!"])
+    expect(ana.locator("#typing")).to_have_text("")
+    expect(ana.locator("#pending .bubble")).to_have_count(0)
+
+    li.close()
+    expect(people(ana)).to_have_text(["Ana"])
+    expect(ana.get_by_role("log")).to_contain_text("李小龙 🐉 left")
+
+
+def test_pages_come_back_by_themselves_and_lose_nothing(
+    visit: Visit, chat: Example
+) -> None:
+    ana, li = enter(visit(), "Ana"), enter(visit(), "Li")
+    say(ana, "before the restart")
+    expect(bubbles(li)).to_have_text(["before the restart"])
+
+    chat.stop()
+    for page in (ana, li):
+        expect_state(page, "waiting")
+        expect(page.locator("#bar")).to_contain_text("No connection.")
+    say(ana, "written meanwhile")
+    expect(ana.locator("#pending .bubble")).to_have_text(["written meanwhile"])
+    ana.get_by_label("Message", exact=True).fill("a draft")
+
+    chat.start()
+    for page in (ana, li):
+        expect(page.locator("#state")).to_have_attribute(
+            "data-state", "online", timeout=30_000
+        )
+        expect(bubbles(page)).to_have_text(["before the restart", "written meanwhile"])
+        expect(page.locator("#bar")).to_be_hidden()
+    expect(ana.locator("#pending .bubble")).to_have_count(0)
+    expect(ana.get_by_label("Message", exact=True)).to_have_value("a draft")
+    expect(people(ana)).to_have_text(["Ana", "Li"])
+    # Who was there before is no news.
+    expect(ana.locator("#log .notice")).to_have_text([re.compile("^Li joined")])
+
+    say(li, "and back again")
+    expect(bubbles(ana).last).to_have_text("and back again")
+
+
+def test_a_reload_keeps_name_conversation_and_draft(visit: Visit) -> None:
+    ana, li = enter(visit(), "Ana"), enter(visit(), "Li")
+    say(li, "stay a while")
+    expect(bubbles(ana)).to_have_text(["stay a while"])
+    ana.get_by_label("Message", exact=True).fill("I was about to")
+    ana.reload()
+    expect_state(ana, "online")
+    expect(bubbles(ana)).to_have_text(["stay a while"])
+    expect(ana.get_by_label("Message", exact=True)).to_have_value("I was about to")
+    expect(people(li)).to_have_text(["Li", "Ana"])
+
+
+def test_names_and_messages_are_never_html(visit: Visit) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    dialogs: list[str] = []
+    ana = visit()
+    ana.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    enter(ana, "Ana")
+    eve = enter(visit(), evil)
+    texts = [evil, "<script>alert(2)</script>", "javascript:alert(3) \"'></li>"]
+    for text in texts:
+        say(eve, text)
+    expect(bubbles(ana)).to_have_text(texts)
+    expect(people(ana)).to_have_text(["Ana", evil])
+    say(eve, 'https://example.org/?a=<b>&c="d" and javascript:alert(4)')
+    link = bubbles(ana).last.locator("a")
+    expect(link).to_have_attribute("href", "https://example.org/?a=")
+    expect(link).to_have_attribute("rel", re.compile("noopener"))
+    assert ana.locator("#log img, #log script, #people img").count() == 0
+    assert dialogs == []
+
+
+def test_a_name_in_use_is_answered_with_a_free_one(visit: Visit) -> None:
+    enter(visit(), "Ana")
+    second = visit()
+    second.get_by_label("Your name", exact=True).fill("ana")
+    second.get_by_role("button", name="Enter", exact=True).click()
+    expect(second.get_by_role("alert").filter(has_text="already")).to_be_visible()
+    expect(second.get_by_label("Your name", exact=True)).to_have_value("ana 2")
+    second.get_by_role("button", name="Enter", exact=True).click()
+    expect(people(second)).to_have_text(["ana 2", "Ana"])
+
+
+def test_another_window_takes_over_and_gives_back(visit: Visit) -> None:
+    first = enter(visit(), "Ana")
+    say(first, "said before")
+    expect(bubbles(first)).to_have_text(["said before"])
+    with first.context.expect_page() as opened:
+        # It gets a copy of the session storage, as a duplicated tab does.
+        first.evaluate("void window.open(location.href)")
+    second = opened.value
+    expect_state(second, "online")
+    expect_state(first, "stopped")
+    expect(first.locator("#bar")).to_contain_text("another window")
+    say(second, "said elsewhere")
+    expect(bubbles(second)).to_have_text(["said before", "said elsewhere"])
+    first.get_by_role("button", name="Use it here").click()
+    expect_state(first, "online")
+    expect_state(second, "stopped")
+    # What the page had already comes again with the history, and is not shown again.
+    expect(bubbles(first)).to_have_text(["said before", "said elsewhere"])
+
+
+def test_writing_fast_sends_everything_once_and_in_order(visit: Visit) -> None:
+    ana, li = enter(visit(), "Ana"), enter(visit(), "Li")
+    texts = [f"number {number}" for number in range(11)]
+    for text in texts:
+        say(ana, text)
+    expect(ana.get_by_role("alert").filter(has_text="One moment")).to_be_visible()
+    expect(bubbles(li)).to_have_text(texts)
+    expect(bubbles(ana)).to_have_text(texts)
+
+
+def test_it_fits_a_phone(visit: Visit) -> None:
+    page = enter(visit(**PHONE), "Ana")
+    say(page, "a_word_without_a_space_" * 20)
+    expect(bubbles(page)).to_have_count(1)
+    width, inner = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert width <= inner == 360
+    field = page.get_by_label("Message", exact=True)
+    for control in (field, page.get_by_role("button", name="Send")):
+        box = control.bounding_box()
+        assert box["y"] + box["height"] <= 640
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+    # Below 16px, a phone zooms in on a field that gets the focus.
+    sizes = page.eval_on_selector_all(
+        "input, textarea",
+        "all => all.map(e => parseFloat(getComputedStyle(e).fontSize))",
+    )
+    assert min(sizes) >= 16
+
+    expect(people(page).first).not_to_be_visible()
+    page.get_by_role("button", name="Rooms and people").tap()
+    expect(people(page)).to_have_text(["Ana"])
+    expect(people(page).first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(people(page).first).not_to_be_visible()
+
+
+def test_it_can_be_used_with_the_keyboard_alone(visit: Visit) -> None:
+    page = visit()
+    expect(page.get_by_label("Your name", exact=True)).to_be_focused()
+    page.keyboard.type("Ana")
+    page.keyboard.press("Enter")
+    expect_state(page, "online")
+    expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    page.keyboard.type("first line")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("second line")
+    page.keyboard.press("Enter")
+    expect(bubbles(page)).to_have_text(["first line\nsecond line"], use_inner_text=True)
+    expect(page.get_by_role("log")).to_have_attribute("aria-label", "Messages")
+    page.get_by_label("Open another room").first.fill("Tea house")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/rooms/tea-house/$"))
+    expect_state(page, "online")
+    expect(page.locator("#rooms [aria-current]")).to_contain_text("tea-house")
+
+
+def test_it_speaks_chinese_to_those_who_do(visit: Visit) -> None:
+    page = visit(locale="zh-CN", color_scheme="dark")
+    page.get_by_label("昵称", exact=True).fill("小明")
+    page.get_by_role("button", name="进入", exact=True).click()
+    expect(page.locator("#state-text")).to_have_text("已连接")
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("#state-text")).to_have_text("Connected")
+    assert page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_what_came_meanwhile_is_counted(visit: Visit) -> None:
+    ana, li = enter(visit(), "Ana"), enter(visit(), "Li")
+    ana.evaluate("dispatchEvent(new Event('blur'))")
+    say(li, "are you there?")
+    expect(ana).to_have_title("(1) #lobby · Chat")
+    expect(ana.locator("#log .fresh")).to_have_text("New")
+    ana.evaluate("dispatchEvent(new Event('focus'))")
+    expect(ana).to_have_title("#lobby · Chat")

@@ -1,0 +1,1 @@
+"""Tests of what is in examples/, each run as its readers run it."""

@@ -1,0 +1,1 @@
+"""Real WebSocket clients against gunicorn, directly and through nginx."""

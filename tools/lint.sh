@@ -1,0 +1,26 @@
+#!/bin/sh
+# Checks format, style, types and stubs: lint.sh BIN, with the environment's bin directory.
+set -eu
+
+bin=$1
+cd "$(dirname "$0")/.."
+
+step() {
+    echo "+ $*"
+    "$@"
+}
+
+step cargo fmt --check
+for manifest in fuzz benches/engine benches/load; do
+    step cargo fmt --check --manifest-path "$manifest/Cargo.toml"
+done
+step cargo clippy --locked --quiet --all-targets -- -D warnings
+step cargo clippy --locked --quiet --all-targets --no-default-features -- -D warnings
+export RUSTDOCFLAGS="-D warnings"
+step cargo doc --locked --quiet --no-deps
+step cargo doc --locked --quiet --no-deps --no-default-features
+step "$bin/ruff" check --quiet .
+step "$bin/ruff" format --quiet --check .
+step "$bin/mypy"
+step env PYTHONPATH=. "$bin/python" -m mypy.stubtest dwebsocket._engine --concise \
+    --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt
