@@ -38,7 +38,12 @@ def test_peers_get_a_close_frame_and_the_process_ends(
     start = time.monotonic()
     server.signal()
     for client in clients:
-        _closed_politely(client)
+        if server.spec.relayed:
+            # uWSGI kills its router before it stops the worker: nobody is left to
+            # carry the Close frame. The peers hear the end of the stream.
+            client.rest()
+        else:
+            _closed_politely(client)
     status = server.wait()
     assert time.monotonic() - start < GRACE / 2
     # Views that were waiting have come to their own end.
@@ -60,7 +65,7 @@ def test_a_view_that_ignores_the_end_holds_nobody_up_for_long(
     _closed_politely(client)
     assert server.wait() == 0
     assert time.monotonic() - start < 10
-    assert "Views were still running after 1 seconds" in server.text()
+    assert "still running after 1 seconds" in server.text()
 
 
 @pytest.mark.parametrize("spec", ["gunicorn-sync", "gunicorn-gevent"])
