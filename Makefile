@@ -1,4 +1,5 @@
-# `make help` lists what there is. Needed: Linux, Rust, Python 3.10 or newer.
+# `make help` lists what there is. Needed: Linux, Rust, Python 3.10 or newer. PYTHON=python3.13
+# chooses among several.
 #
 # Everything goes into .venv and target; a target does its work again only when what it was
 # made from has changed.
@@ -20,9 +21,16 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 ifneq ($(shell $(BIN)/python -c 'import sys; print(sys.prefix)' 2>/dev/null),$(abspath $(VENV)))
 $(shell rm -f $(VENV)/.created)
 endif
+# So is one of another Python than the one that is asked for.
+ifdef PYTHON
+whose := -c 'import sys; print(sys.base_prefix, *sys.version_info)' 2>/dev/null
+ifneq ($(shell $(BIN)/python $(whose)),$(shell "$(PYTHON)" $(whose)))
+$(VENV)/.created: FORCE
+endif
+endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python lint format docs wheel bench conformance fuzz clean
+.PHONY: help demo test test-rust test-python lint format docs wheel bench conformance fuzz clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \

@@ -35,6 +35,8 @@ for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 p
         break
     fi
 done
+[ -n "$python" ] || [ -z "${PYTHON:-}" ] ||
+    missing "PYTHON=$PYTHON is no Python 3.10 or newer: name one that is installed, then run make again."
 [ -n "$python" ] ||
     missing "Python 3.10 or newer is missing: install it (Debian and Ubuntu: apt install python3 python3-venv), then run make again."
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||

@@ -63,6 +63,7 @@ def tungstenite() -> None:
         cwd=ROOT,
         stdout=subprocess.PIPE,
         check=True,
+        timeout=900,
     )
     for line in built.stdout.splitlines():
         artifact = json.loads(line)

@@ -36,6 +36,8 @@ def _parameters() -> list[object]:
         pytest.param(
             (kind, compression),
             id=f"{kind.__name__}-{'deflate' if compression else 'plain'}",
+            # The first test builds the Rust client, which has a limit of its own.
+            marks=pytest.mark.timeout(func_only=kind is Tungstenite),
         )
         for kind in KINDS
         for compression in ((False, True) if kind.compresses else (False,))
