@@ -284,12 +284,10 @@ impl Actor {
             Event::Ping(payload) => {
                 self.connection.outbox().control(OpCode::Pong, &payload);
             }
-            Event::Pong(payload) => {
-                if let Some(latency) = self.keepalive.pong(&payload, Instant::now()) {
-                    let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).max(1);
-                    self.connection.latency.store(nanos, Relaxed);
-                }
-            }
+            Event::Pong(payload) => match self.keepalive.pong(&payload, Instant::now()) {
+                Some(latency) => self.connection.set_latency(latency),
+                None => self.connection.ponged(&payload),
+            },
             Event::Close(frame) => self.peer_closed(frame),
         }
     }

@@ -158,6 +158,8 @@ pub struct Connection {
     ended: AtomicBool,
     /// Nanoseconds; 0 until the first pong.
     latency: AtomicU64,
+    /// The application's latest ping, until it comes back.
+    pinged: Mutex<Option<Box<(Vec<u8>, Instant)>>>,
     counters: Counters,
 }
 
@@ -213,6 +215,7 @@ impl Connection {
             end: OnceLock::new(),
             ended: AtomicBool::new(false),
             latency: AtomicU64::new(0),
+            pinged: Mutex::default(),
             counters: Counters::default(),
         });
         engine.register(&connection);
@@ -369,9 +372,33 @@ impl Connection {
         self.counters.dropped_messages.fetch_add(1, Relaxed);
     }
 
-    /// Sends a ping of at most 125 bytes (section 5.5.2); false where the connection is closing.
+    /// Sends a ping of at most 125 bytes (section 5.5.2); false where the connection is closing. The
+    /// pong sets [`Connection::latency`].
     pub fn ping(&self, payload: &[u8]) -> bool {
-        !self.is_foreign() && self.outbox().control(OpCode::Ping, payload)
+        if self.is_foreign() {
+            return false;
+        }
+        *self.pinged() = Some(Box::new((payload.to_vec(), Instant::now())));
+        self.outbox().control(OpCode::Ping, payload)
+    }
+
+    /// Takes note of a pong that is not the keepalive's.
+    fn ponged(&self, payload: &[u8]) {
+        let mut pinged = self.pinged();
+        if pinged.as_ref().is_some_and(|ping| ping.0 == payload)
+            && let Some(ping) = pinged.take()
+        {
+            self.set_latency(ping.1.elapsed());
+        }
+    }
+
+    fn set_latency(&self, latency: Duration) {
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.latency.store(nanos.max(1), Relaxed);
+    }
+
+    fn pinged(&self) -> MutexGuard<'_, Option<Box<(Vec<u8>, Instant)>>> {
+        self.pinged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the close handshake (section 7.1.2); messages that are queued go out first. Returns

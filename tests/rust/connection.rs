@@ -377,6 +377,18 @@ fn pings_are_answered_and_latency_is_measured() {
 }
 
 #[test]
+fn a_ping_of_the_applications_measures_latency_too() {
+    limited(|| {
+        let (connection, inbox, mut peer) = connect_inbox(Config::default());
+        assert!(connection.ping(b"mine"));
+        assert_eq!(peer.read().unwrap(), Wire::Ping("mine".into()));
+        peer.send(Wire::text("after the pong")).unwrap();
+        assert_eq!(wait(&connection, &inbox), text("after the pong"));
+        assert!(connection.latency().is_some());
+    });
+}
+
+#[test]
 fn a_peer_that_answers_no_ping_is_dropped() {
     limited(|| {
         let config = Config {
