@@ -119,6 +119,13 @@ pub struct Stats {
     pub outbox_bytes: u64,
 }
 
+/// A ping of the application's that is on its way.
+#[derive(Debug)]
+struct Pinged {
+    payload: Vec<u8>,
+    at: Instant,
+}
+
 /// What a new connection starts from.
 #[derive(Debug)]
 pub struct Parts {
@@ -159,7 +166,7 @@ pub struct Connection {
     /// Nanoseconds; 0 until the first pong.
     latency: AtomicU64,
     /// The application's latest ping, until it comes back.
-    pinged: Mutex<Option<Box<(Vec<u8>, Instant)>>>,
+    pinged: Mutex<Option<Box<Pinged>>>,
     counters: Counters,
 }
 
@@ -378,17 +385,20 @@ impl Connection {
         if self.is_foreign() {
             return false;
         }
-        *self.pinged() = Some(Box::new((payload.to_vec(), Instant::now())));
+        *self.pinged() = Some(Box::new(Pinged {
+            payload: payload.to_vec(),
+            at: Instant::now(),
+        }));
         self.outbox().control(OpCode::Ping, payload)
     }
 
     /// Takes note of a pong that is not the keepalive's.
     fn ponged(&self, payload: &[u8]) {
         let mut pinged = self.pinged();
-        if pinged.as_ref().is_some_and(|ping| ping.0 == payload)
+        if pinged.as_ref().is_some_and(|ping| ping.payload == payload)
             && let Some(ping) = pinged.take()
         {
-            self.set_latency(ping.1.elapsed());
+            self.set_latency(ping.at.elapsed());
         }
     }
 
@@ -397,7 +407,7 @@ impl Connection {
         self.latency.store(nanos.max(1), Relaxed);
     }
 
-    fn pinged(&self) -> MutexGuard<'_, Option<Box<(Vec<u8>, Instant)>>> {
+    fn pinged(&self) -> MutexGuard<'_, Option<Box<Pinged>>> {
         self.pinged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
