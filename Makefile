@@ -61,7 +61,8 @@ $(VENV)/.lint: $(VENV)/.build pyproject.toml
 $(VENV)/.engine: $(VENV)/.build $(SOURCES)
 	@tools/check-tools.sh >/dev/null
 	@echo "building the engine (the first time takes a minute or two)"
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet \
+		>$(VENV)/engine.log 2>&1 || { cat $(VENV)/engine.log >&2; exit 1; }
 	@touch $@
 
 demo: $(VENV)/.engine ## build, and serve the chat at http://127.0.0.1:8000/
@@ -92,10 +93,10 @@ wheel: $(VENV)/.build ## build a wheel for CPython 3.10 and newer, into dist/
 	@ls -l dist/*.whl
 
 bench: $(VENV)/.created ## compare with the old package, and measure memory and the engine
-	python3 benches/compare.py
-	python3 benches/memory.py
-	python3 benches/starvation.py
-	python3 benches/engine.py
+	$(BIN)/python benches/compare.py
+	$(BIN)/python benches/memory.py
+	$(BIN)/python benches/starvation.py
+	$(BIN)/python benches/engine.py
 
 conformance: $(VENV)/.engine $(VENV)/.test ## run the whole Autobahn suite (ten minutes)
 	$(BIN)/python tests/autobahn/conformance.py all
