@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::ProtocolError,
     protocol::{CloseFrame, Decoder, Event, Message, OpCode},
-    runtime::{Engine, Level, Permit},
+    runtime::{Level, Permit},
 };
 
 /// Bytes read at once.
@@ -62,7 +62,6 @@ enum Stage {
 /// The reader of a connection, as a task.
 pub(super) struct Actor {
     connection: Arc<Connection>,
-    engine: &'static Engine,
     socket: Arc<AsyncFd<Socket>>,
     decoder: Decoder,
     /// Bytes that were read but not decoded, because the handler wants no more messages.
@@ -81,7 +80,6 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(
         connection: Arc<Connection>,
-        engine: &'static Engine,
         socket: Arc<AsyncFd<Socket>>,
         decoder: Decoder,
         leftover: Vec<u8>,
@@ -90,9 +88,8 @@ impl Actor {
         let now = Instant::now();
         let config = connection.config();
         let handshake_until = now + config.handshake_timeout;
-        let _context = engine.handle().enter();
+        let _context = connection.engine.handle().enter();
         Self {
-            engine,
             socket,
             decoder,
             stash: leftover,
@@ -472,12 +469,12 @@ impl Drop for Actor {
             let error = "the engine has a defect: its task panicked";
             let _ = self.connection.failure.set(error.into());
             let message = format!("connection {}: {error}", self.connection.id());
-            self.engine.log().push(Level::Error, message);
+            self.connection.engine.log().push(Level::Error, message);
         }
         let _ = self.connection.end.set(End::broken(None));
         self.connection.outbox().finish();
         self.connection.room.notify_all();
         self.connection.finish_messages();
-        self.engine.forget(self.connection.id());
+        self.connection.engine.forget(self.connection.id());
     }
 }

@@ -343,7 +343,7 @@ impl State {
 }
 
 impl Handler for Inbox {
-    fn on_message(&self, connection: &Connection, message: Message) {
+    fn on_message(&self, connection: &Arc<Connection>, message: Message) {
         let mut state = self.state();
         state.bytes += len(&message);
         state.queue.push_back(message);

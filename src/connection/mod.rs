@@ -10,6 +10,7 @@
 
 mod actor;
 pub mod adopt;
+mod courier;
 mod inbox;
 mod keepalive;
 mod outbox;
@@ -32,6 +33,7 @@ use self::{
     outbox::{Outbox, Signal},
 };
 pub use self::{
+    courier::Courier,
     inbox::{Consumer, Inbox, Received},
     outbox::{Overflow, Sent},
     turnstile::Turnstile,
@@ -46,7 +48,7 @@ use crate::{
 /// The application's side of a connection. Called by the actor, so it must never block.
 pub trait Handler: Send + Sync + 'static {
     /// A message has arrived.
-    fn on_message(&self, connection: &Connection, message: Message);
+    fn on_message(&self, connection: &Arc<Connection>, message: Message);
 
     /// Whether it answers from within [`Handler::on_message`]. Such answers are held back until
     /// everything that was read is handled, and go out in one write.
@@ -148,6 +150,7 @@ pub struct Connection {
     id: u64,
     /// Which process made it: a forked child must not touch it.
     generation: u32,
+    engine: &'static Engine,
     config: Arc<Config>,
     handler: Arc<dyn Handler>,
     /// A std mutex: held while a frame is encoded and offered to a non-blocking socket.
@@ -212,6 +215,7 @@ impl Connection {
         let connection = Arc::new(Self {
             id: Engine::next_id(),
             generation: fork::generation(),
+            engine,
             outbox: Mutex::new(outbox),
             signal,
             config,
@@ -228,14 +232,7 @@ impl Connection {
         engine.register(&connection);
         // From the caller's thread: in the usual case the peer has its answer before this returns.
         let _ = connection.outbox().flush();
-        let actor = Actor::new(
-            Arc::clone(&connection),
-            engine,
-            socket,
-            decoder,
-            leftover,
-            permit,
-        );
+        let actor = Actor::new(Arc::clone(&connection), socket, decoder, leftover, permit);
         engine.handle().spawn(actor);
         Ok(connection)
     }
@@ -300,11 +297,17 @@ impl Connection {
     /// Sends one message; see [`Overflow`] for a full outbox. Never waits.
     ///
     /// The payload is copied only if the socket does not take all of it at once.
-    pub fn send(&self, opcode: OpCode, payload: &[u8], overflow: Overflow) -> Sent {
+    pub fn send(self: &Arc<Self>, opcode: OpCode, payload: &[u8], overflow: Overflow) -> Sent {
         if self.is_foreign() {
             return Sent::Closed;
         }
-        let sent = self.outbox().send(opcode, payload, overflow, &self.config);
+        let sent = {
+            let mut outbox = self.outbox();
+            if self.engine.turnstile().is_crowded() && outbox.may_post(payload) && outbox.post() {
+                self.engine.courier().post(self);
+            }
+            outbox.send(opcode, payload, overflow, &self.config)
+        };
         match sent {
             Sent::Done => {
                 self.counters.sent_messages.fetch_add(1, Relaxed);
@@ -330,6 +333,11 @@ impl Connection {
             Sent::Full | Sent::Closed => {}
         }
         sent
+    }
+
+    /// What the courier does.
+    fn write_posted(&self) {
+        self.outbox().write_posted();
     }
 
     /// Blocks until the outbox has room for `len` bytes or the connection is closing. Returns false

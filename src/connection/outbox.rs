@@ -32,6 +32,10 @@ const BATCH: usize = 64 * 1024;
 /// system call.
 const SMALL: usize = 16 * 1024;
 
+/// Payloads up to this size may be left to the [`Courier`](super::Courier): a copy costs less than the
+/// system call.
+const POSTED: usize = 4 * 1024;
+
 /// Answers to pings that may wait. RFC 6455 section 5.5.3 allows to answer only the latest.
 const PONGS: usize = 64;
 
@@ -119,6 +123,8 @@ pub(super) struct Outbox {
     phase: Phase,
     /// Set by the actor while it handles what it read, so that the answers go out in one write.
     corked: bool,
+    /// The courier has been asked to write.
+    posted: bool,
     /// Somebody waits for room.
     room_wanted: bool,
     signal: Arc<Signal>,
@@ -170,6 +176,7 @@ impl Outbox {
             unsent,
             phase: Phase::Open,
             corked: false,
+            posted: false,
             room_wanted: false,
             signal,
         }
@@ -211,6 +218,24 @@ impl Outbox {
         granted
     }
 
+    /// Whether a message that is sent now should be posted, by [`Outbox::post`] first.
+    pub(super) fn may_post(&self, payload: &[u8]) -> bool {
+        payload.len() <= POSTED && self.phase == Phase::Open && !self.corked && !self.has_unsent()
+    }
+
+    /// Holds messages back until [`Outbox::write_posted`]; false where they are held already.
+    pub(super) fn post(&mut self) -> bool {
+        !std::mem::replace(&mut self.posted, true)
+    }
+
+    /// Writes what was held back; what the socket does not take is left to the actor.
+    pub(super) fn write_posted(&mut self) {
+        self.posted = false;
+        if self.has_unsent() {
+            self.flush_or_signal();
+        }
+    }
+
     pub(super) fn send(
         &mut self,
         opcode: OpCode,
@@ -237,7 +262,7 @@ impl Outbox {
                 },
             }
         }
-        if self.corked || self.has_unsent() {
+        if self.corked || self.posted || self.has_unsent() {
             self.queued_messages += 1;
             self.queued_bytes += payload.len();
             self.queue

@@ -11,7 +11,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -46,6 +49,8 @@ pub struct Turnstile {
     state: Mutex<State>,
     /// Wakes the watch when a line forms.
     line: Notify,
+    /// Whether more wait than are awake for their turns; a hint, read without the lock.
+    crowded: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +81,7 @@ impl Turnstile {
                 inbox.call_up();
             } else {
                 state.line.push_back(inbox);
+                self.crowded.store(true, Relaxed);
                 drop(state);
             }
             if unwatched {
@@ -89,6 +95,11 @@ impl Turnstile {
         if !inbox.grant(Some(turn)) {
             self.release(turn);
         }
+    }
+
+    /// Whether there is a line, so that every system call in a turn keeps many waiting.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded.load(Relaxed)
     }
 
     /// Ends a turn; the next in line gets it.
@@ -115,6 +126,7 @@ impl Turnstile {
         state.moved = true;
         let Some(next) = state.deck.pop_front() else {
             state.out -= 1;
+            self.crowded.store(false, Relaxed);
             return None;
         };
         let second = state.line.pop_front();
@@ -171,6 +183,7 @@ impl Turnstile {
         let due = deck.drain(..many.min(deck.len()));
         let due = due.map(|inbox| (inbox, turn.take())).collect();
         *line = deck.split_off(DECK.min(deck.len()));
+        self.crowded.store(!deck.is_empty(), Relaxed);
         due
     }
 

@@ -30,7 +30,7 @@ pub use self::{
     log::{Level, Log},
     permit::Permit,
 };
-use crate::connection::{Connection, Turnstile};
+use crate::connection::{Connection, Courier, Turnstile};
 
 /// Worker threads of the runtime. The interpreter lock is the bottleneck of a Python process long
 /// before two threads of framing and system calls are.
@@ -58,6 +58,7 @@ pub struct Engine {
     log: Log,
     gate: Gate,
     turnstile: Arc<Turnstile>,
+    courier: Arc<Courier>,
 }
 
 /// Returns the engine of this process, which is started if there is none.
@@ -101,8 +102,12 @@ impl Engine {
         let turnstile = Arc::new(Turnstile::default());
         let watched = Arc::clone(&turnstile);
         runtime.spawn(async move { watched.watch().await });
+        let courier = Arc::new(Courier::default());
+        let called = Arc::clone(&courier);
+        runtime.spawn(async move { called.run().await });
         Ok(Self {
             turnstile,
+            courier,
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
             connections: Mutex::default(),
@@ -129,6 +134,11 @@ impl Engine {
     #[must_use]
     pub fn turnstile(&self) -> &Arc<Turnstile> {
         &self.turnstile
+    }
+
+    /// Who writes while there is a line.
+    pub(crate) fn courier(&self) -> &Courier {
+        &self.courier
     }
 
     /// What threads go through on their way back into the interpreter.

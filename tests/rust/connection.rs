@@ -269,7 +269,7 @@ fn a_full_inbox_stops_reading_and_nothing_is_lost() {
 }
 
 /// Fills the outbox of a connection whose peer does not read. Returns what the last send said.
-fn fill(connection: &Connection, overflow: Overflow) -> Sent {
+fn fill(connection: &Arc<Connection>, overflow: Overflow) -> Sent {
     let payload = vec![b'x'; 64 * 1024];
     for _ in 0..1_000 {
         match connection.send(OpCode::Binary, &payload, overflow) {

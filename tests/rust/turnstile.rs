@@ -67,6 +67,50 @@ fn a_crowd_is_served_and_nobody_is_forgotten() {
 }
 
 #[test]
+fn what_is_sent_in_a_crowd_arrives_whole_and_in_order() {
+    limited(|| {
+        let large = "x".repeat(20_000);
+        let crowd: Vec<_> = (0..100)
+            .map(|_| {
+                let (connection, inbox, peer) = connect_in_line();
+                let large = large.clone();
+                let view = thread::spawn(move || {
+                    let deadline = Instant::now() + common::LIMIT;
+                    while let Received::Message(Message::Text(data)) =
+                        inbox.wait(&connection, Some(deadline))
+                    {
+                        for answer in [&data, large.as_bytes(), &data] {
+                            connection.send(OpCode::Text, answer, Overflow::Close);
+                        }
+                        if &*data == b"19" {
+                            connection.close(1000, "enough");
+                        }
+                    }
+                });
+                (peer, view)
+            })
+            .collect();
+        let mut peers = Vec::new();
+        for (mut peer, view) in crowd {
+            for round in 0..20 {
+                peer.send(Wire::text(round.to_string())).unwrap();
+            }
+            peers.push((peer, view));
+        }
+        for (mut peer, view) in peers {
+            for round in 0..20 {
+                let small = Wire::text(round.to_string());
+                assert_eq!(peer.read().unwrap(), small);
+                assert_eq!(peer.read().unwrap(), Wire::text(&large));
+                assert_eq!(peer.read().unwrap(), small);
+            }
+            assert!(peer.read().unwrap().is_close());
+            view.join().unwrap();
+        }
+    });
+}
+
+#[test]
 fn views_that_keep_their_turn_hold_nobody_up() {
     limited(|| {
         let (release, released) = mpsc::channel::<()>();

@@ -14,7 +14,7 @@ use crate::{Result, handshake};
 struct Echo;
 
 impl Handler for Echo {
-    fn on_message(&self, connection: &Connection, message: Message) {
+    fn on_message(&self, connection: &Arc<Connection>, message: Message) {
         let (opcode, payload) = match &message {
             Message::Text(payload) => (OpCode::Text, payload),
             Message::Binary(payload) => (OpCode::Binary, payload),

@@ -78,7 +78,7 @@ pub fn connect_inbox(config: Config) -> (Arc<Connection>, Arc<Inbox>, Peer) {
 pub struct Echo;
 
 impl Handler for Echo {
-    fn on_message(&self, connection: &Connection, message: Message) {
+    fn on_message(&self, connection: &Arc<Connection>, message: Message) {
         let (opcode, data) = match &message {
             Message::Text(data) => (OpCode::Text, data),
             Message::Binary(data) => (OpCode::Binary, data),
