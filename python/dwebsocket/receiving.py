@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import threading
 import time
@@ -21,6 +22,16 @@ _PATIENCE = 3
 _PAUSE = 0.075
 
 _end_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """Forget a lock that a thread may hold which a forked child does not have."""
+    global _end_lock
+    _end_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
 _in_use = databases.in_use.get
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import sys
 import threading
 import time
@@ -37,7 +38,8 @@ ASYNC = (
 #: What a view raises to turn a visitor away: worth a line, not a traceback.
 _REFUSALS = (Http404, PermissionDenied, SuspiciousOperation)
 
-_stack_lock = threading.Lock()
+#: Held while the stack size of new threads is a view's.
+_stack_lock = threading.RLock()
 
 
 class Call:
@@ -136,8 +138,12 @@ class Threads:
     """Runs each view in a daemon thread with a small stack."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: a forked child has none of its parent's threads."""
         self._changed = threading.Condition(threading.Lock())
-        self._count = 0
+        self._running: set[int] = set()
 
     def wake_queue(self) -> _engine.WakeQueue | None:
         """Return None: a thread waits by blocking."""
@@ -160,29 +166,30 @@ class Threads:
             daemon=True,
         )
         with self._changed:
-            self._count += 1
+            self._running.add(websocket.id)
         try:
             _start_small(thread, settings.THREAD_STACK_SIZE)
         except RuntimeError:
-            self._done()
+            self._done(websocket)
             raise
 
     def _run(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
         try:
             context.run(call.run, websocket)
         finally:
-            self._done()
+            self._done(websocket)
 
-    def _done(self) -> None:
+    def _done(self, websocket: WebSocket) -> None:
         with self._changed:
-            self._count -= 1
-            if not self._count:
+            # Not there: this view has forked, and this is the child.
+            self._running.discard(websocket.id)
+            if not self._running:
                 self._changed.notify_all()
 
     def join(self, timeout: float) -> bool:
         """Wait until every view has ended; return whether that was in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._count, timeout)
+            return self._changed.wait_for(lambda: not self._running, timeout)
 
 
 def _start_small(thread: threading.Thread, stack: int) -> None:
@@ -199,6 +206,19 @@ def _start_small(thread: threading.Thread, stack: int) -> None:
 
 
 _threads = Threads()
+
+
+def _after_fork_in_child() -> None:
+    _stack_lock.release()
+    _threads.forget()
+
+
+# The child is to have neither a lock that nobody will release nor a small default stack.
+os.register_at_fork(
+    before=_stack_lock.acquire,
+    after_in_parent=_stack_lock.release,
+    after_in_child=_after_fork_in_child,
+)
 
 
 def kind() -> Any:

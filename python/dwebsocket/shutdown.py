@@ -40,6 +40,13 @@ def _note_reload(**kwargs: Any) -> None:
     _code = RESTART
 
 
+def _renew_lock() -> None:
+    """Forget a lock that a thread may hold which a forked child does not have."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 file_changed.connect(_note_reload, dispatch_uid="dwebsocket.shutdown")
 
 

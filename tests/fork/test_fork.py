@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 
 from tests.servers import frames
 from tests.servers.client import WsClient
@@ -45,9 +44,6 @@ def test_a_grandchild_has_one_too(program: Start):
     client.close()
 
 
-@pytest.mark.xfail(
-    strict=False, reason="open defect: a child that ends can disturb its parent"
-)
 def test_a_child_that_ends_takes_its_own_connections_only(program: Start):
     parent = program()
     ours = parent.open(parent.port)
@@ -61,9 +57,6 @@ def test_a_child_that_ends_takes_its_own_connections_only(program: Start):
     ours.close()
 
 
-@pytest.mark.xfail(
-    strict=False, reason="open defect: a child that ends can disturb its parent"
-)
 def test_a_child_without_connections_ends_in_peace(program: Start):
     parent = program()
     clients = [parent.open(parent.port) for _ in range(10)]
@@ -75,9 +68,6 @@ def test_a_child_without_connections_ends_in_peace(program: Start):
         client.close()
 
 
-@pytest.mark.xfail(
-    strict=False, reason="open defect: a child that ends can disturb its parent"
-)
 def test_a_parent_that_ends_takes_its_own_connections_only(program: Start):
     parent = program()
     ours = parent.open(parent.port)
@@ -91,9 +81,6 @@ def test_a_parent_that_ends_takes_its_own_connections_only(program: Start):
     theirs.close()
 
 
-@pytest.mark.xfail(
-    strict=False, reason="open defect: a child that ends can disturb its parent"
-)
 def test_a_connection_that_ends_in_the_parent_ends_though_a_child_lives(program: Start):
     parent = program()
     polite = parent.open(parent.port)
@@ -107,9 +94,6 @@ def test_a_connection_that_ends_in_the_parent_ends_though_a_child_lives(program:
     _echoes(late, "untouched")
 
 
-@pytest.mark.xfail(
-    strict=False, reason="open defect: a child that ends can disturb its parent"
-)
 def test_forks_amid_traffic(program: Start):
     parent = program()
     clients = [parent.open(parent.port) for _ in range(5)]
