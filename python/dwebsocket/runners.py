@@ -213,7 +213,7 @@ def _after_fork_in_child() -> None:
     _threads.forget()
 
 
-# The child is to have neither a lock that nobody will release nor a small default stack.
+# The child is to have neither a lock that nobody releases nor a small default stack.
 os.register_at_fork(
     before=_stack_lock.acquire,
     after_in_parent=_stack_lock.release,

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-
 from tests.servers import frames
 from tests.servers.client import WsClient
 
