@@ -52,6 +52,19 @@ impl Default for ProtocolConfig {
     }
 }
 
+/// What to do with a message when the outbox is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// Fail the connection with 1013.
+    Close,
+    /// Drop the oldest queued messages to make room.
+    DropOldest,
+    /// Drop the new message.
+    DropNewest,
+    /// Leave it to the caller, who gets `Sent::Full`.
+    Refuse,
+}
+
 /// The limits of one connection. Shared by all connections of a kind.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -75,6 +88,9 @@ pub struct Config {
     pub outbox_messages: usize,
     /// Bytes that may wait to be written. Default 4 MiB.
     pub outbox_bytes: usize,
+    /// What a message to a group does that finds no room. Default: [`Overflow::Close`]. Nobody can
+    /// wait, so that [`Overflow::Refuse`] drops the message.
+    pub broadcast_overflow: Overflow,
 }
 
 impl Default for Config {
@@ -90,6 +106,7 @@ impl Default for Config {
             inbox_bytes: 1 << 20,
             outbox_messages: 4_096,
             outbox_bytes: 4 << 20,
+            broadcast_overflow: Overflow::Close,
         }
     }
 }

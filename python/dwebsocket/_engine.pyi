@@ -35,6 +35,8 @@ class Options:
             or "dedicated" (context takeover: better ratio, more memory).
         compression_threshold: Messages shorter than this many bytes go out plain.
         compression_level: From 1 (fastest) to 9 (smallest).
+        overflow: What a message to a group does that finds no room: "close",
+            "drop_oldest" or "drop_newest"; "auto" and "block" close, for nobody can wait.
 
     Raises:
         ValueError: An argument is out of its range; the message names it.
@@ -60,6 +62,7 @@ class Options:
         compression: str = "shared",
         compression_threshold: int = 256,
         compression_level: int = 1,
+        overflow: str = "close",
     ) -> Options: ...
 
 @final

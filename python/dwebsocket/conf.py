@@ -69,7 +69,7 @@ KEYS: dict[str, Key] = {
     "ALLOWED_ORIGINS": Key(
         (), _strings, "a list of origins such as 'https://example.com', or '*'"
     ),
-    "OVERFLOW": Key("auto", _one_of(*OVERFLOW), f"one of {OVERFLOW}"),
+    "OVERFLOW": Key("auto", _one_of(*OVERFLOW), f"one of {OVERFLOW}", engine=True),
     "SEND_TIMEOUT": Key(30.0, _positive, _SECONDS),
     "MAX_MESSAGE_SIZE": Key(1_048_576, _integer(1), _COUNT, engine=True),
     "MAX_FRAME_SIZE": Key(

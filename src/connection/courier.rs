@@ -1,6 +1,9 @@
-//! Writes for views that others wait behind.
+//! Writes what others have left in the outboxes.
 //!
-//! A system call that a view makes is one that the whole line at the [`Turnstile`](super::Turnstile)
+//! A message for many is queued for each of them by the thread that sends it, and written from
+//! here: several that come in quick succession become one system call for each connection.
+//!
+//! The same helps views. A system call that a view makes is one that the whole line at the [`Turnstile`](super::Turnstile)
 //! waits for, the wake-up of the peer included. As long as there is a line, views leave their
 //! messages in the outbox, and a task of the engine's writes those of many connections in one go.
 
@@ -9,6 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::Connection;
+
+/// Writes in a row before other tasks get their turn.
+const STINT: usize = 64;
 
 /// The connections whose outboxes a task is to write.
 #[derive(Debug, Default)]
@@ -32,14 +38,28 @@ impl Courier {
         }
     }
 
+    /// Has many written soon; empties the list.
+    pub(crate) fn post_all(&self, connections: &mut Vec<Arc<Connection>>) {
+        let mut posted = self.posted();
+        let first = posted.is_empty() && !connections.is_empty();
+        posted.append(connections);
+        drop(posted);
+        if first {
+            self.called.notify_one();
+        }
+    }
+
     /// Writes what is posted; runs as long as the engine does.
     pub(crate) async fn run(&self) {
         let mut round = Vec::new();
         loop {
             self.called.notified().await;
             std::mem::swap(&mut round, &mut *self.posted());
-            for connection in round.drain(..) {
+            for (number, connection) in round.drain(..).enumerate() {
                 connection.write_posted();
+                if number % STINT == STINT - 1 {
+                    tokio::task::yield_now().await;
+                }
             }
             // A crowd's memory is not kept for ever.
             round.shrink_to(1024);

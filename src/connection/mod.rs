@@ -35,13 +35,15 @@ use self::{
 pub use self::{
     courier::Courier,
     inbox::{Consumer, Inbox, Received},
-    outbox::{Overflow, Sent},
+    outbox::Sent,
     turnstile::Turnstile,
     wake::WakeQueue,
 };
+pub use crate::config::Overflow;
 use crate::{
     config::Config,
-    protocol::{Decoder, Encoder, Message, OpCode, Role, extensions::DeflateParams},
+    hub::Memberships,
+    protocol::{Broadcast, Decoder, Encoder, Message, OpCode, Role, extensions::DeflateParams},
     runtime::{Engine, Permit, engine, fork},
 };
 
@@ -171,6 +173,8 @@ pub struct Connection {
     /// The application's latest ping, until it comes back.
     pinged: Mutex<Option<Box<Pinged>>>,
     counters: Counters,
+    memberships: Mutex<Memberships>,
+    enveloping: AtomicBool,
 }
 
 impl fmt::Debug for Connection {
@@ -228,6 +232,8 @@ impl Connection {
             latency: AtomicU64::new(0),
             pinged: Mutex::default(),
             counters: Counters::default(),
+            memberships: Mutex::default(),
+            enveloping: AtomicBool::new(false),
         });
         engine.register(&connection);
         // From the caller's thread: in the usual case the peer has its answer before this returns.
@@ -304,35 +310,75 @@ impl Connection {
         let sent = {
             let mut outbox = self.outbox();
             if self.engine.turnstile().is_crowded() && outbox.may_post(payload) && outbox.post() {
-                self.engine.courier().post(self);
+                self.engine.courier(self.id).post(self);
             }
             outbox.send(opcode, payload, overflow, &self.config)
         };
-        match sent {
-            Sent::Done => {
-                self.counters.sent_messages.fetch_add(1, Relaxed);
-                self.counters
-                    .sent_bytes
-                    .fetch_add(payload.len() as u64, Relaxed);
-            }
-            Sent::DroppedOldest(lost) => {
-                self.counters.sent_messages.fetch_add(1, Relaxed);
-                self.counters
-                    .sent_bytes
-                    .fetch_add(payload.len() as u64, Relaxed);
-                self.counters.dropped_messages.fetch_add(lost, Relaxed);
-            }
-            Sent::Dropped => {
-                self.counters.dropped_messages.fetch_add(1, Relaxed);
-            }
-            Sent::Overflowed => {
-                self.counters.dropped_messages.fetch_add(1, Relaxed);
-                // Section 7.4.1 leaves 1013 (try again later) to the IANA registry.
-                self.close_now(1013, "the peer reads too slowly");
-            }
-            Sent::Full | Sent::Closed => {}
-        }
+        self.count(sent, payload.len());
         sent
+    }
+
+    /// Counts what became of a message, and fails the connection where the policy says so.
+    fn count(&self, sent: Sent, len: usize) {
+        let Counters {
+            sent_messages,
+            sent_bytes,
+            dropped_messages,
+            ..
+        } = &self.counters;
+        let dropped = match sent {
+            Sent::Done => 0,
+            Sent::DroppedOldest(lost) => lost,
+            Sent::Dropped | Sent::Overflowed => 1,
+            Sent::Full | Sent::Closed => return,
+        };
+        dropped_messages.fetch_add(dropped, Relaxed);
+        if matches!(sent, Sent::Done | Sent::DroppedOldest(_)) {
+            sent_messages.fetch_add(1, Relaxed);
+            sent_bytes.fetch_add(len as u64, Relaxed);
+        }
+        if sent == Sent::Overflowed {
+            // Section 7.4.1 leaves 1013 (try again later) to the IANA registry.
+            self.close_now(1013, "the peer reads too slowly");
+        }
+    }
+
+    /// Queues one of many copies of a message. True if the caller must have it posted.
+    ///
+    /// A full outbox meets the policy of the connection's configuration, and delays nobody.
+    pub(crate) fn broadcast(&self, message: &Arc<Broadcast>) -> (Sent, bool) {
+        if self.is_foreign() {
+            return (Sent::Closed, false);
+        }
+        let (sent, posted) = {
+            let mut outbox = self.outbox();
+            let sent = outbox.broadcast(message, self.config.broadcast_overflow, &self.config);
+            let taken = matches!(sent, Sent::Done | Sent::DroppedOldest(_));
+            (sent, taken && outbox.post())
+        };
+        self.count(sent, message.len());
+        (sent, posted)
+    }
+
+    /// From now on, what it gets from groups is in the JSON of the client's protocol.
+    pub fn envelop(&self) {
+        self.enveloping.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_enveloping(&self) -> bool {
+        self.enveloping.load(Relaxed)
+    }
+
+    /// Has the outboxes of many written, all of them of this connection's courier.
+    pub(crate) fn post_all(&self, connections: &mut Vec<Arc<Self>>) {
+        self.engine.courier(self.id).post_all(connections);
+    }
+
+    /// Where it is a member. A std mutex: held while it joins or leaves.
+    pub(crate) fn memberships(&self) -> MutexGuard<'_, Memberships> {
+        self.memberships
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the courier does.

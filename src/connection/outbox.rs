@@ -20,8 +20,8 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
 use crate::{
-    config::Config,
-    protocol::{Encoder, OpCode},
+    config::{Config, Overflow},
+    protocol::{Broadcast, Encoder, OpCode},
 };
 
 /// A batch of small messages is at most this many bytes; a larger message goes out by itself,
@@ -59,19 +59,6 @@ fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     result
 }
 
-/// What to do with a message when the outbox is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overflow {
-    /// Fail the connection with 1013.
-    Close,
-    /// Drop the oldest queued messages to make room.
-    DropOldest,
-    /// Drop the new message.
-    DropNewest,
-    /// Leave it to the caller, who gets [`Sent::Full`].
-    Refuse,
-}
-
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
@@ -102,9 +89,21 @@ pub(super) enum Phase {
     Broken,
 }
 
+impl Item {
+    /// Bytes that it counts for; `None` for a control frame, which no limit counts.
+    fn message_len(&self) -> Option<usize> {
+        match self {
+            Self::Message(_, payload) => Some(payload.len()),
+            Self::Broadcast(message) => Some(message.len()),
+            Self::Control(..) => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Item {
     Message(OpCode, Bytes),
+    Broadcast(Arc<Broadcast>),
     /// A control frame, encoded.
     Control(OpCode, Bytes),
 }
@@ -246,36 +245,64 @@ impl Outbox {
         if self.phase != Phase::Open {
             return Sent::Closed;
         }
-        let mut lost = 0;
-        if self.corked && !self.has_room(payload.len(), config) {
-            // Full of answers that were only held back to go out together.
-            let _ = self.flush();
-        }
-        if !self.has_room(payload.len(), config) {
-            match overflow {
-                Overflow::Close => return Sent::Overflowed,
-                Overflow::DropNewest => return Sent::Dropped,
-                Overflow::Refuse => return Sent::Full,
-                Overflow::DropOldest => match self.make_room(payload.len(), config) {
-                    Some(dropped) => lost = dropped,
-                    None => return Sent::Dropped,
-                },
-            }
-        }
+        let done = match self.admit(payload.len(), overflow, config) {
+            Ok(done) => done,
+            Err(refused) => return refused,
+        };
         if self.corked || self.posted || self.has_unsent() {
-            self.queued_messages += 1;
-            self.queued_bytes += payload.len();
-            self.queue
-                .push_back(Item::Message(opcode, Bytes::copy_from_slice(payload)));
+            self.push(Item::Message(opcode, Bytes::copy_from_slice(payload)));
         } else if self.write_through(opcode, payload).is_err() {
             self.fail();
             return Sent::Closed;
         }
-        if lost > 0 {
-            Sent::DroppedOldest(lost)
-        } else {
-            Sent::Done
+        done
+    }
+
+    /// Queues a message that goes to many; whoever calls has it written, by [`Outbox::post`].
+    pub(super) fn broadcast(
+        &mut self,
+        message: &Arc<Broadcast>,
+        overflow: Overflow,
+        config: &Config,
+    ) -> Sent {
+        if self.phase != Phase::Open {
+            return Sent::Closed;
         }
+        match self.admit(message.len(), overflow, config) {
+            Ok(done) => {
+                self.push(Item::Broadcast(Arc::clone(message)));
+                done
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    /// Finds room for a message, by the policy; what to answer, or why there is none.
+    fn admit(&mut self, len: usize, overflow: Overflow, config: &Config) -> Result<Sent, Sent> {
+        if self.corked && !self.has_room(len, config) {
+            // Full of answers that were only held back to go out together.
+            let _ = self.flush();
+        }
+        if self.has_room(len, config) {
+            return Ok(Sent::Done);
+        }
+        match overflow {
+            Overflow::Close => Err(Sent::Overflowed),
+            Overflow::DropNewest => Err(Sent::Dropped),
+            Overflow::Refuse => Err(Sent::Full),
+            Overflow::DropOldest => match self.make_room(len, config) {
+                Some(lost) => Ok(Sent::DroppedOldest(lost)),
+                None => Err(Sent::Dropped),
+            },
+        }
+    }
+
+    fn push(&mut self, item: Item) {
+        if let Some(len) = item.message_len() {
+            self.queued_messages += 1;
+            self.queued_bytes += len;
+        }
+        self.queue.push_back(item);
     }
 
     /// Queues a ping or pong, or writes it at once; false where the connection is closing.
@@ -399,14 +426,13 @@ impl Outbox {
     fn write_batch(&mut self, scratch: &mut Vec<u8>) -> io::Result<()> {
         scratch.clear();
         while let Some(item) = self.queue.front() {
-            if let Item::Message(_, payload) = item
-                && payload.len() > SMALL
-                && !scratch.is_empty()
-            {
+            let len = item.message_len();
+            if scratch.len() >= BATCH || (len > Some(SMALL) && !scratch.is_empty()) {
                 break;
             }
-            if scratch.len() >= BATCH {
-                break;
+            if let Some(len) = len {
+                self.queued_messages -= 1;
+                self.queued_bytes -= len;
             }
             match self.queue.pop_front() {
                 Some(Item::Control(opcode, frame)) => {
@@ -416,9 +442,14 @@ impl Outbox {
                     }
                     scratch.extend_from_slice(&frame);
                 }
+                Some(Item::Broadcast(message)) => {
+                    let frame = self.encoder.broadcast(&message);
+                    if frame.len() > SMALL {
+                        return self.write_whole(frame, scratch);
+                    }
+                    scratch.extend_from_slice(&frame);
+                }
                 Some(Item::Message(opcode, payload)) => {
-                    self.queued_messages -= 1;
-                    self.queued_bytes -= payload.len();
                     if payload.len() > SMALL {
                         return self.write_large(opcode, &payload);
                     }
@@ -429,12 +460,24 @@ impl Outbox {
                 None => break,
             }
         }
+        self.write_scratch(scratch)
+    }
+
+    fn write_scratch(&mut self, scratch: &[u8]) -> io::Result<()> {
         if scratch.is_empty() {
             return Ok(());
         }
         let written = written(send(self.socket.as_ref(), scratch))?;
         self.keep(&scratch[written..]);
         check_taken(written, scratch.len())
+    }
+
+    /// Writes a frame that others share, after what is before it; none of it is copied.
+    fn write_whole(&mut self, frame: Bytes, before: &[u8]) -> io::Result<()> {
+        let taken = self.write_scratch(before);
+        self.unsent.push_back(frame);
+        taken?;
+        self.write_unsent()
     }
 
     fn write_large(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
@@ -492,10 +535,11 @@ impl Outbox {
             let oldest = self
                 .queue
                 .iter()
-                .position(|item| matches!(item, Item::Message(..)))?;
-            if let Some(Item::Message(_, payload)) = self.queue.remove(oldest) {
+                .position(|item| item.message_len().is_some())?;
+            let item = self.queue.remove(oldest);
+            if let Some(len) = item.as_ref().and_then(Item::message_len) {
                 self.queued_messages -= 1;
-                self.queued_bytes -= payload.len();
+                self.queued_bytes -= len;
                 lost += 1;
             }
         }

@@ -76,6 +76,11 @@ impl Deflater {
         Some(output)
     }
 
+    /// What a message for many must be compressed like.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Drops the compressor. The next message starts with an empty window, as is always allowed.
     pub(crate) fn release(&mut self) {
         self.kept = None;

@@ -5,11 +5,13 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
+use bytes::Bytes;
+
 use crate::{
     config::ProtocolConfig,
     protocol::{
-        DeflateParams, FrameHeaderBytes, OpCode, Role, close, deflate::Deflater, header::SHORT,
-        mask,
+        Broadcast, DeflateParams, FrameHeaderBytes, OpCode, Role, close, deflate::Deflater,
+        header::SHORT, mask,
     },
 };
 
@@ -84,6 +86,26 @@ impl Encoder {
         }
         let header = FrameHeaderBytes::new(opcode, is_compressed, key, payload.len());
         EncodedFrame { header, payload }
+    }
+
+    /// The frame of a message that goes to many, for a server.
+    ///
+    /// It is compressed apart from what this connection has sent before. A compressor with context
+    /// does not know of it, and is dropped: the next message starts with an empty window, as is
+    /// always allowed (RFC 7692 section 7.2.1).
+    pub fn broadcast(&mut self, message: &Broadcast) -> Bytes {
+        debug_assert!(self.keys.is_none(), "a client's frames are not shared");
+        let compressed = match &mut self.deflater {
+            Some(deflater) if message.len() >= self.threshold => {
+                let frame = message.deflated(deflater.kind());
+                if frame.is_some() {
+                    deflater.release();
+                }
+                frame
+            }
+            Some(_) | None => None,
+        };
+        compressed.unwrap_or_else(|| message.plain())
     }
 
     /// Frames a ping or a pong; of its payload at most 125 bytes (RFC 6455 section 5.5).

@@ -7,6 +7,7 @@
 //! * [`Decoder`] turns bytes into [`Event`]s, [`Encoder`] turns messages into frames.
 //! * [`close`] knows the close codes.
 
+mod broadcast;
 pub mod close;
 mod decoder;
 mod deflate;
@@ -19,6 +20,7 @@ mod message;
 mod pool;
 mod utf8;
 
+pub use broadcast::Broadcast;
 pub use close::CloseFrame;
 pub use decoder::Decoder;
 pub use encoder::{ControlFrame, EncodedFrame, Encoder};

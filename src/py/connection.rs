@@ -24,7 +24,7 @@ const DETACH: usize = 32 * 1024;
 /// An open WebSocket.
 #[pyclass(frozen, weakref, module = "dwebsocket._engine", name = "Connection")]
 pub(super) struct PyConnection {
-    connection: Arc<Connection>,
+    pub(super) connection: Arc<Connection>,
     inbox: Arc<Inbox>,
     text_as_bytes: bool,
 }

@@ -7,6 +7,7 @@ mod adoption;
 mod connection;
 mod errors;
 mod handshake;
+mod hub;
 mod options;
 mod wait;
 mod wake;
@@ -76,6 +77,10 @@ mod _engine {
         connection::PyConnection,
         connection_count, drain_log,
         handshake::{PyHandshake, handshake},
+        hub::{
+            BrokerError, PyJoined, PyPublished, broker_state, count, disconnect, history,
+            hub_configure, hub_flush, members, publish,
+        },
         options::PyOptions,
         reserve, seal, stop,
         wake::PyWakeQueue,

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use pyo3::prelude::*;
 
 use super::errors::{seconds, value};
-use crate::config::{Compression, Config, ProtocolConfig};
+use crate::config::{Compression, Config, Overflow, ProtocolConfig};
 
 /// The limits of a connection.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Options")]
@@ -34,6 +34,7 @@ impl PyOptions {
         compression = "shared",
         compression_threshold = 256,
         compression_level = 1,
+        overflow = "close",
     ))]
     // The names and defaults are the interface; a struct of them would only move the list.
     #[allow(clippy::too_many_arguments)]
@@ -55,6 +56,7 @@ impl PyOptions {
         compression: &str,
         compression_threshold: usize,
         compression_level: u8,
+        overflow: &str,
     ) -> PyResult<Self> {
         let protocol = ProtocolConfig {
             max_message_size: positive("max_message_size", max_message_size)?,
@@ -79,6 +81,7 @@ impl PyOptions {
             inbox_bytes: positive("inbox_bytes", inbox_bytes)?,
             outbox_messages: positive("outbox_messages", outbox_messages)?,
             outbox_bytes: positive("outbox_bytes", outbox_bytes)?,
+            broadcast_overflow: parse_overflow(overflow)?,
         };
         Ok(Self {
             config: Arc::new(config),
@@ -104,6 +107,16 @@ fn limit(name: &str, limit: f64) -> PyResult<Duration> {
         )));
     }
     Ok(limit)
+}
+
+/// What a message to a group does that finds no room: it cannot wait.
+fn parse_overflow(name: &str) -> PyResult<Overflow> {
+    match name {
+        "auto" | "block" | "close" => Ok(Overflow::Close),
+        "drop_oldest" => Ok(Overflow::DropOldest),
+        "drop_newest" => Ok(Overflow::DropNewest),
+        other => Err(value(format!("unknown overflow policy \"{other}\""))),
+    }
 }
 
 fn parse_compression(name: &str) -> PyResult<Compression> {

@@ -30,11 +30,17 @@ pub use self::{
     log::{Level, Log},
     permit::Permit,
 };
-use crate::connection::{Connection, Courier, Turnstile};
+use crate::{
+    connection::{Connection, Courier, Turnstile},
+    hub::Hub,
+};
 
 /// Worker threads of the runtime. The interpreter lock is the bottleneck of a Python process long
 /// before two threads of framing and system calls are.
 const WORKER_THREADS: usize = 2;
+
+/// Tasks that write what is left in outboxes: one for each thread.
+pub(crate) const COURIERS: usize = WORKER_THREADS;
 
 /// The engine of this process; null before the first connection and after a fork.
 static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
@@ -58,7 +64,8 @@ pub struct Engine {
     log: Log,
     gate: Gate,
     turnstile: Arc<Turnstile>,
-    courier: Arc<Courier>,
+    couriers: [Arc<Courier>; COURIERS],
+    hub: Hub,
 }
 
 /// Returns the engine of this process, which is started if there is none.
@@ -102,12 +109,16 @@ impl Engine {
         let turnstile = Arc::new(Turnstile::default());
         let watched = Arc::clone(&turnstile);
         runtime.spawn(async move { watched.watch().await });
-        let courier = Arc::new(Courier::default());
-        let called = Arc::clone(&courier);
-        runtime.spawn(async move { called.run().await });
+        let couriers = std::array::from_fn(|_| {
+            let courier = Arc::new(Courier::default());
+            let called = Arc::clone(&courier);
+            runtime.spawn(async move { called.run().await });
+            courier
+        });
         Ok(Self {
             turnstile,
-            courier,
+            couriers,
+            hub: Hub::new(runtime.handle().clone()),
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
             connections: Mutex::default(),
@@ -136,9 +147,21 @@ impl Engine {
         &self.turnstile
     }
 
-    /// Who writes while there is a line.
-    pub(crate) fn courier(&self) -> &Courier {
-        &self.courier
+    /// The groups of this process.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// All open connections.
+    pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.table().values().cloned().collect()
+    }
+
+    /// Who writes what is left in the outbox of a connection.
+    pub(crate) fn courier(&self, id: u64) -> &Courier {
+        let number = id % COURIERS as u64;
+        &self.couriers[number as usize]
     }
 
     /// What threads go through on their way back into the interpreter.
@@ -174,7 +197,7 @@ impl Engine {
     pub fn close_all(&self, code: u16) -> usize {
         self.stopping.store(true, Ordering::Release);
         // Collected first: closing calls back into the table when a connection ends at once.
-        let open: Vec<_> = self.table().values().cloned().collect();
+        let open = self.connections();
         for connection in &open {
             connection.close(code, "");
         }
@@ -187,7 +210,7 @@ impl Engine {
         self.close_all(code);
         let deadline = Instant::now() + timeout;
         if !self.wait_until_empty(deadline) {
-            let late: Vec<_> = self.table().values().cloned().collect();
+            let late = self.connections();
             for connection in &late {
                 connection.abort();
             }

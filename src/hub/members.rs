@@ -1,0 +1,341 @@
+//! Joining and leaving.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+use super::{
+    GROUP, Hub, MAX_NAME, USER, channel,
+    group::{self, Group, Member, State},
+    history::{Limits, Position, Ring},
+    is_pattern, message,
+    message::Message,
+    new_epoch, presence,
+};
+use crate::connection::Connection;
+
+/// The groups of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Memberships {
+    /// The connection has ended: it joins nothing any more.
+    closed: bool,
+    groups: Vec<Arc<Group>>,
+}
+
+/// How to join a group.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The latest position that the member has seen; what came after it is sent to it first.
+    pub since: Option<Position>,
+    /// How much the group keeps; `None`: nothing.
+    pub limits: Option<Limits>,
+    /// Whether the others see it.
+    pub present: bool,
+    /// What the others see, a JSON object.
+    pub info: Arc<str>,
+    /// The client's number of the request, a JSON value, to be answered by a `joined` frame.
+    pub reply: Option<Arc<str>>,
+    /// How long the broker may take.
+    pub timeout: Duration,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// Whether everything after the position that was asked for is among what was sent.
+    pub recovered: bool,
+    /// Where the group stands.
+    pub position: Position,
+    /// How many messages were sent.
+    pub missed: usize,
+}
+
+/// Why a group could not be joined.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum JoinError {
+    /// The name breaks the rules.
+    #[error("{0}")]
+    Name(String),
+    /// The broker, which has the history, cannot be asked.
+    #[error("the history of the group cannot be read: {0}")]
+    Unavailable(String),
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Ended,
+}
+
+/// Checks the name of a group; one to send to cannot be a pattern.
+pub(super) fn check_name(name: &str, may_be_pattern: bool) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(format!(
+            "a group's name has 1 to {MAX_NAME} bytes of UTF-8, not {}",
+            name.len()
+        ));
+    }
+    if let Some(bad) = name.chars().find(|c| c.is_control()) {
+        return Err(format!(
+            "a group's name has no control characters; this one has {bad:?}"
+        ));
+    }
+    if !may_be_pattern && name.ends_with('*') {
+        return Err(format!(
+            "\"{name}\" ends in *, which stands for many groups: it can be joined, not sent to"
+        ));
+    }
+    Ok(())
+}
+
+impl Hub {
+    /// Makes a connection a member, and sends it what it has missed.
+    ///
+    /// # Errors
+    ///
+    /// See [`JoinError`].
+    pub fn join(
+        &'static self,
+        connection: &Arc<Connection>,
+        name: &str,
+        join: Join,
+    ) -> Result<Joined, JoinError> {
+        check_name(name, true).map_err(JoinError::Name)?;
+        let channel = channel(GROUP, name);
+        let mut join = join;
+        if is_pattern(&channel) {
+            join.limits = None;
+            join.present = false;
+        }
+        if join.limits.is_some() || join.present {
+            self.start_ticking();
+        }
+        self.leave_silently(connection, &channel);
+        let joined = self.enter(connection, &channel, &join)?;
+        if join.present {
+            let member = presence::Member {
+                id: self.member_id(connection.id()),
+                info: Arc::clone(&join.info),
+            };
+            let outputs = self.presence().join(name, member, Instant::now());
+            self.perform(outputs, Some(connection.id()));
+            if connection.has_ended() {
+                // It may have ended before presence knew of it.
+                self.absent(name, connection.id());
+            }
+        }
+        Ok(joined)
+    }
+
+    /// Makes a connection reachable as one of a user's.
+    pub fn identify(&'static self, connection: &Arc<Connection>, user: &str) {
+        let join = Join {
+            since: None,
+            limits: None,
+            present: false,
+            info: "{}".into(),
+            reply: None,
+            timeout: Duration::ZERO,
+        };
+        // Without a history, nothing can fail but the connection.
+        let _ = self.enter(connection, &channel(USER, user), &join);
+    }
+
+    fn enter(
+        &'static self,
+        connection: &Arc<Connection>,
+        channel: &Arc<str>,
+        join: &Join,
+    ) -> Result<Joined, JoinError> {
+        loop {
+            let group = self.obtain(channel);
+            let fetched = match self.link.get() {
+                Some(link) => link
+                    .prepare(&group, join)
+                    .inspect_err(|_| self.retire(&group))?,
+                None => None,
+            };
+            // Locked in this order, so that a connection which ends meanwhile leaves the group, too.
+            let mut memberships = connection.memberships();
+            if memberships.closed {
+                drop(memberships);
+                self.retire(&group);
+                return Err(JoinError::Ended);
+            }
+            let mut state = group.lock();
+            if state.gone {
+                continue;
+            }
+            let joined = self.admit(&group, &mut state, connection, join, fetched);
+            drop(state);
+            memberships.groups.push(group);
+            return Ok(joined);
+        }
+    }
+
+    /// The last step, under the group's lock: nothing can come between what was missed and what
+    /// follows.
+    fn admit(
+        &self,
+        group: &Group,
+        state: &mut State,
+        connection: &Arc<Connection>,
+        join: &Join,
+        fetched: Option<Vec<Arc<Message>>>,
+    ) -> Joined {
+        if let Some(limits) = join.limits
+            && self.link.get().is_none()
+        {
+            let ring = state.ring.get_or_insert_with(|| {
+                let start = Position {
+                    offset: 0,
+                    epoch: new_epoch(),
+                };
+                Ring::new(start, limits)
+            });
+            ring.set_limits(limits);
+            ring.trim(Instant::now());
+        }
+        let (recovered, position, missed) = state.replay(join.since.as_ref(), fetched);
+        let joined = Joined {
+            recovered,
+            position,
+            missed: missed.len(),
+        };
+        let mut delivery = group::Delivery::new(&[], false);
+        if let Some(reply) = &join.reply {
+            delivery.put(
+                connection,
+                &joined_frame(group.name(), reply, join, &joined),
+            );
+        }
+        for message in &missed {
+            delivery.put(connection, message.frame(connection.is_enveloping()));
+        }
+        state.add(Member {
+            connection: Arc::clone(connection),
+            present: join.present,
+            after: joined.position.offset,
+        });
+        joined
+    }
+
+    /// Ends a membership; false if there was none.
+    pub fn leave(
+        &'static self,
+        connection: &Arc<Connection>,
+        name: &str,
+        reply: Option<&str>,
+    ) -> bool {
+        let left = self.leave_silently(connection, &channel(GROUP, name));
+        if let Some(reply) = reply {
+            let frame = group::event("left", name, |json| {
+                json.push_str(r#","id":"#);
+                json.push_str(reply);
+            });
+            group::Delivery::new(&[], false).put(connection, &frame);
+        }
+        left
+    }
+
+    fn leave_silently(&'static self, connection: &Arc<Connection>, channel: &str) -> bool {
+        let group = {
+            let mut memberships = connection.memberships();
+            let place = memberships
+                .groups
+                .iter()
+                .position(|group| &*group.channel == channel);
+            let Some(place) = place else {
+                return false;
+            };
+            memberships.groups.swap_remove(place)
+        };
+        self.part(connection.id(), &group);
+        true
+    }
+
+    /// Ends all memberships of a connection that has ended.
+    pub(crate) fn leave_all(&'static self, connection: &Connection) {
+        let groups = {
+            let mut memberships = connection.memberships();
+            memberships.closed = true;
+            std::mem::take(&mut memberships.groups)
+        };
+        for group in groups {
+            self.part(connection.id(), &group);
+        }
+    }
+
+    fn part(&'static self, id: u64, group: &Arc<Group>) {
+        let (member, empty) = {
+            let mut state = group.lock();
+            (state.remove(id), state.len() == 0)
+        };
+        if member.is_some_and(|member| member.present) {
+            self.absent(group.name(), id);
+        }
+        if empty {
+            self.retire(group);
+        }
+    }
+
+    fn absent(&'static self, name: &str, id: u64) {
+        let outputs = self
+            .presence()
+            .leave(name, &self.member_id(id), Instant::now());
+        self.perform(outputs, Some(id));
+    }
+
+    /// How the others know a connection.
+    #[must_use]
+    pub fn member_id(&self, connection: u64) -> Arc<str> {
+        format!("{}-{connection}", self.name).into()
+    }
+
+    /// The names of the groups of a connection.
+    #[must_use]
+    pub fn groups_of(connection: &Connection) -> Vec<String> {
+        let memberships = connection.memberships();
+        let groups = memberships.groups.iter();
+        groups
+            .filter(|group| group.channel.starts_with(GROUP))
+            .map(|group| group.name().to_owned())
+            .collect()
+    }
+
+    /// The members of a group in all processes: those who are present in it.
+    #[must_use]
+    pub fn members(&self, name: &str) -> Vec<presence::Member> {
+        self.presence().members(name)
+    }
+
+    /// How many members a group has: those who are present in all processes, or else those of this
+    /// process.
+    #[must_use]
+    pub fn count(&self, name: &str) -> usize {
+        let present = self.presence().count(name);
+        if present > 0 {
+            return present;
+        }
+        let group = self.find(&channel(GROUP, name));
+        group.map_or(0, |group| group.lock().len())
+    }
+}
+
+fn joined_frame(
+    name: &str,
+    reply: &str,
+    join: &Join,
+    joined: &Joined,
+) -> Arc<crate::protocol::Broadcast> {
+    group::event("joined", name, |json| {
+        json.push_str(&format!(
+            r#","id":{reply},"recovered":{}"#,
+            joined.recovered
+        ));
+        if join.limits.is_some() {
+            message::position_fields(json, &joined.position);
+            json.push_str(&format!(r#","missed":{}"#, joined.missed));
+        }
+    })
+}

@@ -1,0 +1,338 @@
+//! Sending to many.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    EVERYBODY, GROUP, Hub, PRESENCE, USER, channel,
+    envelope::{Body, Envelope},
+    group::{Delivery, State},
+    history::{Limits, Position},
+    members::check_name,
+    message::{Kind, Message},
+    new_epoch,
+};
+use crate::runtime::{self, Engine};
+
+/// Groups or users that one call may name.
+const MAX_TARGETS: usize = 1_000;
+
+/// Connections that one call may leave out.
+const MAX_EXCLUDED: usize = 1_000;
+
+/// Who is to get a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The members of a group.
+    Group(String),
+    /// The connections of a user.
+    User(String),
+    /// Every connection.
+    Everybody,
+}
+
+/// A message to many.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Each connection gets it once, however many of these it belongs to. In groups that keep a
+    /// history, each of which has a position of its own for it, once for each.
+    pub targets: Vec<Target>,
+    /// What the payload is; the caller knows that it is.
+    pub kind: Kind,
+    /// The message.
+    pub payload: Bytes,
+    /// Connections of this process that do not get it.
+    pub excluded: Vec<u64>,
+    /// How much the groups keep; `None`: nothing.
+    pub limits: Option<Limits>,
+    /// How long to wait for the broker.
+    pub timeout: Duration,
+}
+
+/// What the broker has made of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// There is no broker.
+    Alone,
+    /// It has taken it, for those who listen now.
+    Sent,
+    /// It has stored it in the history.
+    Stored,
+    /// It is away, or slow: the message waits in this process, and is stored when it is back.
+    Pending,
+    /// It is away, and the other processes do not get the message.
+    Unavailable,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Connections of this process into whose outboxes it went, or will go when the broker hands it
+    /// back in its turn.
+    pub local: usize,
+    /// Connections of this process that lost a message to their limits.
+    pub dropped: usize,
+    /// Of the broker.
+    pub fate: Fate,
+    /// In a group with a history.
+    pub position: Option<Position>,
+}
+
+impl Hub {
+    /// Sends a message to everybody who belongs to one of the targets, in this process and, over
+    /// the broker, in the others.
+    ///
+    /// # Errors
+    ///
+    /// The name of a group breaks the rules, or there are too many of them.
+    pub fn publish(&'static self, outgoing: &Outgoing) -> Result<Published, String> {
+        let channels = channels(outgoing)?;
+        match outgoing.limits {
+            Some(limits) if channels.iter().all(|channel| channel.starts_with(GROUP)) => {
+                self.start_ticking();
+                Ok(self.publish_kept(outgoing, &channels, limits))
+            }
+            _ => Ok(self.publish_once(outgoing, &channels)),
+        }
+    }
+
+    fn publish_once(&'static self, outgoing: &Outgoing, channels: &[Arc<str>]) -> Published {
+        let mut delivery = Delivery::new(&outgoing.excluded, channels.len() > 1);
+        for channel in channels {
+            self.deliver(channel, outgoing.kind, &outgoing.payload, &mut delivery);
+        }
+        let (local, dropped) = (delivery.reached, delivery.dropped);
+        drop(delivery);
+        let body = Body::Message(outgoing.kind, outgoing.payload.clone());
+        Published {
+            local,
+            dropped,
+            fate: self.hand_over(channels, &outgoing.excluded, body, outgoing.timeout),
+            position: None,
+        }
+    }
+
+    /// Gives the broker what is not stored.
+    fn hand_over(
+        &'static self,
+        channels: &[Arc<str>],
+        excluded: &[u64],
+        body: Body,
+        timeout: Duration,
+    ) -> Fate {
+        let Some(link) = self.link.get() else {
+            return Fate::Alone;
+        };
+        let envelope = self.envelope(channels, excluded, body);
+        link.publish(channels, envelope.encode(), timeout)
+    }
+
+    fn envelope(&self, channels: &[Arc<str>], excluded: &[u64], body: Body) -> Envelope {
+        Envelope {
+            origin: self.node,
+            sequence: self.next_sequence(),
+            excluded: excluded.to_vec(),
+            channels: if channels.len() > 1 {
+                channels.to_vec()
+            } else {
+                Vec::new()
+            },
+            body,
+        }
+    }
+
+    /// Puts a message that no history keeps into the outboxes of this process.
+    pub(super) fn deliver(
+        &self,
+        channel: &Arc<str>,
+        kind: Kind,
+        payload: &Bytes,
+        delivery: &mut Delivery<'_>,
+    ) {
+        let name = channel.strip_prefix(GROUP).unwrap_or_default();
+        let message = Message::new(name.into(), kind, payload.clone(), None);
+        if &**channel == EVERYBODY {
+            for connection in runtime::running().map_or_else(Vec::new, Engine::connections) {
+                let frame = message.frame(connection.is_enveloping());
+                delivery.put(&connection, frame);
+            }
+        } else if let Some(group) = self.find(channel) {
+            let state = group.lock();
+            self.spread(channel, &state, &message, delivery);
+        } else {
+            self.spread_to_patterns(channel, &message, delivery);
+        }
+    }
+
+    /// To the members of a group whose lock is held, and to those who listen to many groups.
+    pub(super) fn spread(
+        &self,
+        channel: &str,
+        state: &State,
+        message: &Message,
+        delivery: &mut Delivery<'_>,
+    ) {
+        let matching = self.matching(channel);
+        if !matching.is_empty() {
+            delivery.once();
+        }
+        delivery.send(state.members(), message);
+        for group in matching {
+            delivery.send(group.lock().members(), message);
+        }
+    }
+
+    pub(super) fn spread_to_patterns(
+        &self,
+        channel: &str,
+        message: &Message,
+        delivery: &mut Delivery<'_>,
+    ) {
+        let matching = self.matching(channel);
+        if matching.len() > 1 {
+            delivery.once();
+        }
+        for group in matching {
+            delivery.send(group.lock().members(), message);
+        }
+    }
+
+    fn publish_kept(
+        &'static self,
+        outgoing: &Outgoing,
+        channels: &[Arc<str>],
+        limits: Limits,
+    ) -> Published {
+        let mut published = Published {
+            local: 0,
+            dropped: 0,
+            fate: Fate::Alone,
+            position: None,
+        };
+        for channel in channels {
+            match self.link.get() {
+                None => self.keep(channel, outgoing, limits, &mut published),
+                Some(link) => {
+                    let body = Body::Message(outgoing.kind, outgoing.payload.clone());
+                    let envelope = self.envelope(&[], &outgoing.excluded, body);
+                    link.store(channel, &envelope, limits, outgoing.timeout, &mut published);
+                }
+            }
+        }
+        published
+    }
+
+    /// Keeps a message in the history of this process, and delivers it.
+    fn keep(
+        &self,
+        channel: &Arc<str>,
+        outgoing: &Outgoing,
+        limits: Limits,
+        published: &mut Published,
+    ) {
+        loop {
+            let group = self.obtain(channel);
+            let mut delivery = Delivery::new(&outgoing.excluded, false);
+            let mut state = group.lock();
+            if state.gone {
+                continue;
+            }
+            let payload = outgoing.payload.clone();
+            let message = state.append(group.name(), outgoing.kind, payload, limits, &new_epoch);
+            self.spread(channel, &state, &message, &mut delivery);
+            published.local += delivery.reached;
+            published.dropped += delivery.dropped;
+            published.position = message.position().cloned();
+            return;
+        }
+    }
+
+    /// Closes the connections of the targets, in all processes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::publish`].
+    pub fn disconnect(
+        &'static self,
+        targets: Vec<Target>,
+        code: u16,
+        reason: &str,
+        timeout: Duration,
+    ) -> Result<Published, String> {
+        let outgoing = Outgoing {
+            targets,
+            kind: Kind::Text,
+            payload: Bytes::new(),
+            excluded: Vec::new(),
+            limits: None,
+            timeout,
+        };
+        let channels = channels(&outgoing)?;
+        let local = channels
+            .iter()
+            .map(|channel| self.close_members(channel, code, reason))
+            .sum();
+        let body = Body::Close(code, reason.into());
+        Ok(Published {
+            local,
+            dropped: 0,
+            fate: self.hand_over(&channels, &[], body, timeout),
+            position: None,
+        })
+    }
+
+    /// Returns how many connections there were.
+    pub(super) fn close_members(&self, channel: &str, code: u16, reason: &str) -> usize {
+        // Collected first: a connection that ends at once leaves the group.
+        let connections = if channel == EVERYBODY {
+            runtime::running().map_or_else(Vec::new, Engine::connections)
+        } else {
+            let group = self.find(channel);
+            group.map_or_else(Vec::new, |group| {
+                let state = group.lock();
+                let members = state.members().iter();
+                members
+                    .map(|member| Arc::clone(&member.connection))
+                    .collect()
+            })
+        };
+        let closed = connections.iter().filter(|one| one.close(code, reason));
+        closed.count()
+    }
+
+    pub(super) fn send_presence(&'static self, message: Vec<u8>) {
+        if let Some(link) = self.link.get() {
+            let envelope = self.envelope(&[], &[], Body::Presence(message.into()));
+            link.publish_later(PRESENCE, envelope.encode());
+        }
+    }
+}
+
+fn channels(outgoing: &Outgoing) -> Result<Vec<Arc<str>>, String> {
+    if outgoing.targets.len() > MAX_TARGETS {
+        return Err(format!(
+            "one call reaches at most {MAX_TARGETS} groups or users"
+        ));
+    }
+    if outgoing.excluded.len() > MAX_EXCLUDED {
+        return Err(format!(
+            "at most {MAX_EXCLUDED} connections can be left out"
+        ));
+    }
+    let mut channels = Vec::with_capacity(outgoing.targets.len());
+    for target in &outgoing.targets {
+        let found = match target {
+            Target::Group(name) => {
+                check_name(name, false)?;
+                channel(GROUP, name)
+            }
+            Target::User(name) => channel(USER, name),
+            Target::Everybody => EVERYBODY.into(),
+        };
+        if !channels.contains(&found) {
+            channels.push(found);
+        }
+    }
+    Ok(channels)
+}

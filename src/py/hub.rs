@@ -1,0 +1,351 @@
+//! The hub, for Python. Whatever may take a group's lock or wait runs detached.
+
+use std::{sync::OnceLock, time::Duration};
+
+use pyo3::{
+    create_exception,
+    exceptions::PyOSError,
+    prelude::*,
+    types::{PyBytes, PyString},
+};
+
+use super::{connection::PyConnection, errors};
+use crate::{
+    hub::{
+        BrokerState, Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position,
+        Published, Target,
+    },
+    protocol::close::is_sendable,
+    runtime::engine,
+};
+
+create_exception!(
+    dwebsocket._engine,
+    BrokerError,
+    PyOSError,
+    "The broker cannot be asked."
+);
+
+/// Seconds that the broker may take, where no call says otherwise. Set by [`hub_configure`].
+static TIMEOUT: OnceLock<Duration> = OnceLock::new();
+
+fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
+    match seconds {
+        Some(seconds) => errors::seconds("timeout", seconds),
+        None => Ok(TIMEOUT.get().copied().unwrap_or(Duration::from_secs(2))),
+    }
+}
+
+fn hub() -> PyResult<&'static Hub> {
+    Ok(engine().map_err(|error| errors::engine(&error))?.hub())
+}
+
+fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
+    let ttl = errors::seconds("ttl", ttl)?;
+    Ok((history > 0).then_some(Limits { size: history, ttl }))
+}
+
+fn targets(kind: &str, names: Vec<String>) -> PyResult<Vec<Target>> {
+    match kind {
+        "group" => Ok(names.into_iter().map(Target::Group).collect()),
+        "user" => Ok(names.into_iter().map(Target::User).collect()),
+        "all" => Ok(vec![Target::Everybody]),
+        other => Err(errors::value(format!("unknown kind of target \"{other}\""))),
+    }
+}
+
+/// What became of joining a group.
+#[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Joined")]
+pub(super) struct PyJoined {
+    recovered: bool,
+    offset: u64,
+    epoch: String,
+    missed: usize,
+}
+
+impl From<Joined> for PyJoined {
+    fn from(joined: Joined) -> Self {
+        Self {
+            recovered: joined.recovered,
+            offset: joined.position.offset,
+            epoch: joined.position.epoch.to_string(),
+            missed: joined.missed,
+        }
+    }
+}
+
+/// What became of a message.
+#[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Published")]
+pub(super) struct PyPublished {
+    local: usize,
+    broker: &'static str,
+    offset: u64,
+    epoch: String,
+    dropped: usize,
+}
+
+impl From<Published> for PyPublished {
+    fn from(published: Published) -> Self {
+        let (offset, epoch) = published
+            .position
+            .map_or((0, String::new()), |at| (at.offset, at.epoch.to_string()));
+        Self {
+            local: published.local,
+            broker: match published.fate {
+                Fate::Alone => "none",
+                Fate::Sent => "sent",
+                Fate::Stored => "stored",
+                Fate::Pending => "pending",
+                Fate::Unavailable => "unavailable",
+            },
+            offset,
+            epoch,
+            dropped: published.dropped,
+        }
+    }
+}
+
+#[pymethods]
+impl PyConnection {
+    #[pyo3(signature = (
+        group,
+        *,
+        since = None,
+        history = 0,
+        ttl = 300.0,
+        envelope = false,
+        presence = false,
+        info = None,
+        reply = None,
+        timeout = None,
+    ))]
+    #[allow(clippy::too_many_arguments)] // the interface
+    fn join(
+        &self,
+        py: Python<'_>,
+        group: &str,
+        since: Option<(u64, String)>,
+        history: usize,
+        ttl: f64,
+        envelope: bool,
+        presence: bool,
+        info: Option<&str>,
+        reply: Option<&str>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<PyJoined>> {
+        if self.connection.is_foreign() {
+            return Ok(None);
+        }
+        let join = Join {
+            since: since.map(|(offset, epoch)| Position {
+                offset,
+                epoch: epoch.into(),
+            }),
+            limits: limits(history, ttl)?,
+            present: presence,
+            info: info.unwrap_or("{}").into(),
+            reply: reply.map(Into::into),
+            timeout: self::timeout(timeout)?,
+        };
+        let hub = hub()?;
+        if envelope {
+            self.connection.envelop();
+        }
+        match py.detach(|| hub.join(&self.connection, group, join)) {
+            Ok(joined) => Ok(Some(joined.into())),
+            Err(JoinError::Ended) => Ok(None),
+            Err(JoinError::Name(message)) => Err(errors::value(message)),
+            Err(error @ JoinError::Unavailable(_)) => Err(BrokerError::new_err(error.to_string())),
+        }
+    }
+
+    #[pyo3(signature = (group, reply=None))]
+    fn leave(&self, py: Python<'_>, group: &str, reply: Option<&str>) -> PyResult<bool> {
+        if self.connection.is_foreign() {
+            return Ok(false);
+        }
+        let hub = hub()?;
+        Ok(py.detach(|| hub.leave(&self.connection, group, reply)))
+    }
+
+    #[getter]
+    fn groups(&self) -> Vec<String> {
+        if self.connection.is_foreign() {
+            return Vec::new();
+        }
+        Hub::groups_of(&self.connection)
+    }
+
+    fn envelop(&self) {
+        self.connection.envelop();
+    }
+
+    fn identify(&self, py: Python<'_>, user: &str) -> PyResult<()> {
+        if !self.connection.is_foreign() {
+            let hub = hub()?;
+            py.detach(|| hub.identify(&self.connection, user));
+        }
+        Ok(())
+    }
+
+    /// How the members of its groups know it.
+    #[getter]
+    fn member_id(&self) -> PyResult<String> {
+        Ok(hub()?.member_id(self.connection.id()).to_string())
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (*, broker, prefix="dwebsocket", timeout=2.0))]
+pub(super) fn hub_configure(
+    py: Python<'_>,
+    broker: Option<&str>,
+    prefix: &str,
+    timeout: f64,
+) -> PyResult<()> {
+    let _ = TIMEOUT.set(errors::seconds("timeout", timeout)?);
+    let Some(url) = broker else {
+        return Ok(());
+    };
+    let hub = hub()?;
+    py.detach(|| hub.connect(url, prefix))
+        .map_err(|error| errors::value(error.to_string()))
+}
+
+#[pyfunction]
+#[pyo3(signature = (
+    kind,
+    targets,
+    data,
+    *,
+    binary = false,
+    json = false,
+    exclude = Vec::new(),
+    history = 0,
+    ttl = 300.0,
+    timeout = None,
+))]
+#[allow(clippy::too_many_arguments)] // the interface
+pub(super) fn publish(
+    py: Python<'_>,
+    kind: &str,
+    targets: Vec<String>,
+    data: &Bound<'_, PyAny>,
+    binary: bool,
+    json: bool,
+    exclude: Vec<u64>,
+    history: usize,
+    ttl: f64,
+    timeout: Option<f64>,
+) -> PyResult<PyPublished> {
+    let (payload, is_text) = if let Ok(text) = data.cast::<PyString>() {
+        (text.to_str()?.as_bytes().to_vec(), true)
+    } else {
+        (data.cast::<PyBytes>()?.as_bytes().to_vec(), false)
+    };
+    if !is_text && !binary && std::str::from_utf8(&payload).is_err() {
+        return Err(errors::value("a text message must be valid UTF-8"));
+    }
+    let outgoing = Outgoing {
+        targets: self::targets(kind, targets)?,
+        kind: match (json, binary) {
+            (true, _) => Kind::Json,
+            (false, true) => Kind::Binary,
+            (false, false) => Kind::Text,
+        },
+        payload: payload.into(),
+        excluded: exclude,
+        limits: limits(history, ttl)?,
+        timeout: self::timeout(timeout)?,
+    };
+    let hub = hub()?;
+    let published = py.detach(|| hub.publish(&outgoing));
+    Ok(published.map_err(errors::value)?.into())
+}
+
+#[pyfunction]
+#[pyo3(signature = (kind, targets, code=1000, reason="", timeout=None))]
+pub(super) fn disconnect(
+    py: Python<'_>,
+    kind: &str,
+    targets: Vec<String>,
+    code: u16,
+    reason: &str,
+    timeout: Option<f64>,
+) -> PyResult<PyPublished> {
+    if !is_sendable(code) {
+        return Err(errors::value(format!(
+            "{code} is not a close code that may be sent (RFC 6455 section 7.4)"
+        )));
+    }
+    let targets = self::targets(kind, targets)?;
+    let timeout = self::timeout(timeout)?;
+    let hub = hub()?;
+    let published = py.detach(|| hub.disconnect(targets, code, reason, timeout));
+    Ok(published.map_err(errors::value)?.into())
+}
+
+#[pyfunction]
+pub(super) fn members(py: Python<'_>, group: &str) -> PyResult<Vec<(String, String)>> {
+    let hub = hub()?;
+    let members = py.detach(|| hub.members(group));
+    let members = members.iter();
+    Ok(members
+        .map(|member| (member.id.to_string(), member.info.to_string()))
+        .collect())
+}
+
+#[pyfunction]
+pub(super) fn count(py: Python<'_>, group: &str) -> PyResult<usize> {
+    let hub = hub()?;
+    Ok(py.detach(|| hub.count(group)))
+}
+
+type PyHistory<'py> = (Vec<(u64, Bound<'py, PyAny>)>, u64, String);
+
+#[pyfunction]
+#[pyo3(signature = (group, limit, size, ttl=300.0, timeout=None))]
+pub(super) fn history<'py>(
+    py: Python<'py>,
+    group: &str,
+    limit: usize,
+    size: usize,
+    ttl: f64,
+    timeout: Option<f64>,
+) -> PyResult<PyHistory<'py>> {
+    let limits = limits(size.max(1), ttl)?.unwrap_or(Limits {
+        size: 1,
+        ttl: Duration::ZERO,
+    });
+    let timeout = self::timeout(timeout)?;
+    let hub = hub()?;
+    let (entries, top) = py
+        .detach(|| hub.history(group, limits, timeout))
+        .map_err(|error| BrokerError::new_err(error.to_string()))?;
+    let skipped = entries.len().saturating_sub(limit);
+    let entries = entries.into_iter().skip(skipped);
+    let entries = entries.map(|(offset, kind, payload)| {
+        let data = match (kind, std::str::from_utf8(&payload)) {
+            (Kind::Text | Kind::Json, Ok(text)) => PyString::new(py, text).into_any(),
+            _ => PyBytes::new(py, &payload).into_any(),
+        };
+        (offset, data)
+    });
+    Ok((entries.collect(), top.offset, top.epoch.to_string()))
+}
+
+#[pyfunction]
+pub(super) fn broker_state() -> &'static str {
+    match crate::runtime::running().map(|engine| engine.hub().broker_state()) {
+        None | Some(BrokerState::None) => "none",
+        Some(BrokerState::Connected) => "connected",
+        Some(BrokerState::Away) => "away",
+    }
+}
+
+/// Waits until the broker has everything; false where something still waits after `timeout` seconds.
+#[pyfunction]
+pub(super) fn hub_flush(py: Python<'_>, timeout: f64) -> PyResult<bool> {
+    let timeout = errors::seconds("timeout", timeout)?;
+    Ok(py.detach(|| crate::runtime::running().is_none_or(|engine| engine.hub().flush(timeout))))
+}

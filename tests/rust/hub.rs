@@ -1,0 +1,401 @@
+//! Groups within one process: who gets what, in which order, and what was missed.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::{sync::Arc, thread, time::Duration};
+
+use common::{Peer, connect_inbox, limited};
+use dwebsocket::{
+    config::Config,
+    connection::{Connection, Inbox, Overflow},
+    hub::{Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target},
+    runtime::engine,
+};
+use tungstenite::Message as Wire;
+
+type One = (Arc<Connection>, Arc<Inbox>, Peer);
+
+fn hub() -> &'static Hub {
+    engine().unwrap().hub()
+}
+
+fn join() -> Join {
+    Join {
+        since: None,
+        limits: None,
+        present: false,
+        info: "{}".into(),
+        reply: None,
+        timeout: Duration::from_secs(1),
+    }
+}
+
+fn kept() -> Join {
+    Join {
+        limits: LIMITS,
+        ..join()
+    }
+}
+
+const LIMITS: Option<Limits> = Some(Limits {
+    size: 5,
+    ttl: Duration::from_secs(60),
+});
+
+fn member(group: &str) -> One {
+    let one = connect_inbox(Config::default());
+    hub().join(&one.0, group, join()).unwrap();
+    one
+}
+
+fn outgoing(targets: &[&str], text: &str) -> Outgoing {
+    Outgoing {
+        targets: targets
+            .iter()
+            .map(|name| Target::Group((*name).into()))
+            .collect(),
+        kind: Kind::Text,
+        payload: text.to_owned().into(),
+        excluded: Vec::new(),
+        limits: None,
+        timeout: Duration::from_secs(1),
+    }
+}
+
+fn send(group: &str, text: &str) -> usize {
+    hub().publish(&outgoing(&[group], text)).unwrap().local
+}
+
+fn keep(group: &str, text: &str) -> Position {
+    let outgoing = Outgoing {
+        limits: LIMITS,
+        ..outgoing(&[group], text)
+    };
+    hub().publish(&outgoing).unwrap().position.unwrap()
+}
+
+fn read(one: &mut One) -> String {
+    one.2.read().unwrap().into_text().unwrap().to_string()
+}
+
+#[test]
+fn every_member_gets_a_message_and_nobody_else() {
+    limited(|| {
+        let mut members: Vec<_> = (0..10).map(|_| member("all")).collect();
+        let mut other = member("other");
+        assert_eq!(send("all", "hello"), 10);
+        assert_eq!(send("other", "only you"), 1);
+        assert_eq!(send("nobody", "is there"), 0);
+        for one in &mut members {
+            assert_eq!(read(one), "hello");
+        }
+        assert_eq!(read(&mut other), "only you");
+    });
+}
+
+#[test]
+fn a_sender_may_be_left_out_and_nobody_gets_it_twice() {
+    limited(|| {
+        let mut both = member("twice.a");
+        hub().join(&both.0, "twice.b", join()).unwrap();
+        hub().join(&both.0, "twice.*", join()).unwrap();
+        let mut out = member("twice.a");
+        let message = Outgoing {
+            excluded: vec![out.0.id()],
+            ..outgoing(&["twice.a", "twice.b"], "once")
+        };
+        assert_eq!(hub().publish(&message).unwrap().local, 1);
+        assert_eq!(send("twice.a", "then"), 2);
+        assert_eq!(read(&mut both), "once");
+        assert_eq!(read(&mut both), "then");
+        assert_eq!(read(&mut out), "then");
+    });
+}
+
+#[test]
+fn a_pattern_hears_of_every_group_with_its_prefix() {
+    limited(|| {
+        let mut all = member("pattern.*");
+        let mut one = member("pattern.\u{1F600}");
+        assert_eq!(send("pattern.\u{1F600}", "both"), 2);
+        assert_eq!(send("pattern.x", "first"), 1);
+        assert_eq!(send("patterns", "nobody"), 0);
+        assert_eq!(read(&mut all), "both");
+        assert_eq!(read(&mut all), "first");
+        assert_eq!(read(&mut one), "both");
+        let refused = hub().publish(&outgoing(&["pattern.*"], "x")).unwrap_err();
+        assert!(refused.contains("ends in *"), "{refused}");
+    });
+}
+
+#[test]
+fn names_that_break_the_rules_are_refused() {
+    limited(|| {
+        let (connection, _inbox, _peer) = connect_inbox(Config::default());
+        for name in ["", "a\nb", &"x".repeat(256)] {
+            let refused = hub().join(&connection, name, join());
+            assert!(matches!(refused, Err(JoinError::Name(_))), "{name:?}");
+            assert!(hub().publish(&outgoing(&[name], "x")).is_err());
+        }
+        hub().join(&connection, &"x".repeat(255), join()).unwrap();
+    });
+}
+
+#[test]
+fn a_membership_ends_with_the_connection() {
+    limited(|| {
+        let (connection, _inbox, mut peer) = member("ends");
+        assert_eq!(hub().count("ends"), 1);
+        assert_eq!(Hub::groups_of(&connection), ["ends"]);
+        peer.close(None).unwrap();
+        while peer.read().is_ok() {}
+        while hub().count("ends") > 0 {
+            thread::yield_now();
+        }
+        assert_eq!(send("ends", "x"), 0);
+        let late = hub().join(&connection, "ends", join());
+        assert_eq!(late, Err(JoinError::Ended));
+        assert_eq!(hub().count("ends"), 0);
+    });
+}
+
+#[test]
+fn leaving_is_heard_of_at_once() {
+    limited(|| {
+        let mut one = member("leave");
+        assert!(hub().leave(&one.0, "leave", None));
+        assert!(!hub().leave(&one.0, "leave", None));
+        assert_eq!(send("leave", "x"), 0);
+        hub().join(&one.0, "leave", join()).unwrap();
+        hub().join(&one.0, "leave", join()).unwrap();
+        assert_eq!(send("leave", "y"), 1);
+        assert_eq!(read(&mut one), "y");
+    });
+}
+
+#[test]
+fn the_order_of_each_sender_holds_for_every_member() {
+    limited(|| {
+        let mut members: Vec<_> = (0..20).map(|_| member("order")).collect();
+        let senders: Vec<_> = ["a", "b", "c"]
+            .map(|sender| {
+                thread::spawn(move || {
+                    for number in 0..200 {
+                        assert_eq!(send("order", &format!("{sender}{number}")), 20);
+                    }
+                })
+            })
+            .into();
+        let mut first = None;
+        for one in &mut members {
+            let all: Vec<_> = (0..600).map(|_| read(one)).collect();
+            for sender in ["a", "b", "c"] {
+                let own: Vec<_> = all.iter().filter(|text| text.starts_with(sender)).collect();
+                assert!((0..200).all(|n| *own[n] == format!("{sender}{n}")));
+            }
+            // All the more: the order is the same for all.
+            assert_eq!(first.get_or_insert_with(|| all.clone()), &all);
+        }
+        for sender in senders {
+            sender.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_slow_member_meets_its_policy_and_delays_nobody() {
+    limited(|| {
+        let small = |policy| Config {
+            outbox_bytes: 64 * 1024,
+            broadcast_overflow: policy,
+            ..Config::default()
+        };
+        let stuck = [Overflow::Close, Overflow::DropOldest, Overflow::DropNewest]
+            .map(|policy| connect_inbox(small(policy)));
+        for one in &stuck {
+            hub().join(&one.0, "slow", join()).unwrap();
+        }
+        let mut quick = member("slow");
+        let text = "x".repeat(32 * 1024);
+        for _ in 0..1_000 {
+            send("slow", &text);
+            assert_eq!(read(&mut quick).len(), text.len());
+        }
+        let [close, oldest, newest] = &stuck;
+        assert_eq!(close.0.end().unwrap().code, 1013);
+        for one in [oldest, newest] {
+            assert!(one.0.end().is_none());
+            assert!(one.0.stats().dropped_messages > 100);
+        }
+    });
+}
+
+#[test]
+fn what_was_missed_comes_first_and_once() {
+    limited(|| {
+        let (connection, _inbox, peer) = connect_inbox(Config::default());
+        let mut one = (connection, _inbox, peer);
+        let start = hub().join(&one.0, "missed", kept()).unwrap();
+        assert_eq!((start.recovered, start.position.offset), (false, 0));
+        let first = keep("missed", "1");
+        assert_eq!(read(&mut one), "1");
+        assert_eq!(first.offset, 1);
+        hub().leave(&one.0, "missed", None);
+        keep("missed", "2");
+        keep("missed", "3");
+        let again = Join {
+            since: Some(first.clone()),
+            ..kept()
+        };
+        let joined = hub().join(&one.0, "missed", again.clone()).unwrap();
+        let expected = Joined {
+            recovered: true,
+            position: Position {
+                offset: 3,
+                epoch: first.epoch.clone(),
+            },
+            missed: 2,
+        };
+        assert_eq!(joined, expected);
+        keep("missed", "4");
+        let got: Vec<_> = (0..3).map(|_| read(&mut one)).collect();
+        assert_eq!(got, ["2", "3", "4"]);
+        // More than is kept.
+        for number in 5..=9 {
+            keep("missed", &number.to_string());
+            read(&mut one);
+        }
+        let joined = hub().join(&one.0, "missed", again).unwrap();
+        assert_eq!((joined.recovered, joined.missed), (false, 0));
+        // All that is kept.
+        let all = Join {
+            since: Some(Position {
+                offset: 0,
+                epoch: "".into(),
+            }),
+            ..kept()
+        };
+        assert_eq!(hub().join(&one.0, "missed", all).unwrap().missed, 5);
+        // Another life.
+        let foreign = Join {
+            since: Some(Position {
+                offset: 9,
+                epoch: "other".into(),
+            }),
+            ..kept()
+        };
+        assert!(!hub().join(&one.0, "missed", foreign).unwrap().recovered);
+    });
+}
+
+#[test]
+fn a_history_expires() {
+    limited(|| {
+        let one = connect_inbox(Config::default());
+        let brief = Some(Limits {
+            size: 5,
+            ttl: Duration::from_millis(50),
+        });
+        let join = Join {
+            limits: brief,
+            ..join()
+        };
+        let start = hub().join(&one.0, "brief", join.clone()).unwrap().position;
+        let outgoing = Outgoing {
+            limits: brief,
+            ..outgoing(&["brief"], "x")
+        };
+        hub().publish(&outgoing).unwrap();
+        thread::sleep(Duration::from_millis(60));
+        let late = Join {
+            since: Some(start),
+            ..join
+        };
+        assert!(!hub().join(&one.0, "brief", late).unwrap().recovered);
+    });
+}
+
+#[test]
+fn enveloped_members_learn_the_position_and_who_is_there() {
+    limited(|| {
+        let mut one = connect_inbox(Config::default());
+        one.0.envelop();
+        let options = Join {
+            reply: Some("1".into()),
+            present: true,
+            info: r#"{"name":"A"}"#.into(),
+            ..kept()
+        };
+        let joined = hub().join(&one.0, "json", options.clone()).unwrap();
+        let epoch = joined.position.epoch;
+        assert_eq!(
+            read(&mut one),
+            format!(
+                r#"{{"type":"joined","group":"json","id":1,"recovered":false,"offset":0,"epoch":"{epoch}","missed":0}}"#
+            )
+        );
+        keep("json", "hi");
+        assert_eq!(
+            read(&mut one),
+            format!(
+                r#"{{"type":"message","group":"json","data":"hi","offset":1,"epoch":"{epoch}"}}"#
+            )
+        );
+        let two = connect_inbox(Config::default());
+        hub()
+            .join(
+                &two.0,
+                "json",
+                Join {
+                    reply: None,
+                    ..options
+                },
+            )
+            .unwrap();
+        let id = hub().member_id(two.0.id());
+        assert_eq!(
+            read(&mut one),
+            format!(
+                r#"{{"type":"join","group":"json","member":{{"id":"{id}","info":{{"name":"A"}}}}}}"#
+            )
+        );
+        assert_eq!(hub().members("json").len(), 2);
+        two.0.abort();
+        assert!(read(&mut one).starts_with(r#"{"type":"leave","group":"json""#));
+        assert_eq!(hub().count("json"), 1);
+    });
+}
+
+#[test]
+fn users_and_everybody_can_be_reached_and_sent_away() {
+    limited(|| {
+        let mut ours = [
+            connect_inbox(Config::default()),
+            connect_inbox(Config::default()),
+        ];
+        for one in &ours {
+            hub().identify(&one.0, "user-7");
+        }
+        let message = Outgoing {
+            targets: vec![Target::User("user-7".into())],
+            ..outgoing(&[], "for you")
+        };
+        let published = hub().publish(&message).unwrap();
+        assert_eq!((published.local, published.fate), (2, Fate::Alone));
+        for one in &mut ours {
+            assert_eq!(read(one), "for you");
+        }
+        let user = vec![Target::User("user-7".into())];
+        let gone = hub()
+            .disconnect(user, 4001, "logged out", Duration::ZERO)
+            .unwrap();
+        assert_eq!(gone.local, 2);
+        for one in &mut ours {
+            match one.2.read().unwrap() {
+                Wire::Close(Some(frame)) => assert_eq!(u16::from(frame.code), 4001),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+}
