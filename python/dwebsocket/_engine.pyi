@@ -36,7 +36,8 @@ class Options:
         compression_threshold: Messages shorter than this many bytes go out plain.
         compression_level: From 1 (fastest) to 9 (smallest).
         overflow: What a message to a group does that finds no room: "close",
-            "drop_oldest" or "drop_newest"; "auto" and "block" close, for nobody can wait.
+            "drop_oldest" or "drop_newest"; "auto" and "block" close, for nobody can
+            wait.
 
     Raises:
         ValueError: An argument is out of its range; the message names it.

@@ -21,6 +21,7 @@ from . import _engine, databases
 from .conf import settings
 from .context import RequestContext
 from .exceptions import ConfigurationError, WebSocketClosed
+from .memory import Crowd
 from .websocket import WebSocket
 
 __all__ = ("ASYNC", "Call", "join", "kind", "start")
@@ -144,6 +145,7 @@ class Threads:
         """Begin anew: a forked child has none of its parent's threads."""
         self._changed = threading.Condition(threading.Lock())
         self._running: set[int] = set()
+        self._crowd = Crowd()
 
     def wake_queue(self) -> _engine.WakeQueue | None:
         """Return None: a thread waits by blocking."""
@@ -181,10 +183,13 @@ class Threads:
 
     def _done(self, websocket: WebSocket) -> None:
         with self._changed:
+            before = len(self._running)
             # Not there: this view has forked, and this is the child.
             self._running.discard(websocket.id)
-            if not self._running:
+            running = len(self._running)
+            if not running:
                 self._changed.notify_all()
+        self._crowd.left(running, before)
 
     def join(self, timeout: float) -> bool:
         """Wait until every view has ended; return whether that was in time."""
