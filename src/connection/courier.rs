@@ -3,11 +3,15 @@
 //! A message for many is queued for each of them by the thread that sends it, and written from
 //! here: several that come in quick succession become one system call for each connection.
 //!
-//! The same helps views. A system call that a view makes is one that the whole line at the [`Turnstile`](super::Turnstile)
-//! waits for, the wake-up of the peer included. As long as there is a line, views leave their
-//! messages in the outbox, and a task of the engine's writes those of many connections in one go.
+//! The same helps a view that sends to many in a loop, and all views when they are many: a system
+//! call that a view makes is one that the whole line at the [`Turnstile`](super::Turnstile) waits
+//! for, the wake-up of the peer included. So these leave small messages in the outboxes, too.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    cell::Cell,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Notify;
 
@@ -15,6 +19,22 @@ use super::Connection;
 
 /// Writes in a row before other tasks get their turn.
 const STINT: usize = 64;
+
+/// A thread that sends again so soon is likely to go on.
+const IN_A_ROW: Duration = Duration::from_micros(100);
+
+thread_local! {
+    /// When this thread has sent last.
+    static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Whether this thread is sending one message after the other, as in a loop over many connections.
+/// Called once for each message.
+pub(super) fn is_in_a_row() -> bool {
+    let now = Instant::now();
+    let last = LAST.try_with(|last| last.replace(Some(now)));
+    matches!(last, Ok(Some(last)) if now.duration_since(last) < IN_A_ROW)
+}
 
 /// The connections whose outboxes a task is to write.
 #[derive(Debug, Default)]

@@ -307,9 +307,10 @@ impl Connection {
         if self.is_foreign() {
             return Sent::Closed;
         }
+        let later = courier::is_in_a_row() || self.engine.turnstile().is_crowded();
         let sent = {
             let mut outbox = self.outbox();
-            if self.engine.turnstile().is_crowded() && outbox.may_post(payload) && outbox.post() {
+            if later && outbox.may_post(payload) && outbox.post() {
                 self.engine.courier(self.id).post(self);
             }
             outbox.send(opcode, payload, overflow, &self.config)
