@@ -73,3 +73,73 @@ fn frame(opcode: OpCode, compressed: bool, payload: &[u8]) -> Bytes {
     let header = FrameHeaderBytes::new(opcode, compressed, None, payload.len());
     [header.as_ref(), payload].concat().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::ProtocolConfig,
+        protocol::{Decoder, DeflateParams, Encoder, Event, Message, Role},
+    };
+
+    const PARAMS: DeflateParams = DeflateParams {
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+    };
+
+    fn text(number: usize) -> String {
+        format!("what they say, the same again and again, number {number} ").repeat(20)
+    }
+
+    #[test]
+    fn it_may_stand_between_messages_that_refer_to_one_another() {
+        let config = ProtocolConfig::default();
+        for (bits, takeover) in [(15, true), (9, true), (15, false), (9, false)] {
+            let params = DeflateParams {
+                server_no_context_takeover: !takeover,
+                server_max_window_bits: bits,
+                ..PARAMS
+            };
+            let mut encoder = Encoder::new(Role::Server, &config, Some(params));
+            let mut decoder = Decoder::new(Role::Client, &config, Some(params));
+            for number in 0..20 {
+                let text = text(number);
+                let mut wire = if number % 3 == 1 {
+                    let message = Broadcast::new(OpCode::Text, text.clone().into());
+                    encoder.broadcast(&message).to_vec()
+                } else {
+                    let frame = encoder.message(OpCode::Text, text.as_bytes());
+                    [frame.header.as_ref(), &frame.payload].concat()
+                };
+                assert!(wire.len() < text.len() / 4, "{}", wire.len());
+                let event = decoder.next(&mut &mut wire[..]).unwrap();
+                assert_eq!(event, Some(Event::Message(Message::Text(text.into()))));
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_encoded_once_for_each_set_of_parameters() {
+        let config = ProtocolConfig::default();
+        let message = Broadcast::new(OpCode::Text, text(0).into());
+        let mut frames = Vec::new();
+        for bits in [15, 15, 9, 9] {
+            let params = DeflateParams {
+                server_max_window_bits: bits,
+                ..PARAMS
+            };
+            let mut encoder = Encoder::new(Role::Server, &config, Some(params));
+            frames.push(encoder.broadcast(&message));
+        }
+        let mut plain = Encoder::new(Role::Server, &config, None);
+        frames.push(plain.broadcast(&message));
+        frames.push(plain.broadcast(&message));
+        for pair in frames.chunks(2) {
+            assert_eq!(pair[0].as_ptr(), pair[1].as_ptr());
+        }
+        assert_ne!(frames[0], frames[2]);
+        assert_ne!(frames[0], frames[4]);
+    }
+}

@@ -4,10 +4,10 @@
 //! many small ones become one write. Only what the socket refused in the middle of a write is kept
 //! as encoded bytes.
 
+mod write;
+
 use std::{
-    cell::Cell,
     collections::VecDeque,
-    io::{self, ErrorKind, IoSlice},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +15,7 @@ use std::{
     task::Waker,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
@@ -24,40 +24,12 @@ use crate::{
     protocol::{Broadcast, Encoder, OpCode},
 };
 
-/// A batch of small messages is at most this many bytes; a larger message goes out by itself,
-/// without being copied.
-const BATCH: usize = 64 * 1024;
-
-/// Payloads up to this size are copied behind their header: cheaper than a second buffer in the
-/// system call.
-const SMALL: usize = 16 * 1024;
-
 /// Payloads up to this size may be left to the [`Courier`](super::Courier): a copy costs less than the
 /// system call.
 const POSTED: usize = 4 * 1024;
 
 /// Answers to pings that may wait. RFC 6455 section 5.5.3 allows to answer only the latest.
 const PONGS: usize = 64;
-
-/// Whether the kernel may raise SIGPIPE at a write to a closed socket: never.
-#[cfg(target_os = "linux")]
-const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
-#[cfg(not(target_os = "linux"))]
-const SEND_FLAGS: libc::c_int = 0;
-
-thread_local! {
-    /// Where batches are put together. One for each thread, so that no connection owns a buffer.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Lends this thread's buffer; at the very end of a thread, when that is gone, a fresh one. (uWSGI ends
-/// the interpreter, and so closes connections, while the main thread's storage is torn down.)
-fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
-    let result = f(&mut scratch);
-    let _ = SCRATCH.try_with(|place| place.set(scratch));
-    result
-}
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -387,143 +359,6 @@ impl Outbox {
         self.encoder.release();
     }
 
-    /// Writes as much as the socket takes. `WouldBlock` means that some is left.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        let result: io::Result<()> = with_scratch(|scratch| {
-            while self.has_unsent() {
-                self.write_unsent()?;
-                self.write_batch(scratch)?;
-            }
-            Ok(())
-        });
-        match &result {
-            Ok(()) => self.shrink(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => self.fail(),
-        }
-        result
-    }
-
-    /// Writes at once; the actor writes what is left.
-    fn flush_or_signal(&mut self) {
-        if !self.corked && self.flush().is_err() {
-            self.signal.raise();
-        }
-    }
-
-    fn write_unsent(&mut self) -> io::Result<()> {
-        while let Some(first) = self.unsent.front_mut() {
-            let written = send(self.socket.as_ref(), first)?;
-            first.advance(written);
-            if first.is_empty() {
-                self.unsent.pop_front();
-            }
-        }
-        Ok(())
-    }
-
-    /// Encodes and writes the front of the queue: small messages together, a large one by itself.
-    fn write_batch(&mut self, scratch: &mut Vec<u8>) -> io::Result<()> {
-        scratch.clear();
-        while let Some(item) = self.queue.front() {
-            let len = item.message_len();
-            if scratch.len() >= BATCH || (len > Some(SMALL) && !scratch.is_empty()) {
-                break;
-            }
-            if let Some(len) = len {
-                self.queued_messages -= 1;
-                self.queued_bytes -= len;
-            }
-            match self.queue.pop_front() {
-                Some(Item::Control(opcode, frame)) => {
-                    self.queued_pongs -= usize::from(opcode == OpCode::Pong);
-                    if opcode == OpCode::Close {
-                        self.phase = Phase::Closed;
-                    }
-                    scratch.extend_from_slice(&frame);
-                }
-                Some(Item::Broadcast(message)) => {
-                    let frame = self.encoder.broadcast(&message);
-                    if frame.len() > SMALL {
-                        return self.write_whole(frame, scratch);
-                    }
-                    scratch.extend_from_slice(&frame);
-                }
-                Some(Item::Message(opcode, payload)) => {
-                    if payload.len() > SMALL {
-                        return self.write_large(opcode, &payload);
-                    }
-                    let frame = self.encoder.message(opcode, &payload);
-                    scratch.extend_from_slice(frame.header.as_ref());
-                    scratch.extend_from_slice(&frame.payload);
-                }
-                None => break,
-            }
-        }
-        self.write_scratch(scratch)
-    }
-
-    fn write_scratch(&mut self, scratch: &[u8]) -> io::Result<()> {
-        if scratch.is_empty() {
-            return Ok(());
-        }
-        let written = written(send(self.socket.as_ref(), scratch))?;
-        self.keep(&scratch[written..]);
-        check_taken(written, scratch.len())
-    }
-
-    /// Writes a frame that others share, after what is before it; none of it is copied.
-    fn write_whole(&mut self, frame: Bytes, before: &[u8]) -> io::Result<()> {
-        let taken = self.write_scratch(before);
-        self.unsent.push_back(frame);
-        taken?;
-        self.write_unsent()
-    }
-
-    fn write_large(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
-        let frame = self.encoder.message(opcode, payload);
-        let (header, body) = (frame.header.as_ref(), &*frame.payload);
-        let slices = [IoSlice::new(header), IoSlice::new(body)];
-        let total = header.len() + body.len();
-        let written = written(send_vectored(self.socket.as_ref(), &slices))?;
-        if written < total {
-            self.keep(header.get(written..).unwrap_or_default());
-            self.keep(&body[written.saturating_sub(header.len())..]);
-        }
-        check_taken(written, total)
-    }
-
-    /// Offers a message to the socket straight from the caller's memory; what it does not take is
-    /// kept, and the actor writes it.
-    fn write_through(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
-        let result = if payload.len() > SMALL {
-            self.write_large(opcode, payload)
-        } else {
-            with_scratch(|scratch| {
-                scratch.clear();
-                let frame = self.encoder.message(opcode, payload);
-                scratch.extend_from_slice(frame.header.as_ref());
-                scratch.extend_from_slice(&frame.payload);
-                let written = written(send(self.socket.as_ref(), scratch))?;
-                self.keep(&scratch[written..]);
-                check_taken(written, scratch.len())
-            })
-        };
-        match result {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.signal.raise();
-                Ok(())
-            }
-            other => other,
-        }
-    }
-
-    fn keep(&mut self, rest: &[u8]) {
-        if !rest.is_empty() {
-            self.unsent.push_back(Bytes::copy_from_slice(rest));
-        }
-    }
-
     fn unsent_bytes(&self) -> usize {
         self.unsent.iter().map(Bytes::len).sum()
     }
@@ -554,53 +389,6 @@ impl Outbox {
         if let Some(index) = oldest {
             self.queue.remove(index);
             self.queued_pongs -= 1;
-        }
-    }
-
-    /// An idle connection holds no queue memory.
-    fn shrink(&mut self) {
-        if self.queue.capacity() > 16 {
-            self.queue = VecDeque::new();
-        }
-        if self.unsent.capacity() > 0 {
-            self.unsent = VecDeque::new();
-        }
-    }
-}
-
-fn check_taken(written: usize, total: usize) -> io::Result<()> {
-    if written < total {
-        Err(ErrorKind::WouldBlock.into())
-    } else {
-        Ok(())
-    }
-}
-
-fn written(result: io::Result<usize>) -> io::Result<usize> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-        other => other,
-    }
-}
-
-fn send(socket: Option<&Arc<AsyncFd<Socket>>>, bytes: &[u8]) -> io::Result<usize> {
-    let socket = socket.ok_or(ErrorKind::NotConnected)?.get_ref();
-    retry(|| socket.send_with_flags(bytes, SEND_FLAGS))
-}
-
-fn send_vectored(
-    socket: Option<&Arc<AsyncFd<Socket>>>,
-    slices: &[IoSlice<'_>],
-) -> io::Result<usize> {
-    let socket = socket.ok_or(ErrorKind::NotConnected)?.get_ref();
-    retry(|| socket.send_vectored_with_flags(slices, SEND_FLAGS))
-}
-
-fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
         }
     }
 }
