@@ -1,90 +1,233 @@
-//! Pipes between the processes. (Stand-in.)
+//! Pipes between the processes of a site.
+//!
+//! A broker passes envelopes on, of which it knows nothing, and stores histories. What is missing,
+//! what comes twice and what has to wait is the hub's business.
 
-use std::sync::Arc;
+mod redis;
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use thiserror::Error;
 
+use self::redis::Redis;
 use super::history::{Limits, Position};
 
+/// How long a command may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Times between attempts to connect.
+const SHORTEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// What can go wrong with a broker.
-#[derive(Clone, Debug, Error)]
-#[allow(missing_docs)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BrokerError {
+    /// The URL in the settings cannot be used.
     #[error("the broker's URL cannot be used: {0}")]
     Url(String),
-    #[error("the broker cannot be reached: {0}")]
+    /// The server cannot be reached, says no, or is too slow.
+    #[error("the broker is unavailable: {0}")]
     Unavailable(String),
 }
 
-/// Who hears from the broker.
-#[allow(missing_docs)]
+/// Who hears from a broker. Called by its task, in order; must not block.
 pub trait Events: Send + Sync + 'static {
+    /// Something was published to a channel that is subscribed to, or stored in its history; then with
+    /// its position. What matches several subscriptions may come several times.
     fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>);
+
+    /// The connection is there (again), and everything that was subscribed to is (again).
     fn connected(&self);
+
+    /// The connection could not be made, or has broken.
     fn disconnected(&self, error: &str);
 }
 
-/// Makes storing idempotent.
+/// Makes it safe to store a message again of which nobody knows if it was stored.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Key {
+    /// Who publishes; unique in time and space.
     pub publisher: Arc<str>,
+    /// Rises from message to message of one publisher in one channel.
     pub sequence: u64,
 }
 
-/// Part of a channel's history.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
+/// The end of a channel's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
+    /// Offsets and envelopes, the oldest first.
     pub entries: Vec<(u64, Bytes)>,
+    /// Where the history stands; offset 0 if nothing was ever stored.
     pub top: Position,
+    /// Whether the entries are all that came after the position that was asked for.
     pub complete: bool,
 }
 
-/// A connection to a broker.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Broker(());
+impl Fetched {
+    fn new(entries: Vec<(u64, Bytes)>, top: Position, after: Option<&Position>) -> Self {
+        let complete = after.is_none_or(|after| {
+            let first = entries.first().map_or(top.offset + 1, |(first, _)| *first);
+            let last = entries.last().map_or(after.offset, |(last, _)| *last);
+            after.epoch == top.epoch && first == after.offset + 1 && last == top.offset
+        });
+        Self {
+            entries,
+            top,
+            complete,
+        }
+    }
+}
 
-#[allow(missing_docs, clippy::unused_async)]
+/// A connection to a broker, which is made again whenever it breaks.
+#[derive(Clone)]
+pub struct Broker(Redis);
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Broker")
+    }
+}
+
 impl Broker {
-    pub fn open(url: &str, _prefix: &str, _events: Arc<dyn Events>) -> Result<Self, BrokerError> {
-        Err(BrokerError::Url(url.into()))
+    /// Starts connecting, and returns at once. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Url`]
+    pub fn open(url: &str, prefix: &str, events: Arc<dyn Events>) -> Result<Self, BrokerError> {
+        match url.split_once("://").map(|(scheme, _)| scheme) {
+            Some("redis" | "redis+unix" | "unix") => Redis::open(url, prefix, events).map(Self),
+            Some(scheme) => Err(BrokerError::Url(format!(
+                "\"{scheme}\" is not a broker that is known; redis:// is"
+            ))),
+            None => Err(BrokerError::Url(
+                "it has no scheme, as redis://localhost:6379/0 has".into(),
+            )),
+        }
     }
 
+    /// Whether the connection is there.
+    #[must_use]
     pub fn is_connected(&self) -> bool {
-        false
+        self.0.is_connected()
     }
 
-    pub async fn subscribe(&self, _channel: &str) -> Result<(), BrokerError> {
-        Err(BrokerError::Unavailable(String::new()))
+    /// Subscribes to a channel, or to all that begin with what is before a final `*`. Remembered over
+    /// reconnects, even if it fails now.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Unavailable`]
+    pub async fn subscribe(&self, channel: &str) -> Result<(), BrokerError> {
+        self.0.subscribe(channel).await
     }
 
-    pub async fn unsubscribe(&self, _channel: &str) {}
-
-    pub async fn publish(&self, _channel: &str, _envelope: Bytes) -> Result<(), BrokerError> {
-        Err(BrokerError::Unavailable(String::new()))
+    /// Ends a subscription.
+    pub async fn unsubscribe(&self, channel: &str) {
+        self.0.unsubscribe(channel).await;
     }
 
+    /// Passes an envelope on to who listens now, in order of the calls.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Unavailable`]: perhaps nobody has got it.
+    pub async fn publish(&self, channel: &str, envelope: Bytes) -> Result<(), BrokerError> {
+        self.0.publish(channel, envelope).await
+    }
+
+    /// Adds an envelope to the history of a channel, and passes it on with its position.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Unavailable`]: it may have been stored; to be tried again with the same key.
     pub async fn store(
         &self,
-        _channel: &str,
-        _envelope: Bytes,
-        _key: &Key,
-        _limits: Limits,
+        channel: &str,
+        envelope: Bytes,
+        key: &Key,
+        limits: Limits,
     ) -> Result<Position, BrokerError> {
-        Err(BrokerError::Unavailable(String::new()))
+        self.0.store(channel, envelope, key, limits).await
     }
 
+    /// Reads what came after a position, or all that is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Unavailable`]
     pub async fn fetch(
         &self,
-        _channel: &str,
-        _after: Option<&Position>,
-        _limits: Limits,
+        channel: &str,
+        after: Option<&Position>,
+        limits: Limits,
     ) -> Result<Fetched, BrokerError> {
-        Err(BrokerError::Unavailable(String::new()))
+        self.0.fetch(channel, after, limits).await
     }
 
-    pub async fn close(&self) {}
+    /// Ends the connection for good.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+/// Ever longer pauses, of random length so that not all processes come at once.
+#[derive(Debug)]
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(SHORTEST)
+    }
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let most = self.0;
+        self.0 = (most * 2).min(LONGEST);
+        let part = RandomState::new().hash_one(most) % 1_000;
+        most.mul_f64(0.5 + part as f64 / 2_000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_limit() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<_> = (0..20).map(|_| backoff.next()).collect();
+        assert!(pauses[0] <= SHORTEST);
+        assert!(pauses[19] >= LONGEST / 2 && pauses[19] <= LONGEST);
+    }
+
+    #[test]
+    fn what_was_fetched_is_complete_only_without_a_gap() {
+        let at = |offset, epoch: &str| Position {
+            offset,
+            epoch: epoch.into(),
+        };
+        let entries = |offsets: &[u64]| offsets.iter().map(|n| (*n, Bytes::new())).collect();
+        for (found, top, after, complete) in [
+            (&[][..], 0, Some(at(0, "e")), true),
+            (&[], 5, Some(at(5, "e")), true),
+            (&[], 5, Some(at(4, "e")), false),
+            (&[], 4, Some(at(5, "e")), false),
+            (&[5, 6], 6, Some(at(4, "e")), true),
+            (&[6], 6, Some(at(4, "e")), false),
+            (&[5], 6, Some(at(4, "e")), false),
+            (&[5], 5, Some(at(4, "x")), false),
+            (&[5], 5, None, true),
+        ] {
+            let fetched = Fetched::new(entries(found), at(top, "e"), after.as_ref());
+            assert_eq!(fetched.complete, complete, "{found:?} {top} {after:?}");
+        }
+    }
 }
