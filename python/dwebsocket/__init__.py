@@ -10,6 +10,7 @@ The whole of an echo service::
 
 from __future__ import annotations
 
+from . import hub, push, signals
 from ._engine import __version__
 from .decorators import accept_websocket, require_websocket, websocket
 from .exceptions import (
@@ -32,6 +33,9 @@ __all__ = (
     "WebSocketException",
     "__version__",
     "accept_websocket",
+    "hub",
+    "push",
     "require_websocket",
+    "signals",
     "websocket",
 )

@@ -291,6 +291,162 @@ class Connection:
 
         Made at the first call and owned by the connection.
         """
+    def join(
+        self,
+        group: str,
+        *,
+        since: tuple[int, str] | None = None,
+        history: int = 0,
+        ttl: float = 300.0,
+        envelope: bool = False,
+        presence: bool = False,
+        info: str | None = None,
+        reply: str | None = None,
+        timeout: float | None = None,
+    ) -> Joined | None:
+        """Make the connection a member of a group; None where it has ended.
+
+        Args:
+            group: 1 to 255 bytes of UTF-8 without control characters. One that ends in
+                "*" stands for every group that begins with what is before it.
+            since: The offset and epoch of the latest message that the client has seen:
+                what came after it is sent first. (0, "") asks for all that is kept.
+            history: How many messages the group keeps; 0: none.
+            ttl: Seconds that it keeps them.
+            envelope: Have :meth:`envelop` called.
+            presence: Whether the other members see this one.
+            info: What they see, a JSON object.
+            reply: The number of the client's request, as JSON: answer it by a frame.
+            timeout: Seconds that the broker may take.
+
+        Raises:
+            ValueError: The name breaks the rules, or a number is out of its range.
+            BrokerError: The broker, which has the history, cannot be asked.
+        """
+    def leave(self, group: str, reply: str | None = None) -> bool:
+        """End a membership; return whether there was one."""
+    @property
+    def groups(self) -> list[str]:
+        """The groups that it is a member of."""
+    def envelop(self) -> None:
+        """Have what it gets from groups put into the JSON of the client's protocol."""
+    def identify(self, user: str) -> None:
+        """Make it reachable as one of a user's connections."""
+    @property
+    def member_id(self) -> str:
+        """How the members of its groups know it."""
+
+class BrokerError(OSError):
+    """The broker cannot be asked."""
+
+@final
+class Joined:
+    """What became of joining a group."""
+
+    @property
+    def recovered(self) -> bool:
+        """Whether all that came after ``since`` was sent."""
+    @property
+    def offset(self) -> int:
+        """Where the group stands: the number of its latest message."""
+    @property
+    def epoch(self) -> str:
+        """Which history the offset counts in; "" where none is kept."""
+    @property
+    def missed(self) -> int:
+        """How many messages were sent."""
+
+@final
+class Published:
+    """What became of a message to many."""
+
+    @property
+    def local(self) -> int:
+        """How many connections of this process it went to."""
+    @property
+    def broker(self) -> str:
+        """One of "none", "sent", "stored", "pending" and "unavailable"."""
+    @property
+    def offset(self) -> int:
+        """Its number in the group's history; 0 where none is kept, or not known yet."""
+    @property
+    def epoch(self) -> str:
+        """The history that the offset counts in; "" where there is none."""
+    @property
+    def dropped(self) -> int:
+        """How many connections lost a message to their limits."""
+
+def hub_configure(
+    *, broker: str | None, prefix: str = "dwebsocket", timeout: float = 2.0
+) -> None:
+    """Connect this process to a broker, once.
+
+    Raises:
+        ValueError: The URL cannot be used.
+    """
+
+def hub_flush(timeout: float) -> bool:
+    """Wait until the broker has everything; return whether that was in time."""
+
+def broker_state() -> str:
+    """Return "none", "connected" or "away"."""
+
+def publish(
+    kind: str,
+    targets: list[str],
+    data: str | bytes,
+    *,
+    binary: bool = False,
+    json: bool = False,
+    exclude: list[int] | None = None,
+    history: int = 0,
+    ttl: float = 300.0,
+    timeout: float | None = None,
+) -> Published:
+    """Send a message to everybody who belongs to one of the targets.
+
+    Args:
+        kind: "group", "user" or "all".
+        targets: Names of groups or users.
+        data: The message.
+        binary: Whether it goes out as a binary message.
+        json: Whether it is a JSON text.
+        exclude: The ids of connections of this process that do not get it.
+        history: How many messages the groups keep; 0: none.
+        ttl: Seconds that they keep them.
+        timeout: Seconds to wait for the broker.
+
+    Raises:
+        ValueError: A name breaks the rules, or text is not UTF-8.
+    """
+
+def disconnect(
+    kind: str,
+    targets: list[str],
+    code: int = 1000,
+    reason: str = "",
+    timeout: float | None = None,
+) -> Published:
+    """Close the connections of the targets, in all processes.
+
+    Raises:
+        ValueError: The code may not be sent (RFC 6455 section 7.4).
+    """
+
+def members(group: str) -> list[tuple[str, str]]:
+    """Return the ids of a group's present members, and their info as JSON."""
+
+def count(group: str) -> int:
+    """Return how many members a group has."""
+
+def history(
+    group: str, limit: int, size: int, ttl: float = 300.0, timeout: float | None = None
+) -> tuple[list[tuple[int, str | bytes]], int, str]:
+    """Return the latest messages of a group with their offsets, its top and epoch.
+
+    Raises:
+        BrokerError: The broker cannot be asked.
+    """
 
 def stop(timeout: float, code: int = 1001) -> int:
     """Close every connection and stop the engine of this process.

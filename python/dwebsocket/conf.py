@@ -61,6 +61,24 @@ def _one_of(*values: Any) -> Callable[[Any], bool]:
     return lambda value: any(value is v or value == v for v in values)
 
 
+_GROUP: dict[str, Callable[[Any], bool]] = {
+    "history": _integer(0),
+    "ttl": _positive,
+    "presence": lambda value: type(value) is bool,
+}
+
+
+def _group_problem(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return True
+    return not all(
+        isinstance(name, str)
+        and isinstance(options, Mapping)
+        and all(key in _GROUP and _GROUP[key](v) for key, v in options.items())
+        for name, options in value.items()
+    )
+
+
 _SECONDS = "a number of seconds greater than 0"
 _COUNT = "a whole number of at least 1"
 
@@ -126,6 +144,27 @@ KEYS: dict[str, Key] = {
         "the dotted path of a WebSocketFactory class",
         scoped=False,
     ),
+    "BROKER": Key(
+        None,
+        lambda value: value is None or (isinstance(value, str) and "://" in value),
+        "None or a URL such as 'redis://localhost:6379/0'",
+        scoped=False,
+    ),
+    "BROKER_PREFIX": Key(
+        "dwebsocket",
+        lambda value: isinstance(value, str) and value.replace("-", "_").isidentifier(),
+        "a name of letters, digits, - and _",
+        scoped=False,
+    ),
+    "BROKER_TIMEOUT": Key(2.0, _positive, _SECONDS, scoped=False),
+    "GROUPS": Key(
+        {},
+        lambda value: not _group_problem(value),
+        "a dict of groups' names (or 'prefix*') and dicts of 'history', 'ttl' and "
+        "'presence'",
+        scoped=False,
+    ),
+    "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
     "SERVERS": Key(
         (), _strings, "a list of dotted paths of socket finders", scoped=False
     ),

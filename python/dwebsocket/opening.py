@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
-from . import _engine, origin
+from . import _engine, hub, origin, signals
 from .conf import Profile, profile, settings
 from .exceptions import ConfigurationError, HandshakeError, SocketUnavailable
 from .handoff import Handoff, HandoffResponse, mark
@@ -64,6 +64,14 @@ def _refuse(
         content_type="text/plain; charset=utf-8",
         headers=dict(headers),
     )
+    if signals.websocket_rejected.receivers:
+        signals.send(
+            signals.websocket_rejected,
+            type(request),
+            request=request,
+            status=status,
+            reason=message,
+        )
     log_response(
         "WebSocket refused (%s): %s: %s",
         status,
@@ -154,6 +162,7 @@ class Opening:
                 log=security_logger,
             )
         subprotocol = self._choose(request, handshake.protocols)
+        hub.connect()
         server = _factory(request).get_wsgi_sock()
         permit = _engine.reserve(_limit())
         if permit is None:

@@ -13,6 +13,7 @@ from typing import Any
 from . import _engine, databases
 from .exceptions import ReceiveTimeout, WebSocketClosed, WebSocketEOF
 from .protocol import Protocol
+from .signals import emit, websocket_message
 
 __all__ = ("Receiving",)
 
@@ -80,12 +81,12 @@ class Receiving:
             message = databases.receive(self._receive, timeout)
         else:
             message = self._receive(timeout)
-        if message is not None and self.handle is None:
-            return message
         if message is None:
             message = self._nothing(timeout)
-        if self.handle is not None and message is not None:
-            self._call_handle(message)
+        elif self.handle is None and not websocket_message.receivers:
+            return message
+        if message is not None:
+            self._note_message(message)
         return message
 
     def read(self, fallback: Any = None) -> Any:
@@ -103,8 +104,8 @@ class Receiving:
             message = self._nothing(0)
             if message is None and self._modern:
                 return fallback
-        if self.handle is not None and message is not None:
-            self._call_handle(message)
+        if message is not None:
+            self._note_message(message)
         return message
 
     def receive(self, timeout: float | None = None) -> Any:
@@ -124,6 +125,8 @@ class Receiving:
             if message is None and timeout is not None and self._connection.ended:
                 message = self._receive(0)
             if message is not None:
+                if websocket_message.receivers:
+                    emit(websocket_message, self, message=message)
                 return message
             if not self._closed and not self._connection.ended:
                 raise ReceiveTimeout(f"no message within {timeout} seconds")
@@ -206,6 +209,12 @@ class Receiving:
     def _brake(asked: int) -> None:
         if asked >= _PATIENCE:
             time.sleep(_PAUSE)
+
+    def _note_message(self, message: str | bytes) -> None:
+        if websocket_message.receivers:
+            emit(websocket_message, self, message=message)
+        if self.handle is not None:
+            self._call_handle(message)
 
     def _call_handle(self, message: str | bytes) -> None:
         if isinstance(message, str):

@@ -17,7 +17,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
 
-from . import _engine, databases
+from . import _engine, databases, signals, users
 from .conf import settings
 from .context import RequestContext
 from .exceptions import ConfigurationError, WebSocketClosed
@@ -71,11 +71,14 @@ class Call:
         """Call the view and close the WebSocket when it is done."""
         databases.begin()
         websocket._owner = threading.get_ident()
+        users.identify(self.request, websocket)
+        signals.emit(signals.websocket_opened, websocket, request=self.request)
         code = self._close_code()
         try:
             self._save_session()
         finally:
             websocket.close(code)
+            self._tell_end(websocket)
             databases.end()
             log_engine()
             # The engine wakes views in turn, and this one will not come back for more:
@@ -114,6 +117,17 @@ class Call:
             # SystemExit, or gevent's GreenletExit: this thread is to end.
             return GOING_AWAY
         return NORMAL
+
+    def _tell_end(self, websocket: WebSocket) -> None:
+        for group in websocket._joined or ():
+            signals.emit(signals.group_left, websocket, group=group)
+        signals.emit(
+            signals.websocket_closed,
+            websocket,
+            request=self.request,
+            code=websocket.close_code,
+            reason=websocket.close_reason,
+        )
 
     def _save_session(self) -> None:
         """Save what the view changed in the session, as middleware does for HTTP."""

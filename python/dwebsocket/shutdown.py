@@ -108,5 +108,6 @@ def _stop() -> None:
     _engine.close_all(_code)
     if not runners.join(timeout):
         logger.warning("WebSocket views were still running after %s seconds", timeout)
+    _engine.hub_flush(max(deadline - time.monotonic(), _FLOOR))
     _engine.stop(max(deadline - time.monotonic(), _FLOOR), _code)
     runners.log_engine()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import _engine
+from .grouping import Grouping
 from .protocol import Protocol
-from .sending import Sending
 
 __all__ = ("WebSocket",)
 
@@ -14,7 +14,7 @@ __all__ = ("WebSocket",)
 _REASON_BYTES = 123
 
 
-class WebSocket(Sending):
+class WebSocket(Grouping):
     """One connection, in one of two dialects.
 
     The classic dialect is that of dwebsocket: text arrives as ``bytes``, and the

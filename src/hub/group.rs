@@ -107,6 +107,9 @@ impl State {
     pub(super) fn remove(&mut self, id: u64) -> Option<Member> {
         let place = self.places.remove(&id)?;
         let member = self.members.swap_remove(place);
+        if let Some(ring) = &mut self.ring {
+            ring.touch(Instant::now());
+        }
         if let Some(moved) = self.members.get(place) {
             self.places.insert(moved.connection.id(), place);
         }
@@ -140,7 +143,7 @@ impl State {
             ring.trim(now);
         }
         // The broker has the history, where there is one.
-        let forgettable = remote || self.ring.as_ref().is_none_or(Ring::is_empty);
+        let forgettable = remote || self.ring.as_ref().is_none_or(|ring| ring.is_expired(now));
         self.members.is_empty() && self.outbound.is_empty() && forgettable
     }
 

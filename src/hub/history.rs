@@ -43,6 +43,8 @@ pub(super) struct Ring {
     top: u64,
     entries: VecDeque<Entry>,
     limits: Limits,
+    /// When somebody has last been here.
+    touched: Instant,
 }
 
 /// What somebody has missed who comes back.
@@ -65,6 +67,7 @@ impl Ring {
             top: position.offset,
             entries: VecDeque::new(),
             limits,
+            touched: Instant::now(),
         }
     }
 
@@ -94,6 +97,7 @@ impl Ring {
     /// Adds the next message, whose position is [`Ring::next`].
     pub(super) fn push(&mut self, message: Arc<Message>, now: Instant) {
         self.top += 1;
+        self.touched = now;
         self.entries.push_back(Entry { at: now, message });
         self.trim(now);
     }
@@ -119,8 +123,15 @@ impl Ring {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// Takes note that there is still interest.
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.touched = now;
+    }
+
+    /// Whether nothing is left, and nobody has asked for as long as a message would be kept: whoever
+    /// comes back until then learns that nothing was missed.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.entries.is_empty() && now.duration_since(self.touched) > self.limits.ttl
     }
 
     /// The offset before the oldest message that is here.

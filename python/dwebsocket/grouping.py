@@ -1,0 +1,107 @@
+"""A WebSocket in its groups."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from . import hub, signals
+from ._engine import Joined
+from .exceptions import WebSocketClosed
+from .sending import Sending
+
+__all__ = ("Grouping",)
+
+
+class Grouping(Sending):
+    """The part of :class:`~dwebsocket.websocket.WebSocket` that joins and leaves."""
+
+    __slots__ = ("_joined",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        #: What it has joined and not left, for the signal at the end.
+        self._joined: set[str] | None = None
+
+    def join(
+        self,
+        group: str,
+        *,
+        since: tuple[int, str] | None = None,
+        history: int | None = None,
+        ttl: float | None = None,
+        presence: bool | None = None,
+        info: Any = None,
+        envelope: bool = False,
+        reply: Any = None,
+    ) -> Joined:
+        """Become a member of a group; the membership ends with the connection.
+
+        Args:
+            group: Its name; one that ends in ``*`` stands for every group that begins
+                with what is before it.
+            since: The offset and epoch of the latest message that the client has seen:
+                it is sent what came after it. ``(0, "")``: all that is kept.
+            history: How many messages the group keeps, instead of the setting.
+            ttl: Seconds that it keeps them, instead of the setting.
+            presence: Whether the other members see this one, instead of the setting.
+            info: What they see of it: anything that JSON can express.
+            envelope: From now on, what comes from groups is wrapped in the JSON that
+                ``dwebsocket.js`` speaks, with the group and the position.
+            reply: The client's number of its request, answered by a "joined" frame.
+
+        Returns:
+            Where the group stands, and whether all that was missed was sent.
+
+        Raises:
+            ValueError: The name breaks the rules.
+            WebSocketClosed: The connection has ended.
+            BrokerError: The broker, which has the history, cannot be asked.
+        """
+        hub.connect()
+        chosen = hub.merged(group, history, ttl, presence)
+        joined = self._connection.join(
+            group,
+            since=since,
+            history=chosen.history,
+            ttl=float(chosen.ttl),
+            presence=chosen.presence,
+            info=json.dumps({} if info is None else info, cls=DjangoJSONEncoder),
+            envelope=envelope,
+            reply=None if reply is None else json.dumps(reply),
+        )
+        if joined is None:
+            raise WebSocketClosed(
+                self._connection.close_code or 1006, self._connection.close_reason
+            )
+        self._joined = (self._joined or set()) | {group}
+        signals.emit(signals.group_joined, self, group=group)
+        return joined
+
+    def leave(self, group: str, *, reply: Any = None) -> bool:
+        """Leave a group; return whether it was a member.
+
+        Args:
+            group: Its name.
+            reply: The client's number of its request, answered by a "left" frame.
+        """
+        left = self._connection.leave(
+            group, None if reply is None else json.dumps(reply)
+        )
+        if self._joined is not None:
+            self._joined.discard(group)
+        if left:
+            signals.emit(signals.group_left, self, group=group)
+        return left
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups that it is a member of."""
+        return self._connection.groups
+
+    @property
+    def member_id(self) -> str:
+        """What the other members know it by."""
+        return self._connection.member_id

@@ -1,0 +1,227 @@
+"""The server's half of the protocol that ``dwebsocket.js`` speaks.
+
+    from dwebsocket import websocket
+    from dwebsocket.session import Session
+
+    class Chat(Session):
+        def may_join(self, group):
+            return group.startswith("chat.")
+
+    @websocket
+    def chat(request):
+        Chat(request.websocket, request).run()
+
+JSON text frames both ways: the client joins and leaves groups, publishes to them and
+asks who is there; after a reconnect it says what it has seen of each group, and gets
+the rest. Whatever a client sends, it gets an answer, and stays connected.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import HttpRequest
+
+from . import hub
+from .exceptions import WebSocketClosed
+from .websocket import WebSocket
+
+__all__ = ("Refused", "Session")
+
+logger = logging.getLogger("dwebsocket.session")
+
+
+class Refused(Exception):
+    """A request of the client's cannot be met; it learns the code and the message.
+
+    Args:
+        code: "forbidden", "invalid", "too_many" or "unavailable".
+        message: What to do about it, in words.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Session:
+    """One client that speaks the protocol; subclass it to say what is allowed.
+
+    Args:
+        websocket: The WebSocket.
+        request: The request that opened it.
+    """
+
+    #: Seconds of silence after which the client makes sure that the server is there.
+    ping = 25.0
+    #: Groups that one client may be in.
+    max_groups = 100
+
+    def __init__(self, websocket: WebSocket, request: HttpRequest) -> None:
+        self.websocket = websocket
+        self.request = request
+        self._commands: dict[str, Callable[[dict[str, Any]], None]] = {
+            "join": self._join,
+            "leave": self._leave,
+            "publish": self._publish,
+            "members": self._members,
+            "ping": lambda command: self.send({"type": "pong"}),
+            "data": lambda command: self.on_data(command.get("data")),
+        }
+
+    def may_join(self, group: str) -> bool:
+        """Return whether the client may be in a group and see who is; by default no."""
+        return False
+
+    def may_publish(self, group: str, data: Any) -> bool:
+        """Return whether the client may publish this; it is in the group already."""
+        return True
+
+    def info(self, group: str) -> Any:
+        """Return what the other members see of this one."""
+        user = getattr(self.request, "user", None)
+        return {"name": str(user)} if user is not None else {}
+
+    def on_publish(self, group: str, data: Any) -> Any:
+        """Return what goes to the group instead of what the client has sent.
+
+        Raises:
+            Refused: It does not go.
+        """
+        return data
+
+    def on_data(self, data: Any) -> None:
+        """Take what the client's application has sent to the server's."""
+
+    def send(self, frame: dict[str, Any]) -> None:
+        """Send one frame of the protocol."""
+        self.websocket.send(json.dumps(frame, cls=DjangoJSONEncoder), False)
+
+    def send_data(self, data: Any) -> None:
+        """Send something to the client's application."""
+        self.send({"type": "data", "data": data})
+
+    def run(self) -> None:
+        """Serve the client until it goes."""
+        self.websocket._connection.envelop()
+        self.send(
+            {"type": "welcome", "id": self.websocket.member_id, "ping": self.ping}
+        )
+        while True:
+            try:
+                message = self.websocket.receive()
+            except WebSocketClosed:
+                return
+            self._answer(message)
+
+    def _answer(self, message: str | bytes) -> None:
+        number: Any = None
+        try:
+            command = _parse(message)
+            number = command.get("id")
+            self._command(command)(command)
+        except Refused as error:
+            self._error(number, error.code, error.message)
+        except PermissionDenied as error:
+            self._error(number, "forbidden", str(error) or "not allowed")
+        except hub.BrokerError as error:
+            self._error(number, "unavailable", str(error))
+        except ValueError as error:
+            self._error(number, "invalid", str(error))
+
+    def _error(self, number: Any, code: str, message: str) -> None:
+        self.send({"type": "error", "id": number, "code": code, "message": message})
+
+    def _command(self, command: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+        found = self._commands.get(str(command.get("type")))
+        if found is None:
+            known = ", ".join(self._commands)
+            raise Refused("invalid", f"unknown type; these are known: {known}")
+        return found
+
+    def _join(self, command: dict[str, Any]) -> None:
+        group = self._allowed(command)
+        groups = self.websocket.groups
+        if group not in groups and len(groups) >= self.max_groups:
+            raise Refused("too_many", f"at most {self.max_groups} groups at a time")
+        self.websocket.join(
+            group,
+            since=_since(command.get("since")),
+            info=self.info(group),
+            reply=command.get("id"),
+        )
+
+    def _leave(self, command: dict[str, Any]) -> None:
+        self.websocket.leave(_name(command), reply=command.get("id"))
+
+    def _publish(self, command: dict[str, Any]) -> None:
+        group = _name(command)
+        if group not in self.websocket.groups:
+            raise Refused("forbidden", "join the group first")
+        data = command.get("data")
+        if not self.may_publish(group, data):
+            raise Refused("forbidden", "you may not publish here")
+        published = hub.group(group).send_json(self.on_publish(group, data))
+        if published.broker == "unavailable":
+            raise Refused("unavailable", "not everybody can be reached now; try again")
+        answer = {"type": "ack", "id": command.get("id")}
+        if published.epoch:
+            answer |= {"offset": published.offset, "epoch": published.epoch}
+        self.send(answer)
+
+    def _members(self, command: dict[str, Any]) -> None:
+        group = self._allowed(command)
+        members = [member._asdict() for member in hub.group(group).members()]
+        self.send(
+            {
+                "type": "members",
+                "id": command.get("id"),
+                "group": group,
+                "count": len(members),
+                "members": members,
+            }
+        )
+
+    def _allowed(self, command: dict[str, Any]) -> str:
+        group = _name(command)
+        if not self.may_join(group):
+            raise Refused("forbidden", "you may not join this group")
+        return group
+
+
+def _parse(message: str | bytes) -> dict[str, Any]:
+    try:
+        command = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        raise Refused("invalid", f"not JSON: {error}") from error
+    if not isinstance(command, dict):
+        raise Refused("invalid", "a JSON object is needed")
+    if not isinstance(command.get("id"), int | str | None):
+        command.pop("id")
+        raise Refused("invalid", "an id is a number or a string")
+    if len(str(command.get("id"))) > 64:
+        raise Refused("invalid", "an id has at most 64 characters")
+    return command
+
+
+def _name(command: dict[str, Any]) -> str:
+    group = command.get("group")
+    if not isinstance(group, str):
+        raise Refused("invalid", "the group's name is needed")
+    return group
+
+
+def _since(since: Any) -> tuple[int, str] | None:
+    if since is None:
+        return None
+    if isinstance(since, dict):
+        offset, epoch = since.get("offset"), since.get("epoch")
+        if type(offset) is int and 0 <= offset < 1 << 63 and isinstance(epoch, str):
+            return offset, epoch
+    raise Refused("invalid", "since is an object with an offset and an epoch")

@@ -1,0 +1,127 @@
+"""Groups, as a view uses them."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from django.test import override_settings
+
+from dwebsocket import WebSocketClosed, hub
+
+
+def test_a_message_reaches_every_member_once(pair):
+    members = [pair() for _ in range(3)]
+    for websocket, _ in members:
+        assert websocket.join("hub.a").recovered is False
+        websocket.join("hub.b")
+    assert members[0][0].groups == ["hub.a", "hub.b"]
+    published = hub.groups("hub.a", "hub.b").send("hello")
+    assert (published.local, published.broker, published.dropped) == (3, "none", 0)
+    assert hub.group("hub.a").send(b"\x00\xff").local == 3
+    for _, peer in members:
+        assert peer.message() == "hello"
+        assert peer.message() == b"\x00\xff"
+
+
+def test_members_can_be_left_out(pair):
+    (one, first), (two, second) = pair(), pair()
+    for websocket in (one, two):
+        websocket.join("hub.out")
+    assert hub.group("hub.out").send("x", exclude=one).local == 1
+    assert hub.group("hub.out").send("x", exclude=[one, two]).local == 0
+    assert hub.group("hub.out").send_json({"n": 1}).local == 2
+    assert json.loads(first.message()) == {"n": 1}
+    assert second.message() == "x"
+
+
+def test_leaving_ends_it(pair):
+    websocket, _ = pair()
+    websocket.join("hub.leave")
+    assert websocket.leave("hub.leave") is True
+    assert websocket.leave("hub.leave") is False
+    assert hub.group("hub.leave").send("x").local == 0
+
+
+def test_a_pattern_hears_of_all(pair):
+    websocket, peer = pair()
+    websocket.join("hub.many.*")
+    assert hub.group("hub.many.\u00e9").send("x").local == 1
+    assert peer.message() == "x"
+    with pytest.raises(ValueError, match="ends in"):
+        hub.group("hub.many.*").send("x")
+
+
+@pytest.mark.parametrize("name", ["", "a\x00b", "x" * 256])
+def test_a_bad_name_is_refused(pair, name):
+    websocket, _ = pair()
+    with pytest.raises(ValueError, match="group's name"):
+        websocket.join(name)
+    with pytest.raises(ValueError, match="group's name"):
+        hub.group(name).send("x")
+
+
+def test_what_is_no_message_is_refused():
+    with pytest.raises(TypeError, match="send_json"):
+        hub.group("hub.type").send({"a": 1})  # type: ignore[arg-type]
+
+
+def test_a_connection_that_has_ended_joins_nothing(pair):
+    websocket, peer = pair()
+    peer.drop()
+    with pytest.raises(WebSocketClosed):
+        websocket.receive(10)
+    deadline = time.monotonic() + 10
+    with pytest.raises(WebSocketClosed):  # noqa: PT012 - soon, not at once
+        while time.monotonic() < deadline:
+            websocket.join("hub.ended")
+    assert hub.group("hub.ended").count() == 0
+
+
+def test_members_see_one_another(pair):
+    (one, peer), (two, _) = pair(), pair()
+    one.join("hub.who", info={"name": "Ada"}, envelope=True)
+    two.join("hub.who", info={"name": "Bob"})
+    members = hub.group("hub.who").members()
+    assert sorted(member.info["name"] for member in members) == ["Ada", "Bob"]
+    assert {member.id for member in members} == {one.member_id, two.member_id}
+    assert hub.group("hub.who").count() == 2
+    event = json.loads(peer.message())
+    assert event["type"] == "join"
+    assert event["member"] == {"id": two.member_id, "info": {"name": "Bob"}}
+
+
+def test_a_history_gives_back_what_was_missed(pair):
+    websocket, peer = pair()
+    group = hub.group("hub.past", history=3, ttl=60)
+    start = websocket.join("hub.past", history=3, ttl=60)
+    websocket.leave("hub.past")
+    published = [group.send(str(number)) for number in range(3)]
+    assert [each.offset for each in published] == [1, 2, 3]
+    joined = websocket.join(
+        "hub.past", history=3, ttl=60, since=(start.offset, start.epoch)
+    )
+    assert (joined.recovered, joined.missed, joined.offset) == (True, 3, 3)
+    assert [peer.message() for _ in range(3)] == ["0", "1", "2"]
+    assert group.history() == [(1, "0"), (2, "1"), (3, "2")]
+    assert group.history(1) == [(3, "2")]
+    group.send("3")
+    late = websocket.join("hub.past", history=3, ttl=60, since=(0, start.epoch))
+    assert late.recovered is False
+
+
+class TestSettings:
+    def test_the_longest_prefix_decides_and_arguments_go_before_it(self):
+        groups = {
+            "chat.*": {"history": 5},
+            "chat.vip.*": {"history": 50, "ttl": 9.0},
+            "chat.off": {"presence": False},
+        }
+        with override_settings(DWEBSOCKET={"GROUPS": groups}):
+            assert hub.options("chat.1") == hub.Options(history=5)
+            assert hub.options("chat.vip.1") == hub.Options(50, 9.0)
+            assert hub.options("chat.off") == hub.Options(presence=False)
+            assert hub.options("other") == hub.Options()
+            assert hub.group("chat.1", history=7, ttl=1.0).options == (7, 1.0, True)
+        assert hub.options("chat.1") == hub.Options()
