@@ -1,79 +1,261 @@
-//! Who is in a group. (Of this process, for now.)
+//! Who is in which group, over all processes: gossip and leases, without I/O.
+//!
+//! Each process, a *node*, keeps a roster of its own members and numbers its changes. It tells every
+//! change to the others on one channel, and every two seconds the number of the last one. Who has
+//! missed something asks for the whole roster. A node that is not heard of for seven seconds is
+//! taken for dead, and its members leave.
+//!
+//! ```text
+//! a: join 1, join 2, leave 3 ....... beat 3 ......................... roster 3 ..... beat 3
+//! b:      (lost)     lacks 2         still lacks it: asks a           has all of it
+//! ```
+//!
+//! Nothing here must arrive: what is lost is made up for within seconds. The name of a node is never
+//! used twice; a process that starts again has another one.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+mod peer;
+mod roster;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use self::{
+    peer::Peer,
+    roster::Roster,
+    wire::{Body, MAX_INFO, Message},
+};
+
+/// A node tells that it is alive every two seconds: at every other tick, and ticks may come a
+/// little early.
+const BEAT: Duration = Duration::from_millis(1500);
+
+/// A node that was not heard for so long is dead.
+const LEASE: Duration = Duration::from_secs(7);
+
+/// Whoever asks within this time of an answer gets the next one with the others.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Nodes that are known at once.
+const MAX_NODES: usize = 4096;
 
 /// A member as the others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The process and the connection.
+    /// The node and the connection, as in `3f2a-17`.
     pub id: Arc<str>,
-    /// A JSON object.
+    /// A JSON object as text. One of more than 64 KiB becomes `{}`.
     pub info: Arc<str>,
 }
 
 /// What has to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Output {
+    /// Goes to all nodes, on the control channel. At most 250 KiB.
     Send(Vec<u8>),
+    /// A member has joined a group.
     Joined(Arc<str>, Member),
+    /// A member has left a group: as it was when it joined, and once.
     Left(Arc<str>, Member),
 }
 
-/// The members of all groups.
+/// The members of all groups, as one node knows them.
+///
+/// Outputs must be carried out in the order in which they came. Where messages overtake each other
+/// nothing breaks, but whole rosters may have to be sent.
 #[derive(Debug)]
 pub struct Presence {
-    groups: HashMap<Arc<str>, Vec<Member>>,
+    node: Arc<str>,
+    own: Roster,
+    /// Of the own roster.
+    version: u64,
+    peers: HashMap<Arc<str>, Peer>,
+    beats: Answers,
+    rosters: Answers,
 }
 
-#[allow(missing_docs)]
+/// When the others were last told something, and whether somebody is waiting for it.
+#[derive(Debug, Default)]
+struct Answers {
+    last: Option<Instant>,
+    wanted: bool,
+}
+
+impl Answers {
+    fn is_old(&self, age: Duration, now: Instant) -> bool {
+        self.last
+            .is_none_or(|last| now.saturating_duration_since(last) >= age)
+    }
+
+    fn given(&mut self, now: Instant) {
+        self.last = Some(now);
+        self.wanted = false;
+    }
+}
+
 impl Presence {
-    pub fn new(_node: Arc<str>) -> Self {
+    /// A node without members. `node` is a name that no other has, or had.
+    #[must_use]
+    pub fn new(node: Arc<str>) -> Self {
         Self {
-            groups: HashMap::new(),
+            node,
+            own: Roster::default(),
+            version: 0,
+            peers: HashMap::new(),
+            beats: Answers::default(),
+            rosters: Answers::default(),
         }
     }
 
+    /// Adds a member of this node. One of the same id leaves first, unless it is just the same.
+    /// Nothing happens if the group or the id is empty or has more than 1 KiB.
     pub fn join(&mut self, group: &str, member: Member, _now: Instant) -> Vec<Output> {
-        let group: Arc<str> = group.into();
-        self.groups
-            .entry(Arc::clone(&group))
-            .or_default()
-            .push(member.clone());
-        vec![Output::Joined(group, member)]
-    }
-
-    pub fn leave(&mut self, group: &str, id: &str, _now: Instant) -> Vec<Output> {
-        let Some(members) = self.groups.get_mut(group) else {
-            return Vec::new();
-        };
-        let Some(place) = members.iter().position(|member| &*member.id == id) else {
-            return Vec::new();
-        };
-        let member = members.swap_remove(place);
-        if members.is_empty() {
-            self.groups.remove(group);
+        let mut outputs = Vec::new();
+        if !wire::is_name(group) || !wire::is_name(&member.id) {
+            return outputs;
         }
-        vec![Output::Left(group.into(), member)]
+        let member = fit(member);
+        if self.own.insert(group, member.clone(), &mut outputs) {
+            self.version += 1;
+            let message = wire::join(&self.node, self.version, group, &member);
+            outputs.push(Output::Send(message));
+        }
+        outputs
     }
 
-    pub fn receive(&mut self, _message: &[u8], _now: Instant) -> Vec<Output> {
-        Vec::new()
+    /// Removes a member of this node; nothing happens if there is none.
+    pub fn leave(&mut self, group: &str, id: &str, _now: Instant) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        if self.own.remove(group, id, &mut outputs) {
+            self.version += 1;
+            let message = wire::leave(&self.node, self.version, group, id);
+            outputs.push(Output::Send(message));
+        }
+        outputs
     }
 
-    pub fn tick(&mut self, _now: Instant) -> Vec<Output> {
-        Vec::new()
+    /// Takes what came on the control channel. The node's own messages, and what is no message, are
+    /// ignored.
+    pub fn receive(&mut self, message: &[u8], now: Instant) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        let Some(Message { node, body }) = wire::decode(message) else {
+            return outputs;
+        };
+        let known = self.peers.contains_key(node);
+        if *node == *self.node || (!known && self.peers.len() >= MAX_NODES) {
+            return outputs;
+        }
+        match body {
+            Body::Hello(_) => self.answer_hello(now, &mut outputs),
+            Body::Ask(whom) if *whom == *self.node => self.answer_ask(now, &mut outputs),
+            _ => {}
+        }
+        let peer = self
+            .peers
+            .entry(node.into())
+            .or_insert_with(|| Peer::new(now));
+        peer.heard = now;
+        match body {
+            Body::Beat(version) | Body::Hello(version) => peer.announce(version),
+            Body::Ask(_) => {}
+            Body::Change(version, change) => peer.change(version, change, &mut outputs),
+            Body::Part(part) => peer.part(part, now, &mut outputs),
+        }
+        // Of a node that is known, what is missing may be on its way: that waits for the tick.
+        if !known && peer.should_ask(now) {
+            outputs.push(Output::Send(wire::ask(&self.node, node)));
+        }
+        outputs
     }
 
-    pub fn reconnected(&mut self, _now: Instant) -> Vec<Output> {
-        Vec::new()
+    /// Does what is due; to be called about once a second.
+    pub fn tick(&mut self, now: Instant) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.bury(now, &mut outputs);
+        if self.beats.wanted || self.beats.is_old(BEAT, now) {
+            self.beats.given(now);
+            outputs.push(Output::Send(wire::beat(&self.node, self.version)));
+        }
+        if self.rosters.wanted {
+            self.send_roster(now, &mut outputs);
+        }
+        for (node, peer) in &mut self.peers {
+            if peer.should_ask(now) {
+                outputs.push(Output::Send(wire::ask(&self.node, node)));
+            }
+        }
+        outputs
     }
 
+    /// The control channel works, for the first time or again: tells the others, and asks them for
+    /// what may be missing here.
+    pub fn reconnected(&mut self, now: Instant) -> Vec<Output> {
+        self.beats.given(now);
+        vec![Output::Send(wire::hello(&self.node, self.version))]
+    }
+
+    /// The members of a group on all nodes, those of this one first, by id.
+    #[must_use]
     pub fn members(&self, group: &str) -> Vec<Member> {
-        self.groups.get(group).cloned().unwrap_or_default()
+        let mut nodes: Vec<_> = self.peers.iter().collect();
+        nodes.sort_unstable_by_key(|(node, _)| *node);
+        let others = nodes.iter().flat_map(|(_, peer)| peer.roster.of(group));
+        self.own.of(group).chain(others).cloned().collect()
     }
 
+    /// How many members a group has on all nodes.
+    #[must_use]
     pub fn count(&self, group: &str) -> usize {
-        self.groups.get(group).map_or(0, Vec::len)
+        let others = self.peers.values().map(|peer| peer.roster.count(group));
+        self.own.count(group) + others.sum::<usize>()
+    }
+
+    fn answer_hello(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        if self.beats.is_old(PAUSE, now) {
+            self.beats.given(now);
+            outputs.push(Output::Send(wire::beat(&self.node, self.version)));
+        } else {
+            self.beats.wanted = true;
+        }
+    }
+
+    fn answer_ask(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        if self.rosters.is_old(PAUSE, now) {
+            self.send_roster(now, outputs);
+        } else {
+            self.rosters.wanted = true;
+        }
+    }
+
+    fn send_roster(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        self.rosters.given(now);
+        let parts = wire::parts(&self.node, self.version, self.own.entries());
+        outputs.extend(parts.into_iter().map(Output::Send));
+    }
+
+    /// Forgets the nodes that are dead.
+    fn bury(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        self.peers.retain(|_, peer| {
+            let alive = now.saturating_duration_since(peer.heard) < LEASE;
+            if !alive {
+                mem::take(&mut peer.roster).replace(Vec::new(), outputs);
+            }
+            alive
+        });
     }
 }
+
+/// Something that is too large for a message is not told.
+fn fit(mut member: Member) -> Member {
+    if member.info.len() > MAX_INFO {
+        member.info = "{}".into();
+    }
+    member
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Another node, as far as it is known here.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Output,
+    roster::Roster,
+    wire::{Change, Entry, Part},
+};
+
+/// How long to wait for an answer, or its next part, before asking again.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Changes that may wait for one that is missing. More are dropped, and found out later.
+const MAX_WAITING: usize = 256;
+
+/// Parts of a roster: some 250 MB.
+const MAX_PARTS: u32 = 1024;
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) roster: Roster,
+    /// Of the roster as it is known.
+    version: u64,
+    /// The highest version that the node has told of.
+    latest: u64,
+    /// When the node was last heard.
+    pub(super) heard: Instant,
+    asked: Option<Instant>,
+    /// Changes that came after one that is missing, by version.
+    waiting: BTreeMap<u64, Change>,
+    assembly: Option<Assembly>,
+}
+
+/// A roster of which parts are missing.
+#[derive(Debug)]
+struct Assembly {
+    version: u64,
+    next: u32,
+    entries: Vec<Entry>,
+}
+
+impl Peer {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            roster: Roster::default(),
+            version: 0,
+            latest: 0,
+            heard: now,
+            asked: None,
+            waiting: BTreeMap::new(),
+            assembly: None,
+        }
+    }
+
+    /// The node says which version its roster has.
+    pub(super) fn announce(&mut self, version: u64) {
+        self.latest = self.latest.max(version);
+    }
+
+    pub(super) fn change(&mut self, version: u64, change: Change, outputs: &mut Vec<Output>) {
+        self.announce(version);
+        let next = self.version.saturating_add(1);
+        if version == next || (version > next && self.waiting.len() < MAX_WAITING) {
+            self.waiting.insert(version, change);
+        }
+        self.catch_up(outputs);
+    }
+
+    /// Makes the changes that were waiting for others, as far as these are there.
+    fn catch_up(&mut self, outputs: &mut Vec<Output>) {
+        while let Some(first) = self.waiting.first_entry() {
+            let version = *first.key();
+            if version > self.version.saturating_add(1) {
+                return;
+            }
+            let change = first.remove();
+            if version > self.version {
+                self.roster.apply(change, outputs);
+                self.version = version;
+            }
+        }
+    }
+
+    pub(super) fn part(&mut self, part: Part<'_>, now: Instant, outputs: &mut Vec<Output>) {
+        self.announce(part.version);
+        if part.version <= self.version {
+            return;
+        }
+        let started = match self.assembly.take() {
+            _ if part.index == 0 => Some(Assembly {
+                version: part.version,
+                next: 0,
+                entries: Vec::new(),
+            }),
+            Some(started) if started.version == part.version && started.next == part.index => {
+                Some(started)
+            }
+            // A part was lost. The next answer begins anew.
+            _ => None,
+        };
+        let (Some(mut assembly), Some(members)) = (started, part.members()) else {
+            return;
+        };
+        assembly.entries.extend(members);
+        assembly.next += 1;
+        if part.last {
+            self.version = assembly.version;
+            self.roster.replace(assembly.entries, outputs);
+            self.catch_up(outputs);
+        } else if assembly.next < MAX_PARTS {
+            self.assembly = Some(assembly);
+            self.asked = Some(now);
+        }
+    }
+
+    /// Whether the node is to be asked for its roster now; it is taken that it will be.
+    pub(super) fn should_ask(&mut self, now: Instant) -> bool {
+        let patient = self
+            .asked
+            .is_some_and(|asked| now.saturating_duration_since(asked) < PATIENCE);
+        if self.latest <= self.version || patient {
+            return false;
+        }
+        self.asked = Some(now);
+        true
+    }
+}
