@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
 from dwebsocket import accept_websocket, require_websocket, websocket
 from dwebsocket.exceptions import WebSocketClosed
+from dwebsocket.session import Session
 
 from . import script
 from .report import Report
@@ -104,3 +106,21 @@ def about(request: Any) -> None:
     while ws.wait() is not None:
         pass
     report("close", [ws.close_code, ws.close_reason])
+
+
+class Open(Session):
+    """Lets everybody into every group."""
+
+    def may_join(self, group: str) -> bool:
+        """Say yes."""
+        return True
+
+    def info(self, group: str) -> Any:
+        """Say which process it is."""
+        return {"pid": os.getpid()}
+
+
+@websocket
+def session(request: HttpRequest) -> None:
+    """Speak the client protocol."""
+    Open(request.websocket, request).run()

@@ -20,5 +20,6 @@ urlpatterns = [
     path("modern/chosen", modern.chosen),
     path("modern/json", modern.json_echo),
     path("modern/about", modern.about),
+    path("modern/session", modern.session),
     *(path(f"wrapped/{name}", view) for name, view in wrapped.VIEWS.items()),
 ]

@@ -1,0 +1,234 @@
+"""Two servers that share groups over a real Redis server."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.servers.client import WsClient
+from tests.servers.harness import PYTHON, ROOT, Server
+from tests.servers.pool import Pool
+from tests.servers.redis import Redis
+
+KEPT = {"history": 1000, "ttl": 300}
+
+
+class Page:
+    """A client that speaks the protocol, and remembers where it is."""
+
+    def __init__(self, server: Server) -> None:
+        self.client: WsClient = server.open("/modern/session")
+        self.numbers = itertools.count(1)
+        self.early: list[dict[str, Any]] = []
+        self.id = self.hear("welcome")["id"]
+
+    def ask(self, kind: str, **fields: Any) -> int:
+        number = next(self.numbers)
+        self.client.send(json.dumps({"type": kind, "id": number, **fields}))
+        return number
+
+    def hear(self, kind: str) -> dict[str, Any]:
+        """Return the next frame of a kind; keep others for later."""
+        for place, frame in enumerate(self.early):
+            if frame["type"] == kind:
+                return self.early.pop(place)
+        while True:
+            frame = json.loads(self.client.receive())
+            if frame["type"] == kind:
+                return dict(frame)
+            self.early.append(frame)
+
+    def join(self, group: str, since: Any = None) -> dict[str, Any]:
+        self.ask("join", group=group, **({"since": since} if since else {}))
+        return self.hear("joined")
+
+    def publish(self, group: str, data: Any) -> dict[str, Any]:
+        self.ask("publish", group=group, data=data)
+        return self.hear("ack")
+
+    def messages(self, count: int) -> list[Any]:
+        return [self.hear("message")["data"] for _ in range(count)]
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    """Return a server that may be killed."""
+    running = Redis()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def settings(redis: Redis) -> dict[str, Any]:
+    """Return settings that make two sites one."""
+    return {
+        "INSTALLED_APPS": [
+            *("django.contrib.contenttypes", "django.contrib.auth"),
+            *("django.contrib.sessions", "dwebsocket"),
+        ],
+        "DWEBSOCKET": {"BROKER": redis.url, "GROUPS": {"kept.*": KEPT}},
+    }
+
+
+@pytest.fixture
+def servers(pool: Pool, settings: dict[str, Any]) -> list[Server]:
+    """Return two processes of one site."""
+    return [pool.fresh("gunicorn-gthread", settings=settings) for _ in range(2)]
+
+
+@pytest.fixture
+def wspublish(
+    servers: list[Server],
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs the management command."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PYTHON, "-m", "django", "wspublish", *arguments],
+            env=servers[0].env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def test_what_one_process_publishes_reaches_the_other(servers: list[Server]):
+    one, two = (Page(server) for server in servers)
+    for page in (one, two):
+        page.join("plain.x")
+    for number in range(50):
+        one.publish("plain.x", ["one", number])
+        two.publish("plain.x", ["two", number])
+    for page in (one, two):
+        got = page.messages(100)
+        for name in ("one", "two"):
+            assert [n for who, n in got if who == name] == list(range(50))
+
+
+def test_the_management_command_reaches_every_process(servers, wspublish):
+    pages = [Page(server) for server in servers]
+    for page in pages:
+        page.join("plain.y")
+        page.join("kept.y")
+    for arguments, expected in [
+        (["--group", "plain.y", "hello"], "hello"),
+        (["--group", "kept.y", "--json", '{"a": [1]}'], {"a": [1]}),
+        (["--all", "everybody"], "everybody"),
+    ]:
+        done = wspublish(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert "handed to the broker" in done.stdout
+        assert [page.messages(1) for page in pages] == [[expected]] * 2
+    done = wspublish("--group", "plain.y", "--disconnect", "4005")
+    assert done.returncode == 0, done.stderr
+    for page in pages:
+        assert page.client.read_close().close_code == 4005
+
+
+def test_the_management_command_says_what_is_wrong(servers, wspublish, redis):
+    for arguments, words in [
+        (["--group", "x"], "a message is needed"),
+        (["--group", "x*", "hi"], "ends in *"),
+        (["--group", "x", "--json", "{"], "not JSON"),
+    ]:
+        done = wspublish(*arguments)
+        assert done.returncode != 0
+        assert words in done.stderr
+    redis.kill()
+    done = wspublish("--group", "x", "hi")
+    assert done.returncode != 0
+    assert "cannot be reached" in done.stderr
+
+
+def test_members_are_seen_in_all_processes_and_go_with_theirs(servers: list[Server]):
+    one, two = (Page(server) for server in servers)
+    one.join("plain.who")
+    two.join("plain.who")
+    event = one.hear("join")
+    assert event["member"]["id"] == two.id
+    two.ask("members", group="plain.who")
+    answer = two.hear("members")
+    assert {member["id"] for member in answer["members"]} == {one.id, two.id}
+    begun = time.monotonic()
+    servers[1].worker().kill()
+    assert one.hear("leave")["member"]["id"] == two.id
+    assert time.monotonic() - begun < 10
+    one.ask("members", group="plain.who")
+    assert one.hear("members")["count"] == 1
+
+
+def test_a_page_goes_on_in_another_process_where_it_was(servers: list[Server]):
+    one, two = (Page(server) for server in servers)
+    one.join("kept.on")
+    here = two.join("kept.on")
+    for number in range(10):
+        two.publish("kept.on", number)
+    assert one.messages(10) == list(range(10))
+    since = {"offset": 4, "epoch": here["epoch"]}
+    servers[1].kill()
+    back = Page(servers[0])
+    joined = back.join("kept.on", since)
+    assert (joined["recovered"], joined["missed"], joined["offset"]) == (True, 6, 10)
+    one.publish("kept.on", 10)
+    assert back.messages(7) == [4, 5, 6, 7, 8, 9, 10]
+
+
+def test_nothing_is_lost_in_a_history_while_the_broker_is_away(
+    servers: list[Server], redis: Redis
+):
+    one, two = (Page(server) for server in servers)
+    for page in (one, two):
+        page.join("kept.away")
+        page.join("plain.away")
+    one.publish("kept.away", "before")
+    redis.kill()
+    numbers = [one.ask("publish", group="kept.away", data=n) for n in range(20)]
+    # What is not kept goes on within the process, and the publisher learns the rest.
+    refused = one.ask("publish", group="plain.away", data="local")
+    error = one.hear("error")
+    assert (error["id"], error["code"]) == (refused, "unavailable")
+    assert one.messages(2) == ["before", "local"]
+    redis.start()
+    assert [one.hear("ack")["id"] for _ in numbers] == numbers
+    two.publish("kept.away", "after")
+    expected = list(range(20))
+    for page, more in ((one, []), (two, ["before"])):
+        got = page.messages(len(expected) + len(more) + 1)
+        got.remove("after")
+        assert got == more + expected
+
+
+@pytest.mark.parametrize("name", ["STOP", "KILL"])
+def test_a_group_can_be_joined_again_after_an_outage(
+    servers: list[Server], redis: Redis, name: str
+):
+    one, two = (Page(server) for server in servers)
+    one.join("kept.again")
+    assert redis.process is not None
+    if name == "STOP":
+        redis.process.send_signal(19)
+        time.sleep(0.5)
+        redis.process.send_signal(18)
+    else:
+        redis.kill()
+        redis.start()
+    deadline = time.monotonic() + 30
+    while True:
+        two.ask("join", group="kept.again")
+        frame = json.loads(two.client.receive())
+        if frame["type"] == "joined":
+            break
+        assert frame["code"] == "unavailable"
+        assert time.monotonic() < deadline
+    two.publish("kept.again", "x")
+    assert one.messages(1) == two.messages(1) == ["x"]
