@@ -6,10 +6,13 @@ dwebsocket.E003  A class or function named in the settings cannot be imported.
 dwebsocket.W001  The middleware named in MIDDLEWARE_CLASSES has no effect.
 dwebsocket.W002  The middleware comes before one that looks at views.
 dwebsocket.W003  A page of any origin may open WebSockets in the visitor's name.
+dwebsocket.W004  Several workers without a broker: groups stop at the process.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,6 +78,41 @@ def check_origins(
             )
         ]
     return []
+
+
+def workers() -> int:
+    """Return how many worker processes the server runs, as far as can be known."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None:
+        return int(getattr(uwsgi, "numproc", 1))
+    words = sys.argv if "gunicorn" in sys.argv[0] else []
+    words = [*words, *os.environ.get("GUNICORN_CMD_ARGS", "").split()]
+    for place, word in enumerate(words, 1):
+        name, _, value = word.partition("=")
+        if name in ("-w", "--workers"):
+            value = value or "".join(words[place : place + 1])
+            return int(value) if value.isdigit() else 1
+    value = os.environ.get("WEB_CONCURRENCY", "")
+    return int(value) if value.isdigit() else 1
+
+
+@register(Tags.compatibility)
+def check_broker(
+    app_configs: Sequence[Any] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Warn of several workers that do not hear of one another."""
+    given = getattr(django_settings, "DWEBSOCKET", {})
+    if not isinstance(given, dict) or given.get("BROKER") or workers() < 2:
+        return []
+    return [
+        Warning(
+            f"There are {workers()} worker processes and no broker: groups, push and "
+            "presence stop at each of them.",
+            hint="Set DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0', or run "
+            "one worker.",
+            id="dwebsocket.W004",
+        )
+    ]
 
 
 def _looks_at_views(path: str) -> bool:

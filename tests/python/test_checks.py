@@ -72,3 +72,28 @@ def test_middleware(settings, expected):
 @override_settings(DWEBSOCKET={"ALLOWED_ORIGINS": ["*"]})
 def test_deployment_with_any_origin_is_warned_of():
     assert ids(checks.check_origins()) == ["dwebsocket.W003"]
+
+
+class TestBroker:
+    @pytest.mark.parametrize(
+        ("words", "environ", "count"),
+        [
+            (["gunicorn", "site.wsgi", "-w", "3"], {}, 3),
+            (["/usr/bin/gunicorn", "--workers=2"], {}, 2),
+            (["gunicorn", "--workers", "many"], {}, 1),
+            (["manage.py", "check", "-w", "3"], {}, 1),
+            (["manage.py"], {"WEB_CONCURRENCY": "4"}, 4),
+            (["gunicorn"], {"GUNICORN_CMD_ARGS": "--bind :80 --workers=5"}, 5),
+        ],
+    )
+    def test_several_workers_need_one(self, monkeypatch, words, environ, count):
+        monkeypatch.setattr("sys.argv", words)
+        for name in ("WEB_CONCURRENCY", "GUNICORN_CMD_ARGS"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        assert checks.workers() == count
+        with override_settings(DWEBSOCKET={}):
+            assert len(checks.check_broker()) == (count > 1)
+        with override_settings(DWEBSOCKET={"BROKER": "redis://localhost"}):
+            assert checks.check_broker() == []
