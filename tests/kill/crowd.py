@@ -2,8 +2,8 @@
 
 Argument: ``{"ports": [..], "clients": [numbers], "all": how many, "seed": n}``. Prints
 how many have joined when all have. Commands on its input: ``{"cut": n}`` cuts so many
-off; ``{"status": true}`` and ``{"finish": {group: last number}, "timeout": seconds}`` ask
-for an answer.
+off; ``{"status": true}`` and ``{"finish": {group: last number}, "timeout": seconds}``
+ask for an answer.
 """
 
 from __future__ import annotations
