@@ -146,6 +146,8 @@ impl Hub {
         {
             self.handle.spawn(link.review_all());
             self.handle.spawn(link.send_later());
+            // Also where nobody joins: the leases of the other processes' members end here, too.
+            self.start_ticking();
             link.review(EVERYBODY, None);
             link.review(PRESENCE, None);
         }
