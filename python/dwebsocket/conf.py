@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from django.core.signals import setting_changed
 
-from . import _engine
+from . import _engine, group_options
 from .exceptions import ConfigurationError
 
 __all__ = ("DEFAULTS", "OVERFLOW", "Profile", "profile", "settings", "problems")
@@ -59,24 +59,6 @@ def _strings(value: Any) -> bool:
 
 def _one_of(*values: Any) -> Callable[[Any], bool]:
     return lambda value: any(value is v or value == v for v in values)
-
-
-_GROUP: dict[str, Callable[[Any], bool]] = {
-    "history": _integer(0),
-    "ttl": _positive,
-    "presence": lambda value: type(value) is bool,
-}
-
-
-def _group_problem(value: Any) -> bool:
-    if not isinstance(value, Mapping):
-        return True
-    return not all(
-        isinstance(name, str)
-        and isinstance(options, Mapping)
-        and all(key in _GROUP and _GROUP[key](v) for key, v in options.items())
-        for name, options in value.items()
-    )
 
 
 _SECONDS = "a number of seconds greater than 0"
@@ -159,9 +141,8 @@ KEYS: dict[str, Key] = {
     "BROKER_TIMEOUT": Key(2.0, _positive, _SECONDS, scoped=False),
     "GROUPS": Key(
         {},
-        lambda value: not _group_problem(value),
-        "a dict of groups' names (or 'prefix*') and dicts of 'history', 'ttl' and "
-        "'presence'",
+        lambda value: not group_options.problem(value),
+        "a dict of groups' names (or 'prefix*') and their options",
         scoped=False,
     ),
     "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
@@ -199,6 +180,8 @@ def problems(values: object) -> list[tuple[str, str]]:
             found.append((name, f"DWEBSOCKET has no setting {name!r}.{hint}"))
         elif not key.valid(value):
             message = f"DWEBSOCKET[{name!r}] must be {key.expected}, not {value!r}."
+            if name == "GROUPS":
+                message = group_options.problem(value)
             found.append((name, message))
     return found
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
-
-from . import hub, signals
+from . import broker, hub, signals
 from ._engine import Joined
 from .exceptions import WebSocketClosed
 from .sending import Sending
@@ -56,11 +54,12 @@ class Grouping(Sending):
             Where the group stands, and whether all that was missed was sent.
 
         Raises:
-            ValueError: The name breaks the rules.
+            ValueError: The name breaks the rules, or an option is out of its range.
+            TypeError: The name is not a str, or ``info`` has no form in JSON.
             WebSocketClosed: The connection has ended.
             BrokerError: The broker, which has the history, cannot be asked.
         """
-        hub.connect()
+        broker.use()
         chosen = hub.merged(group, history, ttl, presence)
         joined = self._connection.join(
             group,
@@ -68,7 +67,7 @@ class Grouping(Sending):
             history=chosen.history,
             ttl=float(chosen.ttl),
             presence=chosen.presence,
-            info=json.dumps({} if info is None else info, cls=DjangoJSONEncoder),
+            info=hub.to_json({} if info is None else info),
             envelope=envelope,
             reply=None if reply is None else json.dumps(reply),
         )
@@ -76,8 +75,11 @@ class Grouping(Sending):
             raise WebSocketClosed(
                 self._connection.close_code or 1006, self._connection.close_reason
             )
-        self._joined = (self._joined or set()) | {group}
-        signals.emit(signals.group_joined, self, group=group)
+        if self._joined is None:
+            self._joined = set()
+        if group not in self._joined:
+            self._joined.add(group)
+            signals.emit(signals.group_joined, self, group=group)
         return joined
 
     def leave(self, group: str, *, reply: Any = None) -> bool:

@@ -17,18 +17,17 @@ missed.
 from __future__ import annotations
 
 import json
-import logging
-import os
-import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.signals import setting_changed
 
-from . import _engine
+from . import _engine, group_options
 from ._engine import BrokerError, Joined, Published
+from .broker import connect, use
 from .conf import settings
+from .group_options import Options
 
 __all__ = (
     "BrokerError",
@@ -37,30 +36,20 @@ __all__ = (
     "Member",
     "Options",
     "Published",
+    "check_reason",
     "connect",
+    "disconnect",
     "group",
     "groups",
+    "ids",
     "options",
     "payload",
+    "to_json",
 )
 
-logger = logging.getLogger("dwebsocket.hub")
-
 Message: TypeAlias = "str | bytes | bytearray | memoryview"
-
-
-class Options(NamedTuple):
-    """What a group does beside passing messages on.
-
-    Args:
-        history: How many messages it remembers; 0: none.
-        ttl: Seconds that it remembers them.
-        presence: Whether its members can see one another.
-    """
-
-    history: int = 0
-    ttl: float = 300.0
-    presence: bool = True
+#: The data, whether it is binary, whether it is JSON.
+Payload: TypeAlias = "tuple[str | bytes, bool, bool]"
 
 
 class Member(NamedTuple):
@@ -76,15 +65,18 @@ class Member(NamedTuple):
 
 
 _options: dict[str, Options] = {}
-_connect_lock = threading.Lock()
-_connected_in: int | None = None
 
 
 def options(name: str) -> Options:
     """Return what ``DWEBSOCKET["GROUPS"]`` says of a group.
 
     A name given there in full goes before the longest prefix (``"chat.*"``).
+
+    Raises:
+        TypeError: The name is not a str.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a group's name is a str, not {type(name).__name__}")
     found = _options.get(name)
     if found is None:
         given: Mapping[str, Mapping[str, Any]] = settings.GROUPS
@@ -104,67 +96,52 @@ def options(name: str) -> Options:
     return found
 
 
-def _renew() -> None:
-    """Forget the lock of a thread that a forked child does not have."""
-    global _connect_lock
-    _connect_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew)
-
-
-def connect() -> None:
-    """Connect this process to the broker of the settings, if it is not yet.
+def to_json(data: Any, **kwargs: Any) -> str:
+    """Return data as JSON, dates and the like in Django's way.
 
     Raises:
-        ValueError: The URL cannot be used.
+        TypeError: It has something that JSON has no form for.
+        ValueError: It has a number that JSON has no form for (``nan``, ``inf``): a
+            browser would stumble over it.
     """
-    global _connected_in
-    if _connected_in == os.getpid():
-        return
-    with _connect_lock:
-        if _connected_in != os.getpid():
-            _engine.hub_configure(
-                broker=settings.BROKER,
-                prefix=settings.BROKER_PREFIX,
-                timeout=float(settings.BROKER_TIMEOUT),
-            )
-            _connected_in = os.getpid()
-            _warn_of_workers()
+    kwargs.setdefault("cls", DjangoJSONEncoder)
+    kwargs.setdefault("allow_nan", False)
+    return json.dumps(data, **kwargs)
 
 
-def _warn_of_workers() -> None:
-    from .checks import workers
-
-    if not settings.BROKER and workers() > 1:
-        logger.info(
-            "Groups, push and presence stop at this process: there are %s workers and "
-            "no DWEBSOCKET['BROKER']",
-            workers(),
-        )
-
-
-def payload(message: Any) -> tuple[str | bytes, bool, bool]:
+def payload(message: Any) -> Payload:
     """Return a message as the engine takes it: the data, and if it is binary or JSON.
 
     ``str`` is text, ``bytes`` binary, anything else is sent as JSON.
 
     Raises:
-        TypeError: It is not a thing that JSON has a form for.
+        TypeError, ValueError: As :func:`to_json`.
     """
     if isinstance(message, str):
         return message, False, False
     if isinstance(message, bytes | bytearray | memoryview):
         return bytes(message), True, False
-    return json.dumps(message, cls=DjangoJSONEncoder), False, True
+    return to_json(message), False, True
 
 
-def _ids(exclude: Any) -> list[int]:
+def ids(exclude: Any) -> list[int]:
+    """Return the ids of what a caller wants left out.
+
+    Raises:
+        TypeError: It is not a WebSocket, and not several.
+    """
     if exclude is None:
         return []
-    if not isinstance(exclude, Iterable) or hasattr(exclude, "join"):
+    # A WebSocket can be iterated over, too.
+    if hasattr(exclude, "member_id"):
+        return [exclude.id]
+    if isinstance(exclude, str | bytes) or not isinstance(exclude, Iterable):
         exclude = [exclude]
-    return [websocket.id for websocket in exclude]
+    chosen = list(exclude)
+    for websocket in chosen:
+        if not hasattr(websocket, "member_id"):
+            raise TypeError(f"exclude takes WebSockets, not {websocket!r}")
+    return [websocket.id for websocket in chosen]
 
 
 class Group:
@@ -201,7 +178,7 @@ class Group:
                 f"a message is str or bytes, not {type(message).__name__}; send_json() "
                 "sends anything that JSON can express"
             )
-        return self._publish(payload(message), exclude)
+        return self._publish(payload(message), ids(exclude))
 
     def send_json(self, data: Any, *, exclude: Any = None, **kwargs: Any) -> Published:
         """Send ``data`` as JSON text.
@@ -210,14 +187,14 @@ class Group:
             data: What Django's JSON encoder can encode.
             exclude: As for :meth:`send`.
             kwargs: Go to :func:`json.dumps`.
-        """
-        kwargs.setdefault("cls", DjangoJSONEncoder)
-        return self._publish((json.dumps(data, **kwargs), False, True), exclude)
 
-    def _publish(
-        self, message: tuple[str | bytes, bool, bool], exclude: Any
-    ) -> Published:
-        connect()
+        Raises:
+            TypeError, ValueError: As :func:`to_json`, and as :meth:`send`.
+        """
+        return self._publish((to_json(data, **kwargs), False, True), ids(exclude))
+
+    def _publish(self, message: Payload, excluded: list[int]) -> Published:
+        use()
         data, binary, is_json = message
         return _engine.publish(
             "group",
@@ -225,19 +202,26 @@ class Group:
             data,
             binary=binary,
             json=is_json,
-            exclude=_ids(exclude),
+            exclude=excluded,
             history=self.options.history,
             ttl=float(self.options.ttl),
         )
 
     def close(self, code: int = 1000, reason: str = "") -> Published:
-        """Close the connections of all members, in all processes."""
-        connect()
-        return _engine.disconnect("group", list(self.names), code, reason)
+        """Close the connections of all members, in all processes.
+
+        Args:
+            code: The close code (RFC 6455 section 7.4).
+            reason: At most 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: The code may not be sent, or the reason is too long.
+        """
+        return disconnect("group", list(self.names), code, reason)
 
     def members(self) -> list[Member]:
         """Return the members of all processes who are present (see ``join()``)."""
-        connect()
+        use()
         return [
             Member(number, json.loads(info))
             for name in self.names
@@ -246,7 +230,7 @@ class Group:
 
     def count(self) -> int:
         """Return how many members there are."""
-        connect()
+        use()
         return sum(_engine.count(name) for name in self.names)
 
     def history(self, limit: int = 100) -> list[tuple[int, str | bytes]]:
@@ -255,7 +239,7 @@ class Group:
         Raises:
             BrokerError: The broker cannot be asked.
         """
-        connect()
+        use()
         size, ttl = self.options.history, float(self.options.ttl)
         return [
             entry
@@ -265,6 +249,23 @@ class Group:
 
     def __repr__(self) -> str:
         return f"<Group {', '.join(self.names)}>"
+
+
+def disconnect(kind: str, targets: list[str], code: int, reason: str) -> Published:
+    """Close the connections of groups, users or all; see :meth:`Group.close`."""
+    check_reason(reason)
+    use()
+    return _engine.disconnect(kind, targets, code, reason)
+
+
+def check_reason(reason: str) -> None:
+    """Check a close reason.
+
+    Raises:
+        ValueError: It is too long for a control frame (RFC 6455 section 5.5).
+    """
+    if len(reason.encode()) > 123:
+        raise ValueError("a close reason is at most 123 bytes of UTF-8")
 
 
 def group(
@@ -281,6 +282,10 @@ def group(
         history: How many messages it remembers; 0: none.
         ttl: Seconds that it remembers them.
         presence: Whether its members can see one another.
+
+    Raises:
+        TypeError: The name is not a str.
+        ValueError: An option is out of its range.
     """
     return Group((name,), merged(name, history, ttl, presence))
 
@@ -298,8 +303,16 @@ def groups(*names: str) -> Group:
 def merged(
     name: str, history: int | None, ttl: float | None, presence: bool | None
 ) -> Options:
-    """Return a group's options, with arguments before settings."""
+    """Return a group's options, with arguments before settings.
+
+    Raises:
+        TypeError: The name is not a str.
+        ValueError: An option is out of its range.
+    """
     base = options(name)
+    if history is None and ttl is None and presence is None:
+        return base
+    group_options.check({"history": history, "ttl": ttl, "presence": presence})
     return Options(
         base.history if history is None else history,
         base.ttl if ttl is None else ttl,

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
-from . import _engine, hub, origin, signals
+from . import _engine, broker, origin, signals
 from .conf import Profile, profile, settings
 from .exceptions import ConfigurationError, HandshakeError, SocketUnavailable
 from .handoff import Handoff, HandoffResponse, mark
@@ -162,7 +162,8 @@ class Opening:
                 log=security_logger,
             )
         subprotocol = self._choose(request, handshake.protocols)
-        hub.connect()
+        broker.note_server(bool(request.META.get("wsgi.multiprocess")))
+        broker.connect()
         server = _factory(request).get_wsgi_sock()
         permit = _engine.reserve(_limit())
         if permit is None:

@@ -10,13 +10,15 @@ server's (a Celery worker, a management command), ``DWEBSOCKET["BROKER"]`` is ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
-from . import _engine, hub
+from . import _engine, broker, hub
 from ._engine import Published
 
 __all__ = (
@@ -30,6 +32,9 @@ __all__ = (
     "to_user",
 )
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 #: Of the private range (RFC 6455 section 7.4.2): the site has ended the session.
 LOGGED_OUT = 4001
 
@@ -39,7 +44,9 @@ def _run(
 ) -> Published | None:
     if not on_commit:
         return action()
-    transaction.on_commit(lambda: None if action() else None, using=using)
+    # Robust: what is committed stays so, and other callbacks have their turn. Django
+    # logs the exception.
+    transaction.on_commit(lambda: (action(), None)[1], using=using, robust=True)
     return None
 
 
@@ -48,10 +55,18 @@ def _key(user: Any) -> str:
 
     Raises:
         ValueError: It is nobody: not saved, or anonymous.
+        TypeError: It is neither a user nor a primary key.
     """
-    key = getattr(user, "pk", user)
+    if isinstance(user, type):
+        raise TypeError(f"a user is needed, not the class {user.__name__}")
+    # hasattr() wakes a lazy request.user.
+    key = user.pk if hasattr(user, "pk") else user
     if key is None or key == "":
         raise ValueError(f"{user!r} has no primary key: a saved user is needed")
+    if key is user and (isinstance(key, bool) or not isinstance(key, str | int | UUID)):
+        raise TypeError(
+            f"a user is a model instance or its primary key, not {type(user).__name__}"
+        )
     return str(key)
 
 
@@ -78,12 +93,16 @@ def to_group(
         made of it (``.broker``); None where it waits for a commit.
 
     Raises:
-        ValueError: The name breaks the rules.
-        TypeError: The message is not a thing that JSON has a form for.
+        ValueError: The name breaks the rules (with ``on_commit``, Django logs that when
+            the transaction commits), or the message has a number that JSON has no form
+            for.
+        TypeError: The name is not a str, ``exclude`` not a WebSocket, or the message
+            not a thing that JSON has a form for.
     """
     group = hub.group(name)
     data = hub.payload(message)
-    return _run(lambda: group._publish(data, exclude), on_commit, using)
+    excluded = hub.ids(exclude)
+    return _run(lambda: group._publish(data, excluded), on_commit, using)
 
 
 def to_user(
@@ -96,6 +115,10 @@ def to_user(
         message: As for :func:`to_group`.
         on_commit: As for :func:`to_group`.
         using: As for :func:`to_group`.
+
+    Raises:
+        ValueError: The user has no primary key: not saved, or anonymous.
+        TypeError: It is neither a user nor a primary key.
     """
     return _to("user", [_key(user)], message, on_commit, using)
 
@@ -116,13 +139,17 @@ def to_all(
 def _to(
     kind: str, targets: list[str], message: Any, on_commit: bool, using: str | None
 ) -> Published | None:
-    data, binary, is_json = hub.payload(message)
+    # Made now: what is wrong with it is to be seen here, and what changes until the
+    # commit is not to be sent.
+    data = hub.payload(message)
+    return _run(lambda: publish(kind, targets, data), on_commit, using)
 
-    def publish() -> Published:
-        hub.connect()
-        return _engine.publish(kind, targets, data, binary=binary, json=is_json)
 
-    return _run(publish, on_commit, using)
+def publish(kind: str, targets: list[str], payload: hub.Payload) -> Published:
+    """Send what :func:`dwebsocket.hub.payload` has made to "user"s or to "all"."""
+    broker.use()
+    data, binary, is_json = payload
+    return _engine.publish(kind, targets, data, binary=binary, json=is_json)
 
 
 def disconnect(
@@ -143,20 +170,30 @@ def disconnect(
         using: As for :func:`to_group`.
 
     Raises:
-        ValueError: The code may not be sent, or the reason is too long.
+        ValueError: The code may not be sent, the reason is too long, or the user has no
+            primary key.
+        TypeError: It is neither a user nor a primary key.
     """
     targets = [_key(user)]
-    if len(reason.encode()) > 123:
-        raise ValueError("a close reason is at most 123 bytes of UTF-8")
-
-    def close() -> Published:
-        hub.connect()
-        return _engine.disconnect("user", targets, code, reason)
-
-    return _run(close, on_commit, using)
+    hub.check_reason(reason)
+    return _run(lambda: hub.disconnect("user", targets, code, reason), on_commit, using)
 
 
-ato_group = sync_to_async(to_group, thread_sensitive=False)
-ato_user = sync_to_async(to_user, thread_sensitive=False)
-ato_all = sync_to_async(to_all, thread_sensitive=False)
-adisconnect = sync_to_async(disconnect, thread_sensitive=False)
+def _twin(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return a function that does the same without holding up the event loop."""
+
+    @functools.wraps(function)
+    async def twin(*args: P.args, **kwargs: P.kwargs) -> T:
+        # Only Django's own thread knows the transaction; all else may run anywhere.
+        sensitive = bool(kwargs.get("on_commit"))
+        run = sync_to_async(function, thread_sensitive=sensitive)
+        return await run(*args, **kwargs)
+
+    twin.__name__ = twin.__qualname__ = f"a{function.__name__}"
+    return twin
+
+
+ato_group = _twin(to_group)
+ato_user = _twin(to_user)
+ato_all = _twin(to_all)
+adisconnect = _twin(disconnect)

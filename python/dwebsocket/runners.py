@@ -119,7 +119,8 @@ class Call:
         return NORMAL
 
     def _tell_end(self, websocket: WebSocket) -> None:
-        for group in websocket._joined or ():
+        # A copy: another thread may join or leave meanwhile.
+        for group in tuple(websocket._joined or ()):
             signals.emit(signals.group_left, websocket, group=group)
         signals.emit(
             signals.websocket_closed,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from dwebsocket import _engine, hub, push
@@ -17,16 +18,28 @@ from dwebsocket.conf import settings
 __all__ = ("Command",)
 
 
+def _name(word: str) -> str:
+    # An empty variable in a script must not come to mean somebody else.
+    if not word:
+        raise ArgumentTypeError("must not be empty")
+    return word
+
+
 class Command(BaseCommand):
     """``manage.py wspublish``."""
 
-    help = "Sends a message to the WebSockets of a group, of a user, or to all."
+    help = (
+        "Sends a message to the WebSockets of a group, of a user, or to all. Exits "
+        "with 1 if the broker cannot be reached."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Describe the arguments."""
         target = parser.add_mutually_exclusive_group(required=True)
-        target.add_argument("--group", action="append", help="a group; may be repeated")
-        target.add_argument("--user", help="the primary key of a user")
+        target.add_argument(
+            "--group", type=_name, action="append", help="a group; may be repeated"
+        )
+        target.add_argument("--user", type=_name, help="the primary key of a user")
         target.add_argument("--all", action="store_true", help="every connection")
         parser.add_argument(
             "message", nargs="?", help="the message; '-' reads standard input"
@@ -34,13 +47,16 @@ class Command(BaseCommand):
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="the message is JSON")
         form.add_argument(
-            "--binary", metavar="FILE", help="send a file as a binary message"
+            "--binary",
+            metavar="FILE",
+            help="send a file as a binary message; '-' reads standard input",
         )
         form.add_argument(
             "--disconnect",
             type=int,
             metavar="CODE",
-            help="close the connections with this code instead of sending",
+            help="close the connections with this code instead; the message, if there "
+            "is one, is the reason",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,54 +68,59 @@ class Command(BaseCommand):
             )
         try:
             published = self._publish(options)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
         if published.broker in ("sent", "stored"):
             self.stdout.write(f"handed to the broker ({published.broker})")
-            return
-        raise CommandError("the broker cannot be reached; the message was not sent")
+        elif published.broker == "pending" and _engine.hub_flush(
+            settings.BROKER_TIMEOUT
+        ):
+            self.stdout.write("handed to the broker (stored, after waiting for it)")
+        else:
+            raise CommandError("the broker cannot be reached; the message was not sent")
 
     def _publish(self, options: dict[str, Any]) -> Published:
+        kind, targets = _targets(options)
         if options["disconnect"] is not None:
-            return self._disconnect(options)
-        message = self._message(options)
-        published: Published | None
-        if options["group"]:
-            published = hub.groups(*options["group"])._publish(
-                hub.payload(message), None
-            )
-        elif options["user"]:
-            published = push.to_user(options["user"], message)
-        else:
-            published = push.to_all(message)
-        assert published is not None
-        return published
+            reason = options["message"] or ""
+            return hub.disconnect(kind, targets, options["disconnect"], reason)
+        payload = _payload(options)
+        if kind == "group":
+            return hub.groups(*targets)._publish(payload, [])
+        return push.publish(kind, targets, payload)
 
-    def _disconnect(self, options: dict[str, Any]) -> Published:
-        hub.connect()
-        code = options["disconnect"]
-        if options["group"]:
-            return _engine.disconnect("group", options["group"], code)
-        if options["user"]:
-            return _engine.disconnect("user", [options["user"]], code)
-        return _engine.disconnect("all", [], code)
 
-    def _message(self, options: dict[str, Any]) -> Any:
-        if options["binary"]:
-            try:
-                return Path(options["binary"]).read_bytes()
-            except OSError as error:
-                raise CommandError(str(error)) from error
-        message = options["message"]
-        if message is None:
-            raise CommandError("a message is needed, or '-' to read one")
-        if message == "-":
-            message = sys.stdin.read()
-        if not options["json"]:
-            return message
-        try:
-            data = json.loads(message)
-        except ValueError as error:
-            raise CommandError(f"the message is not JSON: {error}") from error
-        # A JSON string must not be taken for plain text.
-        return data if not isinstance(data, str) else json.dumps(data)
+def _targets(options: dict[str, Any]) -> tuple[str, list[str]]:
+    if options["group"] is not None:
+        return "group", list(options["group"])
+    if options["user"] is not None:
+        return "user", [options["user"]]
+    return "all", []
+
+
+def _payload(options: dict[str, Any]) -> hub.Payload:
+    message = options["message"]
+    if options["binary"] is not None:
+        if message is not None:
+            raise CommandError("a message and --binary are one too many")
+        return _read_binary(options["binary"]), True, False
+    if message is None:
+        raise CommandError("a message is needed, or '-' to read one")
+    if message == "-":
+        message = sys.stdin.read()
+    if not options["json"]:
+        return message, False, False
+    try:
+        data = json.loads(message)
+    except ValueError as error:
+        raise CommandError(f"the message is not JSON: {error}") from error
+    return hub.to_json(data), False, True
+
+
+def _read_binary(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,91 @@
+"""This process's way to the others: the broker of the settings, connected to once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+from . import _engine
+from .conf import settings
+from .exceptions import ConfigurationError
+
+__all__ = ("connect", "note_server", "use")
+
+logger = logging.getLogger("dwebsocket.hub")
+
+_lock = threading.Lock()
+_connected_in: int | None = None
+#: Whether the server says that it has other processes beside this one.
+_several = False
+#: Whether it has been looked at who else there is, once for each process.
+_looked = False
+
+
+def _renew() -> None:
+    """Forget the lock of a thread that a forked child does not have."""
+    global _lock, _looked
+    _lock = threading.Lock()
+    _looked = False
+
+
+os.register_at_fork(after_in_child=_renew)
+
+
+def connect() -> None:
+    """Connect this process to the broker of the settings, if it is not yet.
+
+    Does not wait for the connection. At the end of the process, what still waits for
+    the broker is sent, within ``SHUTDOWN_TIMEOUT``.
+
+    Raises:
+        ConfigurationError: The URL cannot be used.
+    """
+    global _connected_in
+    if _connected_in == os.getpid():
+        return
+    with _lock:
+        if _connected_in == os.getpid():
+            return
+        try:
+            _engine.hub_configure(
+                broker=settings.BROKER,
+                prefix=settings.BROKER_PREFIX,
+                timeout=float(settings.BROKER_TIMEOUT),
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"DWEBSOCKET['BROKER']: {error}.") from error
+        if settings.BROKER is not None:
+            # Imported late: it knows of views, and they of groups.
+            from . import shutdown
+
+            shutdown.arm()
+        _connected_in = os.getpid()
+
+
+def note_server(several: bool) -> None:
+    """Remember what a server says of itself: ``wsgi.multiprocess`` (PEP 3333)."""
+    global _several
+    _several = several
+
+
+def use() -> None:
+    """Connect, because a group is wanted; warn where it ends at this process."""
+    global _looked
+    connect()
+    if not _looked:
+        _looked = True
+        _warn_if_alone()
+
+
+def _warn_if_alone() -> None:
+    if settings.BROKER is not None:
+        return
+    from .checks import workers
+
+    if _several or workers() > 1:
+        logger.warning(
+            "This server has several worker processes and no broker: groups, push and "
+            "presence stop at each of them. Set DWEBSOCKET['BROKER'], e.g. "
+            "'redis://localhost:6379/0', or run one worker process."
+        )

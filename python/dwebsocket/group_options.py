@@ -1,0 +1,69 @@
+"""What groups may be told to do, in the settings and in arguments."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+__all__ = ("Options", "check", "problem")
+
+
+class Options(NamedTuple):
+    """What a group does beside passing messages on.
+
+    Args:
+        history: How many messages it remembers; 0: none.
+        ttl: Seconds that it remembers them.
+        presence: Whether its members can see one another.
+    """
+
+    history: int = 0
+    ttl: float = 300.0
+    presence: bool = True
+
+
+_VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "history": (
+        lambda value: type(value) is int and 0 <= value < 1 << 31,
+        "a whole number of at least 0",
+    ),
+    "ttl": (
+        lambda value: type(value) in (int, float) and 0 < value < 1e9,
+        "a number of seconds greater than 0",
+    ),
+    "presence": (lambda value: type(value) is bool, "a bool"),
+}
+
+
+def check(given: Mapping[str, Any]) -> None:
+    """Check arguments; those that are None are not given.
+
+    Raises:
+        ValueError: One is out of its range; the message names it.
+    """
+    for name, value in given.items():
+        valid, expected = _VALID[name]
+        if value is not None and not valid(value):
+            raise ValueError(f"{name} must be {expected}, not {value!r}")
+
+
+def problem(groups: Any) -> str:
+    """Return what is wrong with ``DWEBSOCKET["GROUPS"]``, or ""."""
+    if not isinstance(groups, Mapping):
+        return f"DWEBSOCKET['GROUPS'] must be a dict, not {type(groups).__name__}."
+    for name, given in groups.items():
+        where = f"DWEBSOCKET['GROUPS'][{name!r}]"
+        if not isinstance(name, str) or not name:
+            return f"{where}: a group's name (or 'prefix*') must be a str."
+        if not isinstance(given, Mapping):
+            return f"{where} must be a dict, not {type(given).__name__}."
+        for option, value in given.items():
+            if option not in _VALID:
+                near = difflib.get_close_matches(str(option), _VALID, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                return f"{where} has no option {option!r}.{hint}"
+            valid, expected = _VALID[option]
+            if not valid(value):
+                return f"{where}[{option!r}] must be {expected}, not {value!r}."
+    return ""
