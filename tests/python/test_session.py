@@ -164,13 +164,17 @@ def test_ping_and_data(client):
     ],
     ids=lambda value: str(value)[:60].encode(errors="replace").decode(),
 )
-def test_what_cannot_be_met_is_answered_and_the_connection_stays(client, command, code):
+def test_what_cannot_be_met_is_answered_and_the_connection_stays(
+    client, caplog, command, code
+):
     ask, hear, _ = client
     ask(command, {"type": "ping"})
     answer = hear()
     assert (answer["type"], answer["code"]) == ("error", code)
     assert answer["message"]
     assert hear() == {"type": "pong"}
+    # A client must not be able to fill the log.
+    assert "Error in the session" not in caplog.text
 
 
 def test_the_application_decides_what_is_published(client):
