@@ -167,6 +167,39 @@ def test_members_are_seen_in_all_processes_and_go_with_theirs(servers: list[Serv
     assert one.hear("members")["count"] == 1
 
 
+#: Looks on: says "there" when somebody is in the group, "gone" when nobody is any more.
+ONLOOKER = """
+import time, django
+django.setup()
+from dwebsocket import hub
+group = hub.group("plain.seen")
+for word, wanted in [("there", 1), ("gone", 0)]:
+    while len(group.members()) != wanted:
+        time.sleep(0.05)
+    print(word, flush=True)
+"""
+
+
+def test_a_process_that_serves_nobody_sees_members_come_and_go(servers: list[Server]):
+    Page(servers[0]).join("plain.seen")
+    with subprocess.Popen(
+        [PYTHON, "-c", ONLOOKER],
+        env=servers[0].env,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as onlooker:
+        try:
+            assert onlooker.stdout is not None
+            assert onlooker.stdout.readline() == "there\n"
+            begun = time.monotonic()
+            servers[0].worker().kill()
+            assert onlooker.stdout.readline() == "gone\n"
+            assert time.monotonic() - begun < 10
+        finally:
+            onlooker.kill()
+
+
 def test_a_page_goes_on_in_another_process_where_it_was(servers: list[Server]):
     one, two = (Page(server) for server in servers)
     one.join("kept.on")
