@@ -189,8 +189,7 @@ impl Hub {
         let own = envelope.origin == self.node;
         match (&envelope.body, position) {
             (Body::Presence(message), _) => {
-                let outputs = self.presence().receive(message, Instant::now());
-                self.perform(outputs, None);
+                self.presence(None, |presence, now| presence.receive(message, now));
             }
             // Delivered when it was sent.
             (_, None) if own => {}
@@ -357,8 +356,7 @@ impl Hub {
 
     /// The broker is back.
     fn recover(&'static self) {
-        let outputs = self.presence().reconnected(Instant::now());
-        self.perform(outputs, None);
+        self.presence(None, |presence, now| presence.reconnected(now));
         let groups: Vec<_> = self.table().values().cloned().collect();
         for group in groups {
             let behind = {

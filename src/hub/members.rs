@@ -117,8 +117,9 @@ impl Hub {
                 id: self.member_id(connection.id()),
                 info: Arc::clone(&join.info),
             };
-            let outputs = self.presence().join(name, member, Instant::now());
-            self.perform(outputs, Some(connection.id()));
+            self.presence(Some(connection.id()), |presence, now| {
+                presence.join(name, member, now)
+            });
             if connection.has_ended() {
                 // It may have ended before presence knew of it.
                 self.absent(name, connection.id());
@@ -280,10 +281,8 @@ impl Hub {
     }
 
     fn absent(&'static self, name: &str, id: u64) {
-        let outputs = self
-            .presence()
-            .leave(name, &self.member_id(id), Instant::now());
-        self.perform(outputs, Some(id));
+        let member = self.member_id(id);
+        self.presence(Some(id), |presence, now| presence.leave(name, &member, now));
     }
 
     /// How the others know a connection.
@@ -306,14 +305,14 @@ impl Hub {
     /// The members of a group in all processes: those who are present in it.
     #[must_use]
     pub fn members(&self, name: &str) -> Vec<presence::Member> {
-        self.presence().members(name)
+        self.who().members(name)
     }
 
     /// How many members a group has: those who are present in all processes, or else those of this
     /// process.
     #[must_use]
     pub fn count(&self, name: &str) -> usize {
-        let present = self.presence().count(name);
+        let present = self.who().count(name);
         if present > 0 {
             return present;
         }

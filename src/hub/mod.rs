@@ -150,8 +150,26 @@ impl Hub {
         patterns.iter().filter(matches).cloned().collect()
     }
 
-    fn presence(&self) -> MutexGuard<'_, Presence> {
+    fn who(&self) -> MutexGuard<'_, Presence> {
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells presence something, and does what it asks for. All under its lock, so that nobody hears of
+    /// a leave before the join, and the other processes hear of both in this order. `except` hears
+    /// nothing of it: it is the one who has joined.
+    fn presence(
+        &'static self,
+        except: Option<u64>,
+        tell: impl FnOnce(&mut Presence, Instant) -> Vec<Output>,
+    ) {
+        let mut presence = self.who();
+        for output in tell(&mut presence, Instant::now()) {
+            match output {
+                Output::Send(message) => self.send_presence(message),
+                Output::Joined(name, member) => self.tell("join", &name, &member, except),
+                Output::Left(name, member) => self.tell("leave", &name, &member, except),
+            }
+        }
     }
 
     /// Starts the clock, at the first thing that can expire.
@@ -168,24 +186,12 @@ impl Hub {
     }
 
     fn tick(&'static self) {
-        let outputs = self.presence().tick(Instant::now());
-        self.perform(outputs, None);
+        self.presence(None, |presence, now| presence.tick(now));
         let idle: Vec<_> = self.table().values().cloned().collect();
         for group in idle {
             let empty = group.lock().len() == 0;
             if empty {
                 self.retire(&group);
-            }
-        }
-    }
-
-    /// Does what presence asks for. `except` hears nothing of it: it is the one who has joined.
-    fn perform(&'static self, outputs: Vec<Output>, except: Option<u64>) {
-        for output in outputs {
-            match output {
-                Output::Send(message) => self.send_presence(message),
-                Output::Joined(name, member) => self.tell("join", &name, &member, except),
-                Output::Left(name, member) => self.tell("leave", &name, &member, except),
             }
         }
     }
