@@ -178,3 +178,43 @@ def test_compression_may_be_a_bool(monkeypatch, given, engine):
     assert seen["compression"] == engine
     assert seen["text_as_bytes"] is True
     assert seen["validate_utf8"] is False
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ([], "must be a dict, not list"),
+        ({"": {}}, "name"),
+        ({5: {}}, "name"),
+        ({"chat.*": 5}, r"\['chat\.\*'\] must be a dict, not int"),
+        ({"chat.*": {"histroy": 5}}, r"\['chat\.\*'\].*'histroy'.*'history'"),
+        ({"a": {"history": -1}}, r"\['a'\]\['history'\] must be a whole number"),
+        ({"a": {"history": True}}, r"\['a'\]\['history'\]"),
+        ({"a": {"ttl": 0}}, r"\['a'\]\['ttl'\] must be a number of seconds"),
+        ({"a": {"presence": 1}}, r"\['a'\]\['presence'\] must be a bool"),
+    ],
+)
+def test_what_is_wrong_with_a_group_is_named_to_the_option(groups, words):
+    with (
+        override_settings(DWEBSOCKET={"GROUPS": groups}),
+        pytest.raises(ConfigurationError, match=words),
+    ):
+        _ = conf.settings.GROUPS
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("BROKER", "localhost"),
+        ("BROKER", 5),
+        ("BROKER_PREFIX", ""),
+        ("BROKER_PREFIX", "a b"),
+        ("BROKER_PREFIX", None),
+        ("BROKER_TIMEOUT", 0),
+        ("TRACK_USERS", "no"),
+    ],
+)
+def test_a_bad_value_of_the_hub_is_named(key, value):
+    ((name, message),) = conf.problems({key: value})
+    assert name == key
+    assert f"DWEBSOCKET[{key!r}]" in message

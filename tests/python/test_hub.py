@@ -62,6 +62,41 @@ def test_a_bad_name_is_refused(pair, name):
         hub.group(name).send("x")
 
 
+@pytest.mark.parametrize("exclude", ["x", 5, [5], [None], object()])
+def test_what_is_left_out_must_be_websockets(exclude):
+    with pytest.raises(TypeError, match="exclude takes WebSockets"):
+        hub.group("hub.out").send("x", exclude=exclude)
+
+
+@pytest.mark.parametrize("name", [None, 5, b"x", ["x"]])
+def test_a_name_is_a_str(pair, name):
+    for use in (hub.group, hub.groups, pair()[0].join):
+        with pytest.raises(TypeError, match="name is a str"):
+            use(name)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("history", -1), ("history", 1.5), ("ttl", 0), ("ttl", "9"), ("presence", 1)],
+)
+def test_a_bad_option_is_named(pair, option, value):
+    with pytest.raises(ValueError, match=f"{option} must be"):
+        hub.group("hub.bad", **{option: value})
+    with pytest.raises(ValueError, match=f"{option} must be"):
+        pair()[0].join("hub.bad", **{option: value})
+
+
+def test_json_is_what_browsers_take_for_it():
+    with pytest.raises(ValueError, match="JSON"):
+        hub.group("hub.type").send_json({"a": float("nan")})
+    assert hub.group("hub.type").send_json({1, 2}, default=list, cls=None).local == 0
+
+
+def test_a_reason_is_checked():
+    with pytest.raises(ValueError, match="123 bytes"):
+        hub.group("hub.type").close(4000, "x" * 124)
+
+
 def test_what_is_no_message_is_refused():
     with pytest.raises(TypeError, match="send_json"):
         hub.group("hub.type").send({"a": 1})  # type: ignore[arg-type]

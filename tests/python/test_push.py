@@ -6,9 +6,13 @@ import asyncio
 import json
 from datetime import date
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import transaction
+from django.utils.functional import SimpleLazyObject
 
 from dwebsocket import push, users
 
@@ -57,9 +61,46 @@ def test_a_user_that_cannot_be_found_is_logged(pair, caplog):
     assert "could not be found" in caplog.text
 
 
-def test_a_user_without_a_key_is_refused():
+@pytest.mark.parametrize(
+    "user", [SimpleNamespace(pk=None), AnonymousUser(), User(), None, ""]
+)
+def test_a_user_without_a_key_is_refused(user):
     with pytest.raises(ValueError, match="primary key"):
-        push.to_user(SimpleNamespace(pk=None), "x")
+        push.to_user(user, "x")
+    with pytest.raises(ValueError, match="primary key"):
+        push.disconnect(user)
+
+
+@pytest.mark.parametrize("user", [User, True, 1.5, b"7", {"id": 7}, [7], object()])
+def test_what_is_no_user_is_refused(user):
+    with pytest.raises(TypeError, match="user"):
+        push.to_user(user, "x")
+    with pytest.raises(TypeError, match="user"):
+        push.disconnect(user)
+
+
+def test_a_lazy_user_and_other_keys_are_users(pair):
+    key = UUID(int=7)
+    websocket, peer = pair()
+    _visit(websocket, user=SimpleNamespace(pk=key, is_authenticated=True))
+    assert push.to_user(SimpleLazyObject(lambda: SimpleNamespace(pk=key)), "x").local
+    assert push.to_user(key, "y").local == 1
+    assert push.to_user(str(key), "z").local == 1
+    assert [peer.message() for _ in range(3)] == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [(User(), TypeError), ({1}, TypeError), ({"a": float("inf")}, ValueError)],
+)
+def test_what_json_cannot_express_is_refused_at_once(message, error):
+    for send in (
+        lambda: push.to_user(7, message, on_commit=True),
+        lambda: push.to_group("push.x", message, on_commit=True),
+        lambda: push.to_all(message),
+    ):
+        with pytest.raises(error, match="JSON"):
+            send()
 
 
 def test_everybody_is_reached(quiet, pair):
@@ -107,6 +148,39 @@ def test_on_commit_waits_for_the_transaction(visitor, transactional_db, commits)
     push.to_user(7, "afterwards")
     expected = ["at once", *["committed"] * commits, "afterwards"]
     assert [peer.message() for _ in expected] == expected
+
+
+def test_a_failure_after_the_commit_disturbs_nobody(visitor, transactional_db, caplog):
+    websocket, peer = visitor
+    with transaction.atomic():
+        push.to_group("bad\x00name", "x", on_commit=True)
+        push.to_user(7, "still sent", on_commit=True)
+    assert peer.message() == "still sent"
+    assert "control characters" in caplog.text
+
+
+def test_what_changes_until_the_commit_is_not_sent(visitor, transactional_db):
+    websocket, peer = visitor
+    message = {"paid": False}
+    with transaction.atomic():
+        push.to_user(7, message, on_commit=True)
+        message["paid"] = True
+    assert json.loads(peer.message()) == {"paid": False}
+
+
+def test_the_async_twins_see_the_transaction(visitor, transactional_db):
+    websocket, peer = visitor
+    block = transaction.atomic()
+
+    async def main():
+        # Where Django runs what async code does with the database.
+        await sync_to_async(block.__enter__)()
+        assert await push.ato_user(7, "rolled back", on_commit=True) is None
+        await sync_to_async(block.__exit__)(ValueError, ValueError(), None)
+        await push.ato_user(7, "sent", on_commit=True)
+
+    asyncio.run(main())
+    assert peer.message() == "sent"
 
 
 def test_the_async_twins_do_the_same(visitor):

@@ -26,17 +26,33 @@ class Chat(Session):
     def on_publish(self, group, data):
         if data == "rude":
             raise Refused("invalid", "be nice")
+        if data == "bug":
+            raise KeyError("the password is 1234")
         return {"text": data}
 
     def on_data(self, data):
         self.send_data(["you said", data])
 
 
+class Patient(Chat):
+    rate, burst = 20.0, 3
+
+
+class Wild(Chat):
+    patterns = True
+
+
 @pytest.fixture
-def client(site):
+def kind():
+    """Return the class of the session; tests may say another."""
+    return Chat
+
+
+@pytest.fixture
+def client(site, kind):
     @websocket
     def view(request):
-        Chat(request.websocket, request).run()
+        kind(request.websocket, request).run()
 
     settings = {"GROUPS": {"session.*": {"history": 5, "ttl": 60}}}
     with override_settings(DWEBSOCKET=settings):
@@ -118,20 +134,47 @@ def test_ping_and_data(client):
         ({"type": "join", "id": "x" * 65, "group": "x"}, "invalid"),
         ({"type": "join", "id": 1}, "invalid"),
         ({"type": "join", "id": 1, "group": ""}, "invalid"),
+        ({"type": "join", "id": 1, "group": "a\x00b"}, "invalid"),
+        ({"type": "join", "id": 1, "group": "\ud800"}, "invalid"),
+        ({"type": "join", "id": 1, "group": "session*"}, "forbidden"),
+        ({"type": "leave", "id": 1, "group": "\ud800"}, "invalid"),
+        ({"type": "leave", "id": 1, "group": 5}, "invalid"),
+        ({"type": "members", "id": 1, "group": "\ud800"}, "invalid"),
+        ({"type": "join", "id": 1, "group": "x", "since": {}}, "invalid"),
+        (
+            '{"type":"join","group":"x","since":{"offset":1e9,"epoch":"x"}}',
+            "invalid",
+        ),
+        (
+            {"type": "join", "group": "x", "since": {"offset": 1 << 70, "epoch": ""}},
+            "invalid",
+        ),
+        (
+            {"type": "join", "group": "x", "since": {"offset": 1, "epoch": "\ud800"}},
+            "invalid",
+        ),
+        ('{"type": "data", "data": NaN}', "invalid"),
+        ('{"type": "data", "data": -Infinity}', "invalid"),
+        ('{"type": "data", "data": ' + "9" * 5000 + "}", "invalid"),
+        ({"type": ["join"]}, "invalid"),
         ({"type": "join", "id": 1, "group": "x", "since": 5}, "invalid"),
         ({"type": "join", "id": 1, "group": "secret"}, "forbidden"),
         ({"type": "members", "id": 1, "group": "secret"}, "forbidden"),
         ({"type": "publish", "id": 1, "group": "x", "data": 1}, "forbidden"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60].encode(errors="replace").decode(),
 )
-def test_what_cannot_be_met_is_answered_and_the_connection_stays(client, command, code):
+def test_what_cannot_be_met_is_answered_and_the_connection_stays(
+    client, caplog, command, code
+):
     ask, hear, _ = client
     ask(command, {"type": "ping"})
     answer = hear()
     assert (answer["type"], answer["code"]) == ("error", code)
     assert answer["message"]
     assert hear() == {"type": "pong"}
+    # A client must not be able to fill the log.
+    assert "Error in the session" not in caplog.text
 
 
 def test_the_application_decides_what_is_published(client):
@@ -148,3 +191,69 @@ def test_groups_are_limited(client):
     for number in range(3):
         ask({"type": "join", "id": number, "group": f"session.c{number}"})
     assert [hear()["type"] for _ in range(3)] == ["joined", "joined", "error"]
+
+
+def test_a_number_that_json_has_no_form_for_is_not_passed_on(client):
+    ask, hear, _ = client
+    ask({"type": "join", "id": 1, "group": "session.n"})
+    assert hear()["type"] == "joined"
+    ask('{"type": "publish", "id": 2, "group": "session.n", "data": 1e999}')
+    answer = hear()
+    assert (answer["id"], answer["code"]) == (2, "invalid")
+    assert hub.group("session.n", history=5, ttl=60.0).history() == []
+
+
+def test_a_bug_is_logged_and_kept_from_the_client(client, caplog):
+    ask, hear, _ = client
+    ask({"type": "join", "id": 1, "group": "session.bug"})
+    assert hear()["type"] == "joined"
+    ask({"type": "publish", "id": 2, "group": "session.bug", "data": "bug"})
+    answer = hear()
+    assert (answer["id"], answer["code"]) == (2, "invalid")
+    assert "1234" not in answer["message"]
+    ask({"type": "ping"})
+    assert hear() == {"type": "pong"}
+    assert "Error in the session of /ws" in caplog.text
+
+
+def test_what_the_broker_says_is_kept_from_the_client(client, monkeypatch, caplog):
+    def away(*args, **kwargs):
+        raise hub.BrokerError("the broker at 10.0.0.7 is unavailable")
+
+    monkeypatch.setattr(Chat, "may_join", away)
+    ask, hear, _ = client
+    ask({"type": "join", "id": 1, "group": "session.away"})
+    answer = hear()
+    assert answer["code"] == "unavailable"
+    assert "10.0.0.7" not in answer["message"]
+    assert "10.0.0.7" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Wild])
+def test_a_pattern_can_be_allowed(client):
+    ask, hear, _ = client
+    ask({"type": "join", "id": 1, "group": "wild.*"})
+    assert hear()["type"] == "joined"
+    assert hub.group("wild.x").send("x").local == 1
+    assert hear()["group"] == "wild.x"
+    ask({"type": "publish", "id": 2, "group": "wild.*", "data": "x"})
+    assert hear()["code"] == "invalid"
+
+
+@pytest.mark.parametrize("kind", [Patient])
+def test_too_many_commands_are_refused_and_the_connection_stays(client):
+    ask, hear, _ = client
+    ask(*({"type": "data", "id": number, "data": 1} for number in range(20)))
+    answers = [hear() for _ in range(20)]
+    assert [answer["type"] for answer in answers[:3]] == ["data"] * 3
+    refused = [answer for answer in answers if answer["type"] == "error"]
+    assert {answer["code"] for answer in refused} == {"too_many"}
+    assert 0 < len(refused) <= 17
+    assert all(type(answer["id"]) is int for answer in refused)
+
+
+def test_the_rate_can_be_without_limit(monkeypatch, client):
+    monkeypatch.setattr(Chat, "rate", None)
+    ask, hear, _ = client
+    ask(*({"type": "ping"} for _ in range(300)))
+    assert [hear() for _ in range(300)] == [{"type": "pong"}] * 300

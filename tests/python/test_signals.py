@@ -92,3 +92,14 @@ def test_a_bad_receiver_is_logged_and_disturbs_nobody(pair, caplog):
     finally:
         signals.websocket_message.disconnect(bad)
     assert "Error in the signal receiver" in caplog.text
+
+
+def test_joining_again_is_no_news(pair, heard):
+    websocket, _ = pair()
+    for _ in range(2):
+        websocket.join("signals.again")
+    websocket.leave("signals.again")
+    websocket.leave("signals.again")
+    websocket.join("signals.again")
+    names = [heard.get_nowait()[0] for _ in range(heard.qsize())]
+    assert names == ["group_joined", "group_left", "group_joined"]
