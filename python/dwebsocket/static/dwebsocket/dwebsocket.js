@@ -1,0 +1,501 @@
+/**
+ * The page's half of dwebsocket.session.Session: groups, presence and resume over one
+ * WebSocket that comes back by itself. The guide and the protocol: docs/client.md; what
+ * each option, method and event is: dwebsocket.d.ts.
+ */
+
+const DEFAULTS = {
+  protocols: [],
+  heartbeat: undefined,
+  timeout: 10_000,
+  backoff: { min: 1000, max: 30_000 },
+  queue: 256,
+  isFinal: (code) => code === 1008 || (code >= 4000 && code <= 4099),
+};
+
+/** A connection that has lasted so many milliseconds was a good one. */
+const STABLE = 5000;
+
+/** Why something was not done; `code` is for programs, `message` for people. */
+export class DWebSocketError extends Error {
+  name = "DWebSocketError";
+
+  constructor(code, message, group) {
+    super(message);
+    this.code = code;
+    this.group = group?.name;
+  }
+}
+
+const emit = (target, type, fields) =>
+  void target.dispatchEvent(Object.assign(new Event(type), fields));
+
+const decode = (frame) =>
+  frame.encoding === "base64"
+    ? Uint8Array.from(atob(frame.data), (character) => character.charCodeAt(0))
+    : frame.data;
+
+const positionOf = ({ offset, epoch }) => (epoch ? { offset, epoch } : null);
+
+function parse(text) {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return { type: "error", code: "protocol", message: "the server sent what is not JSON" };
+  }
+}
+
+function absolute(url) {
+  const { document, location } = globalThis;
+  // The address of a worker that was made from a blob is no base for others.
+  const own = location?.protocol === "blob:" ? location.origin : location?.href;
+  const found = new URL(url, document?.baseURI ?? own);
+  found.protocol = found.protocol.replace(/^http/, "ws");
+  found.hash = "";
+  return found.href;
+}
+
+const closed = (group) => new DWebSocketError("closed", "the connection was closed", group);
+
+/**
+ * One connection. It is ready with the server's welcome, which must come in time; it makes
+ * sure that the server is there when nothing was heard for a while; it ends once, for
+ * whatever reason, and then has neither timers nor events left.
+ */
+class Connection {
+  #socket; #settings; #on; #timer;
+  #interval = 0;
+  #heard = 0;
+  #asked = false;
+  ready = false;
+
+  constructor(url, settings, on) {
+    this.#settings = settings;
+    this.#on = on;
+    const socket = (this.#socket = new WebSocket(url, settings.protocols));
+    socket.onmessage = (event) => this.#hear(event.data);
+    socket.onclose = (event) => this.#end(event.code, event.reason, false);
+    this.#wait(settings.timeout, () => this.close(1006, "the server did not welcome us"));
+  }
+
+  /** Whether what is sent has a chance to arrive. */
+  get isWritable() { return this.ready && this.#socket.readyState === WebSocket.OPEN; }
+
+  send(text) { this.#socket.send(text); }
+
+  /** Have the server show that it is there. */
+  check() {
+    if (!this.ready || this.#asked) return;
+    this.#asked = true;
+    this.send('{"type":"ping"}');
+    this.#wait(this.#settings.timeout, () => this.close(1006, "the server does not answer"));
+  }
+
+  /** End it now; the other side may be gone, and is not waited for. */
+  close(code, reason, final = false) {
+    // What this side alone has noticed cannot be said in a Close frame.
+    this.#socket.close(...(code === 1006 ? [] : [code, reason]));
+    this.#end(code, reason, final);
+  }
+
+  #end(code, reason, final) {
+    clearTimeout(this.#timer);
+    this.#socket.onmessage = this.#socket.onclose = null;
+    this.ready = false;
+    this.#on.end(code, reason, final);
+  }
+
+  #hear(text) {
+    this.#heard = performance.now();
+    const frame = parse(text);
+    const first = !this.ready;
+    if (first) {
+      if (frame.type !== "welcome") return;
+      this.ready = true;
+      this.#interval = this.#settings.heartbeat ?? (frame.ping ?? 0) * 1000;
+    }
+    if (first || this.#asked) this.#listen();
+    this.#on.frame(frame);
+  }
+
+  #listen() {
+    clearTimeout(this.#timer);
+    this.#asked = false;
+    if (!(this.#interval > 0)) return;
+    const left = this.#heard + this.#interval - performance.now();
+    // Timers are late at times, and never early by more than a millisecond.
+    if (left > 1) this.#wait(left, () => this.#listen());
+    else this.check();
+  }
+
+  #wait(milliseconds, then) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(then, milliseconds);
+  }
+}
+
+/** A WebSocket that speaks the protocol of sessions, and comes back. */
+export class DWebSocket extends EventTarget {
+  /** The position from which a group has sent nothing yet: asks for all that is kept. */
+  static START = Object.freeze({ offset: 0, epoch: "" });
+
+  #url; #settings; #timer;
+  #state = "closed";
+  #id = null;
+  #connection = null;
+  #groups = new Map();
+  /** Commands that wait to be sent, and those that wait for their answers. */
+  #queue = [];
+  #sent = new Map();
+  #number = 0;
+  #attempt = 0;
+  /** The page can be seen, or the network is there, again. */
+  #wake = ({ type }) => {
+    if (type === "visibilitychange" && document.visibilityState === "hidden") return;
+    if (this.#state === "waiting") this.#connect();
+    else this.#connection?.check();
+  };
+
+  constructor(url, options = {}) {
+    super();
+    const backoff = { ...DEFAULTS.backoff, ...options.backoff };
+    this.#url = absolute(url);
+    this.#settings = { ...DEFAULTS, ...options, backoff };
+    this.open();
+  }
+
+  get url() { return this.#url; }
+
+  /** "connecting", "open", "waiting" (for the next attempt) or "closed". */
+  get state() { return this.#state; }
+
+  /** What the other members know this client by; null while there is no connection. */
+  get id() { return this.#id; }
+
+  /** The group of this name; always the same object. */
+  group(name) {
+    let group = this.#groups.get(name);
+    if (!group) this.#groups.set(name, (group = new Group(this, name)));
+    return group;
+  }
+
+  /** Send something to the server's application. */
+  send(data, { queue = true } = {}) {
+    this.#submit({ text: JSON.stringify({ type: "data", data }) }, queue);
+  }
+
+  /** Connect again after a close; the groups that were joined are joined again. */
+  open() {
+    if (this.#state !== "closed") return;
+    this.#attempt = 0;
+    this.#connect();
+    globalThis.addEventListener?.("online", this.#wake);
+    globalThis.document?.addEventListener("visibilitychange", this.#wake);
+  }
+
+  /** End the connection, and do not come back. What waits for an answer is rejected. */
+  close(code = 1000, reason = "") {
+    if (this.#state === "closed") return;
+    if (this.#connection) this.#connection.close(code, reason, true);
+    else this.#finish(code, reason);
+  }
+
+  // For groups, not for applications.
+
+  async _request(type, group, fields, queue = true) {
+    const { promise, ...answer } = Promise.withResolvers();
+    const id = ++this.#number;
+    const text = JSON.stringify({ type, id, group: group.name, ...fields });
+    this.#submit({ ...answer, id, text, group }, queue);
+    return promise;
+  }
+
+  /** Send at once, before anything that waits, and without a limit to the answer's time. */
+  _demand(type, group, fields, answer) {
+    const id = ++this.#number;
+    this.#sent.set(id, { ...answer, group });
+    this.#connection.send(JSON.stringify({ type, id, group: group.name, ...fields }));
+  }
+
+  /** Send what can be sent now; `error`: of what waits for a group, nothing will be. */
+  _flush(group, error) {
+    for (const command of this.#queue.splice(0)) {
+      if (error && command.group === group) command.reject(error);
+      else if (this.#canSend(command)) this.#transmit(command);
+      else this.#queue.push(command);
+    }
+  }
+
+  /** "Full jitter": anything up to a limit that doubles, so that clients spread out. */
+  _pause(attempt) {
+    const { min, max } = this.#settings.backoff;
+    return Math.random() * Math.min(max, min * 2 ** attempt);
+  }
+
+  #canSend({ group }) {
+    return Boolean(this.#connection?.isWritable) && (!group || group._isReady);
+  }
+
+  #submit(command, queue) {
+    const { group } = command;
+    const limit = this.#settings.queue;
+    if (this.#state === "closed") throw closed(group);
+    if (this.#canSend(command)) this.#transmit(command);
+    else if (!queue || limit === 0) throw new DWebSocketError("offline", "not connected", group);
+    else if (this.#queue.length < limit) this.#queue.push(command);
+    else throw new DWebSocketError("queue_full", `${limit} messages wait already`, group);
+  }
+
+  #transmit(command) {
+    this.#connection.send(command.text);
+    if (command.id === undefined) return;
+    this.#sent.set(command.id, command);
+    command.timer = setTimeout(() => {
+      this.#sent.delete(command.id);
+      command.reject(new DWebSocketError("timeout", "no answer in time", command.group));
+    }, this.#settings.timeout);
+  }
+
+  #connect() {
+    clearTimeout(this.#timer);
+    this.#connection = new Connection(this.#url, this.#settings, {
+      frame: (frame) => this.#receive(frame),
+      end: (code, reason, final) => this.#lost(code, reason, final),
+    });
+    this.#state = "connecting";
+  }
+
+  #lost(code, reason, final) {
+    clearTimeout(this.#timer);
+    const wasOpen = this.#state === "open";
+    this.#connection = this.#id = null;
+    if (final || this.#settings.isFinal(code, reason)) return this.#finish(code, reason);
+    const delay = this._pause(this.#attempt++);
+    this.#state = "waiting";
+    this.#timer = setTimeout(() => this.#connect(), delay);
+    this.#settle(null);
+    const attempt = this.#attempt;
+    if (wasOpen) emit(this, "close", { code, reason, willReconnect: true });
+    if (this.#state === "waiting" && this.#attempt === attempt) {
+      emit(this, "reconnecting", { attempt, delay, code, reason });
+    }
+  }
+
+  #finish(code, reason) {
+    clearTimeout(this.#timer);
+    this.#state = "closed";
+    globalThis.removeEventListener?.("online", this.#wake);
+    globalThis.document?.removeEventListener("visibilitychange", this.#wake);
+    this.#settle(closed());
+    for (const command of this.#queue.splice(0)) command.reject?.(closed(command.group));
+    emit(this, "close", { code, reason, willReconnect: false });
+  }
+
+  /** Answer what was asked on a connection that is gone; `final`: there will be no other. */
+  #settle(final) {
+    for (const id of [...this.#sent.keys()]) {
+      const command = this.#take(id);
+      const message = "the connection broke before the answer came";
+      command.reject(new DWebSocketError("disconnected", message, command.group));
+    }
+    for (const group of this.#groups.values()) group._lost(final);
+  }
+
+  #receive(frame) {
+    switch (frame.type) {
+      case "welcome": return this.#welcome(frame);
+      case "message": return this.#message(frame);
+      case "data": return emit(this, "data", { data: frame.data });
+      case "join": case "leave": case "reset":
+        return this.#groups.get(frame.group)?._hear(frame);
+      case "error": return this.#refused(frame);
+      // An answer, a pong, or something that newer servers say.
+      default: this.#take(frame.id)?.resolve(frame);
+    }
+  }
+
+  #welcome(frame) {
+    this.#state = "open";
+    this.#id = frame.id;
+    this.#timer = setTimeout(() => (this.#attempt = 0), STABLE);
+    for (const group of this.#groups.values()) group._enter();
+    this._flush();
+    emit(this, "open", { id: frame.id });
+  }
+
+  #message(frame) {
+    const own = this.#groups.get(frame.group);
+    let targets = [...this.#groups.values()].filter((group) => group._covers(frame.group));
+    if (!targets.length) {
+      // Not asked for: a view has joined the group, or has pushed to a user or to everybody.
+      if (own && own.state !== "out") return;
+      targets = [own ?? this];
+    }
+    if (targets.includes(own) && !own._advance(frame)) return;
+    const event = { data: decode(frame), group: frame.group, ...positionOf(frame) };
+    for (const target of targets) emit(target, "message", event);
+  }
+
+  #refused({ id, code, message }) {
+    const command = this.#take(id);
+    const error = new DWebSocketError(code, message, command?.group);
+    if (command) command.reject(error);
+    else emit(this, "error", { error });
+  }
+
+  #take(id) {
+    const command = this.#sent.get(id);
+    this.#sent.delete(id);
+    clearTimeout(command?.timer);
+    return command;
+  }
+}
+
+/** One group, and this client's place in it. */
+export class Group extends EventTarget {
+  #socket; #name; #timer;
+  #state = "out";
+  #position = null;
+  /** The promise of a membership that is wanted, or null. */
+  #wish = null;
+  /** Whether it was a member before, so that it comes back even after a close and an open. */
+  #established = false;
+  #attempt = 0;
+
+  constructor(socket, name) {
+    super();
+    this.#socket = socket;
+    this.#name = name;
+  }
+
+  get name() { return this.#name; }
+
+  /** "out", "joining", "joined" or "leaving". */
+  get state() { return this.#state; }
+
+  /** The offset and the epoch of the latest message seen; null in groups without a history. */
+  get position() { return this.#position && { ...this.#position }; }
+
+  /** Become a member, and stay one over reconnects; resolves with what was recovered. */
+  async join({ since } = {}) {
+    if (this.#socket.state === "closed") throw closed(this);
+    if (!this.#wish) {
+      if (since !== undefined) this.#position = since && { ...since };
+      this.#wish = Promise.withResolvers();
+      this._enter();
+    }
+    return this.#wish.promise;
+  }
+
+  /** Be no member any more; the position is forgotten. */
+  async leave() {
+    const error = new DWebSocketError("left", "the group was left", this);
+    this.#wish?.reject(error);
+    this.#wish = this.#position = null;
+    this.#established = false;
+    clearTimeout(this.#timer);
+    this.#socket._flush(this, error);
+    if (this.#socket.state !== "open") return;
+    this.#state = "leaving";
+    const { promise, resolve, reject } = Promise.withResolvers();
+    const out = () => {
+      if (this.#state === "leaving") this.#state = "out";
+      resolve();
+    };
+    const refused = (error) => (error.code === "disconnected" ? out() : reject(error));
+    this.#socket._demand("leave", this, {}, { resolve: out, reject: refused });
+    return promise;
+  }
+
+  /** Publish; resolves with the message's position (null without a history) when it is out. */
+  async send(data, { queue = true } = {}) {
+    return positionOf(await this.#socket._request("publish", this, { data }, queue));
+  }
+
+  /** Who is here: an array of `{ id, info }`. */
+  async members() {
+    return (await this.#socket._request("members", this, {})).members;
+  }
+
+  // For the socket, not for applications.
+
+  get _isReady() { return !this.#wish || this.#state === "joined"; }
+
+  _covers(name) {
+    if (this.#state !== "joined" || name === undefined) return false;
+    if (this.#name.endsWith("*")) return name.startsWith(this.#name.slice(0, -1));
+    return name === this.#name;
+  }
+
+  /** Take note of a message; false if it was seen before. */
+  _advance(frame) {
+    const { epoch, offset } = this.#position ?? {};
+    if (frame.epoch && frame.epoch === epoch && frame.offset <= offset) return false;
+    if (frame.epoch) this.#position = positionOf(frame);
+    return true;
+  }
+
+  _enter() {
+    const wish = this.#wish;
+    if (!wish || this.#socket.state !== "open") return;
+    this.#state = "joining";
+    const since = this.#position;
+    this.#socket._demand("join", this, since && { since }, {
+      resolve: (frame) => this.#wish === wish && this.#joined(frame, since),
+      reject: (error) => this.#wish === wish && this.#refused(error),
+    });
+  }
+
+  /** The connection has gone; `final`: the error for those who wait, as there is no other. */
+  _lost(final) {
+    clearTimeout(this.#timer);
+    const joined = this.#state === "joined";
+    this.#state = "out";
+    if (!this.#wish) return;
+    if (final) this.#wish.reject(final);
+    if (joined || (final && this.#established)) this.#renew();
+    else if (final) this.#wish = null;
+  }
+
+  /** Something that the server says of the group: "join", "leave" or "reset". */
+  _hear(frame) {
+    const { type, member } = frame;
+    if (type !== "reset") return emit(this, type, { member });
+    this.#position = positionOf(frame);
+    emit(this, "reset", { position: this.position });
+  }
+
+  /** It will be joined again; nobody needs to wait for that. */
+  #renew() {
+    this.#wish = Promise.withResolvers();
+    this.#wish.promise.catch(() => {});
+  }
+
+  #joined(frame, since) {
+    const { recovered, missed = 0 } = frame;
+    this.#state = "joined";
+    this.#established = true;
+    this.#attempt = 0;
+    // What was missed comes now, and moves the position itself.
+    if (!recovered || !missed) this.#position = positionOf(frame);
+    this.#wish.resolve({ recovered, missed });
+    this.#socket._flush();
+    emit(this, "joined", { recovered, missed });
+    if (since?.epoch && !recovered) emit(this, "reset", { position: this.position });
+  }
+
+  #refused(error) {
+    if (error.code === "disconnected") return;
+    this.#state = "out";
+    const willRetry = error.code === "unavailable";
+    if (willRetry) {
+      this.#timer = setTimeout(() => this._enter(), this.#socket._pause(this.#attempt++));
+    } else {
+      this.#wish.reject(error);
+      this.#wish = null;
+      this.#established = false;
+      this.#socket._flush(this, error);
+    }
+    emit(this, "error", { error, willRetry });
+  }
+}
