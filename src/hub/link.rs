@@ -356,7 +356,7 @@ impl Hub {
 
     /// The broker is back.
     fn recover(&'static self) {
-        self.presence(None, |presence, now| presence.reconnected(now));
+        self.presence(None, super::presence::Presence::reconnected);
         let groups: Vec<_> = self.table().values().cloned().collect();
         for group in groups {
             let behind = {

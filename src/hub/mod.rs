@@ -186,7 +186,7 @@ impl Hub {
     }
 
     fn tick(&'static self) {
-        self.presence(None, |presence, now| presence.tick(now));
+        self.presence(None, Presence::tick);
         let idle: Vec<_> = self.table().values().cloned().collect();
         for group in idle {
             let empty = group.lock().len() == 0;

@@ -13,8 +13,7 @@ const DEFAULTS = {
   isFinal: (code) => code === 1008 || (code >= 4000 && code <= 4099),
 };
 
-/** A connection that has lasted so many milliseconds was a good one. */
-const STABLE = 5000;
+const STABLE = 5000; // milliseconds; a connection that lasts so long was a good one
 
 /** Why something was not done; `code` is for programs, `message` for people. */
 export class DWebSocketError extends Error {
@@ -63,13 +62,9 @@ const closed = (group) => new DWebSocketError("closed", "the connection was clos
  * whatever reason, and then has neither timers nor events left.
  */
 class Connection {
-  #socket;
-  #settings;
-  #on;
-  #timer;
+  #socket; #settings; #on; #timer;
   #interval = 0;
-  #heard = 0;
-  #asked = false;
+  #heard = 0; #asked = false;
   ready = false;
 
   constructor(url, settings, on) {
@@ -77,7 +72,7 @@ class Connection {
     this.#on = on;
     const socket = (this.#socket = new WebSocket(url, settings.protocols));
     socket.onmessage = (event) => this.#hear(event.data);
-    socket.onclose = (event) => this.#end(event.code, event.reason);
+    socket.onclose = (event) => this.#end(event.code, event.reason, false);
     this.#wait(settings.timeout, () => this.close(1006, "the server did not welcome us"));
   }
 
@@ -95,19 +90,17 @@ class Connection {
   }
 
   /** End it now; the other side may be gone, and is not waited for. */
-  close(code, reason) {
-    const socket = this.#socket;
+  close(code, reason, final = false) {
     // What this side alone has noticed cannot be said in a Close frame.
-    if (code === 1006) socket.close();
-    else socket.close(code, reason);
-    this.#end(code, reason);
+    this.#socket.close(...(code === 1006 ? [] : [code, reason]));
+    this.#end(code, reason, final);
   }
 
-  #end(code, reason) {
+  #end(code, reason, final) {
     clearTimeout(this.#timer);
     this.#socket.onmessage = this.#socket.onclose = null;
     this.ready = false;
-    this.#on.end(code, reason);
+    this.#on.end(code, reason, final);
   }
 
   #hear(text) {
@@ -144,8 +137,7 @@ export class DWebSocket extends EventTarget {
   /** The position from which a group has sent nothing yet: asks for all that is kept. */
   static START = Object.freeze({ offset: 0, epoch: "" });
 
-  #url;
-  #settings;
+  #url; #settings; #timer;
   #state = "closed";
   #id = null;
   #connection = null;
@@ -155,8 +147,6 @@ export class DWebSocket extends EventTarget {
   #sent = new Map();
   #number = 0;
   #attempt = 0;
-  #closing = false;
-  #timer;
   /** The page can be seen, or the network is there, again. */
   #wake = ({ type }) => {
     if (type === "visibilitychange" && document.visibilityState === "hidden") return;
@@ -204,13 +194,8 @@ export class DWebSocket extends EventTarget {
   /** End the connection, and do not come back. What waits for an answer is rejected. */
   close(code = 1000, reason = "") {
     if (this.#state === "closed") return;
-    if (!this.#connection) return this.#finish(code, reason);
-    this.#closing = true;
-    try {
-      this.#connection.close(code, reason);
-    } finally {
-      this.#closing = false;
-    }
+    if (this.#connection) this.#connection.close(code, reason, true);
+    else this.#finish(code, reason);
   }
 
   // For groups, not for applications.
@@ -273,18 +258,16 @@ export class DWebSocket extends EventTarget {
     clearTimeout(this.#timer);
     this.#connection = new Connection(this.#url, this.#settings, {
       frame: (frame) => this.#receive(frame),
-      end: (code, reason) => this.#lost(code, reason),
+      end: (code, reason, final) => this.#lost(code, reason, final),
     });
     this.#state = "connecting";
   }
 
-  #lost(code, reason) {
+  #lost(code, reason, final) {
     clearTimeout(this.#timer);
     const wasOpen = this.#state === "open";
     this.#connection = this.#id = null;
-    if (this.#closing || this.#settings.isFinal(code, reason)) {
-      return this.#finish(code, reason);
-    }
+    if (final || this.#settings.isFinal(code, reason)) return this.#finish(code, reason);
     const delay = this._pause(this.#attempt++);
     this.#state = "waiting";
     this.#timer = setTimeout(() => this.#connect(), delay);
@@ -318,19 +301,14 @@ export class DWebSocket extends EventTarget {
 
   #receive(frame) {
     switch (frame.type) {
-      case "welcome":
-        return this.#welcome(frame);
-      case "message":
-        return this.#message(frame);
-      case "data":
-        return emit(this, "data", { data: frame.data });
+      case "welcome": return this.#welcome(frame);
+      case "message": return this.#message(frame);
+      case "data": return emit(this, "data", { data: frame.data });
       case "join": case "leave": case "reset":
         return this.#groups.get(frame.group)?._hear(frame);
-      case "error":
-        return this.#refused(frame);
-      default:
-        // An answer, a pong, or something that newer servers say.
-        this.#take(frame.id)?.resolve(frame);
+      case "error": return this.#refused(frame);
+      // An answer, a pong, or something that newer servers say.
+      default: this.#take(frame.id)?.resolve(frame);
     }
   }
 
@@ -373,8 +351,7 @@ export class DWebSocket extends EventTarget {
 
 /** One group, and this client's place in it. */
 export class Group extends EventTarget {
-  #socket;
-  #name;
+  #socket; #name; #timer;
   #state = "out";
   #position = null;
   /** The promise of a membership that is wanted, or null. */
@@ -382,7 +359,6 @@ export class Group extends EventTarget {
   /** Whether it was a member before, so that it comes back even after a close and an open. */
   #established = false;
   #attempt = 0;
-  #timer;
 
   constructor(socket, name) {
     super();
