@@ -439,6 +439,9 @@ def members(group: str) -> list[tuple[str, str]]:
 def count(group: str) -> int:
     """Return how many members a group has."""
 
+def occupied(prefix: str) -> list[tuple[str, int]]:
+    """Return the groups with present members, by name, and how many they have."""
+
 def history(
     group: str, limit: int, size: int, ttl: float = 300.0, timeout: float | None = None
 ) -> tuple[list[tuple[int, str | bytes]], int, str]:

@@ -42,6 +42,7 @@ __all__ = (
     "group",
     "groups",
     "ids",
+    "occupied",
     "options",
     "payload",
     "to_json",
@@ -318,6 +319,18 @@ def merged(
         base.ttl if ttl is None else ttl,
         base.presence if presence is None else presence,
     )
+
+
+def occupied(prefix: str) -> dict[str, int]:
+    """Return which groups have members, and how many: in all processes, by name.
+
+    Those count who can be seen (``presence``).
+
+    Args:
+        prefix: What the names begin with; "": all.
+    """
+    use()
+    return dict(_engine.occupied(prefix))
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

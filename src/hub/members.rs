@@ -1,6 +1,7 @@
 //! Joining and leaving.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -306,6 +307,13 @@ impl Hub {
     #[must_use]
     pub fn members(&self, name: &str) -> Vec<presence::Member> {
         self.who().members(name)
+    }
+
+    /// The groups with present members, in all processes, whose names begin with `prefix`, and how
+    /// many they have.
+    #[must_use]
+    pub fn occupied(&self, prefix: &str) -> BTreeMap<Arc<str>, usize> {
+        self.who().counts(prefix)
     }
 
     /// How many members a group has: those who are present in all processes, or else those of this

@@ -301,6 +301,16 @@ pub(super) fn count(py: Python<'_>, group: &str) -> PyResult<usize> {
     Ok(py.detach(|| hub.count(group)))
 }
 
+#[pyfunction]
+pub(super) fn occupied(py: Python<'_>, prefix: &str) -> PyResult<Vec<(String, usize)>> {
+    let hub = hub()?;
+    let counts = py.detach(|| hub.occupied(prefix));
+    let counts = counts.iter();
+    Ok(counts
+        .map(|(group, count)| (group.to_string(), *count))
+        .collect())
+}
+
 type PyHistory<'py> = (Vec<(u64, Bound<'py, PyAny>)>, u64, String);
 
 #[pyfunction]

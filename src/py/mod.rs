@@ -79,7 +79,7 @@ mod _engine {
         handshake::{PyHandshake, handshake},
         hub::{
             BrokerError, PyJoined, PyPublished, broker_state, count, disconnect, history,
-            hub_configure, hub_flush, members, publish,
+            hub_configure, hub_flush, members, occupied, publish,
         },
         options::PyOptions,
         reserve, seal, stop,

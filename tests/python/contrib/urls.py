@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
+    path("chat/", include("dwebsocket.contrib.chat.urls")),
     path("push/", include("dwebsocket.contrib.push.urls")),
 ]
 if apps.is_installed("django.contrib.admin"):

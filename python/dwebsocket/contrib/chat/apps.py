@@ -13,3 +13,7 @@ class ChatConfig(AppConfig):
     name = "dwebsocket.contrib.chat"
     label = "dwebsocket_chat"
     verbose_name = "Chat"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from . import checks  # noqa: F401

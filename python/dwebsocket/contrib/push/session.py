@@ -23,13 +23,13 @@ class PushSession(Session):
     def __init__(self, websocket: Any, request: Any) -> None:
         super().__init__(websocket, request)
         self.user_id: Any = request.user.pk
-        self.group = group_of(self.user_id)
+        self.pages = group_of(self.user_id)
 
     def run(self) -> None:
         """Serve the page until it goes."""
         # First: nothing that is sent from now on can be missed. The page puts what
         # comes both ways in order, and shows it once.
-        self.websocket.join(self.group.names[0], history=0, presence=False)
+        self.websocket.join(self.pages.names[0], history=0, presence=False)
         super().run()
 
     def on_data(self, data: Any) -> None:
@@ -68,7 +68,7 @@ class PushSession(Session):
     def _take(self, ids: list[int]) -> None:
         self._mine().filter(pk__in=ids).delete()
         # The user's other pages need not show them any longer.
-        self.group.send_json({"taken": ids}, exclude=self.websocket)
+        self.pages.send_json({"taken": ids}, exclude=self.websocket)
 
 
 def _ids(value: Any) -> list[int]:
