@@ -232,14 +232,10 @@ class Fake:
         self.group(command["group"]).members.discard(connection)
         self.send(connection, command | {"type": "left"})
 
-    def _on_publish(
-        self, connection: ServerConnection, command: dict[str, Any]
-    ) -> None:
+    def _on_publish(self, connection: ServerConnection, command: dict[str, Any]) -> None:
         position = self.publish(command["group"], command["data"])
         self.send(connection, {"type": "ack", "id": command["id"]} | position)
 
-    def _on_members(
-        self, connection: ServerConnection, command: dict[str, Any]
-    ) -> None:
+    def _on_members(self, connection: ServerConnection, command: dict[str, Any]) -> None:
         members = [{"id": "m-1", "info": {"name": "Ada"}}]
         self.send(connection, command | {"members": members, "count": 1})

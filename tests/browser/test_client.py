@@ -314,9 +314,7 @@ def test_refusals_have_types(page: Page, fake: Fake, code: str) -> None:
     assert page("r.state") == "out"
     page("r.join()")
     assert page("fate(r.send(1))") == ["rejected", code]
-    error = page(
-        "r.send(1).then(() => r.members()).catch((e) => ({...e, text: `${e}`}))"
-    )
+    error = page("r.send(1).then(() => r.members()).catch((e) => ({...e, text: `${e}`}))")
     assert error["code"] == code
     assert error["group"] == "chat.1"
     assert error["text"] == f"DWebSocketError: it is {code}"
