@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.kill.processes import Server, free_port
+from tests.servers.client import eventually
 from tests.servers.redis import Redis
 
 from .page import Page
@@ -184,7 +185,8 @@ def test_pages_on_two_servers_see_each_other(
     member = ada.expect("r", "join")["member"]
     assert member == {"id": li("socket.id"), "info": {"name": "Li"}}
     names = "r.members().then((all) => all.map((m) => m.info.name).sort())"
-    assert ada(names) == li(names) == ["Ada", "Li"]
+    # A process that has just joined hears of the others in a moment.
+    eventually(lambda: ada(names) == li(names) == ["Ada", "Li"])
     li("r.send({text: 'hi'})")
     assert ada.expect("r", "message")["data"] == {"text": "hi"}
     li("r.leave()")
