@@ -38,10 +38,16 @@ pub fn header<'a>(head: &'a str, name: &str) -> &'a str {
         .map_or("", |(_, value)| value.trim())
 }
 
-/// Opens the WebSocket without extensions.
-pub async fn plain(stream: &mut TcpStream) -> Result<()> {
+/// The path in the head of a request.
+pub fn path(head: &str) -> &str {
+    head.split(' ').nth(1).unwrap_or_default()
+}
+
+/// Opens the WebSocket without extensions; returns the path that was asked for.
+pub async fn plain(stream: &mut TcpStream) -> Result<String> {
     let request = Request::read(stream).await?;
-    respond(stream, &request, "").await
+    respond(stream, &request, "").await?;
+    Ok(path(&request.head).to_owned())
 }
 
 /// Opens the WebSocket; what the client offers of permessage-deflate is agreed to as it stands.

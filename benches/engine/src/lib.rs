@@ -1,6 +1,7 @@
-//! Echo servers, one per crate, alike in everything but the crate: two worker threads each, the
+//! Echo servers (and, in [`fanout`], broadcast servers), one per crate, alike in everything but the crate: two worker threads each, the
 //! same handshake, `TCP_NODELAY`, and the way of echoing that the crate is fastest with.
 
+pub mod fanout;
 mod handshake;
 mod ours;
 mod peers;
@@ -10,7 +11,10 @@ use std::io::Write;
 use tokio::net::TcpListener;
 
 /// What every part of the program returns; the text is for the one who runs it.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Whatever has gone wrong.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// What [`serve`] knows by name: this engine, which compresses with a compressor for all or with one
 /// for each connection, and the crates beside it.

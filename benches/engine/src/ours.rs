@@ -45,13 +45,19 @@ pub fn serve(listener: &TcpListener, name: &str) -> Result<()> {
     let handler: Arc<dyn Handler> = Arc::new(Echo);
     loop {
         let (stream, _) = listener.accept()?;
-        if let Err(error) = start(stream, &config, &handler) {
+        if let Err(error) = open(stream, &config, |_| Arc::clone(&handler)) {
             eprintln!("a connection was refused: {error}");
         }
     }
 }
 
-fn start(mut stream: TcpStream, config: &Arc<Config>, handler: &Arc<dyn Handler>) -> Result<()> {
+/// Opens a WebSocket on the engine; `choose` gets the path and says who handles it. Returns the
+/// connection and its path.
+pub fn open(
+    mut stream: TcpStream,
+    config: &Arc<Config>,
+    choose: impl FnOnce(&str) -> Arc<dyn Handler>,
+) -> Result<(Arc<Connection>, String)> {
     let mut head = Vec::with_capacity(512);
     while !head.ends_with(b"\r\n\r\n") {
         let mut chunk = [0; 512];
@@ -81,6 +87,7 @@ fn start(mut stream: TcpStream, config: &Arc<Config>, handler: &Arc<dyn Handler>
         config: Arc::clone(config),
         permit: None,
     };
-    Connection::start(parts, Arc::clone(handler))?;
-    Ok(())
+    let path = handshake::path(&head);
+    let connection = Connection::start(parts, choose(path))?;
+    Ok((connection, path.to_owned()))
 }

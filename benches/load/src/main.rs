@@ -2,6 +2,7 @@
 //!
 //!     load echo --address 127.0.0.1:8000 --path /echo --connections 100 --size 32 --pid PID
 //!     load chat --address 127.0.0.1:8000 --path /chat --members 200 --senders 10
+//!     load fanout --address 127.0.0.1:8000 --members 1000 --in-flight 16 --pid PID
 //!     load http --address 127.0.0.1:8000 --path /hello --requests 2000
 //!     load hold --address 127.0.0.1:8000 --path /echo      (commands on standard input)
 
@@ -9,6 +10,7 @@ mod args;
 mod chat;
 mod cpu;
 mod echo;
+mod fanout;
 mod hold;
 mod http;
 mod open;
@@ -40,12 +42,13 @@ fn run() -> Result<()> {
     match command.as_str() {
         "echo" => println!("{}", echo::run(args)?),
         "chat" => println!("{}", chat::run(args)?),
+        "fanout" => println!("{}", fanout::run(args)?),
         "http" => println!("{}", http::run(args)?),
         "hold" => hold::run(args)?,
         _ => {
-            return Err(
-                "usage: load echo|chat|http|hold --address IP:PORT [--name value ...]".into(),
-            );
+            let usage =
+                "usage: load echo|chat|fanout|http|hold --address IP:PORT [--name value ...]";
+            return Err(usage.into());
         }
     }
     Ok(())

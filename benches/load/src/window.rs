@@ -12,7 +12,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Window {
     warmup: Duration,
     length: Duration,
-    pid: Option<i32>,
+    pids: Vec<i32>,
 }
 
 struct Reading {
@@ -23,15 +23,19 @@ struct Reading {
 }
 
 impl Window {
-    /// Takes `--warmup`, `--seconds` and `--pid` (0: nobody's) out of the arguments.
+    /// Takes `--warmup`, `--seconds` and `--pid` (several with commas between; 0: nobody's) out of the arguments.
     pub fn take(args: &mut Args) -> Result<Self> {
         let warmup = Duration::try_from_secs_f64(args.take("warmup", 1.0)?)?;
         let length = Duration::try_from_secs_f64(args.take("seconds", 3.0)?)?;
-        let pid = Some(args.take("pid", 0)?).filter(|pid| *pid != 0);
+        let mut pids = Vec::new();
+        for pid in args.take("pid", "0".to_owned())?.split(',') {
+            pids.push(pid.parse()?);
+        }
+        pids.retain(|pid| *pid != 0);
         Ok(Self {
             warmup,
             length,
-            pid,
+            pids,
         })
     }
 
@@ -64,10 +68,14 @@ impl Window {
     }
 
     fn read(&self, count: &impl Fn() -> u64) -> Result<Reading> {
+        let mut server = 0;
+        for pid in &self.pids {
+            server += cpu::used(Some(*pid))?;
+        }
         Ok(Reading {
             at: Instant::now(),
             messages: count(),
-            server: self.pid.map_or(Ok(0), |pid| cpu::used(Some(pid)))?,
+            server,
             client: cpu::used(None)?,
         })
     }

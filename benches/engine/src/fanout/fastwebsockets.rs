@@ -1,0 +1,60 @@
+//! fastwebsockets: it writes every frame at once, so a buffered stream below gathers several.
+
+use bytes::Bytes;
+use fastwebsockets::{FragmentCollectorRead, Frame, OpCode, Payload, Role};
+use tokio::io::{AsyncWrite, BufWriter};
+use tokio::net::TcpStream;
+use tokio::sync::broadcast::Sender;
+use tokio::sync::mpsc;
+
+use crate::Result;
+
+type Writer<S> = fastwebsockets::WebSocketWrite<S>;
+
+pub async fn connection(stream: TcpStream, publishes: bool, sender: Sender<Bytes>) -> Result<()> {
+    let (read, write) = stream.into_split();
+    let (read, mut write) =
+        fastwebsockets::after_handshake_split(read, BufWriter::new(write), Role::Server);
+    let mut read = FragmentCollectorRead::new(read);
+    // Pongs and the answer to a Close frame, which the reader owes.
+    let (owe, mut owed) = mpsc::channel::<Frame<'static>>(4);
+    let mut messages = sender.subscribe();
+    let reading = async {
+        loop {
+            let frame = read.read_frame(&mut |frame| owe.send(frame)).await?;
+            match frame.opcode {
+                OpCode::Close => return Ok::<(), crate::Error>(()),
+                OpCode::Text if publishes => {
+                    // Nobody listens: the message is for nobody.
+                    let _ = sender.send(Bytes::copy_from_slice(&frame.payload));
+                }
+                _ => {}
+            }
+        }
+    };
+    let writing = async {
+        loop {
+            tokio::select! {
+                message = messages.recv(), if !publishes => {
+                    text(&mut write, &message?).await?;
+                    while let Ok(message) = messages.try_recv() {
+                        text(&mut write, &message).await?;
+                    }
+                }
+                Some(frame) = owed.recv() => write.write_frame(frame).await?,
+            }
+            write.flush().await?;
+        }
+    };
+    tokio::select! {
+        outcome = reading => outcome,
+        outcome = writing => outcome,
+    }
+}
+
+async fn text<S: AsyncWrite + Unpin>(write: &mut Writer<S>, message: &Bytes) -> Result<()> {
+    // The writer's type wants frames that own what they hold, or live as long as it does.
+    Ok(write
+        .write_frame(Frame::text(Payload::Owned(message.to_vec())))
+        .await?)
+}

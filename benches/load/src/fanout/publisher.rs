@@ -1,0 +1,202 @@
+//! Those who talk: each has a bounded number of messages on their way.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mio::{Registry, Token};
+
+use super::{Plan, Shared};
+use crate::open::{self, Opened};
+use crate::payload::{Kind, Pool};
+use crate::peer::{Peer, State};
+use crate::{Result, wire};
+
+/// Bytes of a message before its padding: what it is, who says it, its number.
+pub const HEAD: usize = 23;
+
+/// A message's kind: a probe asks who is in and is not counted.
+pub const PROBE: u8 = b'P';
+pub const NUMBERED: u8 = b'N';
+
+/// One message that is on its way.
+struct Slot {
+    /// Members that have had it.
+    count: AtomicU64,
+    /// When it was sent, or was due, in nanoseconds since the start.
+    at: AtomicU64,
+}
+
+struct Talker {
+    /// Off the event loop until there is one.
+    unplaced: Option<Opened>,
+    peer: Option<Peer>,
+    sent: u64,
+}
+
+/// All who talk.
+pub struct Publishers<'a> {
+    plan: &'a Plan,
+    shared: &'a Shared,
+    pool: Pool,
+    talkers: Vec<Mutex<Talker>>,
+    /// Per publisher and message on its way.
+    slots: Vec<Slot>,
+}
+
+impl<'a> Publishers<'a> {
+    /// Opens their connections.
+    pub fn open(plan: &'a Plan, shared: &'a Shared) -> Result<Self> {
+        let mut talkers = Vec::new();
+        for number in 0..plan.publishers {
+            let target = plan.target(number, &plan.publish_path);
+            talkers.push(Mutex::new(Talker {
+                unplaced: Some(open::websocket(&target, plan.members + number)?),
+                peer: None,
+                sent: 0,
+            }));
+        }
+        let free = || Slot {
+            count: AtomicU64::new(plan.members as u64),
+            at: AtomicU64::new(0),
+        };
+        Ok(Self {
+            plan,
+            shared,
+            pool: Pool::new(Kind::Text, plan.size - HEAD, false)?,
+            talkers,
+            slots: std::iter::repeat_with(free)
+                .take(plan.publishers * plan.in_flight)
+                .collect(),
+        })
+    }
+
+    /// Puts them on an event loop, with tokens from `first` on.
+    pub fn place(&self, registry: &Registry, first: usize) -> Result<()> {
+        for number in 0..self.talkers.len() {
+            let mut talker = self.talker(number);
+            if let Some(opened) = talker.unplaced.take() {
+                talker.peer = Some(Peer::new(opened, registry, Token(first + number))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what waits and reads what came, which is nothing but pings.
+    pub fn attend(&self, number: usize, scratch: &mut Vec<u8>) -> Result<()> {
+        let mut talker = self.talker(number);
+        let Some(peer) = &mut talker.peer else {
+            return Ok(());
+        };
+        peer.flush()?;
+        match peer.receive(scratch, |_| Err("a publisher was sent a message".into()))? {
+            State::Open => Ok(()),
+            State::Closed | State::Broken => Err("the server closed a publisher".into()),
+        }
+    }
+
+    /// Sends a message that every member who is in gets.
+    pub fn probe(&self) -> Result<()> {
+        let mut talker = self.talker(0);
+        self.write(&mut talker, PROBE, 0, 0)
+    }
+
+    /// Counts deliveries of one message; what the last of them makes room for is sent.
+    pub fn delivered(&self, publisher: usize, message: u64, count: u64) -> Result<()> {
+        let slot = self.slot(publisher, message);
+        let before = slot.count.fetch_add(count, Ordering::AcqRel);
+        if before + count == self.plan.members as u64 && self.plan.rate == 0.0 {
+            self.pump(publisher, u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// When a message was sent.
+    pub fn sent_at(&self, publisher: usize, message: u64) -> u64 {
+        self.slot(publisher, message).at.load(Ordering::Relaxed)
+    }
+
+    /// What follows the head in a message with this number.
+    pub fn padding(&self, message: u64) -> &[u8] {
+        self.pool.message(message as usize)
+    }
+
+    /// Deliveries that are still to come.
+    pub fn waiting(&self) -> u64 {
+        let missing = |slot: &Slot| self.plan.members as u64 - slot.count.load(Ordering::Acquire);
+        self.slots.iter().map(missing).sum()
+    }
+
+    /// Begins to talk and, where there is a rate, keeps it until the talking is over.
+    pub fn pace(&self) -> Result<()> {
+        let begin = self.shared.now();
+        while self.shared.talking.load(Ordering::Relaxed)
+            && !self.shared.failed.load(Ordering::Relaxed)
+        {
+            for publisher in 0..self.talkers.len() {
+                if self.plan.rate == 0.0 {
+                    self.pump(publisher, u64::MAX)?;
+                } else {
+                    let passed = (self.shared.now() - begin) as f64 / 1e9;
+                    let due = (passed * self.plan.rate) as u64 + 1;
+                    self.pump_paced(publisher, due, begin)?;
+                }
+            }
+            if self.plan.rate == 0.0 {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+
+    fn pump(&self, publisher: usize, due: u64) -> Result<()> {
+        self.send_while(publisher, due, |_| self.shared.now())
+    }
+
+    /// A message's time is when it was due: one that had to wait for room is late.
+    fn pump_paced(&self, publisher: usize, due: u64, begin: u64) -> Result<()> {
+        let interval = 1e9 / self.plan.rate;
+        self.send_while(publisher, due, |message| {
+            begin + (message as f64 * interval) as u64
+        })
+    }
+
+    fn send_while(&self, publisher: usize, due: u64, at: impl Fn(u64) -> u64) -> Result<()> {
+        let mut talker = self.talker(publisher);
+        while talker.sent < due && self.shared.talking.load(Ordering::Relaxed) {
+            let message = talker.sent;
+            let slot = self.slot(publisher, message);
+            if slot.count.load(Ordering::Acquire) < self.plan.members as u64 {
+                return Ok(());
+            }
+            slot.at.store(at(message), Ordering::Relaxed);
+            slot.count.store(0, Ordering::Release);
+            talker.sent += 1;
+            self.write(&mut talker, NUMBERED, publisher, message)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, talker: &mut Talker, kind: u8, publisher: usize, message: u64) -> Result<()> {
+        let mut text = format!("{} {publisher:04x} {message:016x}", char::from(kind)).into_bytes();
+        text.extend_from_slice(self.padding(message));
+        let mut frame = Vec::with_capacity(text.len() + 16);
+        wire::encode(&mut frame, wire::TEXT, false, [9, 8, 7, 6], &text);
+        match &mut talker.peer {
+            Some(peer) => peer.send(&frame),
+            None => Err("a publisher talks before its time".into()),
+        }
+    }
+
+    fn slot(&self, publisher: usize, message: u64) -> &Slot {
+        let within = (message % self.plan.in_flight as u64) as usize;
+        &self.slots[publisher * self.plan.in_flight + within]
+    }
+
+    fn talker(&self, number: usize) -> MutexGuard<'_, Talker> {
+        self.talkers[number]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
