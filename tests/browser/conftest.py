@@ -12,6 +12,10 @@ import pytest
 from tests.examples.conftest import CHAT
 from tests.examples.running import Example
 
+from .page import fake, opened, page
+
+__all__ = ("fake", "opened", "page")
+
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 OPTIONS = [
     "--no-sandbox",

@@ -1,4 +1,4 @@
-"""A server that speaks the protocol of sessions and misbehaves when a test asks it to."""
+"""A server that speaks the protocol of sessions and misbehaves when asked to."""
 
 from __future__ import annotations
 
@@ -232,10 +232,14 @@ class Fake:
         self.group(command["group"]).members.discard(connection)
         self.send(connection, command | {"type": "left"})
 
-    def _on_publish(self, connection: ServerConnection, command: dict[str, Any]) -> None:
+    def _on_publish(
+        self, connection: ServerConnection, command: dict[str, Any]
+    ) -> None:
         position = self.publish(command["group"], command["data"])
         self.send(connection, {"type": "ack", "id": command["id"]} | position)
 
-    def _on_members(self, connection: ServerConnection, command: dict[str, Any]) -> None:
+    def _on_members(
+        self, connection: ServerConnection, command: dict[str, Any]
+    ) -> None:
         members = [{"id": "m-1", "info": {"name": "Ada"}}]
         self.send(connection, command | {"members": members, "count": 1})

@@ -2,119 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import re
 
 import pytest
 
-from .fake import PATIENCE, Fake
-
-#: Counts the timers and the listeners that a page has left.
-COUNTING = """
-window.left = {timers: new Set(), listeners: 0};
-const {setTimeout: set, clearTimeout: clear} = window;
-window.setTimeout = (then, ...more) => {
-    const id = set((...args) => { left.timers.delete(id); then(...args); }, ...more);
-    left.timers.add(id);
-    return id;
-};
-window.clearTimeout = (id) => { left.timers.delete(id); clear(id); };
-for (const target of [window, document]) {
-    const {addEventListener: add, removeEventListener: remove} = target;
-    target.addEventListener = function (...args) {
-        left.listeners += 1;
-        return add.apply(this, args);
-    };
-    target.removeEventListener = function (...args) {
-        left.listeners -= 1;
-        return remove.apply(this, args);
-    };
-}
-"""
-#: Every pause is as long as it can be, and over soon.
-QUICK = {"backoff": {"min": 1, "max": 50}}
-
-
-class Page:
-    """A page in which dwebsocket.js is loaded, and what tests do with it."""
-
-    def __init__(self, page: Any) -> None:
-        self.page = page
-        page.set_default_timeout(PATIENCE * 1000)
-
-    def __call__(self, script: str, argument: Any = None) -> Any:
-        """Return the value of an expression, or of a function of the argument."""
-        return self.page.evaluate(script, argument)
-
-    def until(self, expression: str) -> None:
-        """Wait until an expression is true."""
-        self.page.wait_for_function(expression)
-
-    def make(self, **options: Any) -> None:
-        """Connect, and wait for the welcome."""
-        self(
-            "(options) => void make(options)",
-            {**QUICK, **options},
-        )
-        self.until("socket.state === 'open'")
-
-    def join(self, name: str = "chat.1") -> Any:
-        """Join a group; it is ``r`` in the page from now on."""
-        return self("(name) => (window.r = room(name)).join()", name)
-
-    def send(self, data: Any) -> None:
-        """Publish without waiting; what becomes of it is added to ``fates``."""
-        self(
-            "(data) => void (window.fates ??= []).push(fate(r.send(data)))",
-            data,
-        )
-
-    def fates(self) -> Any:
-        return self("Promise.all(window.fates)")
-
-    def expect(self, target: str, kind: str, number: int = 1) -> Any:
-        """Return the fields of the nth event of a kind when it has come."""
-        found = f"{target}.log.filter(([kind]) => kind === '{kind}')"
-        self.until(f"{found}.length >= {number}")
-        return self(f"{found}[{number - 1}][1]")
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    running = Fake().start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def visit(chromium: Any, fake: Fake) -> Iterator[Callable[..., Page]]:
-    """Return a function that opens a page, with a clock of the test's if it says so."""
-    contexts: list[Any] = []
-    errors: list[str] = []
-
-    def open_page(clock: bool = False) -> Page:
-        contexts.append(chromium.new_context())
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        if clock:
-            page.clock.install(time=0)
-        else:
-            page.add_init_script(COUNTING)
-        page.goto(fake.url)
-        page.wait_for_function("window.loaded")
-        if clock:
-            page.clock.pause_at(10_000)
-        return Page(page)
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
-
-
-@pytest.fixture
-def page(visit: Callable[..., Page]) -> Page:
-    return visit()
+from .fake import CLIENT, Fake
+from .page import Page
 
 
 def test_join_publish_and_leave(page: Page, fake: Fake) -> None:
@@ -170,7 +63,10 @@ def test_messages_to_users_and_to_everybody_are_the_sockets(
     page.make()
     page.join()
     fake.tell({"type": "message", "data": {"unread": 3}})
-    assert page.expect("socket", "message") == {"data": {"unread": 3}}
+    assert page.expect("socket", "message") == {
+        "data": {"unread": 3},
+        "group": None,
+    }
     # A view has joined this one for the page.
     fake.tell({"type": "message", "group": "news", "data": "b"})
     assert page.expect("socket", "message", 2) == {"data": "b", "group": "news"}
@@ -213,8 +109,7 @@ def test_what_was_missed_comes_once_and_in_order(page: Page, fake: Fake) -> None
     page.until("heard(r).length === 3")
     for step in range(3):
         fake.stop()
-        close = page.expect("socket", "close", step + 1)
-        assert close == {"code": 1006, "reason": "", "willReconnect": True}
+        assert page.expect("socket", "close", step + 1)["willReconnect"]
         fake.publish("chat.1", 3 + 2 * step)
         fake.start()
         joined = page.expect("r", "joined", step + 2)
@@ -299,6 +194,8 @@ def test_an_answer_that_never_came_is_an_error(page: Page, fake: Fake) -> None:
     page.send("did it arrive?")
     fake.expect("publish")
     fake.cut()
+    lost = {"code": 1006, "reason": "", "willReconnect": True}
+    assert page.expect("socket", "close") == lost
     assert page.fates() == [["rejected", "disconnected"]]
     page.expect("r", "joined", 2)
     assert fake.count("publish") == 1
@@ -314,7 +211,9 @@ def test_refusals_have_types(page: Page, fake: Fake, code: str) -> None:
     assert page("r.state") == "out"
     page("r.join()")
     assert page("fate(r.send(1))") == ["rejected", code]
-    error = page("r.send(1).then(() => r.members()).catch((e) => ({...e, text: `${e}`}))")
+    error = page(
+        "r.send(1).then(() => r.members()).catch((e) => ({...e, text: `${e}`}))"
+    )
     assert error["code"] == code
     assert error["group"] == "chat.1"
     assert error["text"] == f"DWebSocketError: it is {code}"
@@ -546,9 +445,21 @@ def test_in_a_worker_from_a_blob(page: Page, fake: Fake) -> None:
             const socket = new DWebSocket("/ws/");
             socket.addEventListener("open", () => postMessage(socket.url));`;
         const url = URL.createObjectURL(new Blob([code], {type: "text/javascript"}));
-        new Worker(url, {type: "module"}).onmessage = (event) => window.said = event.data;
+        const worker = new Worker(url, {type: "module"});
+        worker.onmessage = (event) => window.said = event.data;
     }""",
         fake.url,
     )
     page.until("window.said")
     assert page("said") == fake.url.replace("http", "ws") + "ws/"
+
+
+def test_the_types_name_all_there_is(page: Page, fake: Fake) -> None:
+    types = CLIENT.with_suffix(".d.ts").read_text()
+    names = page(
+        "[DWebSocket, Group].flatMap((c) => Object.getOwnPropertyNames(c.prototype))"
+    )
+    public = {name for name in names if not name.startswith("_")} | {"START"}
+    missing = {name for name in public if not re.search(rf"\b{name}\b", types)}
+    assert len(public) > 10
+    assert missing == set()

@@ -13,8 +13,7 @@ const DEFAULTS = {
   isFinal: (code) => code === 1008 || (code >= 4000 && code <= 4099),
 };
 
-/** A connection that has lasted so many milliseconds was a good one. */
-const STABLE = 5000;
+const STABLE = 5000; // milliseconds; a connection that lasts so long was a good one
 
 /** Why something was not done; `code` is for programs, `message` for people. */
 export class DWebSocketError extends Error {
@@ -65,8 +64,7 @@ const closed = (group) => new DWebSocketError("closed", "the connection was clos
 class Connection {
   #socket; #settings; #on; #timer;
   #interval = 0;
-  #heard = 0;
-  #asked = false;
+  #heard = 0; #asked = false;
   ready = false;
 
   constructor(url, settings, on) {
