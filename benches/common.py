@@ -71,21 +71,21 @@ def cargo(package: str, binary: str) -> str:
 
 
 def load(
-    arguments: argparse.Namespace, command: str, pid: int, **options: object
+    arguments: argparse.Namespace, command: str, *pids: int, **options: object
 ) -> dict[str, float]:
-    """Run the load program against a server process; return what it printed.
+    """Run the load program against server processes; return what it printed.
 
     "others" in it is how many processors other work took meanwhile. Where that is more
     than ``--quiet`` allows, the run is thrown away and made again.
     """
-    words = [cargo("load", "load"), command, "--pid", str(pid)]
+    words = [cargo("load", "load"), command, "--pid", ",".join(map(str, pids))]
     for name, value in options.items():
         words += ["--" + name.replace("_", "-"), str(value)]
     words = pinned(words, arguments.cpus, 1)
     while True:
         if arguments.quiet is not None:
-            wait_for(lambda: others(pid, 1) < arguments.quiet, 3600)
-        with Others(pid) as measured:
+            wait_for(lambda: others(1, *pids) < arguments.quiet, 3600)
+        with Others(*pids) as measured:
             run = subprocess.run(words, stdout=subprocess.PIPE, check=True)
         if arguments.quiet is None or measured.processors < arguments.quiet:
             result: dict[str, float] = json.loads(run.stdout)
@@ -95,9 +95,9 @@ def load(
 class Others:
     """Measures how many processors other work takes while the block runs."""
 
-    def __init__(self, pid: int) -> None:
-        """Leave this program, its children that end, and one process out."""
-        self.pid = pid
+    def __init__(self, *pids: int) -> None:
+        """Leave this program, its children that end, and some processes out."""
+        self.pids = pids
 
     def read(self) -> tuple[float, float]:
         """Return the time, and the CPU time that others have used so far."""
@@ -110,7 +110,7 @@ class Others:
             for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         ]
         own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
-        return time.monotonic(), busy - own - cpu_seconds(self.pid)
+        return time.monotonic(), busy - own - sum(map(cpu_seconds, self.pids))
 
     def __enter__(self) -> Others:
         """Begin."""
@@ -123,9 +123,9 @@ class Others:
         self.processors = max(0.0, (after - before) / (end - start))
 
 
-def others(pid: int, seconds: float) -> float:
+def others(seconds: float, *pids: int) -> float:
     """Return how many processors other work takes now."""
-    with Others(pid) as measured:
+    with Others(*pids) as measured:
         time.sleep(seconds)
     return measured.processors
 
@@ -217,10 +217,14 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(interpreter: Path, kind: str, cpus: str) -> Iterator[Server]:
-    """Serve the project ("runserver", "gthread" or "sync") until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+def serve(
+    interpreter: Path, kind: str, cpus: str, **variables: str
+) -> Iterator[Server]:
+    """Serve the project ("runserver", "gthread" or "sync") until the block ends.
+
+    ``variables`` are added to the server's environment.
+    """
+    port = free_port()
     if kind == "runserver":
         words = ["-m", "django", "runserver", "--noreload", f"127.0.0.1:{port}"]
     else:
@@ -234,7 +238,8 @@ def serve(interpreter: Path, kind: str, cpus: str) -> Iterator[Server]:
             pinned([str(interpreter), *words], cpus, 0),
             cwd=project,
             env=os.environ
-            | {"DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": str(project)},
+            | {"DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": str(project)}
+            | variables,
             stdout=log,
             stderr=log,
         )
@@ -253,6 +258,13 @@ def serve(interpreter: Path, kind: str, cpus: str) -> Iterator[Server]:
                 process.wait(40)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def free_port() -> int:
+    """Return a port that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def listens(port: int) -> bool:

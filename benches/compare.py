@@ -32,7 +32,7 @@ def measure(
     }
     with common.serve(interpreter, arguments.server, arguments.cpus) as server:
         return common.load(
-            arguments, command, pid=server.pid, address=server.address, **options
+            arguments, command, server.pid, address=server.address, **options
         )
 
 

@@ -118,7 +118,7 @@ def main() -> None:
                     run = common.load(
                         arguments,
                         "echo",
-                        pid=server.pid,
+                        server.pid,
                         address=server.address,
                         **(options | more),
                     )

@@ -26,7 +26,7 @@ def main() -> None:
             return common.load(
                 arguments,
                 "http",
-                pid=server.pid,
+                server.pid,
                 address=server.address,
                 path="/hello",
                 requests=count,

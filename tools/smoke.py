@@ -38,8 +38,19 @@ def connected(url: str, server: subprocess.Popen[bytes]) -> ClientConnection:
             time.sleep(0.05)
 
 
+def check_static_files() -> None:
+    """See that the module for pages was installed."""
+    for name in ("dwebsocket.js", "dwebsocket.d.ts"):
+        code = (
+            "from importlib.resources import files;"
+            f"files('dwebsocket').joinpath('static/dwebsocket/{name}').read_text()"
+        )
+        subprocess.run([sys.argv[1], "-c", code], check=True, cwd="/")
+
+
 def main() -> None:
     """Serve, echo, stop."""
+    check_static_files()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with tempfile.TemporaryDirectory() as directory:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 SECRET_KEY = "benchmarks"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
-ROOT_URLCONF = "urls"
+# The hub's benchmarks have views that the old package cannot import.
+ROOT_URLCONF = os.environ.get("BENCH_URLCONF", "urls")
 WSGI_APPLICATION = "wsgi.application"
 USE_TZ = True
 INSTALLED_APPS: list[str] = []
@@ -15,3 +19,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+DWEBSOCKET: dict[str, Any] = {
+    "BROKER": os.environ.get("BENCH_BROKER"),
+    "GROUPS": {"kept.*": {"history": 1000}},
+}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.staticfiles.urls import staticfiles_urlpatterns
+from django.contrib.staticfiles.views import serve as serve_static
 from django.core.management import execute_from_command_line
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -32,7 +32,7 @@ if not settings.configured:
         INSTALLED_APPS=["django.contrib.staticfiles", "dwebsocket"],
         STATIC_URL="static/",
         DWEBSOCKET={
-            "BROKER": os.environ.get("BROWSER_BROKER"),
+            "BROKER": os.environ.get("BROWSER_BROKER") or None,
             "GROUPS": {"chat.*": {"history": 10_000, "ttl": 600}},
         },
     )
@@ -75,7 +75,7 @@ urlpatterns = [
     path("", page),
     path("publish", publish),
     path("ws/", serve),
-    *staticfiles_urlpatterns(),
+    path("static/<path:path>", serve_static),  # runserver does it by itself
 ]
 application = get_wsgi_application()
 

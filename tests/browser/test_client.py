@@ -338,10 +338,15 @@ def test_close_while_away(page: Page, fake: Fake) -> None:
     assert page("last(socket, 'close').willReconnect") is False
 
 
-def test_a_bad_code_closes_nothing(page: Page, fake: Fake) -> None:
+@pytest.mark.parametrize("code", [1001, 1006, 5000])
+def test_a_code_that_is_not_for_pages_closes_nothing(
+    page: Page, fake: Fake, code: int
+) -> None:
     page.make()
-    thrown = "try { socket.close(1006) } catch (error) { error.name }"
-    assert page(f"eval({thrown!r})") in (None, "InvalidAccessError")
+    thrown = f"try {{ socket.close({code}) }} catch (error) {{ error.name }}"
+    assert page(f"eval({thrown!r})") == "InvalidAccessError"
+    page("socket.send('still here')")
+    assert page.expect("socket", "data") == {"data": "still here"}
 
 
 def test_close_in_an_event_is_the_end(page: Page, fake: Fake) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.client import WsClient
+from tests.servers.client import WsClient, eventually
 from tests.servers.harness import PYTHON, ROOT, Server
 from tests.servers.pool import Pool
 from tests.servers.redis import Redis
@@ -156,9 +156,13 @@ def test_members_are_seen_in_all_processes_and_go_with_theirs(servers: list[Serv
     two.join("plain.who")
     event = one.hear("join")
     assert event["member"]["id"] == two.id
-    two.ask("members", group="plain.who")
-    answer = two.hear("members")
-    assert {member["id"] for member in answer["members"]} == {one.id, two.id}
+
+    def seen() -> set[str]:
+        two.ask("members", group="plain.who")
+        return {member["id"] for member in two.hear("members")["members"]}
+
+    # A process that has just joined hears of the others in a moment.
+    eventually(lambda: seen() == {one.id, two.id})
     begun = time.monotonic()
     servers[1].worker().kill()
     assert one.hear("leave")["member"]["id"] == two.id

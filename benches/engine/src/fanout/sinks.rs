@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast::{Receiver, Sender};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use yawc::frame::{Frame, OpCode};
 
 use crate::Result;
@@ -32,7 +32,9 @@ pub async fn tungstenite(
     publishes: bool,
     sender: Sender<Message>,
 ) -> Result<()> {
-    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    // Every look whether something has come clears a buffer of this size, 128 KiB by default.
+    let config = WebSocketConfig::default().read_buffer_size(8 * 1024);
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let is_data = |message: &Message| message.is_text() || message.is_binary();
     connection(socket, publishes, &sender, is_data).await
 }

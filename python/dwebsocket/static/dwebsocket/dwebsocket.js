@@ -74,7 +74,7 @@ class Connection {
     const socket = (this.#socket = new WebSocket(url, settings.protocols));
     socket.onmessage = (event) => this.#hear(event.data);
     socket.onclose = (event) => this.#end(event.code, event.reason, false);
-    this.#wait(settings.timeout, () => this.close(1006, "the server did not welcome us"));
+    this.#wait(settings.timeout, () => this.#giveUp("the server did not welcome us"));
   }
 
   /** Whether what is sent has a chance to arrive. */
@@ -87,14 +87,18 @@ class Connection {
     if (!this.ready || this.#asked) return;
     this.#asked = true;
     this.send('{"type":"ping"}');
-    this.#wait(this.#settings.timeout, () => this.close(1006, "the server does not answer"));
+    this.#wait(this.#settings.timeout, () => this.#giveUp("the server does not answer"));
   }
 
-  /** End it now; the other side may be gone, and is not waited for. */
-  close(code, reason, final = false) {
-    // What this side alone has noticed cannot be said in a Close frame.
-    this.#socket.close(...(code === 1006 ? [] : [code, reason]));
-    this.#end(code, reason, final);
+  /** End it for good and now; the other side may be gone, and is not waited for. */
+  close(code, reason) {
+    this.#socket.close(code, reason);
+    this.#end(code, reason, true);
+  }
+
+  #giveUp(reason) {
+    this.#socket.close();
+    this.#end(1006, reason, false);
   }
 
   #end(code, reason, final) {
@@ -143,9 +147,8 @@ export class DWebSocket extends EventTarget {
   #id = null;
   #connection = null;
   #groups = new Map();
-  /** Commands that wait to be sent, and those that wait for their answers. */
-  #queue = [];
-  #sent = new Map();
+  #queue = []; // commands that wait to be sent
+  #sent = new Map(); // and those that wait for their answers, by id
   #number = 0;
   #attempt = 0;
   /** The page can be seen, or the network is there, again. */
@@ -195,7 +198,7 @@ export class DWebSocket extends EventTarget {
   /** End the connection, and do not come back. What waits for an answer is rejected. */
   close(code = 1000, reason = "") {
     if (this.#state === "closed") return;
-    if (this.#connection) this.#connection.close(code, reason, true);
+    if (this.#connection) this.#connection.close(code, reason);
     else this.#finish(code, reason);
   }
 
@@ -293,9 +296,8 @@ export class DWebSocket extends EventTarget {
   /** Answer what was asked on a connection that is gone; `final`: there will be no other. */
   #settle(final) {
     for (const id of [...this.#sent.keys()]) {
-      const command = this.#take(id);
-      const message = "the connection broke before the answer came";
-      command.reject(new DWebSocketError("disconnected", message, command.group));
+      const { group, reject } = this.#take(id);
+      reject(new DWebSocketError("disconnected", "the connection broke before the answer", group));
     }
     for (const group of this.#groups.values()) group._lost(final);
   }
@@ -308,8 +310,8 @@ export class DWebSocket extends EventTarget {
       case "join": case "leave": case "reset":
         return this.#groups.get(frame.group)?._hear(frame);
       case "error": return this.#refused(frame);
-      // An answer, a pong, or something that newer servers say.
-      default: this.#take(frame.id)?.resolve(frame);
+      default: // an answer, a pong, or something that newer servers say
+        this.#take(frame.id)?.resolve(frame);
     }
   }
 
@@ -357,10 +359,8 @@ export class Group extends EventTarget {
   #socket; #name; #timer;
   #state = "out";
   #position = null;
-  /** The promise of a membership that is wanted, or null. */
-  #wish = null;
-  /** Whether it was a member before, so that it comes back even after a close and an open. */
-  #established = false;
+  #wish = null; // the promise of a membership, if one is wanted
+  #established = false; // whether it was a member: then it comes back after close() and open()
   #attempt = 0;
 
   constructor(socket, name) {

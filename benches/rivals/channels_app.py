@@ -1,0 +1,50 @@
+"""Channels in memory: what arrives on /publish goes to all connections to /member.
+
+An ASGI application for uvicorn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+settings.configure(
+    CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+)
+
+from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.urls import path  # noqa: E402
+
+GROUP = "room"
+
+
+class Member(AsyncWebsocketConsumer):
+    """Somebody who listens."""
+
+    groups = [GROUP]
+
+    async def room_message(self, event: dict[str, Any]) -> None:
+        """Hand a message of the group on."""
+        await self.send(text_data=event["text"])
+
+
+class Publisher(AsyncWebsocketConsumer):
+    """Somebody who talks."""
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        """Send a message to the group."""
+        event = {"type": "room.message", "text": text_data}
+        await self.channel_layer.group_send(GROUP, event)
+
+
+application = ProtocolTypeRouter(
+    {
+        "websocket": URLRouter(
+            [path("member", Member.as_asgi()), path("publish", Publisher.as_asgi())]
+        )
+    }
+)
