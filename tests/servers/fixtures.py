@@ -85,8 +85,7 @@ def server(request: pytest.FixtureRequest, pool: Pool) -> Iterator[Server]:
     """Return a shared server by the parameter; its log must stay without errors."""
     running = pool.get(request.param)
     yield running
-    assert running.errors() == []
-    assert running.process.poll() is None, "the server has gone"
+    _check(running)
 
 
 @pytest.fixture
@@ -100,5 +99,10 @@ def variant(pool: Pool) -> Iterator[Callable[..., Server]]:
 
     yield get
     for running in used:
-        assert running.errors() == []
-        assert running.process.poll() is None, "the server has gone"
+        _check(running)
+
+
+def _check(server: Server) -> None:
+    errors = server.errors()
+    assert not errors, "\n".join(errors)
+    assert server.process.poll() is None, "the server has gone"
