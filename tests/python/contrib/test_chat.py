@@ -163,6 +163,25 @@ def test_a_full_room_is_closed_but_to_those_who_come_back(serve, room):
     serve().hello("Ana", ana.key).join(room).hear("joined")
 
 
+def test_there_is_an_end_of_rooms(serve, room):
+    ana = serve(ROOMS=["lobby"], ROOMS_OPEN=1).enter(room, "Ana")
+    li = serve().hello("Li").join(f"{room}-2")
+    assert li.hear("error")["code"] == "rooms_full"
+    # Who could not come in has no say there.
+    li.data(chat="history", room=f"{room}-2")
+    assert li.hear("error")["code"] == "forbidden"
+    li.join("lobby").hear("joined")
+    li.join(room).hear("joined")
+    ana.hear("join")
+
+
+def test_questions_are_answered_now_and_then(serve, room):
+    ana = serve().enter(room, "Ana")
+    for kind in ("history", "rooms") * 15:
+        ana.data(chat=kind, room=room)
+    assert ana.hear("error")["code"] == "too_fast"
+
+
 def test_users_have_their_names_and_marks(serve, room, make_user):
     ana = make_user("ana")
     settings = {"PERMISSIONS": "dwebsocket.contrib.chat.Permissions"}
@@ -400,6 +419,7 @@ def test_the_address_is_for_websockets():
         ({"PERMISSIONS": "json.loads"}, "E022", "a subclass of"),
         ({"ROOMS": ["Lobby"]}, "E023", "'Lobby'"),
         ({"ROOMS": ["<b>"]}, "E023", "'<b>'"),
+        ({"HISTORY": 1_000}, "W024", "might not fit"),
     ],
     ids=str,
 )

@@ -200,6 +200,17 @@ def test_what_has_expired_is_not_delivered_and_can_be_pruned(visit, ana, notific
     assert [each.payload for each in notifications.all()] == ["fresh"]
 
 
+@override_settings(DWEBSOCKET={"PUSH": {"LIMIT": 3}})
+def test_a_user_s_notifications_have_a_limit(ana, make_user, notifications, caplog):
+    notify(make_user("li"), "of Li's")
+    for number in range(5):
+        notify(ana, number)
+    kept = notifications.filter(user=ana).order_by("pk")
+    assert [each.payload for each in kept] == [2, 3, 4]
+    assert notifications.count() == 4
+    assert "Dropped 1" in caplog.text
+
+
 def prune(*arguments):
     output = StringIO()
     call_command("prunenotifications", *arguments, stdout=output)

@@ -3,6 +3,7 @@
 dwebsocket.E021  DWEBSOCKET["CHAT"] has an unknown key or a value out of range.
 dwebsocket.E022  PERMISSIONS does not name a class of permissions.
 dwebsocket.E023  A name in ROOMS is not one that a room can have.
+dwebsocket.W024  A whole history might not fit into a page's outbox.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from dwebsocket.conf import settings
 from dwebsocket.contrib.sections import importable
 
 from . import text
@@ -19,6 +21,9 @@ from .conf import chat_settings
 from .permissions import Permissions
 
 __all__ = ("check_chat",)
+
+#: Bytes of a character in JSON at most ("\\ud83d\\ude00"), and of all but the text.
+_CHARACTER, _REST = 12, 1_000
 
 
 @register(Tags.compatibility)
@@ -50,4 +55,18 @@ def check_chat(
                     id="dwebsocket.E023",
                 )
             )
-    return found
+    return [*found, *_crowded()]
+
+
+def _crowded() -> list[CheckMessage]:
+    """Return a warning if a page that comes back could be cut off by what it gets."""
+    longest = chat_settings.MESSAGE_LENGTH * _CHARACTER + _REST
+    needed = round(chat_settings.HISTORY * longest)
+    if needed <= settings.OUTBOX_BYTES:
+        return []
+    message = (
+        "DWEBSOCKET['CHAT']: a history of the longest messages might not fit into a "
+        "page's outbox, and the page could not come in."
+    )
+    hint = f"Lower HISTORY or MESSAGE_LENGTH, or set OUTBOX_BYTES to {needed}."
+    return [Warning(message, hint=hint, id="dwebsocket.W024")]

@@ -31,6 +31,8 @@ chat_settings = Section(
         "BURST": count(8),
         # People in a room at once.
         "PEOPLE": count(200),
+        # Rooms with people in them at once; those in ROOMS do not count.
+        "ROOMS_OPEN": count(1_000),
         # Rooms that are listed even if nobody is there, and how many are.
         "ROOMS": Key((), _names, "a list of rooms' names"),
         "ROOMS_LISTED": count(30),

@@ -95,6 +95,12 @@ def people(room: str) -> list[str]:
     return list(members(text.clean_room(room)).values())
 
 
+def may_open(room: str) -> bool:
+    """Return whether there may be one more room with people in it."""
+    listed = room in chat_settings.ROOMS
+    return listed or len(hub.occupied(group_name(""))) < chat_settings.ROOMS_OPEN
+
+
 def listing(permissions: Permissions) -> list[dict[str, Any]]:
     """Return the rooms that a visitor may see, the fullest first.
 

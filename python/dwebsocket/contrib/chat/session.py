@@ -44,6 +44,8 @@ class ChatSession(Session):
         self._names: dict[str, str] = {}
         self._messages = Bucket(chat_settings.RATE, chat_settings.BURST)
         self._typing = Bucket(rate=1, burst=5)
+        # History and list of rooms, which are much to read and to send.
+        self._questions = Bucket(rate=1, burst=20)
         self._wishes = {
             "hello": self._hello,
             "typing": self._type,
@@ -96,7 +98,12 @@ class ChatSession(Session):
         return {"name": name, "who": who}
 
     def _join(self, command: dict[str, Any]) -> None:
-        super()._join(command)
+        try:
+            super()._join(command)
+        finally:
+            # The name is known before it is certain that the page gets in.
+            if (group := str(command.get("group"))) not in self.websocket.groups:
+                self._names.pop(group, None)
         rooms.changed()
 
     def _leave(self, command: dict[str, Any]) -> None:
@@ -147,14 +154,20 @@ class ChatSession(Session):
         room = str(data.get("room"))
         if rooms.group_name(room) not in self._names:
             raise Refused("forbidden", "join the room first")
+        self._question()
         kept = rooms.history(room, chat_settings.HISTORY)
         self.send_data({"chat": "history", "room": room, "messages": kept})
 
     def _rooms(self, data: dict[str, Any]) -> None:
+        self._question()
         notices = rooms.directory()
         if notices.names[0] not in self.websocket.groups:
             self.websocket.join(notices.names[0], history=0, presence=False)
         self.send_data({"chat": "rooms", "rooms": rooms.listing(self.permissions)})
+
+    def _question(self) -> None:
+        if wait := self._questions.wait_for():
+            raise Refused("too_fast", f"go on in {wait:.1f} s")
 
     def _who(self) -> str:
         """Return a mark by which a person is known, in all rooms and connections."""
@@ -169,6 +182,8 @@ class ChatSession(Session):
         here = rooms.members(room)
         if who not in here and len(here) >= chat_settings.PEOPLE:
             raise Refused("room_full", "there is no room for more people")
+        if not here and not rooms.may_open(room):
+            raise Refused("rooms_full", "there are too many rooms with people in them")
         if not self.permissions.asks_name():
             return text.shown(self.permissions.name(room, ""))
         wanted = text.clean_name(self._wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,8 @@ from .models import Notification
 
 __all__ = ("anotify", "group_of", "notify")
 
+logger = logging.getLogger("dwebsocket.push")
+
 
 class _Default:
     """Stands for an argument that was not given."""
@@ -26,6 +29,9 @@ class _Default:
 
 
 DEFAULT = _Default()
+
+#: Rows that one call deletes; more than one only after LIMIT was lowered.
+_AT_ONCE = 500
 
 
 def group_of(key: Any) -> hub.Group:
@@ -66,6 +72,7 @@ def notify(
     notification = Notification.objects.using(using).create(
         user_id=_key(user), payload=payload, expires=_expiry(expires)
     )
+    _make_room(notification.user_id, using)
     if on_commit:
         # Robust: what is committed stays so; Django logs the exception.
         transaction.on_commit(lambda: _tell(notification), using=using, robust=True)
@@ -82,6 +89,18 @@ async def anotify(user: Any, payload: Any, **options: Any) -> Notification:
 def _tell(notification: Notification) -> None:
     frame = {"notification": notification.as_frame()}
     group_of(notification.user_id).send_json(frame)
+
+
+def _make_room(key: Any, using: str) -> None:
+    """Drop a user's oldest notifications past the limit, and say so in the log."""
+    limit = push_settings.LIMIT
+    mine = Notification.objects.using(using).filter(user_id=key)
+    # As a list: not every database deletes by a query with a limit.
+    keys = mine.order_by("-pk").values_list("pk", flat=True)
+    surplus = list(keys[limit : limit + _AT_ONCE])
+    if surplus:
+        dropped, _ = mine.filter(pk__in=surplus).delete()
+        logger.warning("Dropped %d of the user %s: LIMIT is %d", dropped, key, limit)
 
 
 def _key(user: Any) -> Any:
