@@ -82,7 +82,12 @@ def history(room: str, limit: int = 100) -> list[dict[str, Any]]:
     kept = group(text.clean_room(room))
     if not kept.options.history:
         return []
-    return [json.loads(entry) for _, entry in kept.history(limit)]
+    found: dict[str, dict[str, Any]] = {}
+    for _, entry in kept.history(limit):
+        message = json.loads(entry)
+        # A page that had no answer has said it twice; the first counts.
+        found.setdefault(message["id"], message)
+    return list(found.values())
 
 
 def members(room: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
  * <dwebsocket-chat>: the panel of a room, as {% chat_room "lobby" %} renders it.
  *
  * `element.room` and `element.line` have the events of room.js and line.js; the element
- * dispatches "unread" ({count}). docs/contrib.md has the rest.
+ * dispatches "unread" ({count}), which bubbles. docs/contrib.md has the rest.
  */
 
 import { Banner } from "./banner.js";
@@ -10,16 +10,16 @@ import { Composer } from "./composer.js";
 import { lineTo } from "./line.js";
 import { Log } from "./log.js";
 import { NameDialog } from "./name.js";
-import { listPeople } from "./people.js";
+import { People } from "./people.js";
 import { Room } from "./room.js";
 import { browser, tab } from "./text.js";
 import { Typing } from "./typing.js";
-import { put, say, translate } from "./words.js";
+import { say, translate } from "./words.js";
 
 const COMPLAIN_FOR = 3000; // milliseconds, of what mends itself
 
 export class ChatElement extends HTMLElement {
-  #controller; #log; #composer; #dialog; #typing;
+  #controller; #log; #composer; #dialog; #typing; #people;
   room = null;
   line = null;
 
@@ -32,10 +32,11 @@ export class ChatElement extends HTMLElement {
     this.room ??= new Room(this.line, this.getAttribute("room"), this.getAttribute("prefix"));
     this.#log = new Log(part, (count) => this.#unread(count), signal);
     this.#typing = new Typing(part("typing"));
+    this.#people = new People(this, part, () => this.rename(), signal);
     new Banner(part, this.line, signal);
     if (part("composer")) this.#composer = this.#compose(part, signal);
     if (part("dialog")) this.#dialog = new NameDialog(part, signal);
-    this.#listen(part, signal);
+    this.#listen(signal);
     this.#begin();
   }
 
@@ -48,6 +49,7 @@ export class ChatElement extends HTMLElement {
   rename() {
     const name = this.room.you?.name ?? "";
     const answer = (wanted) => (wanted === name ? this.#dialog.hide() : this.#enter(wanted));
+    this.#people.close();
     this.#dialog?.ask(answer, { name, mayCancel: true });
   }
 
@@ -69,7 +71,7 @@ export class ChatElement extends HTMLElement {
     return new Composer(part, this.room.name, actions, signal);
   }
 
-  #listen(part, signal) {
+  #listen(signal) {
     const { room, line } = this;
     const on = (target, type, listener) => target.addEventListener(type, listener, { signal });
     on(line, "state", ({ state }) => {
@@ -81,15 +83,10 @@ export class ChatElement extends HTMLElement {
       this.#typing.stop(message.who);
       this.#log.add(message, message.who === room.you?.who, live);
     });
-    on(room, "people", ({ people }) => {
-      listPeople(part("people"), people, room.you);
-      put(part("here"), "people-here", { n: people.length });
-    });
-    on(room, "came", ({ person }) => this.#log.notice("joined", person.name));
-    on(room, "went", ({ person }) => {
-      this.#typing.stop(person.who);
-      this.#log.notice("left-room", person.name);
-    });
+    on(room, "people", ({ people }) => this.#people.show(people, room.you));
+    on(room, "came", ({ person: { name } }) => this.#log.notice("joined", { name }));
+    on(room, "went", ({ person: { name } }) => this.#log.notice("left-room", { name }));
+    on(room, "renamed", ({ person: { name }, before }) => this.#log.notice("renamed", { before, name }));
     on(room, "typing", ({ person }) => this.#typing.start(person));
     on(room, "ready", () => this.#ready());
     on(room, "refused", (event) => this.#refused(event));

@@ -37,7 +37,7 @@ export class Line extends EventTarget {
   }
 
   /** Connect, unless that was done; where people choose their names, with one. */
-  open(name = "") {
+  open(name = this.name) {
     const renamed = name !== this.name;
     this.name = name;
     if (this.socket) {
@@ -74,6 +74,7 @@ export class Line extends EventTarget {
   /** Have "rooms" events from now on. */
   watchRooms() {
     this.#listing = 1;
+    this.open();
     this.#askRooms(0);
   }
 

@@ -54,11 +54,8 @@ export class Log {
   }
 
   /** Say that somebody has come or gone. */
-  notice(key, name) {
-    // Somebody whose line broke for a moment: gone and back again is no news.
-    const before = this.#list.lastElementChild;
-    if (key === "joined" && before?.dataset.about === `left-room ${name}`) before.remove();
-    else this.#append(notice(key, name), false);
+  notice(key, values) {
+    this.#append(notice(key, values), false);
     this.#last = null;
   }
 

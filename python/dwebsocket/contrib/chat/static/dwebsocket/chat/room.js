@@ -3,16 +3,20 @@
 import { DWebSocket } from "../dwebsocket.js";
 import { Outbox } from "./outbox.js";
 
-const BACK_AGAIN = 30_000; // after a break, those who were here come back without notice
-const PATIENCE = 6000; // milliseconds, for the history
-const NO_RETRY = new Set(["disconnected", "timeout", "offline", "closed", "left"]);
+// Milliseconds. Who is back within this time was not away: a page was loaded again, or a
+// server was stopped, which all the others have seen a moment before they lost it, too.
+const AWAY = 5000;
+const BACK_AGAIN = 30_000; // after a break of one's own, the others come back without notice
+const PATIENCE = 6000; // for the history
+const BROKEN = new Set(["disconnected", "offline", "closed", "left"]);
+const AGAIN = new Set(["too_fast", "too_many", "unavailable", "timeout"]);
 
 const event = (type, fields) => Object.assign(new Event(type), fields);
 
 /**
  * Events: "you" ({name, who}), "message" ({message, live}), "people" ({people}: each with
- * name and who), "came" and "went" ({person}), "typing" ({person}), "ready" (all that was
- * missed is there), "refused" ({code, suggestion}: not let in), "declined" ({code, text}:
+ * name and who), "came" and "went" ({person}), "renamed" ({person, before}), "typing"
+ * ({person}), "ready" (all that was missed is there), "refused" ({code, suggestion}: not let in), "declined" ({code, text}:
  * a message of one's own), "change" (of `waiting`, what is on its way).
  */
 export class Room extends EventTarget {
@@ -23,8 +27,11 @@ export class Room extends EventTarget {
   /** What comes while the whole history is on its way; null otherwise. */
   #held = null;
   #suggestion = "";
+  /** Those who went just now, by mark: {person, timer}. */
+  #leaving = new Map();
   /** Marks of those who were here before a break. */
   #expected = new Set();
+  #expecting = 0;
   #wanted = false;
   you = null;
 
@@ -35,6 +42,7 @@ export class Room extends EventTarget {
     this.groupName = `${prefix}.${name}`;
     this.#outbox = new Outbox(name, (message) => this.#send(message));
     this.#outbox.addEventListener("change", () => this.dispatchEvent(event("change")));
+    line.addEventListener("state", ({ state }) => this.#lineBecame(state));
     line.addEventListener("data", ({ data }) => data?.room === name && this.#told(data));
   }
 
@@ -53,8 +61,7 @@ export class Room extends EventTarget {
     this.#line.open(name);
     this.#group ??= this.#listen(this.#line.socket.group(this.groupName));
     this.#wanted = true;
-    const since = this.#group.position ?? DWebSocket.START;
-    this.#group.join({ since }).catch(() => {}); // the group's "error" event tells
+    this.#join();
   }
 
   /** Go out. */
@@ -67,6 +74,25 @@ export class Room extends EventTarget {
 
   /** Show the others that one is writing. */
   typing() { this.#line.tell({ chat: "typing", room: this.name }); }
+
+  #join() {
+    const since = this.#group.position ?? DWebSocket.START;
+    this.#group.join({ since }).catch(() => {}); // the group's "error" event tells
+  }
+
+  #lineBecame(state) {
+    if (state === "online") {
+      // A line that was shut by hand has forgotten those who had not come in yet.
+      if (this.#wanted && this.#group.state === "out") this.#join();
+      return;
+    }
+    // Whether they have gone, or only the server, shows when the line is up again.
+    for (const { person, timer } of this.#leaving.values()) {
+      clearTimeout(timer);
+      this.#expected.add(person.who);
+    }
+    this.#leaving.clear();
+  }
 
   #listen(group) {
     group.addEventListener("joined", ({ missed }) => this.#joined(missed));
@@ -97,9 +123,10 @@ export class Room extends EventTarget {
     const members = await this.#group.members().catch(() => null);
     if (!members) return;
     this.#members = new Map(members.map(({ id, info }) => [id, info]));
-    const here = new Set(this.people.map(({ who }) => who));
-    this.#expected = new Set(before.map(({ who }) => who).filter((who) => !here.has(who)));
-    setTimeout(() => this.#expected.clear(), BACK_AGAIN);
+    for (const { who } of before) this.#expected.add(who);
+    for (const { who } of this.people) this.#expected.delete(who);
+    clearTimeout(this.#expecting);
+    this.#expecting = setTimeout(() => this.#expected.clear(), BACK_AGAIN);
     this.#showPeople();
     if (!this.#held) this.#ready();
   }
@@ -141,14 +168,27 @@ export class Room extends EventTarget {
     const isNew = !this.people.some(({ who }) => who === info.who);
     this.#members.set(id, info);
     this.#showPeople();
-    if (!this.#expected.delete(info.who) && isNew) this.dispatchEvent(event("came", { person: info }));
+    const left = this.#leaving.get(info.who);
+    clearTimeout(left?.timer);
+    this.#leaving.delete(info.who);
+    if (this.#expected.delete(info.who) || !isNew) return;
+    if (!left) this.dispatchEvent(event("came", { person: info }));
+    else if (left.person.name !== info.name) {
+      this.dispatchEvent(event("renamed", { person: info, before: left.person.name }));
+    }
   }
 
   #went({ id, info }) {
     this.#members.delete(id);
-    if (this.people.some(({ who }) => who === info.who)) return;
+    const { who } = info;
+    if (this.people.some((person) => person.who === who)) return;
     this.#showPeople();
-    this.dispatchEvent(event("went", { person: info }));
+    clearTimeout(this.#leaving.get(who)?.timer);
+    const timer = setTimeout(() => {
+      this.#leaving.delete(who);
+      this.dispatchEvent(event("went", { person: info }));
+    }, AWAY);
+    this.#leaving.set(who, { person: info, timer });
   }
 
   #showPeople() { this.dispatchEvent(event("people", { people: this.people })); }
@@ -163,8 +203,9 @@ export class Room extends EventTarget {
       await this.#group.send({ id, text }, { queue: false });
       this.#outbox.remove(id);
     } catch ({ code }) {
-      if (NO_RETRY.has(code)) return this.#outbox.pause();
-      const again = code === "too_fast" || code === "too_many" || code === "unavailable";
+      if (BROKEN.has(code)) return this.#outbox.pause();
+      // Perhaps it was published: it keeps its id, and is shown once.
+      const again = AGAIN.has(code);
       if (again) this.#outbox.later();
       else this.#outbox.remove(id);
       this.dispatchEvent(event("declined", { code, text, again }));

@@ -31,12 +31,10 @@ export function pendingRow({ text }, name, online) {
   return element;
 }
 
-export function notice(key, name) {
+export function notice(key, values) {
   const text = make("span");
-  put(text, key, { name });
-  const element = make("li", { className: "dwchat-notice" }, text, time(new Date()));
-  element.dataset.about = `${key} ${name}`;
-  return element;
+  put(text, key, values);
+  return make("li", { className: "dwchat-notice" }, text, time(new Date()));
 }
 
 export function day(at) {

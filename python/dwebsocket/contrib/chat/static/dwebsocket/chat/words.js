@@ -19,6 +19,8 @@ const english = {
   "join-title": "What should we call you?",
   "join-about": "You are about to enter",
   joined: "{name} joined",
+  renamed: "{before} is now {name}",
+  rename: "Change",
   "left-room": "{name} left",
   today: "Today",
   yesterday: "Yesterday",
@@ -45,7 +47,12 @@ const english = {
   too_fast: "One moment: that was a lot at once. The rest is sent shortly.",
   message_empty: "There is nothing to read in that message.",
   message_long: "That is too long, or has too many lines.",
-  who: "People",
+  rooms_full: "There are too many rooms just now. Please try another one.",
+  people: "People",
+  rooms: "Rooms",
+  "new-room": "Open another room",
+  open: "Open",
+  "room-name": "A room’s name has letters, numbers, - and _.",
   "members-only": "This room is for its members.",
   "read-only": "You may read here.",
   "bar-stopped": "The chat has ended.",
@@ -54,6 +61,7 @@ const english = {
   too_many: "One moment: that was a lot at once.",
   unavailable: "Not possible just now. It is tried again.",
   invalid: "The server did not understand this page. Please reload it.",
+  timeout: "The server is slow to answer. It is tried again.",
 };
 
 const chinese = {
@@ -73,6 +81,8 @@ const chinese = {
   "join-title": "怎么称呼你？",
   "join-about": "即将进入",
   joined: "{name} 加入了房间",
+  renamed: "{before} 改名为 {name}",
+  rename: "改名",
   "left-room": "{name} 离开了房间",
   today: "今天",
   yesterday: "昨天",
@@ -99,7 +109,12 @@ const chinese = {
   too_fast: "发送太快了，其余消息稍后发出。",
   message_empty: "消息中没有可显示的内容。",
   message_long: "消息太长或行数过多。",
-  who: "在线成员",
+  rooms_full: "房间太多了，请换一个房间。",
+  people: "在线成员",
+  rooms: "房间",
+  "new-room": "打开另一个房间",
+  open: "打开",
+  "room-name": "房间名只能包含文字、数字、- 和 _。",
   "members-only": "此房间仅对成员开放。",
   "read-only": "你可以在此阅读。",
   "bar-stopped": "聊天已结束。",
@@ -108,6 +123,7 @@ const chinese = {
   too_many: "请稍等，操作太多了。",
   unavailable: "暂时无法完成，稍后会重试。",
   invalid: "服务器无法理解此页面，请刷新重试。",
+  timeout: "服务器响应缓慢，稍后会重试。",
 };
 
 const languages = { en: english, zh: chinese };
