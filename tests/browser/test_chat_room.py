@@ -60,7 +60,7 @@ def ready(page: Page, number: int = 1) -> None:
 
 
 def tell(page: Page, fake: Fake, kind: str, member: dict[str, Any]) -> None:
-    """Have the server say that somebody has come or gone, and the page have heard it."""
+    """Have the server say that somebody has come or gone, and wait for the page."""
     here = f"chat.people.some(({{ who }}) => who === '{member['info']['who']}')"
     fake.tell({"type": kind, "group": "chat.lobby", "member": member})
     page.until(here if kind == "join" else f"!{here}")

@@ -1,4 +1,4 @@
-"""The demo, as its users run it; what the chat does beyond that: tests/python/contrib."""
+"""The demo as its users run it; tests/python/contrib has what the chat does."""
 
 from __future__ import annotations
 
