@@ -25,18 +25,18 @@ class Section:
 
     def __init__(self, name: str, keys: Mapping[str, Key]) -> None:
         self._name = name
-        self._keys = keys
+        self.keys = keys
         self._values: dict[str, Any] | None = None
         setting_changed.connect(self._forget, weak=False)
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self._keys:
+        if name not in self.keys:
             raise AttributeError(name)
         if self._values is None:
             found = self.problems()
             if found:
                 raise ConfigurationError(" ".join(message for _, message in found))
-            defaults = {name: key.default for name, key in self._keys.items()}
+            defaults = {name: key.default for name, key in self.keys.items()}
             self._values = {**defaults, **getattr(settings, self._name)}
         return self._values[name]
 
@@ -45,9 +45,9 @@ class Section:
         found = []
         for name, value in getattr(settings, self._name).items():
             where = f"DWEBSOCKET[{self._name!r}]"
-            key = self._keys.get(name)
+            key = self.keys.get(name)
             if key is None:
-                hint = nearest(str(name).upper(), self._keys)
+                hint = nearest(str(name).upper(), self.keys)
                 found.append((name, f"{where} has no setting {name!r}.{hint}"))
             elif not key.valid(value):
                 message = f"{where}[{name!r}] must be {key.expected}, not {value!r}."

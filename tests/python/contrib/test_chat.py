@@ -36,6 +36,11 @@ class Rules(chat.Guests):
     def may_write(self, room):
         return not room.endswith("silent")
 
+    def message(self, room, text):
+        if "damn" in text:
+            raise Refused("impolite", "please be kind")
+        return text.replace("heck", "h***")
+
 
 @pytest.fixture
 def serve(site):
@@ -210,6 +215,14 @@ def test_permissions_keep_rooms_shut(serve, room, ending):
     for data in ({"chat": "history"}, {"chat": "typing"}):
         page.data(**data, room=f"{room}-{ending}")
         assert page.hear("error")["code"] == "forbidden"
+
+
+def test_permissions_read_along(serve, room):
+    page = serve(PERMISSIONS=f"{__name__}.Rules").enter(room, "Ana")
+    page.write(room, "damn")
+    assert page.hear("error")["code"] == "impolite"
+    page.write(room, "heck")
+    assert page.message()["text"] == "h***"
 
 
 def test_permissions_keep_rooms_silent(serve, room):

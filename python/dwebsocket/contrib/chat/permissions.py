@@ -77,6 +77,18 @@ class Permissions:
         """
         return str(self.user.get_full_name() or self.user.get_username())
 
+    def message(self, room: str, text: str) -> str:
+        """Return what the room gets when the visitor says something.
+
+        Args:
+            room: The room.
+            text: What the visitor wrote, within the limits.
+
+        Raises:
+            Refused: The room does not get it (``dwebsocket.session.Refused``).
+        """
+        return text
+
 
 class Guests(Permissions):
     """Everybody may join and write: users by their names, guests by one they choose."""

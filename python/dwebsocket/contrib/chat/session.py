@@ -122,6 +122,9 @@ class ChatSession(Session):
         words = text.clean_message(given.get("text"))
         if wait := self._messages.wait_for():
             raise Refused("too_fast", f"go on in {wait:.1f} s")
+        words = self.permissions.message(
+            group.removeprefix(rooms.group_name("")), words
+        )
         return rooms.message(words, self._names[group], self._who(), number)
 
     def on_data(self, data: Any) -> None:

@@ -1,4 +1,4 @@
-"""``{% load dwebsocket_chat %}{% chat_room "lobby" %}``, and ``{% chat_rooms .. %}``."""
+"""The tags ``{% chat_room "lobby" %}`` and ``{% chat_rooms "view" %}``."""
 
 from __future__ import annotations
 
