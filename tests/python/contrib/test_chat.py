@@ -80,6 +80,12 @@ class Visitor(Page):
     def enter(self, room, name):
         """Join a new room, which is to succeed."""
         self.hello(name).join(room, {"offset": 0, "epoch": ""}).hear("joined")
+        return self.settle()
+
+    def settle(self):
+        """Wait until the server is done, so that everybody sees who is there."""
+        self.say(type="ping")
+        self.hear("pong")
         return self
 
     def write(self, room, words, number="message-1"):
@@ -121,7 +127,7 @@ def test_a_newcomer_gets_what_was_said_and_no_typing(serve, room):
         ana.data(chat="typing", room=room)
     ana.say(type="ping")
     ana.hear("pong")
-    li = serve().enter(room, "Li")
+    li = serve().hello("Li").join(room, {"offset": 0, "epoch": ""})
     expected = [f"text {number}" for number in (2, 3, 4)]
     assert [li.message()["text"] for _ in range(3)] == expected
     li.data(chat="history", room=room)
@@ -145,7 +151,7 @@ def test_the_page_learns_who_it_is_and_stays_that_after_a_reconnect(serve, room)
     assert again.told("you") == you
     other = serve().hello("Bob").join(room)
     assert other.told("you")["who"] != you["who"]
-    other.hear("joined")
+    other.settle()
     assert sorted(chat.people(room)) == ["Ana", "Bob"]
 
 
