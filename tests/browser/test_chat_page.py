@@ -178,6 +178,24 @@ def test_another_window_is_the_same_person(visit: Visit) -> None:
     expect(people(li)).to_have_text(["Li", "Ana"])
 
 
+def test_who_enters_two_rooms_at_once_is_asked_once(visit: Visit) -> None:
+    page = visit()
+    page.evaluate("""() => {
+        const other = document.querySelector("dwebsocket-chat").cloneNode(true);
+        other.setAttribute("room", "other");
+        document.querySelector("main").append(other);
+    }""")
+    panels = page.locator("dwebsocket-chat")
+    panels.first.get_by_label("Your name", exact=True).fill("Ana")
+    panels.first.get_by_label("Your name", exact=True).press("Enter")
+    for number in range(2):
+        expect(people(panels.nth(number))).to_have_text(["Ana"])
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    panels.nth(1).evaluate("(chat) => chat.room.say('only here')")
+    expect(bubbles(panels.nth(1))).to_have_text(["only here"])
+    expect(bubbles(panels.first)).to_have_count(0)
+
+
 def test_people_may_change_their_names(visit: Visit) -> None:
     ana, li = enter(visit(), "Ana"), enter(visit(), "Li")
     ana.get_by_role("button", name="Change").click()

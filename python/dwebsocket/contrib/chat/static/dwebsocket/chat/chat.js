@@ -20,6 +20,7 @@ const COMPLAIN_FOR = 3000; // milliseconds, of what mends itself
 
 export class ChatElement extends HTMLElement {
   #controller; #log; #composer; #dialog; #typing; #people;
+  #asking = false; // for the first time
   room = null;
   line = null;
 
@@ -57,10 +58,14 @@ export class ChatElement extends HTMLElement {
     const name = this.line.name || tab.get("name");
     if (!this.#dialog) this.room.enter();
     else if (name) this.#enter(name);
-    else this.#dialog.ask((wanted) => this.#enter(wanted), { name: browser.get("name") ?? "" });
+    else {
+      this.#asking = true;
+      this.#dialog.ask((wanted) => this.#enter(wanted), { name: browser.get("name") ?? "" });
+    }
   }
 
   #enter(name) {
+    this.#asking = false;
     tab.set("name", name);
     browser.set("name", name);
     this.room.enter(name);
@@ -78,6 +83,8 @@ export class ChatElement extends HTMLElement {
       if (state !== "online") this.#typing.clear();
       this.#showPending();
     });
+    // Asked for in another room on the page: one answer is enough.
+    on(line, "named", () => this.#asking && this.#enter(line.name));
     on(room, "change", () => this.#showPending());
     on(room, "message", ({ message, live }) => {
       this.#typing.stop(message.who);

@@ -17,7 +17,7 @@ export function lineTo(url) {
 
 /**
  * Events: "state" ({state, until}), "data" (what the server's application says), "rooms"
- * ({rooms}, after watchRooms()). States: idle, connecting, online, waiting (until: time of
+ * ({rooms}, after watchRooms()), "named" (`name` is another one). States: idle, connecting, online, waiting (until: time of
  * the next try), stopped (by the server's wish; retry() to go on).
  */
 export class Line extends EventTarget {
@@ -40,10 +40,13 @@ export class Line extends EventTarget {
   open(name = this.name) {
     const renamed = name !== this.name;
     this.name = name;
-    if (this.socket) {
-      if (renamed) this.tell(this.#hello());
-      return;
-    }
+    if (!this.socket) this.#connect();
+    else if (renamed) this.tell(this.#hello());
+    // Only now: who hears of it joins, and the server has to know the name before.
+    if (renamed) this.dispatchEvent(new Event("named"));
+  }
+
+  #connect() {
     const hello = () => this.#hello();
     const socket = (this.socket = new DWebSocket(this.#url, { ...OPTIONS, hello }));
     socket.addEventListener("open", () => this.#become("online"));

@@ -49,7 +49,8 @@ export class Notifications {
     this.socket = new DWebSocket(url, options);
     this.socket.addEventListener("open", () => this.#hello());
     this.socket.addEventListener("data", ({ data }) => this.#hear(data));
-    this.socket.addEventListener("message", ({ data }) => this.#push(data));
+    // What is pushed to the user, or to everybody, has no group, and is of others.
+    this.socket.addEventListener("message", ({ data, group }) => group && this.#push(data));
   }
 
   /** What came and was not acknowledged, oldest first; for scripts that begin late. */
@@ -86,8 +87,9 @@ export class Notifications {
     for (const id of taken ?? []) this.#forget(id);
   }
 
-  #hear({ push, notifications, more }) {
-    if (push !== "waiting") return;
+  #hear(data) {
+    if (data?.push !== "waiting") return;
+    const { notifications, more } = data;
     for (const notification of notifications) this.#show(notification);
     if (more) return;
     const rest = this.#early ?? [];
