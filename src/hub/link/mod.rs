@@ -23,7 +23,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+};
 
 pub(super) use self::incoming::Recent;
 pub use self::reading::Kept;
@@ -37,6 +40,9 @@ use crate::runtime::{self, Level};
 
 /// Time between attempts where the broker is there and says no.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// What the broker is asked at once where many groups have something to ask: when it is back.
+const TURNS: usize = 16;
 
 /// How things stand with the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +76,8 @@ pub(super) struct Link {
     /// Presence messages, oldest first; bounded, for what is lost is found out by the digests.
     later: Mutex<VecDeque<(&'static str, Bytes)>>,
     called: Notify,
+    /// For those who need not ask now.
+    turns: Semaphore,
 }
 
 /// What the broker calls.
@@ -136,6 +144,7 @@ impl Hub {
             reviewed: Notify::new(),
             later: Mutex::default(),
             called: Notify::new(),
+            turns: Semaphore::new(TURNS),
         };
         if self.link.set(link).is_ok()
             && let Some(link) = self.link.get()

@@ -130,6 +130,8 @@ impl Link {
 
     /// Stores what a group has for the broker, one after the other, until nothing is left.
     async fn store_all(&'static self, group: Arc<Group>) {
+        // Whoever has waited for the broker to come back has not done so alone.
+        let mut in_turn = false;
         loop {
             let next = group
                 .lock()
@@ -145,6 +147,11 @@ impl Link {
                 publisher: Arc::clone(&self.name),
                 sequence,
             };
+            let turn = if in_turn {
+                self.turns.acquire().await.ok()
+            } else {
+                None
+            };
             match self
                 .broker
                 .store(&group.channel, envelope, &key, limits)
@@ -158,6 +165,8 @@ impl Link {
                 }
                 // The key makes it safe to try again what may have been stored.
                 Err(_) => {
+                    in_turn = true;
+                    drop(turn);
                     let _ = tokio::time::timeout(RETRY, back).await;
                 }
             }

@@ -1,8 +1,8 @@
 //! What a group has missed is fetched.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
-use super::{RETRY, reading::to_message};
+use super::{Link, RETRY, reading::to_message};
 use crate::hub::{
     Hub,
     broker::Fetched,
@@ -16,47 +16,43 @@ use crate::hub::{
 impl Hub {
     /// Fetches what a group lacks, until it lacks nothing.
     pub(super) fn catch_up(&'static self, group: Arc<Group>) {
-        let Some(link) = self.link.get() else {
-            return;
-        };
-        self.handle.spawn(async move {
-            loop {
-                let at = {
-                    let mut state = group.lock();
-                    let at = state
-                        .ring
-                        .as_ref()
-                        .map(|ring| (ring.position(), ring.limits()));
-                    state.catching_up = at.is_some();
-                    at
-                };
-                let Some((position, limits)) = at else {
-                    return;
-                };
-                let fetched = link
-                    .broker
-                    .fetch(&group.channel, Some(&position), limits)
-                    .await;
-                match fetched {
-                    Ok(fetched) => {
-                        let mut state = group.lock();
-                        self.fill(&group, &mut state, fetched);
-                        let top = state.ring.as_ref().map_or(0, |ring| ring.position().offset);
-                        if state.seen <= top {
-                            state.catching_up = false;
-                            return;
-                        }
-                    }
-                    Err(_) if !link.broker.is_connected() => {
-                        // Begins anew when the broker is back.
-                        group.lock().catching_up = false;
-                        return;
-                    }
-                    Err(_) => {}
+        if let Some(link) = self.link.get() {
+            self.handle.spawn(async move {
+                while !self.ask_for_missed(link, &group).await {
+                    tokio::time::sleep(RETRY / 10).await;
                 }
-                tokio::time::sleep(RETRY / 10).await;
-            }
-        });
+            });
+        }
+    }
+
+    /// Asks the broker once; returns whether that was all.
+    async fn ask_for_missed(&'static self, link: &'static Link, group: &Arc<Group>) -> bool {
+        // Each group asks when the broker is back: it is not to meet thousands of questions at once.
+        let _turn = link.turns.acquire().await;
+        let at = {
+            let mut state = group.lock();
+            let ring = state.ring.as_ref();
+            let at = ring.map(|ring| (ring.position(), ring.limits()));
+            state.catching_up = at.is_some();
+            at
+        };
+        let Some((position, limits)) = at else {
+            return true;
+        };
+        let fetched = link.broker.fetch(&group.channel, Some(&position), limits);
+        if let Ok(fetched) = fetched.await {
+            let mut state = group.lock();
+            self.fill(group, &mut state, fetched);
+            let top = state.ring.as_ref().map_or(0, |ring| ring.position().offset);
+            state.catching_up = state.seen > top;
+            return !state.catching_up;
+        }
+        if link.broker.is_connected() {
+            return false;
+        }
+        // Begins anew when the broker is back; if that was just now, nobody else has begun.
+        group.lock().catching_up = false;
+        !link.broker.is_connected() || mem::replace(&mut group.lock().catching_up, true)
     }
 
     /// Delivers what was fetched; where that is not all, members are told.
@@ -116,7 +112,7 @@ impl Hub {
             let behind = {
                 let mut state = group.lock();
                 let kept = state.ring.is_some();
-                kept && !std::mem::replace(&mut state.catching_up, kept)
+                kept && !mem::replace(&mut state.catching_up, kept)
             };
             if behind {
                 self.catch_up(group);
