@@ -218,6 +218,7 @@ fn join() -> Join {
         limits: Some(LIMITS),
         present: false,
         info: "{}".into(),
+        was: Vec::new(),
         reply: None,
         timeout: LIMIT,
     }
@@ -243,7 +244,6 @@ fn store_in_all(server: u16, proxy: &Proxy) {
         kind: Kind::Text,
         payload: "missed".into(),
         excluded: Vec::new(),
-        limits: None,
         timeout: LIMIT,
     };
     hub().publish(&sample).unwrap();

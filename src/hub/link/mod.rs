@@ -201,6 +201,11 @@ impl Link {
             .unwrap_or_else(|_| Err(too_slow(timeout)))
     }
 
+    /// Whether the broker is known not to be there.
+    pub(super) fn is_away(&self) -> bool {
+        self.state.load(Ordering::Acquire) == AWAY
+    }
+
     /// Waits while the first connection is being made.
     async fn settle(&self) {
         loop {

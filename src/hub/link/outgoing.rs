@@ -1,18 +1,21 @@
 //! What the groups and presence say goes to the broker, in order.
 
 use std::{
-    sync::{Arc, PoisonError, atomic::Ordering, mpsc::sync_channel},
-    time::Duration,
+    sync::{
+        Arc, PoisonError,
+        mpsc::{Receiver, sync_channel},
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
-use super::{AWAY, Link, RETRY};
+use super::{Link, RETRY};
 use crate::hub::{
     broker::Key,
     envelope::Envelope,
     group::{Group, Outbound},
-    history::Limits,
+    history::{Limits, Position},
     publish::{Fate, Published},
 };
 
@@ -30,7 +33,7 @@ impl Link {
         envelope: Bytes,
         timeout: Duration,
     ) -> Fate {
-        if self.state.load(Ordering::Acquire) == AWAY {
+        if self.is_away() {
             return Fate::Unavailable;
         }
         let channels = channels.to_vec();
@@ -78,17 +81,17 @@ impl Link {
         }
     }
 
-    /// Puts a message into the group's queue for the broker, and waits for it to be stored.
+    /// Puts a message into the group's queue for the broker; `None`: too much waits there already.
+    /// The answer tells where in the history it has come to stand.
     pub(in crate::hub) fn store(
         &'static self,
         channel: &Arc<str>,
         envelope: &Envelope,
         limits: Limits,
-        timeout: Duration,
         published: &mut Published,
-    ) {
+    ) -> Option<Receiver<Position>> {
         let (stored, position) = sync_channel(1);
-        let group = loop {
+        loop {
             let group = self.hub.obtain(channel);
             let mut state = group.lock();
             if state.gone {
@@ -96,8 +99,7 @@ impl Link {
             }
             if state.outbound.len() >= MAX_OUTBOUND {
                 published.dropped += 1;
-                published.fate = Fate::Unavailable;
-                return;
+                return None;
             }
             state.outbound.push_back(Outbound {
                 sequence: envelope.sequence,
@@ -109,23 +111,36 @@ impl Link {
             let first = state.outbound.len() == 1;
             drop(state);
             if first {
-                self.handle.spawn(self.store_all(Arc::clone(&group)));
+                self.handle.spawn(self.store_all(group));
             }
-            break group;
-        };
-        // The broker may come back any moment, but nobody waits for one that is known to be away.
-        let away = self.state.load(Ordering::Acquire) == AWAY;
-        let timeout = if away { Duration::ZERO } else { timeout };
-        match position.recv_timeout(timeout) {
-            Ok(position) => {
-                published.position = Some(position);
-                if published.fate == Fate::Alone {
-                    published.fate = Fate::Stored;
-                }
-            }
-            Err(_) => published.fate = Fate::Pending,
+            return Some(position);
         }
-        drop(group);
+    }
+
+    /// Waits until messages are stored, for at most `timeout` in all.
+    pub(in crate::hub) fn wait_for_stored(
+        &self,
+        stored: Vec<Option<Receiver<Position>>>,
+        timeout: Duration,
+        published: &mut Published,
+    ) {
+        let deadline = Instant::now() + timeout;
+        for position in stored {
+            // The broker may come back any moment, but nobody waits for one that is known to be away.
+            let left = match self.is_away() {
+                true => Duration::ZERO,
+                false => deadline.saturating_duration_since(Instant::now()),
+            };
+            let fate = match position.map(|position| position.recv_timeout(left)) {
+                Some(Ok(position)) => {
+                    published.position = Some(position);
+                    Fate::Stored
+                }
+                Some(Err(_)) => Fate::Pending,
+                None => Fate::Unavailable,
+            };
+            published.fate = published.fate.max(fate);
+        }
     }
 
     /// Stores what a group has for the broker, one after the other, until nothing is left.

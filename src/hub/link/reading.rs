@@ -94,6 +94,7 @@ pub(super) fn to_message(
     };
     let name = channel.get(2..).unwrap_or_default();
     let message = Message::new(name.into(), *kind, payload.clone(), Some(position));
+    let message = message.excluding(envelope.origin, &envelope.excluded);
     Some(Arc::new(message))
 }
 

@@ -4,13 +4,12 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, MutexGuard, PoisonError,
-        atomic::Ordering,
         mpsc::{SyncSender, sync_channel},
     },
     time::{Duration, Instant},
 };
 
-use super::{AWAY, Link, reading::to_messages, too_slow};
+use super::{Link, reading::to_messages, too_slow};
 use crate::hub::{
     EVERYBODY, PRESENCE,
     broker::{BrokerError, Fetched},
@@ -81,7 +80,7 @@ impl Link {
         if !subscribed {
             let (answer, answered) = sync_channel(1);
             self.review(&group.channel, Some(answer));
-            let away = self.state.load(Ordering::Acquire) == AWAY;
+            let away = self.is_away();
             let timeout = if away { Duration::ZERO } else { join.timeout };
             let answer = answered.recv_timeout(timeout);
             let answer = answer.unwrap_or_else(|_| Err(too_slow(timeout)));
