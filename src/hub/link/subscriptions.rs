@@ -76,6 +76,7 @@ impl Link {
         join: &Join,
     ) -> Result<Option<Vec<Arc<Message>>>, JoinError> {
         let unavailable = |error: BrokerError| JoinError::Unavailable(error.to_string());
+        let deadline = Instant::now() + join.timeout;
         let subscribed = group.lock().subscribed;
         if !subscribed {
             let (answer, answered) = sync_channel(1);
@@ -106,7 +107,8 @@ impl Link {
                 (Some(_), None) => return Ok(None),
             }
         };
-        let fetched = self.fetch(&group.channel, after.clone(), limits, join.timeout);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let fetched = self.fetch(&group.channel, after.clone(), limits, left);
         let fetched = fetched.map_err(unavailable)?;
         if after.is_none() {
             self.install(group, &fetched, limits);
