@@ -149,14 +149,19 @@ class Group:
 
     Args:
         names: The groups: 1 to 255 bytes of UTF-8 each, no control characters.
-        options: What each of them does, in the same order.
+        each: What each of them does beside that, in the same order.
     """
 
-    __slots__ = ("names", "options")
+    __slots__ = ("each", "names")
 
-    def __init__(self, names: tuple[str, ...], options: tuple[Options, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], each: tuple[Options, ...]) -> None:
         self.names = names
-        self.options = options
+        self.each = each
+
+    @property
+    def options(self) -> Options:
+        """What it does beside passing messages on; of several groups, the first."""
+        return self.each[0] if self.each else Options()
 
     def send(self, message: Message, *, exclude: Any = None) -> Published:
         """Send a message to every member, in all processes.
@@ -204,7 +209,7 @@ class Group:
             binary=binary,
             json=is_json,
             exclude=excluded,
-            histories=[(each.history, float(each.ttl)) for each in self.options],
+            histories=[(each.history, float(each.ttl)) for each in self.each],
         )
 
     def close(self, code: int = 1000, reason: str = "") -> Published:
@@ -251,7 +256,7 @@ class Group:
         use()
         return [
             entry
-            for name, (size, ttl, _) in zip(self.names, self.options, strict=True)
+            for name, (size, ttl, _) in zip(self.names, self.each, strict=True)
             for entry in cooperation.call(
                 _engine.history, name, limit, size, float(ttl)
             )[0]

@@ -19,9 +19,9 @@ use tokio::{io::unix::AsyncFd, time::Sleep};
 
 use super::{
     Connection, End,
+    closing::truncated,
     keepalive::{Due, Keepalive},
     outbox::Phase,
-    truncated,
 };
 use crate::{
     error::ProtocolError,

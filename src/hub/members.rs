@@ -1,7 +1,6 @@
 //! Joining and leaving.
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,11 +14,9 @@ use super::{
     is_pattern, message,
     message::Message,
     new_epoch, presence,
+    who::former,
 };
 use crate::connection::Connection;
-
-/// Connections that a client may have had before, and say so.
-const MAX_FORMER: usize = 16;
 
 /// The groups of a connection.
 #[derive(Debug, Default)]
@@ -296,17 +293,6 @@ impl Hub {
         }
     }
 
-    fn absent(&'static self, name: &str, id: u64) {
-        let member = self.member_id(id);
-        self.presence(Some(id), |presence, now| presence.leave(name, &member, now));
-    }
-
-    /// How the others know a connection.
-    #[must_use]
-    pub fn member_id(&self, connection: u64) -> Arc<str> {
-        format!("{}-{connection}", self.name).into()
-    }
-
     /// The names of the groups of a connection.
     #[must_use]
     pub fn groups_of(connection: &Connection) -> Vec<String> {
@@ -317,69 +303,6 @@ impl Hub {
             .map(|group| group.name().to_owned())
             .collect()
     }
-
-    /// The members of groups in all processes: those who are present in one of them, each once, as in
-    /// the first of these. Right after a connection to the broker was made, this waits for at most a
-    /// second.
-    #[must_use]
-    pub fn members(&self, names: &[&str]) -> Vec<presence::Member> {
-        let presence = self.settled();
-        let found = names.iter().flat_map(|name| presence.members(name));
-        if names.len() < 2 {
-            return found.collect();
-        }
-        let mut seen = HashSet::new();
-        found
-            .filter(|member| seen.insert(Arc::clone(&member.id)))
-            .collect()
-    }
-
-    /// How many members groups have, each counted once: those who are present in all processes, or
-    /// else, group by group, those of this process. It may wait as [`Hub::members`].
-    #[must_use]
-    pub fn count(&self, names: &[&str]) -> usize {
-        if let [name] = names {
-            let present = self.settled().count(name);
-            return if present > 0 {
-                present
-            } else {
-                self.local_members(name).len()
-            };
-        }
-        let presence = self.settled();
-        let mut seen = HashSet::new();
-        for name in names {
-            let present = presence.members(name);
-            if present.is_empty() {
-                let local = self.local_members(name).into_iter();
-                seen.extend(local.map(|id| self.member_id(id)));
-            }
-            seen.extend(present.into_iter().map(|member| member.id));
-        }
-        seen.len()
-    }
-
-    fn local_members(&self, name: &str) -> Vec<u64> {
-        let group = self.find(&channel(GROUP, name));
-        group.map_or_else(Vec::new, |group| {
-            let state = group.lock();
-            let members = state.members().iter();
-            members.map(|member| member.connection.id()).collect()
-        })
-    }
-}
-
-/// The processes and connections of member ids; what is none is nobody's.
-fn former(ids: &[String]) -> Vec<(u64, u64)> {
-    let latest = ids.iter().rev().take(MAX_FORMER);
-    let parsed = latest.filter_map(|id| {
-        let (node, connection) = id.split_once('-')?;
-        Some((
-            u64::from_str_radix(node, 16).ok()?,
-            connection.parse().ok()?,
-        ))
-    });
-    parsed.collect()
 }
 
 fn joined_frame(

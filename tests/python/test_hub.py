@@ -211,5 +211,5 @@ class TestSettings:
             assert hub.options("chat.vip.1") == hub.Options(50, 9.0)
             assert hub.options("chat.off") == hub.Options(presence=False)
             assert hub.options("other") == hub.Options()
-            assert hub.group("chat.1", history=7, ttl=1.0).options == ((7, 1.0, True),)
+            assert hub.group("chat.1", history=7, ttl=1.0).options == (7, 1.0, True)
         assert hub.options("chat.1") == hub.Options()

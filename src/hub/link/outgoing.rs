@@ -16,7 +16,7 @@ use crate::hub::{
     envelope::Envelope,
     group::{Group, Outbound},
     history::{Limits, Position},
-    publish::{Fate, Published},
+    target::{Fate, Published},
 };
 
 /// Messages that may wait in a group for a broker that is away.
