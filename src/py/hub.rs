@@ -9,12 +9,9 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{connection::PyConnection, errors, wait};
+use super::{errors, wait};
 use crate::{
-    hub::{
-        BrokerState, Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position,
-        Published, Target,
-    },
+    hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Published, Target},
     protocol::close::is_sendable,
     runtime::engine,
 };
@@ -29,18 +26,18 @@ create_exception!(
 /// Seconds that the broker may take, where no call says otherwise. Set by [`hub_configure`].
 static TIMEOUT: OnceLock<Duration> = OnceLock::new();
 
-fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
+pub(super) fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
     match seconds {
         Some(seconds) => errors::seconds("timeout", seconds),
         None => Ok(TIMEOUT.get().copied().unwrap_or(Duration::from_secs(2))),
     }
 }
 
-fn hub() -> PyResult<&'static Hub> {
+pub(super) fn hub() -> PyResult<&'static Hub> {
     Ok(engine().map_err(|error| errors::engine(&error))?.hub())
 }
 
-fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
+pub(super) fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
     let ttl = errors::seconds("ttl", ttl)?;
     Ok((history > 0).then_some(Limits { size: history, ttl }))
 }
@@ -61,26 +58,6 @@ fn targets(kind: &str, names: Vec<String>, histories: &[(usize, f64)]) -> PyResu
         "user" => Ok(names.into_iter().map(Target::User).collect()),
         "all" => Ok(vec![Target::Everybody]),
         other => Err(errors::value(format!("unknown kind of target \"{other}\""))),
-    }
-}
-
-/// What became of joining a group.
-#[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Joined")]
-pub(super) struct PyJoined {
-    recovered: bool,
-    offset: u64,
-    epoch: String,
-    missed: usize,
-}
-
-impl From<Joined> for PyJoined {
-    fn from(joined: Joined) -> Self {
-        Self {
-            recovered: joined.recovered,
-            offset: joined.position.offset,
-            epoch: joined.position.epoch.to_string(),
-            missed: joined.missed,
-        }
     }
 }
 
@@ -112,103 +89,6 @@ impl From<Published> for PyPublished {
             epoch,
             dropped: published.dropped,
         }
-    }
-}
-
-#[pymethods]
-impl PyConnection {
-    #[pyo3(signature = (
-        group,
-        *,
-        since = None,
-        history = 0,
-        ttl = 300.0,
-        envelope = false,
-        presence = false,
-        info = None,
-        was = None,
-        reply = None,
-        timeout = None,
-    ))]
-    #[allow(clippy::too_many_arguments)] // the interface
-    fn join(
-        &self,
-        py: Python<'_>,
-        group: &str,
-        since: Option<(u64, String)>,
-        history: usize,
-        ttl: f64,
-        envelope: bool,
-        presence: bool,
-        info: Option<&str>,
-        was: Option<Vec<String>>,
-        reply: Option<&str>,
-        timeout: Option<f64>,
-    ) -> PyResult<Option<PyJoined>> {
-        if self.connection.is_foreign() {
-            return Ok(None);
-        }
-        let join = Join {
-            since: since.map(|(offset, epoch)| Position {
-                offset,
-                epoch: epoch.into(),
-            }),
-            limits: limits(history, ttl)?,
-            present: presence,
-            info: info.unwrap_or("{}").into(),
-            was: was.unwrap_or_default(),
-            reply: reply.map(Into::into),
-            timeout: self::timeout(timeout)?,
-        };
-        let hub = hub()?;
-        if envelope {
-            self.connection.envelop();
-        }
-        match wait::apart(py, || hub.join(&self.connection, group, join)) {
-            Ok(joined) => Ok(Some(joined.into())),
-            Err(JoinError::Ended) => Ok(None),
-            Err(error @ (JoinError::Name(_) | JoinError::Info(_))) => {
-                Err(errors::value(error.to_string()))
-            }
-            Err(error @ JoinError::Unavailable(_)) => Err(BrokerError::new_err(error.to_string())),
-        }
-    }
-
-    #[pyo3(signature = (group, reply=None))]
-    fn leave(&self, py: Python<'_>, group: &str, reply: Option<&str>) -> PyResult<bool> {
-        if self.connection.is_foreign() {
-            return Ok(false);
-        }
-        let hub = hub()?;
-        Ok(wait::apart(py, || {
-            hub.leave(&self.connection, group, reply)
-        }))
-    }
-
-    #[getter]
-    fn groups(&self) -> Vec<String> {
-        if self.connection.is_foreign() {
-            return Vec::new();
-        }
-        Hub::groups_of(&self.connection)
-    }
-
-    fn envelop(&self) {
-        self.connection.envelop();
-    }
-
-    fn identify(&self, py: Python<'_>, user: &str) -> PyResult<()> {
-        if !self.connection.is_foreign() {
-            let hub = hub()?;
-            wait::apart(py, || hub.identify(&self.connection, user));
-        }
-        Ok(())
-    }
-
-    /// How the members of its groups know it.
-    #[getter]
-    fn member_id(&self) -> PyResult<String> {
-        Ok(hub()?.member_id(self.connection.id()).to_string())
     }
 }
 

@@ -28,10 +28,11 @@ use dwebsocket::{
     },
     runtime::engine,
 };
+use futures_util::future::join_all;
 
 /// Groups with a history, and the threads that join them.
-const GROUPS: usize = 2_400;
-const THREADS: usize = 4;
+const GROUPS: usize = 2_000;
+const THREADS: usize = 10;
 
 /// Questions that may be open at once after a reconnect.
 const AT_ONCE: usize = 16;
@@ -252,14 +253,18 @@ fn store_in_all(server: u16, proxy: &Proxy) {
     until("the broker is away", || {
         hub().broker_state() == BrokerState::Away
     });
-    for number in 0..GROUPS {
+    let store = async |number: usize| {
         let key = Key {
             publisher: "another".into(),
             sequence: number as u64 + 1,
         };
         let channel = format!("g:{}", name(number));
         let stored = other.store(&channel, envelope.clone(), &key, LIMITS);
-        runtime.block_on(stored).unwrap();
+        stored.await.unwrap();
+    };
+    let numbers: Vec<_> = (0..GROUPS).collect();
+    for some in numbers.chunks(50) {
+        runtime.block_on(join_all(some.iter().copied().map(&store)));
     }
 }
 
