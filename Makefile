@@ -9,6 +9,8 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 # More arguments for pytest: make test ARGS="-k origin -x"
 ARGS ?=
+# So many tests run at a time: they wait more than they compute.
+WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 3 ? cores + 1 : 4)))
 # Of one fuzz target: make fuzz FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 1800
 
@@ -73,10 +75,11 @@ demo: $(VENV)/.engine ## build, and serve the chat at http://127.0.0.1:8000/
 test: test-rust test-python ## build, and run every test
 
 test-rust: $(VENV)/.test ## run the engine's tests
-	REDIS_SERVER=$(abspath $(BIN))/redis-server cargo test --locked --no-default-features
+	REDIS_SERVER=$(abspath $(BIN))/redis-server NATS_SERVER=$(abspath $(BIN))/nats-server \
+		cargo test --locked --no-default-features
 
 test-python: $(VENV)/.engine $(VENV)/.test ## run the tests of the package and of the servers
-	$(BIN)/python -m pytest $(if $(CI),-p tests.no_skips) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(CI),-p tests.no_skips) $(ARGS)
 
 lint: $(VENV)/.engine $(VENV)/.test $(VENV)/.lint ## check format, style, types and stubs
 	tools/lint.sh $(BIN)

@@ -106,8 +106,8 @@ def test_pauses_double_up_to_a_limit(page: Page, fake: Fake) -> None:
         after(page, delay - 0.1)
         assert page("socket.state") == "waiting"
         after(page, 0.2)
-    fake.start()
     page.expect("socket", "reconnecting", 8)
+    fake.start()
     after(page, 30)
     page.until("socket.state === 'open'")
     # A connection that breaks at once is no reason to hurry; one that has lasted is.

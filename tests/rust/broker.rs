@@ -1,10 +1,11 @@
-//! The contract of the brokers, against a real server: `REDIS_SERVER` says where its program is.
+//! The contract of the brokers, against real servers: `REDIS_SERVER` and `NATS_SERVER` say where
+//! their programs are.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     fs,
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -27,8 +28,74 @@ const LIMITS: Limits = Limits {
     ttl: Duration::from_secs(60),
 };
 
+/// The kinds of servers there are.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Redis,
+    Nats,
+}
+
+impl Kind {
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Redis => "REDIS_SERVER",
+            Self::Nats => "NATS_SERVER",
+        }
+    }
+
+    /// Every server writes what it has taken to the disk before it says so.
+    fn arguments(self, port: u16, place: &Path) -> Vec<String> {
+        let place = place.display();
+        let arguments = match self {
+            Self::Redis => format!(
+                "--port {port} --bind 127.0.0.1 --save  --appendonly yes --appendfsync always --dir {place}"
+            ),
+            Self::Nats => {
+                let file = format!("{place}/nats.conf");
+                let text = format!(
+                    "listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{place}\", sync_interval: always }}\n"
+                );
+                fs::write(&file, text).unwrap();
+                format!("--config {file}")
+            }
+        };
+        arguments.split(' ').map(Into::into).collect()
+    }
+
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Nats => "nats",
+        }
+    }
+}
+
+/// Makes a test of each function for each kind of server.
+macro_rules! contract {
+    ($($test:ident)*) => {
+        mod redis {
+            $(#[test] fn $test() { super::$test(super::Kind::Redis); })*
+        }
+
+        mod nats {
+            $(#[test] fn $test() { super::$test(super::Kind::Nats); })*
+        }
+    };
+}
+
+contract! {
+    what_is_published_is_heard_in_order_by_who_subscribed
+    a_history_has_no_gaps_and_nothing_twice
+    old_messages_are_forgotten
+    it_comes_back_after_the_server_was_killed
+    lost_data_is_another_epoch
+    a_server_that_stops_answering_is_noticed
+    it_waits_for_a_server_that_is_not_there_yet
+}
+
 /// A server of the test's own, with its data in a directory of its own.
 struct Server {
+    kind: Kind,
     program: String,
     port: u16,
     place: PathBuf,
@@ -37,12 +104,14 @@ struct Server {
 
 impl Server {
     /// `None` where there is no program; in CI there has to be one.
-    fn start(name: &str) -> Option<Self> {
-        let Ok(program) = std::env::var("REDIS_SERVER") else {
-            assert!(std::env::var_os("CI").is_none(), "REDIS_SERVER is not set");
-            println!("skipped: REDIS_SERVER is not set");
+    fn start(kind: Kind, name: &str) -> Option<Self> {
+        let variable = kind.variable();
+        let Ok(program) = std::env::var(variable) else {
+            assert!(std::env::var_os("CI").is_none(), "{variable} is not set");
+            println!("skipped: {variable} is not set");
             return None;
         };
+        let name = format!("{}-{name}", kind.scheme());
         // Below the range from which the system takes ports for clients: one of them could have it
         // while the server is down.
         let port = (0..12_000_u32)
@@ -59,6 +128,7 @@ impl Server {
         let _ = fs::remove_dir_all(&place);
         fs::create_dir_all(&place).unwrap();
         let mut server = Self {
+            kind,
             program,
             port,
             place,
@@ -69,13 +139,10 @@ impl Server {
     }
 
     fn up(&mut self) {
-        let port = self.port.to_string();
         let child = Command::new(&self.program)
-            .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", "yes", "--appendfsync", "always"])
-            .arg("--dir")
-            .arg(&self.place)
+            .args(self.kind.arguments(self.port, &self.place))
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         self.child = Some(child);
@@ -105,7 +172,7 @@ impl Server {
     }
 
     fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        format!("{}://127.0.0.1:{}", self.kind.scheme(), self.port)
     }
 }
 
@@ -225,9 +292,8 @@ fn message(channel: &str, text: &str) -> Heard {
     )
 }
 
-#[test]
-fn what_is_published_is_heard_in_order_by_who_subscribed() {
-    let Some(server) = Server::start("publish") else {
+fn what_is_published_is_heard_in_order_by_who_subscribed(kind: Kind) {
+    let Some(server) = Server::start(kind, "publish") else {
         return;
     };
     let (one, two) = (One::connected(&server), One::connected(&server));
@@ -255,9 +321,8 @@ fn what_is_published_is_heard_in_order_by_who_subscribed() {
     assert!(one.publish("g:x", "x").is_err());
 }
 
-#[test]
-fn a_history_has_no_gaps_and_nothing_twice() {
-    let Some(server) = Server::start("store") else {
+fn a_history_has_no_gaps_and_nothing_twice(kind: Kind) {
+    let Some(server) = Server::start(kind, "store") else {
         return;
     };
     let (one, two) = (One::connected(&server), One::connected(&server));
@@ -294,9 +359,8 @@ fn a_history_has_no_gaps_and_nothing_twice() {
     assert!(!two.fetch("g:h", Some(&foreign)).2);
 }
 
-#[test]
-fn old_messages_are_forgotten() {
-    let Some(server) = Server::start("ttl") else {
+fn old_messages_are_forgotten(kind: Kind) {
+    let Some(server) = Server::start(kind, "ttl") else {
         return;
     };
     let one = One::connected(&server);
@@ -318,9 +382,8 @@ fn old_messages_are_forgotten() {
     assert_eq!((fetched.entries.len(), fetched.top), (0, position));
 }
 
-#[test]
-fn it_comes_back_after_the_server_was_killed() {
-    let Some(mut server) = Server::start("kill") else {
+fn it_comes_back_after_the_server_was_killed(kind: Kind) {
+    let Some(mut server) = Server::start(kind, "kill") else {
         return;
     };
     let (one, two) = (One::connected(&server), One::connected(&server));
@@ -341,9 +404,8 @@ fn it_comes_back_after_the_server_was_killed() {
     two.expect(&message("g:many.x", "again"));
 }
 
-#[test]
-fn lost_data_is_another_epoch() {
-    let Some(mut server) = Server::start("lost") else {
+fn lost_data_is_another_epoch(kind: Kind) {
+    let Some(mut server) = Server::start(kind, "lost") else {
         return;
     };
     let one = One::connected(&server);
@@ -358,9 +420,8 @@ fn lost_data_is_another_epoch() {
     assert_ne!(top.epoch, stored.epoch);
 }
 
-#[test]
-fn a_server_that_stops_answering_is_noticed() {
-    let Some(server) = Server::start("stop") else {
+fn a_server_that_stops_answering_is_noticed(kind: Kind) {
+    let Some(server) = Server::start(kind, "stop") else {
         return;
     };
     let one = One::connected(&server);
@@ -375,9 +436,8 @@ fn a_server_that_stops_answering_is_noticed() {
     one.expect(&message("g:s", "back"));
 }
 
-#[test]
-fn it_waits_for_a_server_that_is_not_there_yet() {
-    let Some(mut server) = Server::start("late") else {
+fn it_waits_for_a_server_that_is_not_there_yet(kind: Kind) {
+    let Some(mut server) = Server::start(kind, "late") else {
         return;
     };
     server.down();

@@ -26,8 +26,8 @@ _UWSGI = (
     r"^\[pid: \d+\|app: "
     r"|^(SIGINT/SIGTERM|SIGTERM) received\.\.\.killing workers"
     r"|^gateway .* has been buried|^worker \d+ buried after|^goodbye to uWSGI"
-    # The router's remarks on a client that has reset its connection.
-    r"|hr_(read|write)\(\): (Connection reset by peer|Broken pipe)"
+    # The router's remarks on a client or a worker that was quicker to close than it.
+    r"|hr_(instance_)?(read|write)\(\): (Connection reset by peer|Broken pipe)"
     r"|^worker \d+ .*gracefully|^VACUUM: |^\.\.\.gracefully killing workers"
     r"|^Gracefully killing worker|^killing gateway"
 )

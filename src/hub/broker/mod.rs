@@ -3,6 +3,7 @@
 //! A broker passes envelopes on, of which it knows nothing, and stores histories. What is missing,
 //! what comes twice and what has to wait is the hub's business.
 
+mod nats;
 mod redis;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use thiserror::Error;
 
-use self::redis::Redis;
+use self::{nats::Nats, redis::Redis};
 use super::history::{Limits, Position};
 
 /// How long a command may take.
@@ -34,6 +35,9 @@ pub enum BrokerError {
     /// The server cannot be reached, says no, or is too slow.
     #[error("the broker is unavailable: {0}")]
     Unavailable(String),
+    /// The server takes no message as large as this one.
+    #[error("the broker refuses the message: {0}")]
+    TooLarge(String),
 }
 
 /// Who hears from a broker. Called by its task, in order; must not block.
@@ -86,7 +90,13 @@ impl Fetched {
 
 /// A connection to a broker, which is made again whenever it breaks.
 #[derive(Clone)]
-pub struct Broker(Redis);
+pub struct Broker(Server);
+
+#[derive(Clone)]
+enum Server {
+    Redis(Redis),
+    Nats(Nats),
+}
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,9 +112,14 @@ impl Broker {
     /// [`BrokerError::Url`]
     pub fn open(url: &str, prefix: &str, events: Arc<dyn Events>) -> Result<Self, BrokerError> {
         match url.split_once("://").map(|(scheme, _)| scheme) {
-            Some("redis" | "redis+unix" | "unix") => Redis::open(url, prefix, events).map(Self),
+            Some("redis" | "redis+unix" | "unix") => {
+                Redis::open(url, prefix, events).map(|redis| Self(Server::Redis(redis)))
+            }
+            Some("nats" | "tls") => {
+                Nats::open(url, prefix, events).map(|nats| Self(Server::Nats(nats)))
+            }
             Some(scheme) => Err(BrokerError::Url(format!(
-                "\"{scheme}\" is not a broker that is known; redis:// is"
+                "\"{scheme}\" is not a broker that is known; redis:// and nats:// are"
             ))),
             None => Err(BrokerError::Url(
                 "it has no scheme, as redis://localhost:6379/0 has".into(),
@@ -115,7 +130,10 @@ impl Broker {
     /// Whether the connection is there.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.0.is_connected()
+        match &self.0 {
+            Server::Redis(redis) => redis.is_connected(),
+            Server::Nats(nats) => nats.is_connected(),
+        }
     }
 
     /// Subscribes to a channel, or to all that begin with what is before a final `*`. Remembered over
@@ -125,12 +143,18 @@ impl Broker {
     ///
     /// [`BrokerError::Unavailable`]
     pub async fn subscribe(&self, channel: &str) -> Result<(), BrokerError> {
-        self.0.subscribe(channel).await
+        match &self.0 {
+            Server::Redis(redis) => redis.subscribe(channel).await,
+            Server::Nats(nats) => nats.subscribe(channel).await,
+        }
     }
 
     /// Ends a subscription.
     pub async fn unsubscribe(&self, channel: &str) {
-        self.0.unsubscribe(channel).await;
+        match &self.0 {
+            Server::Redis(redis) => redis.unsubscribe(channel).await,
+            Server::Nats(nats) => nats.unsubscribe(channel).await,
+        }
     }
 
     /// Passes an envelope on to who listens now, in order of the calls.
@@ -139,7 +163,10 @@ impl Broker {
     ///
     /// [`BrokerError::Unavailable`]: perhaps nobody has got it.
     pub async fn publish(&self, channel: &str, envelope: Bytes) -> Result<(), BrokerError> {
-        self.0.publish(channel, envelope).await
+        match &self.0 {
+            Server::Redis(redis) => redis.publish(channel, envelope).await,
+            Server::Nats(nats) => nats.publish(channel, envelope).await,
+        }
     }
 
     /// Adds an envelope to the history of a channel, and passes it on with its position.
@@ -154,7 +181,10 @@ impl Broker {
         key: &Key,
         limits: Limits,
     ) -> Result<Position, BrokerError> {
-        self.0.store(channel, envelope, key, limits).await
+        match &self.0 {
+            Server::Redis(redis) => redis.store(channel, envelope, key, limits).await,
+            Server::Nats(nats) => nats.store(channel, envelope, key, limits).await,
+        }
     }
 
     /// Reads what came after a position, or all that is kept.
@@ -168,12 +198,18 @@ impl Broker {
         after: Option<&Position>,
         limits: Limits,
     ) -> Result<Fetched, BrokerError> {
-        self.0.fetch(channel, after, limits).await
+        match &self.0 {
+            Server::Redis(redis) => redis.fetch(channel, after, limits).await,
+            Server::Nats(nats) => nats.fetch(channel, after, limits).await,
+        }
     }
 
     /// Ends the connection for good.
     pub async fn close(&self) {
-        self.0.close().await;
+        match &self.0 {
+            Server::Redis(redis) => redis.close().await,
+            Server::Nats(nats) => nats.close().await,
+        }
     }
 }
 
