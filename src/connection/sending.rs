@@ -109,7 +109,7 @@ impl Connection {
         true
     }
 
-    /// Asks for [`Handler::on_room`] once the outbox has room; false where it has already.
+    /// Asks for [`Handler::on_room`](super::Handler::on_room) once the outbox has room; false where it has already.
     pub fn ask_for_room(&self) -> bool {
         if self.is_foreign() {
             return false;
