@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.signals import setting_changed
 
-from . import _engine, group_options
+from . import _engine, cooperation, group_options
 from ._engine import BrokerError, Joined, Published
 from .broker import connect, use
 from .conf import settings
@@ -149,12 +149,12 @@ class Group:
 
     Args:
         names: The groups: 1 to 255 bytes of UTF-8 each, no control characters.
-        options: Instead of what the settings say.
+        options: What each of them does, in the same order.
     """
 
     __slots__ = ("names", "options")
 
-    def __init__(self, names: tuple[str, ...], options: Options) -> None:
+    def __init__(self, names: tuple[str, ...], options: tuple[Options, ...]) -> None:
         self.names = names
         self.options = options
 
@@ -196,15 +196,15 @@ class Group:
     def _publish(self, message: Payload, excluded: list[int]) -> Published:
         use()
         data, binary, is_json = message
-        return _engine.publish(
+        return cooperation.call(
+            _engine.publish,
             "group",
             list(self.names),
             data,
             binary=binary,
             json=is_json,
             exclude=excluded,
-            history=self.options.history,
-            ttl=float(self.options.ttl),
+            histories=[(each.history, float(each.ttl)) for each in self.options],
         )
 
     def close(self, code: int = 1000, reason: str = "") -> Published:
@@ -220,31 +220,41 @@ class Group:
         return disconnect("group", list(self.names), code, reason)
 
     def members(self) -> list[Member]:
-        """Return the members of all processes who are present (see ``join()``)."""
+        """Return the members of all processes who are present (see ``join()``).
+
+        Who is in several of the groups is there once, as in the first of them. Right
+        after this process has connected to a broker, this waits until the others have
+        said who is there: for at most a second.
+        """
         use()
-        return [
-            Member(number, json.loads(info))
-            for name in self.names
-            for number, info in _engine.members(name)
-        ]
+        found = cooperation.call(_engine.members, list(self.names))
+        return [Member(number, json.loads(info)) for number, info in found]
 
     def count(self) -> int:
-        """Return how many members there are."""
+        """Return how many members there are, each counted once.
+
+        These are the members who are present; in a group where nobody is, those of this
+        process. It may wait as :meth:`members`.
+        """
         use()
-        return sum(_engine.count(name) for name in self.names)
+        return cooperation.call(_engine.count, list(self.names))
 
     def history(self, limit: int = 100) -> list[tuple[int, str | bytes]]:
         """Return the latest messages, the oldest first, with their offsets.
+
+        Args:
+            limit: How many, of each group.
 
         Raises:
             BrokerError: The broker cannot be asked.
         """
         use()
-        size, ttl = self.options.history, float(self.options.ttl)
         return [
             entry
-            for name in self.names
-            for entry in _engine.history(name, limit, size, ttl)[0]
+            for name, (size, ttl, _) in zip(self.names, self.options, strict=True)
+            for entry in cooperation.call(
+                _engine.history, name, limit, size, float(ttl)
+            )[0]
         ]
 
     def __repr__(self) -> str:
@@ -255,7 +265,7 @@ def disconnect(kind: str, targets: list[str], code: int, reason: str) -> Publish
     """Close the connections of groups, users or all; see :meth:`Group.close`."""
     check_reason(reason)
     use()
-    return _engine.disconnect(kind, targets, code, reason)
+    return cooperation.call(_engine.disconnect, kind, targets, code, reason)
 
 
 def check_reason(reason: str) -> None:
@@ -287,17 +297,19 @@ def group(
         TypeError: The name is not a str.
         ValueError: An option is out of its range.
     """
-    return Group((name,), merged(name, history, ttl, presence))
+    return Group((name,), (merged(name, history, ttl, presence),))
 
 
 def groups(*names: str) -> Group:
     """Return several groups: each member gets a message once, whichever it is in.
 
-    In groups that keep a history, once for each group: it has a position in each.
+    Each group keeps what its settings say. Those with a history have a position of
+    their own for a message, and who is in one of them gets it once more for each.
+
+    Raises:
+        TypeError: A name is not a str.
     """
-    kept = [options(name) for name in names]
-    most = max(kept, key=lambda each: each.history, default=Options())
-    return Group(names, most)
+    return Group(names, tuple(options(name) for name in names))
 
 
 def merged(

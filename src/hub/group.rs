@@ -188,15 +188,8 @@ impl State {
         }
     }
 
-    /// Makes the next message of a history that is kept here, and keeps it.
-    pub(super) fn append(
-        &mut self,
-        group: &str,
-        kind: Kind,
-        payload: Bytes,
-        limits: Limits,
-        epoch: &dyn Fn() -> Arc<str>,
-    ) -> Arc<Message> {
+    /// Where the next message of a history that is kept here comes to stand.
+    pub(super) fn next(&mut self, limits: Limits, epoch: &dyn Fn() -> Arc<str>) -> Position {
         let ring = self.ring.get_or_insert_with(|| {
             let start = Position {
                 offset: 0,
@@ -205,10 +198,14 @@ impl State {
             Ring::new(start, limits)
         });
         ring.set_limits(limits);
-        let message = Message::new(group.into(), kind, payload, Some(ring.next()));
-        let message = Arc::new(message);
-        ring.push(Arc::clone(&message), Instant::now());
-        message
+        ring.next()
+    }
+
+    /// Keeps the message whose position is [`State::next`].
+    pub(super) fn keep(&mut self, message: &Arc<Message>) {
+        if let Some(ring) = &mut self.ring {
+            ring.push(Arc::clone(message), Instant::now());
+        }
     }
 }
 

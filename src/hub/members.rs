@@ -1,6 +1,7 @@
 //! Joining and leaving.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,6 +17,9 @@ use super::{
     new_epoch, presence,
 };
 use crate::connection::Connection;
+
+/// Connections that a client may have had before, and say so.
+const MAX_FORMER: usize = 16;
 
 /// The groups of a connection.
 #[derive(Debug, Default)]
@@ -34,8 +38,11 @@ pub struct Join {
     pub limits: Option<Limits>,
     /// Whether the others see it.
     pub present: bool,
-    /// What the others see, a JSON object.
+    /// What the others see, a JSON object of at most [`presence::MAX_INFO`] bytes.
     pub info: Arc<str>,
+    /// How the client was known in connections before this one ([`Hub::member_id`]): what left these
+    /// out is not sent to it now. Of more than 16, the last.
+    pub was: Vec<String>,
     /// The client's number of the request, a JSON value, to be answered by a `joined` frame.
     pub reply: Option<Arc<str>>,
     /// How long the broker may take.
@@ -62,6 +69,9 @@ pub enum JoinError {
     /// The broker, which has the history, cannot be asked.
     #[error("the history of the group cannot be read: {0}")]
     Unavailable(String),
+    /// What the others are to see of the member is too large.
+    #[error("info has at most {max} bytes as JSON, not {0}", max = presence::MAX_INFO)]
+    Info(usize),
     /// The connection has ended.
     #[error("the connection has ended")]
     Ended,
@@ -101,6 +111,9 @@ impl Hub {
         join: Join,
     ) -> Result<Joined, JoinError> {
         check_name(name, true).map_err(JoinError::Name)?;
+        if join.info.len() > presence::MAX_INFO {
+            return Err(JoinError::Info(join.info.len()));
+        }
         let channel = channel(GROUP, name);
         let mut join = join;
         if is_pattern(&channel) {
@@ -135,6 +148,7 @@ impl Hub {
             limits: None,
             present: false,
             info: "{}".into(),
+            was: Vec::new(),
             reply: None,
             timeout: Duration::ZERO,
         };
@@ -197,7 +211,9 @@ impl Hub {
             ring.set_limits(limits);
             ring.trim(Instant::now());
         }
-        let (recovered, position, missed) = state.replay(join.since.as_ref(), fetched);
+        let (recovered, position, mut missed) = state.replay(join.since.as_ref(), fetched);
+        let was = former(&join.was);
+        missed.retain(|message| !message.excludes(&was));
         let joined = Joined {
             recovered,
             position,
@@ -302,23 +318,68 @@ impl Hub {
             .collect()
     }
 
-    /// The members of a group in all processes: those who are present in it.
+    /// The members of groups in all processes: those who are present in one of them, each once, as in
+    /// the first of these. Right after a connection to the broker was made, this waits for at most a
+    /// second.
     #[must_use]
-    pub fn members(&self, name: &str) -> Vec<presence::Member> {
-        self.who().members(name)
+    pub fn members(&self, names: &[&str]) -> Vec<presence::Member> {
+        let presence = self.settled();
+        let found = names.iter().flat_map(|name| presence.members(name));
+        if names.len() < 2 {
+            return found.collect();
+        }
+        let mut seen = HashSet::new();
+        found
+            .filter(|member| seen.insert(Arc::clone(&member.id)))
+            .collect()
     }
 
-    /// How many members a group has: those who are present in all processes, or else those of this
-    /// process.
+    /// How many members groups have, each counted once: those who are present in all processes, or
+    /// else, group by group, those of this process. It may wait as [`Hub::members`].
     #[must_use]
-    pub fn count(&self, name: &str) -> usize {
-        let present = self.who().count(name);
-        if present > 0 {
-            return present;
+    pub fn count(&self, names: &[&str]) -> usize {
+        if let [name] = names {
+            let present = self.settled().count(name);
+            return if present > 0 {
+                present
+            } else {
+                self.local_members(name).len()
+            };
         }
-        let group = self.find(&channel(GROUP, name));
-        group.map_or(0, |group| group.lock().len())
+        let presence = self.settled();
+        let mut seen = HashSet::new();
+        for name in names {
+            let present = presence.members(name);
+            if present.is_empty() {
+                let local = self.local_members(name).into_iter();
+                seen.extend(local.map(|id| self.member_id(id)));
+            }
+            seen.extend(present.into_iter().map(|member| member.id));
+        }
+        seen.len()
     }
+
+    fn local_members(&self, name: &str) -> Vec<u64> {
+        let group = self.find(&channel(GROUP, name));
+        group.map_or_else(Vec::new, |group| {
+            let state = group.lock();
+            let members = state.members().iter();
+            members.map(|member| member.connection.id()).collect()
+        })
+    }
+}
+
+/// The processes and connections of member ids; what is none is nobody's.
+fn former(ids: &[String]) -> Vec<(u64, u64)> {
+    let latest = ids.iter().rev().take(MAX_FORMER);
+    let parsed = latest.filter_map(|id| {
+        let (node, connection) = id.split_once('-')?;
+        Some((
+            u64::from_str_radix(node, 16).ok()?,
+            connection.parse().ok()?,
+        ))
+    });
+    parsed.collect()
 }
 
 fn joined_frame(

@@ -27,6 +27,8 @@ pub(super) struct Message {
     kind: Kind,
     payload: Bytes,
     position: Option<Position>,
+    /// The process that has sent it, and the connections of that process which are not to have it.
+    excluded: (u64, Box<[u64]>),
     plain: Arc<Broadcast>,
     /// For members who want to know the group and the position, too.
     enveloped: OnceLock<Arc<Broadcast>>,
@@ -49,8 +51,22 @@ impl Message {
             plain: Arc::new(Broadcast::new(opcode, payload.clone())),
             payload,
             position,
+            excluded: (0, Box::default()),
             enveloped: OnceLock::new(),
         }
+    }
+
+    /// Leaves connections of a process out.
+    pub(super) fn excluding(mut self, node: u64, connections: &[u64]) -> Self {
+        self.excluded = (node, connections.into());
+        self
+    }
+
+    /// Whether one of these connections, with their processes, is left out.
+    pub(super) fn excludes(&self, connections: &[(u64, u64)]) -> bool {
+        let (origin, excluded) = &self.excluded;
+        let mut connections = connections.iter();
+        connections.any(|(node, connection)| node == origin && excluded.contains(connection))
     }
 
     pub(super) fn kind(&self) -> Kind {

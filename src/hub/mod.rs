@@ -68,6 +68,8 @@ pub struct Hub {
     link: OnceLock<Link>,
     recent: Mutex<Recent>,
     ticking: AtomicBool,
+    /// Somebody who has asked who is here will be answered before the next tick.
+    answering: AtomicBool,
 }
 
 impl Hub {
@@ -85,6 +87,7 @@ impl Hub {
             link: OnceLock::new(),
             recent: Mutex::default(),
             ticking: AtomicBool::new(false),
+            answering: AtomicBool::new(false),
         }
     }
 
@@ -169,6 +172,32 @@ impl Hub {
                 Output::Joined(name, member) => self.tell("join", &name, &member, except),
                 Output::Left(name, member) => self.tell("leave", &name, &member, except),
             }
+        }
+        if let Some(due) = presence.due(Instant::now())
+            && !self.answering.swap(true, Ordering::Relaxed)
+        {
+            self.handle.spawn(async move {
+                tokio::time::sleep(due).await;
+                self.answering.store(false, Ordering::Relaxed);
+                self.presence(None, Presence::tick);
+            });
+        }
+    }
+
+    /// Waits until the members of the other processes are known, as far as that can be told: the first
+    /// time after a connection to the broker was made. At most a second, and not for a broker that is
+    /// known to be away.
+    fn settled(&self) -> MutexGuard<'_, Presence> {
+        let deadline = Instant::now() + presence::PATIENCE;
+        loop {
+            let presence = self.who();
+            let now = Instant::now();
+            let remote = self.link.get().is_some_and(|link| !link.is_away());
+            if !remote || presence.is_settled(now) || now >= deadline {
+                return presence;
+            }
+            drop(presence);
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

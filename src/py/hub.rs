@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{connection::PyConnection, errors};
+use super::{connection::PyConnection, errors, wait};
 use crate::{
     hub::{
         BrokerState, Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position,
@@ -45,9 +45,19 @@ fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
     Ok((history > 0).then_some(Limits { size: history, ttl }))
 }
 
-fn targets(kind: &str, names: Vec<String>) -> PyResult<Vec<Target>> {
+/// `histories` are those of the groups; there may be none.
+fn targets(kind: &str, names: Vec<String>, histories: &[(usize, f64)]) -> PyResult<Vec<Target>> {
+    let group = |(place, name): (usize, String)| {
+        Ok(match histories.get(place) {
+            Some((size, ttl)) => match limits(*size, *ttl)? {
+                Some(limits) => Target::Kept(name, limits),
+                None => Target::Group(name),
+            },
+            None => Target::Group(name),
+        })
+    };
     match kind {
-        "group" => Ok(names.into_iter().map(Target::Group).collect()),
+        "group" => names.into_iter().enumerate().map(group).collect(),
         "user" => Ok(names.into_iter().map(Target::User).collect()),
         "all" => Ok(vec![Target::Everybody]),
         other => Err(errors::value(format!("unknown kind of target \"{other}\""))),
@@ -116,6 +126,7 @@ impl PyConnection {
         envelope = false,
         presence = false,
         info = None,
+        was = None,
         reply = None,
         timeout = None,
     ))]
@@ -130,6 +141,7 @@ impl PyConnection {
         envelope: bool,
         presence: bool,
         info: Option<&str>,
+        was: Option<Vec<String>>,
         reply: Option<&str>,
         timeout: Option<f64>,
     ) -> PyResult<Option<PyJoined>> {
@@ -144,6 +156,7 @@ impl PyConnection {
             limits: limits(history, ttl)?,
             present: presence,
             info: info.unwrap_or("{}").into(),
+            was: was.unwrap_or_default(),
             reply: reply.map(Into::into),
             timeout: self::timeout(timeout)?,
         };
@@ -151,10 +164,12 @@ impl PyConnection {
         if envelope {
             self.connection.envelop();
         }
-        match py.detach(|| hub.join(&self.connection, group, join)) {
+        match wait::apart(py, || hub.join(&self.connection, group, join)) {
             Ok(joined) => Ok(Some(joined.into())),
             Err(JoinError::Ended) => Ok(None),
-            Err(JoinError::Name(message)) => Err(errors::value(message)),
+            Err(error @ (JoinError::Name(_) | JoinError::Info(_))) => {
+                Err(errors::value(error.to_string()))
+            }
             Err(error @ JoinError::Unavailable(_)) => Err(BrokerError::new_err(error.to_string())),
         }
     }
@@ -165,7 +180,9 @@ impl PyConnection {
             return Ok(false);
         }
         let hub = hub()?;
-        Ok(py.detach(|| hub.leave(&self.connection, group, reply)))
+        Ok(wait::apart(py, || {
+            hub.leave(&self.connection, group, reply)
+        }))
     }
 
     #[getter]
@@ -183,7 +200,7 @@ impl PyConnection {
     fn identify(&self, py: Python<'_>, user: &str) -> PyResult<()> {
         if !self.connection.is_foreign() {
             let hub = hub()?;
-            py.detach(|| hub.identify(&self.connection, user));
+            wait::apart(py, || hub.identify(&self.connection, user));
         }
         Ok(())
     }
@@ -208,8 +225,7 @@ pub(super) fn hub_configure(
         return Ok(());
     };
     let hub = hub()?;
-    py.detach(|| hub.connect(url, prefix))
-        .map_err(|error| errors::value(error.to_string()))
+    wait::apart(py, || hub.connect(url, prefix)).map_err(|error| errors::value(error.to_string()))
 }
 
 #[pyfunction]
@@ -221,8 +237,7 @@ pub(super) fn hub_configure(
     binary = false,
     json = false,
     exclude = None,
-    history = 0,
-    ttl = 300.0,
+    histories = None,
     timeout = None,
 ))]
 #[allow(clippy::too_many_arguments)] // the interface
@@ -234,8 +249,7 @@ pub(super) fn publish(
     binary: bool,
     json: bool,
     exclude: Option<Vec<u64>>,
-    history: usize,
-    ttl: f64,
+    histories: Option<Vec<(usize, f64)>>,
     timeout: Option<f64>,
 ) -> PyResult<PyPublished> {
     let (payload, is_text) = if let Ok(text) = data.cast::<PyString>() {
@@ -247,7 +261,7 @@ pub(super) fn publish(
         return Err(errors::value("a text message must be valid UTF-8"));
     }
     let outgoing = Outgoing {
-        targets: self::targets(kind, targets)?,
+        targets: self::targets(kind, targets, &histories.unwrap_or_default())?,
         kind: match (json, binary) {
             (true, _) => Kind::Json,
             (false, true) => Kind::Binary,
@@ -255,11 +269,10 @@ pub(super) fn publish(
         },
         payload: payload.into(),
         excluded: exclude.unwrap_or_default(),
-        limits: limits(history, ttl)?,
         timeout: self::timeout(timeout)?,
     };
     let hub = hub()?;
-    let published = py.detach(|| hub.publish(&outgoing));
+    let published = wait::apart(py, || hub.publish(&outgoing));
     Ok(published.map_err(errors::value)?.into())
 }
 
@@ -278,17 +291,17 @@ pub(super) fn disconnect(
             "{code} is not a close code that may be sent (RFC 6455 section 7.4)"
         )));
     }
-    let targets = self::targets(kind, targets)?;
+    let targets = self::targets(kind, targets, &[])?;
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
-    let published = py.detach(|| hub.disconnect(targets, code, reason, timeout));
+    let published = wait::apart(py, || hub.disconnect(targets, code, reason, timeout));
     Ok(published.map_err(errors::value)?.into())
 }
 
 #[pyfunction]
-pub(super) fn members(py: Python<'_>, group: &str) -> PyResult<Vec<(String, String)>> {
+pub(super) fn members(py: Python<'_>, groups: Vec<String>) -> PyResult<Vec<(String, String)>> {
     let hub = hub()?;
-    let members = py.detach(|| hub.members(group));
+    let members = wait::apart(py, || hub.members(&names(&groups)));
     let members = members.iter();
     Ok(members
         .map(|member| (member.id.to_string(), member.info.to_string()))
@@ -296,9 +309,13 @@ pub(super) fn members(py: Python<'_>, group: &str) -> PyResult<Vec<(String, Stri
 }
 
 #[pyfunction]
-pub(super) fn count(py: Python<'_>, group: &str) -> PyResult<usize> {
+pub(super) fn count(py: Python<'_>, groups: Vec<String>) -> PyResult<usize> {
     let hub = hub()?;
-    Ok(py.detach(|| hub.count(group)))
+    Ok(wait::apart(py, || hub.count(&names(&groups))))
+}
+
+fn names(groups: &[String]) -> Vec<&str> {
+    groups.iter().map(String::as_str).collect()
 }
 
 type PyHistory<'py> = (Vec<(u64, Bound<'py, PyAny>)>, u64, String);
@@ -319,8 +336,7 @@ pub(super) fn history<'py>(
     });
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
-    let (entries, top) = py
-        .detach(|| hub.history(group, limits, timeout))
+    let (entries, top) = wait::apart(py, || hub.history(group, limits, timeout))
         .map_err(|error| BrokerError::new_err(error.to_string()))?;
     let skipped = entries.len().saturating_sub(limit);
     let entries = entries.into_iter().skip(skipped);
@@ -347,5 +363,7 @@ pub(super) fn broker_state() -> &'static str {
 #[pyfunction]
 pub(super) fn hub_flush(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let timeout = errors::seconds("timeout", timeout)?;
-    Ok(py.detach(|| crate::runtime::running().is_none_or(|engine| engine.hub().flush(timeout))))
+    Ok(wait::apart(py, || {
+        crate::runtime::running().is_none_or(|engine| engine.hub().flush(timeout))
+    }))
 }
