@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) catching_up: bool,
     /// What waits for the broker, oldest first.
     pub(super) outbound: VecDeque<Outbound>,
+    /// Somebody is storing it: one at a time, or two would take the same message for two.
+    pub(super) storing: bool,
     /// The broker has confirmed the subscription.
     pub(super) subscribed: bool,
     /// Has left the table; whoever finds it so looks there again.
@@ -118,6 +120,13 @@ impl State {
             self.places = HashMap::new();
         }
         Some(member)
+    }
+
+    /// What is to be stored next; where there is nothing, the storing is over.
+    pub(super) fn next_outbound(&mut self) -> Option<(u64, Bytes, Limits)> {
+        let next = self.outbound.front();
+        self.storing = next.is_some();
+        next.map(|next| (next.sequence, next.envelope.clone(), next.limits))
     }
 
     /// Another history begins, of which nobody has seen anything.

@@ -146,8 +146,8 @@ impl Hub {
         if let Some(link) = self.link.get() {
             let store = |(channel, limits): &(Arc<str>, Limits)| {
                 let body = Body::Message(outgoing.kind, outgoing.payload.clone());
-                let envelope = self.envelope(&[], &outgoing.excluded, body);
-                link.store(channel, &envelope, *limits, published)
+                let mut envelope = self.envelope(&[], &outgoing.excluded, body);
+                link.store(channel, &mut envelope, *limits, published)
             };
             let stored = channels.iter().map(store).collect();
             link.wait_for_stored(stored, outgoing.timeout, published);

@@ -4,22 +4,19 @@
 mod common;
 
 use std::{
-    fs,
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc::{Sender, channel},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use common::{LIMIT, connect_inbox, limited};
+use common::{LIMIT, connect_inbox, limited, redis::Server, until};
 use dwebsocket::{
     config::Config,
     hub::{
@@ -41,57 +38,6 @@ const LIMITS: Limits = Limits {
     size: 5,
     ttl: Duration::from_secs(60),
 };
-
-/// A Redis server of the test's own.
-struct Server {
-    port: u16,
-    place: PathBuf,
-    child: Child,
-}
-
-impl Server {
-    /// `None` where there is no program; in CI there has to be one.
-    fn start() -> Option<Self> {
-        let Ok(program) = std::env::var("REDIS_SERVER") else {
-            assert!(std::env::var_os("CI").is_none(), "REDIS_SERVER is not set");
-            println!("skipped: REDIS_SERVER is not set");
-            return None;
-        };
-        let place =
-            std::env::temp_dir().join(format!("dwebsocket-recovery-{}", std::process::id()));
-        fs::create_dir_all(&place).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let child = Command::new(program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--dir"])
-            .arg(&place)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        until("the server answers", || {
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
-        Some(Self { port, place, child })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.place);
-    }
-}
-
-fn until(what: &str, done: impl Fn() -> bool) {
-    let end = Instant::now() + LIMIT;
-    while !done() {
-        assert!(Instant::now() < end, "never: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// What stands between the process and the server.
 #[derive(Default)]
@@ -270,7 +216,7 @@ fn store_in_all(server: u16, proxy: &Proxy) {
 
 #[test]
 fn after_an_outage_many_groups_are_made_up_a_few_at_a_time() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Server::start("recovery") else {
         return;
     };
     limited(move || {

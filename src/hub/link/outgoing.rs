@@ -86,7 +86,7 @@ impl Link {
     pub(in crate::hub) fn store(
         &'static self,
         channel: &Arc<str>,
-        envelope: &Envelope,
+        envelope: &mut Envelope,
         limits: Limits,
         published: &mut Published,
     ) -> Option<Receiver<Position>> {
@@ -101,6 +101,9 @@ impl Link {
                 published.dropped += 1;
                 return None;
             }
+            // Numbered in the order of the queue, whoever else sends: a number below one that the broker
+            // has seen is a repetition to it.
+            envelope.sequence = self.hub.next_sequence();
             state.outbound.push_back(Outbound {
                 sequence: envelope.sequence,
                 envelope: envelope.encode(),
@@ -108,9 +111,9 @@ impl Link {
                 waiter: Some(stored),
             });
             published.local += state.len();
-            let first = state.outbound.len() == 1;
+            let idle = !std::mem::replace(&mut state.storing, true);
             drop(state);
-            if first {
+            if idle {
                 self.handle.spawn(self.store_all(group));
             }
             return Some(position);
@@ -148,11 +151,7 @@ impl Link {
         // Whoever has waited for the broker to come back has not done so alone.
         let mut in_turn = false;
         loop {
-            let next = group
-                .lock()
-                .outbound
-                .front()
-                .map(|next| (next.sequence, next.envelope.clone(), next.limits));
+            let next = group.lock().next_outbound();
             let Some((sequence, envelope, limits)) = next else {
                 break;
             };
