@@ -11,6 +11,6 @@ urlpatterns = [
     path("publish", publish, {"group": GROUP}),
     path("member/kept", member, {"group": KEPT}),
     path("publish/kept", publish, {"group": KEPT}),
-    path("timed", timed),
+    path("timed/<str:to>", timed),
     path("taken", taken),
 ]

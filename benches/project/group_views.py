@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from dwebsocket import hub, push, websocket
 
 GROUP = "room"
+USER = 7
 # Keeps its latest messages, by the settings.
 KEPT = "kept.room"
+
+Message = str | bytes
 
 timings: list[int] = []
 
@@ -36,14 +40,36 @@ def publish(request: HttpRequest, group: str) -> None:
 
 
 @websocket
-def timed(request: HttpRequest) -> None:
-    """Push every message to the group, and note how long that took."""
+def timed(request: HttpRequest, to: str) -> None:
+    """Push every message to a group, a user or everybody; note how long that took."""
+    calls: dict[str, Callable[[Message], object]] = {
+        "group": lambda message: push.to_group(GROUP, message),
+        "user": lambda message: push.to_user(USER, message),
+        "all": push.to_all,
+    }
+    call = calls[to]
     for message in request.websocket:
         began = time.perf_counter_ns()
-        push.to_group(GROUP, message)
+        call(message)
         timings.append(time.perf_counter_ns() - began)
 
 
 def taken(request: HttpRequest) -> JsonResponse:
     """Tell how many nanoseconds each push took."""
     return JsonResponse({"timings": timings})
+
+
+class OneUser:
+    """A middleware that logs everybody in, as one and the same user."""
+
+    is_authenticated = True
+    pk = USER
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        """Remember what answers the request."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request of this user."""
+        request.user = self  # type: ignore[assignment]
+        return self.get_response(request)

@@ -19,6 +19,8 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+if os.environ.get("BENCH_ONE_USER"):
+    MIDDLEWARE.append("group_views.OneUser")
 DWEBSOCKET: dict[str, Any] = {
     "BROKER": os.environ.get("BENCH_BROKER"),
     "GROUPS": {"kept.*": {"history": 1000}},

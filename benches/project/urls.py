@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from django.urls import path
-from views import chat, echo, hello
+from views import chat, echo, hello, listen, loop
 
-urlpatterns = [path("hello", hello), path("echo", echo), path("chat", chat)]
+urlpatterns = [
+    path("hello", hello),
+    path("echo", echo),
+    path("chat", chat),
+    path("listen", listen),
+    path("loop", loop),
+]

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from dwebsocket import accept_websocket
 
 users = []
+listeners = []
 
 
 def hello(request: HttpRequest) -> HttpResponse:
@@ -39,3 +40,27 @@ def chat(request):
         for user in users:
             user.send(message)
     users.remove(request.websocket)
+
+
+@accept_websocket
+def listen(request):
+    """Listen to what the plain loop sends."""
+    if not request.is_websocket():
+        return HttpResponse("please connect with a WebSocket")
+    listeners.append(request.websocket)
+    while request.websocket.wait() is not None:
+        pass
+    listeners.remove(request.websocket)
+
+
+@accept_websocket
+def loop(request):
+    """Send every message to all listeners, one after the other."""
+    if not request.is_websocket():
+        return HttpResponse("please connect with a WebSocket")
+    while True:
+        message = request.websocket.wait()
+        if message is None:
+            break
+        for user in listeners:
+            user.send(message)

@@ -301,6 +301,7 @@ class Connection:
         envelope: bool = False,
         presence: bool = False,
         info: str | None = None,
+        was: list[str] | None = None,
         reply: str | None = None,
         timeout: float | None = None,
     ) -> Joined | None:
@@ -315,12 +316,15 @@ class Connection:
             ttl: Seconds that it keeps them.
             envelope: Have :meth:`envelop` called.
             presence: Whether the other members see this one.
-            info: What they see, a JSON object.
+            info: What they see, a JSON object of at most 64 KiB.
+            was: The :attr:`member_id` that the client had before: messages that left
+                these out are not sent to it now. Of more than 16, the last count.
             reply: The number of the client's request, as JSON: answer it by a frame.
             timeout: Seconds that the broker may take.
 
         Raises:
-            ValueError: The name breaks the rules, or a number is out of its range.
+            ValueError: The name breaks the rules, a number is out of its range, or the
+                info is too large.
             BrokerError: The broker, which has the history, cannot be asked.
         """
     def leave(self, group: str, reply: str | None = None) -> bool:
@@ -399,8 +403,7 @@ def publish(
     binary: bool = False,
     json: bool = False,
     exclude: list[int] | None = None,
-    history: int = 0,
-    ttl: float = 300.0,
+    histories: list[tuple[int, float]] | None = None,
     timeout: float | None = None,
 ) -> Published:
     """Send a message to everybody who belongs to one of the targets.
@@ -412,8 +415,8 @@ def publish(
         binary: Whether it goes out as a binary message.
         json: Whether it is a JSON text.
         exclude: The ids of connections of this process that do not get it.
-        history: How many messages the groups keep; 0: none.
-        ttl: Seconds that they keep them.
+        histories: For each group, how many messages it keeps (0: none), and for how
+            many seconds.
         timeout: Seconds to wait for the broker.
 
     Raises:
@@ -433,11 +436,17 @@ def disconnect(
         ValueError: The code may not be sent (RFC 6455 section 7.4).
     """
 
-def members(group: str) -> list[tuple[str, str]]:
-    """Return the ids of a group's present members, and their info as JSON."""
+def members(groups: list[str]) -> list[tuple[str, str]]:
+    """Return the ids of the present members of groups, and their info as JSON.
 
-def count(group: str) -> int:
-    """Return how many members a group has."""
+    Each once. Waits, for at most a second, right after the broker was connected to.
+    """
+
+def count(groups: list[str]) -> int:
+    """Return how many members groups have, each counted once.
+
+    Waits as :func:`members`.
+    """
 
 def occupied(prefix: str) -> list[tuple[str, int]]:
     """Return the groups with present members, by name, and how many they have."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from . import broker, hub, signals
+from . import broker, cooperation, hub, signals
 from ._engine import Joined
 from .exceptions import WebSocketClosed
 from .sending import Sending
@@ -33,6 +34,7 @@ class Grouping(Sending):
         presence: bool | None = None,
         info: Any = None,
         envelope: bool = False,
+        was: Iterable[str] = (),
         reply: Any = None,
     ) -> Joined:
         """Become a member of a group; the membership ends with the connection.
@@ -45,23 +47,29 @@ class Grouping(Sending):
             history: How many messages the group keeps, instead of the setting.
             ttl: Seconds that it keeps them, instead of the setting.
             presence: Whether the other members see this one, instead of the setting.
-            info: What they see of it: anything that JSON can express.
+            info: What they see of it: anything that JSON can express, in at most 64 KiB
+                (65,536 bytes of JSON).
             envelope: From now on, what comes from groups is wrapped in the JSON that
                 ``dwebsocket.js`` speaks, with the group and the position.
+            was: The ``member_id`` that the client had in earlier connections (of more
+                than 16, the last count). Of what it missed, it is not sent what
+                left these out (``exclude=``).
             reply: The client's number of its request, answered by a "joined" frame.
 
         Returns:
             Where the group stands, and whether all that was missed was sent.
 
         Raises:
-            ValueError: The name breaks the rules, or an option is out of its range.
+            ValueError: The name breaks the rules, an option is out of its range, or
+                ``info`` is too large.
             TypeError: The name is not a str, or ``info`` has no form in JSON.
             WebSocketClosed: The connection has ended.
             BrokerError: The broker, which has the history, cannot be asked.
         """
         broker.use()
         chosen = hub.merged(group, history, ttl, presence)
-        joined = self._connection.join(
+        joined = cooperation.call(
+            self._connection.join,
             group,
             since=since,
             history=chosen.history,
@@ -69,6 +77,7 @@ class Grouping(Sending):
             presence=chosen.presence,
             info=hub.to_json({} if info is None else info),
             envelope=envelope,
+            was=list(was),
             reply=None if reply is None else json.dumps(reply),
         )
         if joined is None:

@@ -17,17 +17,17 @@ missed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.core.signals import setting_changed
 
-from . import _engine, group_options
+from . import _engine, cooperation, group_options
 from ._engine import BrokerError, Joined, Published
 from .broker import connect, use
 from .conf import settings
 from .group_options import Options
+from .messages import Message, Payload, check_reason, ids, payload, to_json
 
 __all__ = (
     "BrokerError",
@@ -35,6 +35,7 @@ __all__ = (
     "Joined",
     "Member",
     "Options",
+    "Payload",
     "Published",
     "check_reason",
     "connect",
@@ -47,10 +48,6 @@ __all__ = (
     "payload",
     "to_json",
 )
-
-Message: TypeAlias = "str | bytes | bytearray | memoryview"
-#: The data, whether it is binary, whether it is JSON.
-Payload: TypeAlias = "tuple[str | bytes, bool, bool]"
 
 
 class Member(NamedTuple):
@@ -97,67 +94,24 @@ def options(name: str) -> Options:
     return found
 
 
-def to_json(data: Any, **kwargs: Any) -> str:
-    """Return data as JSON, dates and the like in Django's way.
-
-    Raises:
-        TypeError: It has something that JSON has no form for.
-        ValueError: It has a number that JSON has no form for (``nan``, ``inf``): a
-            browser would stumble over it.
-    """
-    kwargs.setdefault("cls", DjangoJSONEncoder)
-    kwargs.setdefault("allow_nan", False)
-    return json.dumps(data, **kwargs)
-
-
-def payload(message: Any) -> Payload:
-    """Return a message as the engine takes it: the data, and if it is binary or JSON.
-
-    ``str`` is text, ``bytes`` binary, anything else is sent as JSON.
-
-    Raises:
-        TypeError, ValueError: As :func:`to_json`.
-    """
-    if isinstance(message, str):
-        return message, False, False
-    if isinstance(message, bytes | bytearray | memoryview):
-        return bytes(message), True, False
-    return to_json(message), False, True
-
-
-def ids(exclude: Any) -> list[int]:
-    """Return the ids of what a caller wants left out.
-
-    Raises:
-        TypeError: It is not a WebSocket, and not several.
-    """
-    if exclude is None:
-        return []
-    # A WebSocket can be iterated over, too.
-    if hasattr(exclude, "member_id"):
-        return [exclude.id]
-    if isinstance(exclude, str | bytes) or not isinstance(exclude, Iterable):
-        exclude = [exclude]
-    chosen = list(exclude)
-    for websocket in chosen:
-        if not hasattr(websocket, "member_id"):
-            raise TypeError(f"exclude takes WebSockets, not {websocket!r}")
-    return [websocket.id for websocket in chosen]
-
-
 class Group:
     """One group, or several that are sent to in one call.
 
     Args:
         names: The groups: 1 to 255 bytes of UTF-8 each, no control characters.
-        options: Instead of what the settings say.
+        each: What each of them does beside that, in the same order.
     """
 
-    __slots__ = ("names", "options")
+    __slots__ = ("each", "names")
 
-    def __init__(self, names: tuple[str, ...], options: Options) -> None:
+    def __init__(self, names: tuple[str, ...], each: tuple[Options, ...]) -> None:
         self.names = names
-        self.options = options
+        self.each = each
+
+    @property
+    def options(self) -> Options:
+        """What it does beside passing messages on; of several groups, the first."""
+        return self.each[0] if self.each else Options()
 
     def send(self, message: Message, *, exclude: Any = None) -> Published:
         """Send a message to every member, in all processes.
@@ -197,15 +151,15 @@ class Group:
     def _publish(self, message: Payload, excluded: list[int]) -> Published:
         use()
         data, binary, is_json = message
-        return _engine.publish(
+        return cooperation.call(
+            _engine.publish,
             "group",
             list(self.names),
             data,
             binary=binary,
             json=is_json,
             exclude=excluded,
-            history=self.options.history,
-            ttl=float(self.options.ttl),
+            histories=[(each.history, float(each.ttl)) for each in self.each],
         )
 
     def close(self, code: int = 1000, reason: str = "") -> Published:
@@ -221,31 +175,41 @@ class Group:
         return disconnect("group", list(self.names), code, reason)
 
     def members(self) -> list[Member]:
-        """Return the members of all processes who are present (see ``join()``)."""
+        """Return the members of all processes who are present (see ``join()``).
+
+        Who is in several of the groups is there once, as in the first of them. Right
+        after this process has connected to a broker, this waits until the others have
+        said who is there: for at most a second.
+        """
         use()
-        return [
-            Member(number, json.loads(info))
-            for name in self.names
-            for number, info in _engine.members(name)
-        ]
+        found = cooperation.call(_engine.members, list(self.names))
+        return [Member(number, json.loads(info)) for number, info in found]
 
     def count(self) -> int:
-        """Return how many members there are."""
+        """Return how many members there are, each counted once.
+
+        These are the members who are present; in a group where nobody is, those of this
+        process. It may wait as :meth:`members`.
+        """
         use()
-        return sum(_engine.count(name) for name in self.names)
+        return cooperation.call(_engine.count, list(self.names))
 
     def history(self, limit: int = 100) -> list[tuple[int, str | bytes]]:
         """Return the latest messages, the oldest first, with their offsets.
+
+        Args:
+            limit: How many, of each group.
 
         Raises:
             BrokerError: The broker cannot be asked.
         """
         use()
-        size, ttl = self.options.history, float(self.options.ttl)
         return [
             entry
-            for name in self.names
-            for entry in _engine.history(name, limit, size, ttl)[0]
+            for name, (size, ttl, _) in zip(self.names, self.each, strict=True)
+            for entry in cooperation.call(
+                _engine.history, name, limit, size, float(ttl)
+            )[0]
         ]
 
     def __repr__(self) -> str:
@@ -256,17 +220,7 @@ def disconnect(kind: str, targets: list[str], code: int, reason: str) -> Publish
     """Close the connections of groups, users or all; see :meth:`Group.close`."""
     check_reason(reason)
     use()
-    return _engine.disconnect(kind, targets, code, reason)
-
-
-def check_reason(reason: str) -> None:
-    """Check a close reason.
-
-    Raises:
-        ValueError: It is too long for a control frame (RFC 6455 section 5.5).
-    """
-    if len(reason.encode()) > 123:
-        raise ValueError("a close reason is at most 123 bytes of UTF-8")
+    return cooperation.call(_engine.disconnect, kind, targets, code, reason)
 
 
 def group(
@@ -288,17 +242,19 @@ def group(
         TypeError: The name is not a str.
         ValueError: An option is out of its range.
     """
-    return Group((name,), merged(name, history, ttl, presence))
+    return Group((name,), (merged(name, history, ttl, presence),))
 
 
 def groups(*names: str) -> Group:
     """Return several groups: each member gets a message once, whichever it is in.
 
-    In groups that keep a history, once for each group: it has a position in each.
+    Each group keeps what its settings say. Those with a history have a position of
+    their own for a message, and who is in one of them gets it once more for each.
+
+    Raises:
+        TypeError: A name is not a str.
     """
-    kept = [options(name) for name in names]
-    most = max(kept, key=lambda each: each.history, default=Options())
-    return Group(names, most)
+    return Group(names, tuple(options(name) for name in names))
 
 
 def merged(
@@ -324,13 +280,13 @@ def merged(
 def occupied(prefix: str) -> dict[str, int]:
     """Return which groups have members, and how many: in all processes, by name.
 
-    Those count who can be seen (``presence``).
+    Those count who can be seen (``presence``). It may wait as :meth:`Group.members`.
 
     Args:
         prefix: What the names begin with; "": all.
     """
     use()
-    return dict(_engine.occupied(prefix))
+    return dict(cooperation.call(_engine.occupied, prefix))
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

@@ -18,7 +18,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
-from . import _engine, broker, hub
+from . import _engine, broker, cooperation, hub
 from ._engine import Published
 
 __all__ = (
@@ -149,7 +149,9 @@ def publish(kind: str, targets: list[str], payload: hub.Payload) -> Published:
     """Send what :func:`dwebsocket.hub.payload` has made to "user"s or to "all"."""
     broker.use()
     data, binary, is_json = payload
-    return _engine.publish(kind, targets, data, binary=binary, json=is_json)
+    return cooperation.call(
+        _engine.publish, kind, targets, data, binary=binary, json=is_json
+    )
 
 
 def disconnect(

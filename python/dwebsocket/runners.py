@@ -17,7 +17,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
 
-from . import _engine, databases, signals, users
+from . import _engine, cooperation, databases, signals, users
 from .conf import settings
 from .context import RequestContext
 from .exceptions import ConfigurationError, WebSocketClosed
@@ -243,8 +243,7 @@ os.register_at_fork(
 
 def kind() -> Any:
     """Return the runner: greenlets where gevent has patched threads."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("threading"):
+    if cooperation.is_patched():
         from . import greenlets
 
         return greenlets.runner

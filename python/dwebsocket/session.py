@@ -195,17 +195,19 @@ class Session:
         groups = self.websocket.groups
         if group not in groups and len(groups) >= self.max_groups:
             raise Refused("too_many", f"at most {self.max_groups} groups at a time")
-        since, info = _since(command.get("since")), self.info(group)
+        since, was = _since(command.get("since")), _was(command.get("was"))
+        info, number = self.info(group), command.get("id")
         with _names():
             options = self.group(group).options
             self.websocket.join(
                 group,
                 since=since,
+                was=was,
                 history=options.history,
                 ttl=options.ttl,
                 presence=options.presence,
                 info=info,
-                reply=command.get("id"),
+                reply=number,
             )
 
     def _leave(self, command: dict[str, Any]) -> None:
@@ -299,3 +301,11 @@ def _since(since: Any) -> tuple[int, str] | None:
         if type(offset) is int and 0 <= offset < 1 << 63 and isinstance(epoch, str):
             return offset, epoch
     raise Refused("invalid", "since is an object with an offset and an epoch")
+
+
+def _was(was: Any) -> list[str]:
+    if was is None:
+        return []
+    if isinstance(was, list) and all(isinstance(one, str) for one in was):
+        return was
+    raise Refused("invalid", "was is an array of ids that welcome frames had")

@@ -10,10 +10,13 @@
 
 mod actor;
 pub mod adopt;
+mod closing;
 mod courier;
 mod inbox;
 mod keepalive;
 mod outbox;
+mod sending;
+mod stats;
 mod turnstile;
 mod wake;
 
@@ -23,7 +26,6 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
 };
 
 use socket2::Socket;
@@ -31,11 +33,14 @@ use socket2::Socket;
 use self::{
     actor::Actor,
     outbox::{Outbox, Signal},
+    stats::{Counters, Pinged},
 };
 pub use self::{
+    closing::End,
     courier::Courier,
     inbox::{Consumer, Inbox, Received},
     outbox::Sent,
+    stats::Stats,
     turnstile::Turnstile,
     wake::WakeQueue,
 };
@@ -43,7 +48,7 @@ pub use crate::config::Overflow;
 use crate::{
     config::Config,
     hub::Memberships,
-    protocol::{Broadcast, Decoder, Encoder, Message, OpCode, Role, extensions::DeflateParams},
+    protocol::{Decoder, Encoder, Message, Role, extensions::DeflateParams},
     runtime::{Engine, Permit, engine, fork},
 };
 
@@ -75,59 +80,6 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The outbox was full and has room again.
     fn on_room(&self, _connection: &Connection) {}
-}
-
-/// How a connection ended (RFC 6455 section 7.1.5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The peer's code; 1005 where its Close had none, 1006 where the connection broke without
-    /// one; the engine's own where the engine failed the connection.
-    pub code: u16,
-    /// The reason that came with the code, or that went out with it.
-    pub reason: String,
-    /// Why the engine failed the connection, for a log.
-    pub error: Option<String>,
-}
-
-impl End {
-    /// The connection broke without a Close frame.
-    pub(crate) fn broken(error: Option<String>) -> Self {
-        Self {
-            code: 1006,
-            reason: String::new(),
-            error,
-        }
-    }
-}
-
-/// Counters of one connection.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) received_messages: AtomicU64,
-    pub(crate) received_bytes: AtomicU64,
-    pub(crate) sent_messages: AtomicU64,
-    pub(crate) sent_bytes: AtomicU64,
-    pub(crate) dropped_messages: AtomicU64,
-}
-
-/// A reading of [`Connection::stats`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it all
-pub struct Stats {
-    pub received_messages: u64,
-    pub received_bytes: u64,
-    pub sent_messages: u64,
-    pub sent_bytes: u64,
-    pub dropped_messages: u64,
-    pub outbox_messages: u64,
-    pub outbox_bytes: u64,
-}
-
-/// A ping of the application's that is on its way.
-#[derive(Debug)]
-struct Pinged {
-    payload: Vec<u8>,
-    at: Instant,
 }
 
 /// What a new connection starts from.
@@ -249,116 +201,10 @@ impl Connection {
         self.id
     }
 
-    /// Whether no further message will arrive.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.ended.load(Relaxed)
-    }
-
-    /// How the connection ended; while only this side has said that it wants to, what it said.
-    #[must_use]
-    pub fn end(&self) -> Option<End> {
-        self.end.get().cloned().or_else(|| {
-            let (code, reason) = self.closing.get()?;
-            Some(End {
-                code: *code,
-                reason: reason.clone(),
-                error: None,
-            })
-        })
-    }
-
-    /// The time that the latest ping took to come back.
-    #[must_use]
-    pub fn latency(&self) -> Option<Duration> {
-        let nanos = self.latency.load(Relaxed);
-        (nanos > 0).then(|| Duration::from_nanos(nanos))
-    }
-
     /// The limits of this connection.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// The counters.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let (messages, bytes) = if self.is_foreign() {
-            (0, 0)
-        } else {
-            self.outbox().backlog()
-        };
-        Stats {
-            received_messages: self.counters.received_messages.load(Relaxed),
-            received_bytes: self.counters.received_bytes.load(Relaxed),
-            sent_messages: self.counters.sent_messages.load(Relaxed),
-            sent_bytes: self.counters.sent_bytes.load(Relaxed),
-            dropped_messages: self.counters.dropped_messages.load(Relaxed),
-            outbox_messages: messages as u64,
-            outbox_bytes: bytes as u64,
-        }
-    }
-
-    /// Sends one message; see [`Overflow`] for a full outbox. Never waits.
-    ///
-    /// The payload is copied only if the socket does not take all of it at once.
-    pub fn send(self: &Arc<Self>, opcode: OpCode, payload: &[u8], overflow: Overflow) -> Sent {
-        if self.is_foreign() {
-            return Sent::Closed;
-        }
-        let later = courier::is_in_a_row() || self.engine.turnstile().is_crowded();
-        let sent = {
-            let mut outbox = self.outbox();
-            if later && outbox.may_post(payload) && outbox.post() {
-                self.engine.courier(self.id).post(self);
-            }
-            outbox.send(opcode, payload, overflow, &self.config)
-        };
-        self.count(sent, payload.len());
-        sent
-    }
-
-    /// Counts what became of a message, and fails the connection where the policy says so.
-    fn count(&self, sent: Sent, len: usize) {
-        let Counters {
-            sent_messages,
-            sent_bytes,
-            dropped_messages,
-            ..
-        } = &self.counters;
-        let dropped = match sent {
-            Sent::Done => 0,
-            Sent::DroppedOldest(lost) => lost,
-            Sent::Dropped | Sent::Overflowed => 1,
-            Sent::Full | Sent::Closed => return,
-        };
-        dropped_messages.fetch_add(dropped, Relaxed);
-        if matches!(sent, Sent::Done | Sent::DroppedOldest(_)) {
-            sent_messages.fetch_add(1, Relaxed);
-            sent_bytes.fetch_add(len as u64, Relaxed);
-        }
-        if sent == Sent::Overflowed {
-            // Section 7.4.1 leaves 1013 (try again later) to the IANA registry.
-            self.close_now(1013, "the peer reads too slowly");
-        }
-    }
-
-    /// Queues one of many copies of a message. True if the caller must have it posted.
-    ///
-    /// A full outbox meets the policy of the connection's configuration, and delays nobody.
-    pub(crate) fn broadcast(&self, message: &Arc<Broadcast>) -> (Sent, bool) {
-        if self.is_foreign() {
-            return (Sent::Closed, false);
-        }
-        let (sent, posted) = {
-            let mut outbox = self.outbox();
-            let sent = outbox.broadcast(message, self.config.broadcast_overflow, &self.config);
-            let taken = matches!(sent, Sent::Done | Sent::DroppedOldest(_));
-            (sent, taken && outbox.post())
-        };
-        self.count(sent, message.len());
-        (sent, posted)
     }
 
     /// From now on, what it gets from groups is in the JSON of the client's protocol.
@@ -370,140 +216,11 @@ impl Connection {
         self.enveloping.load(Relaxed)
     }
 
-    /// Has the outboxes of many written, all of them of this connection's courier.
-    pub(crate) fn post_all(&self, connections: &mut Vec<Arc<Self>>) {
-        self.engine.courier(self.id).post_all(connections);
-    }
-
     /// Where it is a member. A std mutex: held while it joins or leaves.
     pub(crate) fn memberships(&self) -> MutexGuard<'_, Memberships> {
         self.memberships
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What the courier does.
-    fn write_posted(&self) {
-        self.outbox().write_posted();
-    }
-
-    /// Blocks until the outbox has room for `len` bytes or the connection is closing. Returns false
-    /// at the deadline.
-    pub fn wait_for_room(&self, len: usize, deadline: Option<Instant>) -> bool {
-        if self.is_foreign() {
-            return true;
-        }
-        let mut outbox = self.outbox();
-        while !outbox.has_room(len, &self.config) {
-            outbox.want_room();
-            outbox = match deadline {
-                None => self
-                    .room
-                    .wait(outbox)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return false;
-                    }
-                    self.room
-                        .wait_timeout(outbox, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
-        true
-    }
-
-    /// Asks for [`Handler::on_room`] once the outbox has room; false where it has already.
-    pub fn ask_for_room(&self) -> bool {
-        if self.is_foreign() {
-            return false;
-        }
-        let mut outbox = self.outbox();
-        if outbox.has_room(1, &self.config) {
-            return false;
-        }
-        outbox.want_room();
-        true
-    }
-
-    /// Counts a message that was given up because the outbox stayed full.
-    pub fn count_dropped(&self) {
-        self.counters.dropped_messages.fetch_add(1, Relaxed);
-    }
-
-    /// Sends a ping of at most 125 bytes (section 5.5.2); false where the connection is closing. The
-    /// pong sets [`Connection::latency`].
-    pub fn ping(&self, payload: &[u8]) -> bool {
-        if self.is_foreign() {
-            return false;
-        }
-        *self.pinged() = Some(Box::new(Pinged {
-            payload: payload.to_vec(),
-            at: Instant::now(),
-        }));
-        self.outbox().control(OpCode::Ping, payload)
-    }
-
-    /// Takes note of a pong that is not the keepalive's.
-    fn ponged(&self, payload: &[u8]) {
-        let mut pinged = self.pinged();
-        if pinged.as_ref().is_some_and(|ping| ping.payload == payload)
-            && let Some(ping) = pinged.take()
-        {
-            self.set_latency(ping.at.elapsed());
-        }
-    }
-
-    fn set_latency(&self, latency: Duration) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.latency.store(nanos.max(1), Relaxed);
-    }
-
-    fn pinged(&self) -> MutexGuard<'_, Option<Box<Pinged>>> {
-        self.pinged.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts the close handshake (section 7.1.2); messages that are queued go out first. Returns
-    /// whether this call was the one that started it.
-    ///
-    /// Where the peer has said Close already, or the engine has failed the connection, that decides
-    /// the code (sections 5.5.1 and 7.1.7), not the caller.
-    pub fn close(&self, code: u16, reason: &str) -> bool {
-        let (code, reason) = match self.end.get() {
-            None => (code, reason),
-            Some(End { code, error, .. }) => (*code, error.as_deref().unwrap_or_default()),
-        };
-        let reason = truncated(reason);
-        if self.is_foreign() || self.closing.set((code, reason.to_owned())).is_err() {
-            return false;
-        }
-        let started = self.outbox().close(code, reason);
-        self.finish_messages();
-        started
-    }
-
-    /// Fails the connection without waiting for what is queued: it would never get out in time.
-    fn close_now(&self, code: u16, reason: &str) {
-        if self.closing.set((code, reason.to_owned())).is_ok() {
-            let _ = self.failure.set(reason.to_owned());
-            {
-                let mut outbox = self.outbox();
-                let lost = outbox.discard_queue();
-                self.counters.dropped_messages.fetch_add(lost, Relaxed);
-                outbox.close(code, reason);
-            }
-            self.finish_messages();
-        }
-    }
-
-    /// Drops the connection without a close handshake.
-    pub fn abort(&self) {
-        if !self.is_foreign() {
-            self.outbox().abort();
-        }
     }
 
     /// Tells the actor that the handler's answers may have changed: it may read on, or it has taken
@@ -521,23 +238,7 @@ impl Connection {
         self.generation != fork::generation()
     }
 
-    /// Tells the handler, once, that no message follows.
-    fn finish_messages(&self) {
-        if !self.ended.swap(true, std::sync::atomic::Ordering::AcqRel) {
-            self.handler.on_end(self);
-        }
-    }
-
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// At most the 123 bytes that a Close frame has room for (section 5.5), cut between characters.
-fn truncated(reason: &str) -> &str {
-    let mut end = reason.len().min(123);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    &reason[..end]
 }

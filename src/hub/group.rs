@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) catching_up: bool,
     /// What waits for the broker, oldest first.
     pub(super) outbound: VecDeque<Outbound>,
+    /// Somebody is storing it: one at a time, or two would take the same message for two.
+    pub(super) storing: bool,
     /// The broker has confirmed the subscription.
     pub(super) subscribed: bool,
     /// Has left the table; whoever finds it so looks there again.
@@ -120,6 +122,13 @@ impl State {
         Some(member)
     }
 
+    /// What is to be stored next; where there is nothing, the storing is over.
+    pub(super) fn next_outbound(&mut self) -> Option<(u64, Bytes, Limits)> {
+        let next = self.outbound.front();
+        self.storing = next.is_some();
+        next.map(|next| (next.sequence, next.envelope.clone(), next.limits))
+    }
+
     /// Another history begins, of which nobody has seen anything.
     pub(super) fn reset(&mut self, ring: Ring) {
         self.ring = Some(ring);
@@ -188,15 +197,8 @@ impl State {
         }
     }
 
-    /// Makes the next message of a history that is kept here, and keeps it.
-    pub(super) fn append(
-        &mut self,
-        group: &str,
-        kind: Kind,
-        payload: Bytes,
-        limits: Limits,
-        epoch: &dyn Fn() -> Arc<str>,
-    ) -> Arc<Message> {
+    /// Where the next message of a history that is kept here comes to stand.
+    pub(super) fn next(&mut self, limits: Limits, epoch: &dyn Fn() -> Arc<str>) -> Position {
         let ring = self.ring.get_or_insert_with(|| {
             let start = Position {
                 offset: 0,
@@ -205,10 +207,14 @@ impl State {
             Ring::new(start, limits)
         });
         ring.set_limits(limits);
-        let message = Message::new(group.into(), kind, payload, Some(ring.next()));
-        let message = Arc::new(message);
-        ring.push(Arc::clone(&message), Instant::now());
-        message
+        ring.next()
+    }
+
+    /// Keeps the message whose position is [`State::next`].
+    pub(super) fn keep(&mut self, message: &Arc<Message>) {
+        if let Some(ring) = &mut self.ring {
+            ring.push(Arc::clone(message), Instant::now());
+        }
     }
 }
 

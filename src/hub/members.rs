@@ -1,7 +1,6 @@
 //! Joining and leaving.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,6 +14,7 @@ use super::{
     is_pattern, message,
     message::Message,
     new_epoch, presence,
+    who::former,
 };
 use crate::connection::Connection;
 
@@ -35,8 +35,11 @@ pub struct Join {
     pub limits: Option<Limits>,
     /// Whether the others see it.
     pub present: bool,
-    /// What the others see, a JSON object.
+    /// What the others see, a JSON object of at most [`presence::MAX_INFO`] bytes.
     pub info: Arc<str>,
+    /// How the client was known in connections before this one ([`Hub::member_id`]): what left these
+    /// out is not sent to it now. Of more than 16, the last.
+    pub was: Vec<String>,
     /// The client's number of the request, a JSON value, to be answered by a `joined` frame.
     pub reply: Option<Arc<str>>,
     /// How long the broker may take.
@@ -63,6 +66,9 @@ pub enum JoinError {
     /// The broker, which has the history, cannot be asked.
     #[error("the history of the group cannot be read: {0}")]
     Unavailable(String),
+    /// What the others are to see of the member is too large.
+    #[error("info has at most {max} bytes as JSON, not {0}", max = presence::MAX_INFO)]
+    Info(usize),
     /// The connection has ended.
     #[error("the connection has ended")]
     Ended,
@@ -102,6 +108,9 @@ impl Hub {
         join: Join,
     ) -> Result<Joined, JoinError> {
         check_name(name, true).map_err(JoinError::Name)?;
+        if join.info.len() > presence::MAX_INFO {
+            return Err(JoinError::Info(join.info.len()));
+        }
         let channel = channel(GROUP, name);
         let mut join = join;
         if is_pattern(&channel) {
@@ -136,6 +145,7 @@ impl Hub {
             limits: None,
             present: false,
             info: "{}".into(),
+            was: Vec::new(),
             reply: None,
             timeout: Duration::ZERO,
         };
@@ -198,7 +208,9 @@ impl Hub {
             ring.set_limits(limits);
             ring.trim(Instant::now());
         }
-        let (recovered, position, missed) = state.replay(join.since.as_ref(), fetched);
+        let (recovered, position, mut missed) = state.replay(join.since.as_ref(), fetched);
+        let was = former(&join.was);
+        missed.retain(|message| !message.excludes(&was));
         let joined = Joined {
             recovered,
             position,
@@ -281,17 +293,6 @@ impl Hub {
         }
     }
 
-    fn absent(&'static self, name: &str, id: u64) {
-        let member = self.member_id(id);
-        self.presence(Some(id), |presence, now| presence.leave(name, &member, now));
-    }
-
-    /// How the others know a connection.
-    #[must_use]
-    pub fn member_id(&self, connection: u64) -> Arc<str> {
-        format!("{}-{connection}", self.name).into()
-    }
-
     /// The names of the groups of a connection.
     #[must_use]
     pub fn groups_of(connection: &Connection) -> Vec<String> {
@@ -301,31 +302,6 @@ impl Hub {
             .filter(|group| group.channel.starts_with(GROUP))
             .map(|group| group.name().to_owned())
             .collect()
-    }
-
-    /// The members of a group in all processes: those who are present in it.
-    #[must_use]
-    pub fn members(&self, name: &str) -> Vec<presence::Member> {
-        self.who().members(name)
-    }
-
-    /// The groups with present members, in all processes, whose names begin with `prefix`, and how
-    /// many they have.
-    #[must_use]
-    pub fn occupied(&self, prefix: &str) -> BTreeMap<Arc<str>, usize> {
-        self.who().counts(prefix)
-    }
-
-    /// How many members a group has: those who are present in all processes, or else those of this
-    /// process.
-    #[must_use]
-    pub fn count(&self, name: &str) -> usize {
-        let present = self.who().count(name);
-        if present > 0 {
-            return present;
-        }
-        let group = self.find(&channel(GROUP, name));
-        group.map_or(0, |group| group.lock().len())
     }
 }
 

@@ -17,6 +17,8 @@ mod members;
 mod message;
 pub mod presence;
 mod publish;
+mod target;
+mod who;
 
 use std::{
     collections::HashMap,
@@ -37,12 +39,12 @@ pub use self::{
     link::{BrokerState, Kept},
     members::{Join, JoinError, Joined},
     message::Kind,
-    publish::{Fate, Outgoing, Published, Target},
+    target::{Fate, Outgoing, Published, Target},
 };
 use self::{
     group::Group,
     link::{Link, Recent},
-    presence::{Output, Presence},
+    presence::Presence,
 };
 
 /// Bytes of a group's name.
@@ -68,6 +70,8 @@ pub struct Hub {
     link: OnceLock<Link>,
     recent: Mutex<Recent>,
     ticking: AtomicBool,
+    /// Somebody who has asked who is here will be answered before the next tick.
+    answering: AtomicBool,
 }
 
 impl Hub {
@@ -85,6 +89,7 @@ impl Hub {
             link: OnceLock::new(),
             recent: Mutex::default(),
             ticking: AtomicBool::new(false),
+            answering: AtomicBool::new(false),
         }
     }
 
@@ -150,28 +155,6 @@ impl Hub {
         patterns.iter().filter(matches).cloned().collect()
     }
 
-    fn who(&self) -> MutexGuard<'_, Presence> {
-        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells presence something, and does what it asks for. All under its lock, so that nobody hears of
-    /// a leave before the join, and the other processes hear of both in this order. `except` hears
-    /// nothing of it: it is the one who has joined.
-    fn presence(
-        &'static self,
-        except: Option<u64>,
-        tell: impl FnOnce(&mut Presence, Instant) -> Vec<Output>,
-    ) {
-        let mut presence = self.who();
-        for output in tell(&mut presence, Instant::now()) {
-            match output {
-                Output::Send(message) => self.send_presence(message),
-                Output::Joined(name, member) => self.tell("join", &name, &member, except),
-                Output::Left(name, member) => self.tell("leave", &name, &member, except),
-            }
-        }
-    }
-
     /// Starts the clock, at the first thing that can expire.
     fn start_ticking(&'static self) {
         if !self.ticking.swap(true, Ordering::Relaxed) {
@@ -192,30 +175,6 @@ impl Hub {
             let empty = group.lock().len() == 0;
             if empty {
                 self.retire(&group);
-            }
-        }
-    }
-
-    fn tell(&self, event: &str, name: &str, member: &presence::Member, except: Option<u64>) {
-        let Some(group) = self.find(&channel(GROUP, name)) else {
-            return;
-        };
-        let frame = group::event(event, name, |json| {
-            json.push_str(r#","member":{"#);
-            // The first field has no comma before it.
-            let mut fields = String::new();
-            message::field(&mut fields, "id", &member.id);
-            json.push_str(fields.trim_start_matches(','));
-            json.push_str(r#","info":"#);
-            json.push_str(&member.info);
-            json.push('}');
-        });
-        let except = except.map_or_else(Vec::new, |id| vec![id]);
-        let mut delivery = group::Delivery::new(&except, false);
-        let state = group.lock();
-        for member in state.members() {
-            if member.present && member.connection.is_enveloping() {
-                delivery.put(&member.connection, &frame);
             }
         }
     }

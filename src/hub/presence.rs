@@ -27,8 +27,10 @@ use std::{
 use self::{
     peer::Peer,
     roster::Roster,
-    wire::{Body, MAX_INFO, Message},
+    wire::{Body, Message},
 };
+
+pub use self::wire::MAX_INFO;
 
 /// A node tells that it is alive every two seconds: at every other tick, and ticks may come a
 /// little early.
@@ -37,8 +39,17 @@ const BEAT: Duration = Duration::from_millis(1500);
 /// A node that was not heard for so long is dead.
 const LEASE: Duration = Duration::from_secs(7);
 
-/// Whoever asks within this time of an answer gets the next one with the others.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Whoever asks within this time of a beat gets the next one with the others.
+const BEAT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The same of rosters, which are large.
+const ROSTER_PAUSE: Duration = Duration::from_millis(500);
+
+/// Who has not answered a hello after this time is not there, as far as can be told.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// Nobody waits longer for what the others have.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Nodes that are known at once.
 const MAX_NODES: usize = 4096;
@@ -76,6 +87,8 @@ pub struct Presence {
     peers: HashMap<Arc<str>, Peer>,
     beats: Answers,
     rosters: Answers,
+    /// When the others were last asked who they are.
+    greeted: Option<Instant>,
 }
 
 /// When the others were last told something, and whether somebody is waiting for it.
@@ -89,6 +102,12 @@ impl Answers {
     fn is_old(&self, age: Duration, now: Instant) -> bool {
         self.last
             .is_none_or(|last| now.saturating_duration_since(last) >= age)
+    }
+
+    /// The time until somebody who is waiting may be answered.
+    fn due(&self, pause: Duration, now: Instant) -> Option<Duration> {
+        let next = self.last.map_or(now, |last| last + pause);
+        self.wanted.then(|| next.saturating_duration_since(now))
     }
 
     fn given(&mut self, now: Instant) {
@@ -108,6 +127,7 @@ impl Presence {
             peers: HashMap::new(),
             beats: Answers::default(),
             rosters: Answers::default(),
+            greeted: None,
         }
     }
 
@@ -172,7 +192,7 @@ impl Presence {
         outputs
     }
 
-    /// Does what is due; to be called about once a second.
+    /// Does what is due; to be called about once a second, and after [`Presence::due`].
     pub fn tick(&mut self, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.bury(now, &mut outputs);
@@ -180,7 +200,7 @@ impl Presence {
             self.beats.given(now);
             outputs.push(Output::Send(wire::beat(&self.node, self.version)));
         }
-        if self.rosters.wanted {
+        if self.rosters.wanted && self.rosters.is_old(ROSTER_PAUSE, now) {
             self.send_roster(now, &mut outputs);
         }
         for (node, peer) in &mut self.peers {
@@ -195,7 +215,28 @@ impl Presence {
     /// what may be missing here.
     pub fn reconnected(&mut self, now: Instant) -> Vec<Output> {
         self.beats.given(now);
+        self.greeted = Some(now);
         vec![Output::Send(wire::hello(&self.node, self.version))]
+    }
+
+    /// The time after which somebody who asked is to be answered by a tick; `None`: nobody waits.
+    #[must_use]
+    pub fn due(&self, now: Instant) -> Option<Duration> {
+        let beat = self.beats.due(BEAT_PAUSE, now);
+        let roster = self.rosters.due(ROSTER_PAUSE, now);
+        beat.into_iter().chain(roster).min()
+    }
+
+    /// Whether the members of the other nodes are known, as far as that can be told: whoever is there
+    /// has had the time to answer [`Presence::reconnected`], and has said all. After a second it is
+    /// taken to be so.
+    #[must_use]
+    pub fn is_settled(&self, now: Instant) -> bool {
+        self.greeted.is_some_and(|greeted| {
+            let passed = now.saturating_duration_since(greeted);
+            let told = |peer: &Peer| peer.heard >= greeted && !peer.lacks();
+            passed >= PATIENCE || (passed >= QUIET && self.peers.values().all(told))
+        })
     }
 
     /// The members of a group on all nodes, those of this one first, by id.
@@ -229,7 +270,7 @@ impl Presence {
     }
 
     fn answer_hello(&mut self, now: Instant, outputs: &mut Vec<Output>) {
-        if self.beats.is_old(PAUSE, now) {
+        if self.beats.is_old(BEAT_PAUSE, now) {
             self.beats.given(now);
             outputs.push(Output::Send(wire::beat(&self.node, self.version)));
         } else {
@@ -238,7 +279,7 @@ impl Presence {
     }
 
     fn answer_ask(&mut self, now: Instant, outputs: &mut Vec<Output>) {
-        if self.rosters.is_old(PAUSE, now) {
+        if self.rosters.is_old(ROSTER_PAUSE, now) {
             self.send_roster(now, outputs);
         } else {
             self.rosters.wanted = true;

@@ -5,79 +5,15 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    EVERYBODY, GROUP, Hub, PRESENCE, USER, channel,
+    EVERYBODY, GROUP, Hub,
     envelope::{Body, Envelope},
     group::{Delivery, State},
-    history::{Limits, Position},
-    members::check_name,
+    history::Limits,
     message::{Kind, Message},
     new_epoch,
+    target::{Channels, Fate, Outgoing, Published, Target, channels},
 };
 use crate::runtime::{self, Engine};
-
-/// Groups or users that one call may name.
-const MAX_TARGETS: usize = 1_000;
-
-/// Connections that one call may leave out.
-const MAX_EXCLUDED: usize = 1_000;
-
-/// Who is to get a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The members of a group.
-    Group(String),
-    /// The connections of a user.
-    User(String),
-    /// Every connection.
-    Everybody,
-}
-
-/// A message to many.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    /// Each connection gets it once, however many of these it belongs to. In groups that keep a
-    /// history, each of which has a position of its own for it, once for each.
-    pub targets: Vec<Target>,
-    /// What the payload is; the caller knows that it is.
-    pub kind: Kind,
-    /// The message.
-    pub payload: Bytes,
-    /// Connections of this process that do not get it.
-    pub excluded: Vec<u64>,
-    /// How much the groups keep; `None`: nothing.
-    pub limits: Option<Limits>,
-    /// How long to wait for the broker.
-    pub timeout: Duration,
-}
-
-/// What the broker has made of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// There is no broker.
-    Alone,
-    /// It has taken it, for those who listen now.
-    Sent,
-    /// It has stored it in the history.
-    Stored,
-    /// It is away, or slow: the message waits in this process, and is stored when it is back.
-    Pending,
-    /// It is away, and the other processes do not get the message.
-    Unavailable,
-}
-
-/// What became of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// Connections of this process into whose outboxes it went, or will go when the broker hands it
-    /// back in its turn.
-    pub local: usize,
-    /// Connections of this process that lost a message to their limits.
-    pub dropped: usize,
-    /// Of the broker.
-    pub fate: Fate,
-    /// In a group with a history.
-    pub position: Option<Position>,
-}
 
 impl Hub {
     /// Sends a message to everybody who belongs to one of the targets, in this process and, over
@@ -87,30 +23,33 @@ impl Hub {
     ///
     /// The name of a group breaks the rules, or there are too many of them.
     pub fn publish(&'static self, outgoing: &Outgoing) -> Result<Published, String> {
-        let channels = channels(outgoing)?;
-        match outgoing.limits {
-            Some(limits) if channels.iter().all(|channel| channel.starts_with(GROUP)) => {
-                self.start_ticking();
-                Ok(self.publish_kept(outgoing, &channels, limits))
-            }
-            _ => Ok(self.publish_once(outgoing, &channels)),
+        let Channels { live, kept } = channels(outgoing)?;
+        let mut published = Published::default();
+        if !live.is_empty() {
+            self.publish_once(outgoing, &live, &mut published);
         }
+        if !kept.is_empty() {
+            self.start_ticking();
+            self.publish_kept(outgoing, &kept, &mut published);
+        }
+        Ok(published)
     }
 
-    fn publish_once(&'static self, outgoing: &Outgoing, channels: &[Arc<str>]) -> Published {
+    fn publish_once(
+        &'static self,
+        outgoing: &Outgoing,
+        channels: &[Arc<str>],
+        published: &mut Published,
+    ) {
         let mut delivery = Delivery::new(&outgoing.excluded, channels.len() > 1);
         for channel in channels {
             self.deliver(channel, outgoing.kind, &outgoing.payload, &mut delivery);
         }
-        let (local, dropped) = (delivery.reached, delivery.dropped);
+        published.local += delivery.reached;
+        published.dropped += delivery.dropped;
         drop(delivery);
         let body = Body::Message(outgoing.kind, outgoing.payload.clone());
-        Published {
-            local,
-            dropped,
-            fate: self.hand_over(channels, &outgoing.excluded, body, outgoing.timeout),
-            position: None,
-        }
+        published.fate = self.hand_over(channels, &outgoing.excluded, body, outgoing.timeout);
     }
 
     /// Gives the broker what is not stored.
@@ -128,7 +67,7 @@ impl Hub {
         link.publish(channels, envelope.encode(), timeout)
     }
 
-    fn envelope(&self, channels: &[Arc<str>], excluded: &[u64], body: Body) -> Envelope {
+    pub(super) fn envelope(&self, channels: &[Arc<str>], excluded: &[u64], body: Body) -> Envelope {
         Envelope {
             origin: self.node,
             sequence: self.next_sequence(),
@@ -201,26 +140,25 @@ impl Hub {
     fn publish_kept(
         &'static self,
         outgoing: &Outgoing,
-        channels: &[Arc<str>],
-        limits: Limits,
-    ) -> Published {
-        let mut published = Published {
-            local: 0,
-            dropped: 0,
-            fate: Fate::Alone,
-            position: None,
-        };
-        for channel in channels {
-            match self.link.get() {
-                None => self.keep(channel, outgoing, limits, &mut published),
-                Some(link) => {
-                    let body = Body::Message(outgoing.kind, outgoing.payload.clone());
-                    let envelope = self.envelope(&[], &outgoing.excluded, body);
-                    link.store(channel, &envelope, limits, outgoing.timeout, &mut published);
-                }
+        channels: &[(Arc<str>, Limits)],
+        published: &mut Published,
+    ) {
+        if let Some(link) = self.link.get() {
+            let store = |(channel, limits): &(Arc<str>, Limits)| {
+                let body = Body::Message(outgoing.kind, outgoing.payload.clone());
+                let mut envelope = self.envelope(&[], &outgoing.excluded, body);
+                link.store(channel, &mut envelope, *limits, published)
+            };
+            let stored = channels.iter().map(store).collect();
+            link.wait_for_stored(stored, outgoing.timeout, published);
+        } else {
+            for (channel, limits) in channels {
+                self.keep(channel, outgoing, *limits, published);
             }
         }
-        published
+        if channels.len() > 1 {
+            published.position = None;
+        }
     }
 
     /// Keeps a message in the history of this process, and delivers it.
@@ -239,7 +177,10 @@ impl Hub {
                 continue;
             }
             let payload = outgoing.payload.clone();
-            let message = state.append(group.name(), outgoing.kind, payload, limits, &new_epoch);
+            let position = state.next(limits, &new_epoch);
+            let message = Message::new(group.name().into(), outgoing.kind, payload, Some(position));
+            let message = Arc::new(message.excluding(self.node, &outgoing.excluded));
+            state.keep(&message);
             self.spread(channel, &state, &message, &mut delivery);
             published.local += delivery.reached;
             published.dropped += delivery.dropped;
@@ -265,10 +206,13 @@ impl Hub {
             kind: Kind::Text,
             payload: Bytes::new(),
             excluded: Vec::new(),
-            limits: None,
             timeout,
         };
-        let channels = channels(&outgoing)?;
+        let Channels { live, kept } = channels(&outgoing)?;
+        let channels: Vec<_> = live
+            .into_iter()
+            .chain(kept.into_iter().map(|(channel, _)| channel))
+            .collect();
         let local = channels
             .iter()
             .map(|channel| self.close_members(channel, code, reason))
@@ -300,39 +244,4 @@ impl Hub {
         let closed = connections.iter().filter(|one| one.close(code, reason));
         closed.count()
     }
-
-    pub(super) fn send_presence(&'static self, message: Vec<u8>) {
-        if let Some(link) = self.link.get() {
-            let envelope = self.envelope(&[], &[], Body::Presence(message.into()));
-            link.publish_later(PRESENCE, envelope.encode());
-        }
-    }
-}
-
-fn channels(outgoing: &Outgoing) -> Result<Vec<Arc<str>>, String> {
-    if outgoing.targets.len() > MAX_TARGETS {
-        return Err(format!(
-            "one call reaches at most {MAX_TARGETS} groups or users"
-        ));
-    }
-    if outgoing.excluded.len() > MAX_EXCLUDED {
-        return Err(format!(
-            "at most {MAX_EXCLUDED} connections can be left out"
-        ));
-    }
-    let mut channels = Vec::with_capacity(outgoing.targets.len());
-    for target in &outgoing.targets {
-        let found = match target {
-            Target::Group(name) => {
-                check_name(name, false)?;
-                channel(GROUP, name)
-            }
-            Target::User(name) => channel(USER, name),
-            Target::Everybody => EVERYBODY.into(),
-        };
-        if !channels.contains(&found) {
-            channels.push(found);
-        }
-    }
-    Ok(channels)
 }

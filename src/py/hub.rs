@@ -9,12 +9,9 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{connection::PyConnection, errors};
+use super::{errors, wait};
 use crate::{
-    hub::{
-        BrokerState, Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position,
-        Published, Target,
-    },
+    hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Published, Target},
     protocol::close::is_sendable,
     runtime::engine,
 };
@@ -29,48 +26,38 @@ create_exception!(
 /// Seconds that the broker may take, where no call says otherwise. Set by [`hub_configure`].
 static TIMEOUT: OnceLock<Duration> = OnceLock::new();
 
-fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
+pub(super) fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
     match seconds {
         Some(seconds) => errors::seconds("timeout", seconds),
         None => Ok(TIMEOUT.get().copied().unwrap_or(Duration::from_secs(2))),
     }
 }
 
-fn hub() -> PyResult<&'static Hub> {
+pub(super) fn hub() -> PyResult<&'static Hub> {
     Ok(engine().map_err(|error| errors::engine(&error))?.hub())
 }
 
-fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
+pub(super) fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
     let ttl = errors::seconds("ttl", ttl)?;
     Ok((history > 0).then_some(Limits { size: history, ttl }))
 }
 
-fn targets(kind: &str, names: Vec<String>) -> PyResult<Vec<Target>> {
+/// `histories` are those of the groups; there may be none.
+fn targets(kind: &str, names: Vec<String>, histories: &[(usize, f64)]) -> PyResult<Vec<Target>> {
+    let group = |(place, name): (usize, String)| {
+        Ok(match histories.get(place) {
+            Some((size, ttl)) => match limits(*size, *ttl)? {
+                Some(limits) => Target::Kept(name, limits),
+                None => Target::Group(name),
+            },
+            None => Target::Group(name),
+        })
+    };
     match kind {
-        "group" => Ok(names.into_iter().map(Target::Group).collect()),
+        "group" => names.into_iter().enumerate().map(group).collect(),
         "user" => Ok(names.into_iter().map(Target::User).collect()),
         "all" => Ok(vec![Target::Everybody]),
         other => Err(errors::value(format!("unknown kind of target \"{other}\""))),
-    }
-}
-
-/// What became of joining a group.
-#[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Joined")]
-pub(super) struct PyJoined {
-    recovered: bool,
-    offset: u64,
-    epoch: String,
-    missed: usize,
-}
-
-impl From<Joined> for PyJoined {
-    fn from(joined: Joined) -> Self {
-        Self {
-            recovered: joined.recovered,
-            offset: joined.position.offset,
-            epoch: joined.position.epoch.to_string(),
-            missed: joined.missed,
-        }
     }
 }
 
@@ -105,96 +92,6 @@ impl From<Published> for PyPublished {
     }
 }
 
-#[pymethods]
-impl PyConnection {
-    #[pyo3(signature = (
-        group,
-        *,
-        since = None,
-        history = 0,
-        ttl = 300.0,
-        envelope = false,
-        presence = false,
-        info = None,
-        reply = None,
-        timeout = None,
-    ))]
-    #[allow(clippy::too_many_arguments)] // the interface
-    fn join(
-        &self,
-        py: Python<'_>,
-        group: &str,
-        since: Option<(u64, String)>,
-        history: usize,
-        ttl: f64,
-        envelope: bool,
-        presence: bool,
-        info: Option<&str>,
-        reply: Option<&str>,
-        timeout: Option<f64>,
-    ) -> PyResult<Option<PyJoined>> {
-        if self.connection.is_foreign() {
-            return Ok(None);
-        }
-        let join = Join {
-            since: since.map(|(offset, epoch)| Position {
-                offset,
-                epoch: epoch.into(),
-            }),
-            limits: limits(history, ttl)?,
-            present: presence,
-            info: info.unwrap_or("{}").into(),
-            reply: reply.map(Into::into),
-            timeout: self::timeout(timeout)?,
-        };
-        let hub = hub()?;
-        if envelope {
-            self.connection.envelop();
-        }
-        match py.detach(|| hub.join(&self.connection, group, join)) {
-            Ok(joined) => Ok(Some(joined.into())),
-            Err(JoinError::Ended) => Ok(None),
-            Err(JoinError::Name(message)) => Err(errors::value(message)),
-            Err(error @ JoinError::Unavailable(_)) => Err(BrokerError::new_err(error.to_string())),
-        }
-    }
-
-    #[pyo3(signature = (group, reply=None))]
-    fn leave(&self, py: Python<'_>, group: &str, reply: Option<&str>) -> PyResult<bool> {
-        if self.connection.is_foreign() {
-            return Ok(false);
-        }
-        let hub = hub()?;
-        Ok(py.detach(|| hub.leave(&self.connection, group, reply)))
-    }
-
-    #[getter]
-    fn groups(&self) -> Vec<String> {
-        if self.connection.is_foreign() {
-            return Vec::new();
-        }
-        Hub::groups_of(&self.connection)
-    }
-
-    fn envelop(&self) {
-        self.connection.envelop();
-    }
-
-    fn identify(&self, py: Python<'_>, user: &str) -> PyResult<()> {
-        if !self.connection.is_foreign() {
-            let hub = hub()?;
-            py.detach(|| hub.identify(&self.connection, user));
-        }
-        Ok(())
-    }
-
-    /// How the members of its groups know it.
-    #[getter]
-    fn member_id(&self) -> PyResult<String> {
-        Ok(hub()?.member_id(self.connection.id()).to_string())
-    }
-}
-
 #[pyfunction]
 #[pyo3(signature = (*, broker, prefix="dwebsocket", timeout=2.0))]
 pub(super) fn hub_configure(
@@ -208,8 +105,7 @@ pub(super) fn hub_configure(
         return Ok(());
     };
     let hub = hub()?;
-    py.detach(|| hub.connect(url, prefix))
-        .map_err(|error| errors::value(error.to_string()))
+    wait::apart(py, || hub.connect(url, prefix)).map_err(|error| errors::value(error.to_string()))
 }
 
 #[pyfunction]
@@ -221,8 +117,7 @@ pub(super) fn hub_configure(
     binary = false,
     json = false,
     exclude = None,
-    history = 0,
-    ttl = 300.0,
+    histories = None,
     timeout = None,
 ))]
 #[allow(clippy::too_many_arguments)] // the interface
@@ -234,8 +129,7 @@ pub(super) fn publish(
     binary: bool,
     json: bool,
     exclude: Option<Vec<u64>>,
-    history: usize,
-    ttl: f64,
+    histories: Option<Vec<(usize, f64)>>,
     timeout: Option<f64>,
 ) -> PyResult<PyPublished> {
     let (payload, is_text) = if let Ok(text) = data.cast::<PyString>() {
@@ -247,7 +141,7 @@ pub(super) fn publish(
         return Err(errors::value("a text message must be valid UTF-8"));
     }
     let outgoing = Outgoing {
-        targets: self::targets(kind, targets)?,
+        targets: self::targets(kind, targets, &histories.unwrap_or_default())?,
         kind: match (json, binary) {
             (true, _) => Kind::Json,
             (false, true) => Kind::Binary,
@@ -255,11 +149,10 @@ pub(super) fn publish(
         },
         payload: payload.into(),
         excluded: exclude.unwrap_or_default(),
-        limits: limits(history, ttl)?,
         timeout: self::timeout(timeout)?,
     };
     let hub = hub()?;
-    let published = py.detach(|| hub.publish(&outgoing));
+    let published = wait::apart(py, || hub.publish(&outgoing));
     Ok(published.map_err(errors::value)?.into())
 }
 
@@ -278,17 +171,17 @@ pub(super) fn disconnect(
             "{code} is not a close code that may be sent (RFC 6455 section 7.4)"
         )));
     }
-    let targets = self::targets(kind, targets)?;
+    let targets = self::targets(kind, targets, &[])?;
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
-    let published = py.detach(|| hub.disconnect(targets, code, reason, timeout));
+    let published = wait::apart(py, || hub.disconnect(targets, code, reason, timeout));
     Ok(published.map_err(errors::value)?.into())
 }
 
 #[pyfunction]
-pub(super) fn members(py: Python<'_>, group: &str) -> PyResult<Vec<(String, String)>> {
+pub(super) fn members(py: Python<'_>, groups: Vec<String>) -> PyResult<Vec<(String, String)>> {
     let hub = hub()?;
-    let members = py.detach(|| hub.members(group));
+    let members = wait::apart(py, || hub.members(&names(&groups)));
     let members = members.iter();
     Ok(members
         .map(|member| (member.id.to_string(), member.info.to_string()))
@@ -296,15 +189,19 @@ pub(super) fn members(py: Python<'_>, group: &str) -> PyResult<Vec<(String, Stri
 }
 
 #[pyfunction]
-pub(super) fn count(py: Python<'_>, group: &str) -> PyResult<usize> {
+pub(super) fn count(py: Python<'_>, groups: Vec<String>) -> PyResult<usize> {
     let hub = hub()?;
-    Ok(py.detach(|| hub.count(group)))
+    Ok(wait::apart(py, || hub.count(&names(&groups))))
+}
+
+fn names(groups: &[String]) -> Vec<&str> {
+    groups.iter().map(String::as_str).collect()
 }
 
 #[pyfunction]
 pub(super) fn occupied(py: Python<'_>, prefix: &str) -> PyResult<Vec<(String, usize)>> {
     let hub = hub()?;
-    let counts = py.detach(|| hub.occupied(prefix));
+    let counts = wait::apart(py, || hub.occupied(prefix));
     let counts = counts.iter();
     Ok(counts
         .map(|(group, count)| (group.to_string(), *count))
@@ -329,8 +226,7 @@ pub(super) fn history<'py>(
     });
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
-    let (entries, top) = py
-        .detach(|| hub.history(group, limits, timeout))
+    let (entries, top) = wait::apart(py, || hub.history(group, limits, timeout))
         .map_err(|error| BrokerError::new_err(error.to_string()))?;
     let skipped = entries.len().saturating_sub(limit);
     let entries = entries.into_iter().skip(skipped);
@@ -357,5 +253,7 @@ pub(super) fn broker_state() -> &'static str {
 #[pyfunction]
 pub(super) fn hub_flush(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let timeout = errors::seconds("timeout", timeout)?;
-    Ok(py.detach(|| crate::runtime::running().is_none_or(|engine| engine.hub().flush(timeout))))
+    Ok(wait::apart(py, || {
+        crate::runtime::running().is_none_or(|engine| engine.hub().flush(timeout))
+    }))
 }

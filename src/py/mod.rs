@@ -8,6 +8,7 @@ mod connection;
 mod errors;
 mod handshake;
 mod hub;
+mod membership;
 mod options;
 mod wait;
 mod wake;
@@ -78,9 +79,10 @@ mod _engine {
         connection_count, drain_log,
         handshake::{PyHandshake, handshake},
         hub::{
-            BrokerError, PyJoined, PyPublished, broker_state, count, disconnect, history,
-            hub_configure, hub_flush, members, occupied, publish,
+            BrokerError, PyPublished, broker_state, count, disconnect, history, hub_configure,
+            hub_flush, members, occupied, publish,
         },
+        membership::PyJoined,
         options::PyOptions,
         reserve, seal, stop,
         wake::PyWakeQueue,

@@ -66,6 +66,18 @@ pub(super) fn detached<T: Send>(
     }
 }
 
+/// Runs what may wait, but comes to an end by itself, detached from the interpreter.
+pub(super) fn apart<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    py.detach(|| {
+        let result = work();
+        // The main thread is the one that tears the interpreter down.
+        while SEALED.load(Ordering::Acquire) && !is_main_thread() {
+            thread::park();
+        }
+        result
+    })
+}
+
 #[cfg(target_os = "linux")]
 fn is_main_thread() -> bool {
     use std::cell::Cell;

@@ -132,6 +132,29 @@ def test_what_was_missed_comes_once_and_in_order(page: Page, fake: Fake) -> None
     assert page("socket.log.filter(([kind]) => kind === 'close').length") == 3
 
 
+def test_who_comes_back_says_who_it_was(page: Page, fake: Fake) -> None:
+    page.make()
+    page.join()
+    page("room('plain.1').join()")
+    assert "was" not in fake.expect("join")
+    for step in range(1, 19):
+        fake.stop()
+        page.expect("socket", "close", step)
+        fake.start()
+        page.expect("r", "joined", step + 1)
+    joins = [each for each in fake.received if each["type"] == "join"]
+    kept = [each["was"] for each in joins if "since" in each]
+    assert kept[:2] == [["m-1"], ["m-1", "m-2"]]
+    # The latest.
+    assert kept[-1] == [f"m-{number}" for number in range(3, 19)]
+    assert all("was" not in each for each in joins if each["group"] == "plain.1")
+    # Who begins anew wants all of it.
+    page("r.leave()")
+    page("r.join({since: DWebSocket.START})")
+    page.expect("r", "joined", 20)
+    assert "was" not in [each for each in fake.received if each["type"] == "join"][-1]
+
+
 def test_what_is_lost_is_told(page: Page, fake: Fake) -> None:
     page.make()
     page.join()

@@ -146,7 +146,60 @@ def test_a_history_gives_back_what_was_missed(pair):
     assert late.recovered is False
 
 
+def test_who_was_left_out_is_left_out_after_a_reconnect(pair):
+    (drawing, _), (page, _), (again, peer) = pair(), pair(), pair()
+    start = drawing.join("hub.again", history=9)
+    group = hub.group("hub.again", history=9)
+    group.send("drawn", exclude=drawing)
+    group.send("seen by all", exclude=page)
+    joined = again.join(
+        "hub.again",
+        history=9,
+        since=(start.offset, start.epoch),
+        was=[drawing.member_id],
+    )
+    assert (joined.recovered, joined.missed, joined.offset) == (True, 1, 2)
+    assert peer.message() == "seen by all"
+
+
+def test_an_info_that_is_too_large_is_refused(pair):
+    websocket, _ = pair()
+    # The JSON has two quotes more.
+    websocket.join("hub.info", info="x" * 65_534)
+    with pytest.raises(ValueError, match="at most 65536 bytes as JSON, not 65537"):
+        websocket.join("hub.info", info="x" * 65_535)
+    assert [len(member.info) for member in hub.group("hub.info").members()] == [65_534]
+
+
+def test_who_is_in_several_groups_counts_once(pair):
+    (one, _), (two, _) = pair(), pair()
+    one.join("hub.count.a", info=1)
+    one.join("hub.count.b", info=2)
+    two.join("hub.count.b", info=3)
+    both = hub.groups("hub.count.a", "hub.count.b")
+    assert both.count() == 2
+    assert [member.info for member in both.members()] == [1, 3]
+    assert hub.groups().count() == 0
+    two.join("hub.count.c", presence=False)
+    assert hub.groups("hub.count.a", "hub.count.c").count() == 2
+
+
 class TestSettings:
+    def test_each_of_several_groups_keeps_its_own(self, pair):
+        groups = {"own.two": {"history": 2}, "own.five": {"history": 5}}
+        with override_settings(DWEBSOCKET={"GROUPS": groups}):
+            websocket, peer = pair()
+            names = ("own.none", "own.two", "own.five")
+            for name in names:
+                websocket.join(name)
+            several = hub.groups(*names)
+            for number in range(4):
+                # Once for what is not kept, and once for each that is.
+                assert several.send(str(number)).local == 3
+            assert [entry[1] for entry in several.history()] == [*"23", *"0123"]
+            assert hub.group("own.none", history=9).history() == []
+            assert [peer.message() for _ in range(12)] == [*"000111222333"]
+
     def test_the_longest_prefix_decides_and_arguments_go_before_it(self):
         groups = {
             "chat.*": {"history": 5},

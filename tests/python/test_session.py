@@ -165,6 +165,8 @@ def test_ping_and_data(client):
         ('{"type": "data", "data": ' + "9" * 5000 + "}", "invalid"),
         ({"type": ["join"]}, "invalid"),
         ({"type": "join", "id": 1, "group": "x", "since": 5}, "invalid"),
+        ({"type": "join", "id": 1, "group": "x", "was": "m-1"}, "invalid"),
+        ({"type": "join", "id": 1, "group": "x", "was": [1]}, "invalid"),
         ({"type": "join", "id": 1, "group": "secret"}, "forbidden"),
         ({"type": "members", "id": 1, "group": "secret"}, "forbidden"),
         ({"type": "publish", "id": 1, "group": "x", "data": 1}, "forbidden"),

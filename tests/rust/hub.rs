@@ -9,7 +9,10 @@ use common::{Peer, connect_inbox, limited};
 use dwebsocket::{
     config::Config,
     connection::{Connection, Inbox, Overflow},
-    hub::{Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target},
+    hub::{
+        Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target,
+        presence::MAX_INFO,
+    },
     runtime::engine,
 };
 use tungstenite::Message as Wire;
@@ -26,6 +29,7 @@ fn join() -> Join {
         limits: None,
         present: false,
         info: "{}".into(),
+        was: Vec::new(),
         reply: None,
         timeout: Duration::from_secs(1),
     }
@@ -58,7 +62,6 @@ fn outgoing(targets: &[&str], text: &str) -> Outgoing {
         kind: Kind::Text,
         payload: text.to_owned().into(),
         excluded: Vec::new(),
-        limits: None,
         timeout: Duration::from_secs(1),
     }
 }
@@ -69,7 +72,7 @@ fn send(group: &str, text: &str) -> usize {
 
 fn keep(group: &str, text: &str) -> Position {
     let outgoing = Outgoing {
-        limits: LIMITS,
+        targets: vec![Target::Kept(group.into(), LIMITS.unwrap())],
         ..outgoing(&[group], text)
     };
     hub().publish(&outgoing).unwrap().position.unwrap()
@@ -146,17 +149,17 @@ fn names_that_break_the_rules_are_refused() {
 fn a_membership_ends_with_the_connection() {
     limited(|| {
         let (connection, _inbox, mut peer) = member("ends");
-        assert_eq!(hub().count("ends"), 1);
+        assert_eq!(hub().count(&["ends"]), 1);
         assert_eq!(Hub::groups_of(&connection), ["ends"]);
         peer.close(None).unwrap();
         while peer.read().is_ok() {}
-        while hub().count("ends") > 0 {
+        while hub().count(&["ends"]) > 0 {
             thread::yield_now();
         }
         assert_eq!(send("ends", "x"), 0);
         let late = hub().join(&connection, "ends", join());
         assert_eq!(late, Err(JoinError::Ended));
-        assert_eq!(hub().count("ends"), 0);
+        assert_eq!(hub().count(&["ends"]), 0);
     });
 }
 
@@ -290,20 +293,129 @@ fn what_was_missed_comes_first_and_once() {
 }
 
 #[test]
+fn who_was_left_out_is_left_out_after_a_reconnect_too() {
+    limited(|| {
+        let first = connect_inbox(Config::default());
+        let start = hub().join(&first.0, "echo", kept()).unwrap().position;
+        let message = Outgoing {
+            targets: vec![Target::Kept("echo".into(), LIMITS.unwrap())],
+            excluded: vec![first.0.id()],
+            ..outgoing(&["echo"], "my own")
+        };
+        hub().publish(&message).unwrap();
+        keep("echo", "another's");
+        let again = Join {
+            since: Some(start),
+            was: vec!["nonsense".into(), hub().member_id(first.0.id()).to_string()],
+            ..kept()
+        };
+        let mut second = connect_inbox(Config::default());
+        let joined = hub().join(&second.0, "echo", again.clone()).unwrap();
+        assert_eq!(
+            (joined.recovered, joined.missed, joined.position.offset),
+            (true, 1, 2)
+        );
+        keep("echo", "new");
+        assert_eq!(read(&mut second), "another's");
+        assert_eq!(read(&mut second), "new");
+        // Who was somebody else gets all of it.
+        let stranger = connect_inbox(Config::default());
+        let other = Join {
+            was: vec![hub().member_id(second.0.id()).to_string()],
+            ..again
+        };
+        assert_eq!(hub().join(&stranger.0, "echo", other).unwrap().missed, 3);
+    });
+}
+
+#[test]
+fn each_group_keeps_what_is_its_own() {
+    limited(|| {
+        let short = Limits {
+            size: 2,
+            ttl: Duration::from_secs(60),
+        };
+        let mut one = member("own.none");
+        for (name, limits) in [("own.five", LIMITS), ("own.two", Some(short))] {
+            let join = Join { limits, ..join() };
+            hub().join(&one.0, name, join).unwrap();
+        }
+        let targets = vec![
+            Target::Group("own.none".into()),
+            Target::Kept("own.five".into(), LIMITS.unwrap()),
+            Target::Kept("own.two".into(), short),
+        ];
+        for number in 0..4 {
+            let message = Outgoing {
+                targets: targets.clone(),
+                ..outgoing(&[], &number.to_string())
+            };
+            let published = hub().publish(&message).unwrap();
+            assert_eq!((published.local, published.position), (3, None));
+        }
+        for (name, count) in [("own.none", 0), ("own.five", 4), ("own.two", 2)] {
+            let (entries, _) = hub()
+                .history(name, LIMITS.unwrap(), Duration::ZERO)
+                .unwrap();
+            assert_eq!(entries.len(), count, "{name}");
+        }
+        let got: Vec<_> = (0..6).map(|_| read(&mut one)).collect();
+        assert_eq!(got, ["0", "0", "0", "1", "1", "1"]);
+    });
+}
+
+#[test]
+fn a_member_of_several_groups_is_counted_once() {
+    limited(|| {
+        let (one, two) = (member("count.plain"), member("count.plain"));
+        let seen = |info: &str| Join {
+            present: true,
+            info: info.into(),
+            ..join()
+        };
+        hub().join(&one.0, "count.a", seen("1")).unwrap();
+        hub().join(&one.0, "count.b", seen("2")).unwrap();
+        hub().join(&two.0, "count.b", seen("3")).unwrap();
+        assert_eq!(hub().count(&["count.a", "count.b"]), 2);
+        assert_eq!(hub().count(&["count.a", "count.plain"]), 2);
+        let members = hub().members(&["count.a", "count.b"]);
+        let infos: Vec<_> = members.iter().map(|member| &*member.info).collect();
+        assert_eq!(infos, ["1", "3"]);
+    });
+}
+
+#[test]
+fn an_info_that_cannot_be_told_is_refused() {
+    limited(|| {
+        let one = connect_inbox(Config::default());
+        for (len, refused) in [(MAX_INFO, false), (MAX_INFO + 1, true)] {
+            let large = Join {
+                present: true,
+                info: format!("\"{}\"", "x".repeat(len - 2)).into(),
+                ..join()
+            };
+            let joined = hub().join(&one.0, "large", large);
+            assert_eq!(joined == Err(JoinError::Info(len)), refused);
+        }
+        assert_eq!(hub().members(&["large"])[0].info.len(), MAX_INFO);
+    });
+}
+
+#[test]
 fn a_history_expires() {
     limited(|| {
         let one = connect_inbox(Config::default());
-        let brief = Some(Limits {
+        let brief = Limits {
             size: 5,
             ttl: Duration::from_millis(50),
-        });
+        };
         let join = Join {
-            limits: brief,
+            limits: Some(brief),
             ..join()
         };
         let start = hub().join(&one.0, "brief", join.clone()).unwrap().position;
         let outgoing = Outgoing {
-            limits: brief,
+            targets: vec![Target::Kept("brief".into(), brief)],
             ..outgoing(&["brief"], "x")
         };
         hub().publish(&outgoing).unwrap();
@@ -360,10 +472,10 @@ fn enveloped_members_learn_the_position_and_who_is_there() {
                 r#"{{"type":"join","group":"json","member":{{"id":"{id}","info":{{"name":"A"}}}}}}"#
             )
         );
-        assert_eq!(hub().members("json").len(), 2);
+        assert_eq!(hub().members(&["json"]).len(), 2);
         two.0.abort();
         assert!(read(&mut one).starts_with(r#"{"type":"leave","group":"json""#));
-        assert_eq!(hub().count("json"), 1);
+        assert_eq!(hub().count(&["json"]), 1);
     });
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import select
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -44,8 +46,8 @@ class Page:
                 return dict(frame)
             self.early.append(frame)
 
-    def join(self, group: str, since: Any = None) -> dict[str, Any]:
-        self.ask("join", group=group, **({"since": since} if since else {}))
+    def join(self, group: str, since: Any = None, **fields: Any) -> dict[str, Any]:
+        self.ask("join", group=group, **({"since": since} if since else {}), **fields)
         return self.hear("joined")
 
     def publish(self, group: str, data: Any) -> dict[str, Any]:
@@ -184,6 +186,32 @@ for word, wanted in [("there", 1), ("gone", 0)]:
 """
 
 
+#: Asks once.
+VISITOR = """
+import django
+django.setup()
+from dwebsocket import hub
+group = hub.group("plain.seen")
+print(len(group.members()), group.count())
+"""
+
+
+def test_a_process_that_has_just_started_knows_who_is_there(servers: list[Server]):
+    for server in servers:
+        Page(server).join("plain.seen")
+    for _ in range(3):
+        done = subprocess.run(
+            [PYTHON, "-c", VISITOR],
+            env=servers[0].env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout == "2 2\n"
+
+
 def test_a_process_that_serves_nobody_sees_members_come_and_go(servers: list[Server]):
     Page(servers[0]).join("plain.seen")
     with subprocess.Popen(
@@ -220,6 +248,22 @@ def test_a_page_goes_on_in_another_process_where_it_was(servers: list[Server]):
     assert back.messages(7) == [4, 5, 6, 7, 8, 9, 10]
 
 
+def test_who_was_left_out_is_left_out_by_another_process_too(servers: list[Server]):
+    one, two = (Page(server) for server in servers)
+    two.join("kept.out")
+    here = one.join("kept.out")
+    one.ask("data", data={"group": "kept.out", "data": "from one"})
+    assert two.messages(1) == ["from one"]
+    two.publish("kept.out", "from two")
+    assert one.messages(1) == ["from two"]
+    since = {"offset": 0, "epoch": here["epoch"]}
+    for was, expected in [([one.id], ["from two"]), ([], ["from one", "from two"])]:
+        back = Page(servers[1])
+        joined = back.join("kept.out", since, was=was)
+        assert (joined["recovered"], joined["missed"]) == (True, len(expected))
+        assert back.messages(len(expected)) == expected
+
+
 def test_nothing_is_lost_in_a_history_while_the_broker_is_away(
     servers: list[Server], redis: Redis
 ):
@@ -253,9 +297,9 @@ def test_a_group_can_be_joined_again_after_an_outage(
     one.join("kept.again")
     assert redis.process is not None
     if name == "STOP":
-        redis.process.send_signal(19)
+        redis.process.send_signal(signal.SIGSTOP)
         time.sleep(0.5)
-        redis.process.send_signal(18)
+        redis.process.send_signal(signal.SIGCONT)
     else:
         redis.kill()
         redis.start()
@@ -269,3 +313,30 @@ def test_a_group_can_be_joined_again_after_an_outage(
         assert time.monotonic() < deadline
     two.publish("kept.again", "x")
     assert one.messages(1) == two.messages(1) == ["x"]
+
+
+def test_under_gevent_nobody_else_waits_for_the_broker(
+    pool: Pool, settings: dict[str, Any], redis: Redis
+):
+    server = pool.fresh("gunicorn-gevent", settings=settings)
+    page, other = Page(server), Page(server)
+    page.join("kept.frozen")
+    assert redis.process is not None
+    for question, group, answer in [
+        ("join", "kept.new", "joined"),
+        ("publish", "kept.frozen", "ack"),
+        ("members", "kept.frozen", "members"),
+    ]:
+        redis.process.send_signal(signal.SIGSTOP)
+        try:
+            page.ask(question, group=group, data="x")
+            statuses = [server.get("/ping").status for _ in range(5)]
+            other.ask("ping")
+            other.hear("pong")
+            waits = not select.select([page.client.sock], [], [], 0)[0]
+        finally:
+            redis.process.send_signal(signal.SIGCONT)
+        assert statuses == [200] * 5
+        # Or else the broker has held up nobody, and nothing was tried here.
+        assert waits or question == "members"
+        page.hear(answer)

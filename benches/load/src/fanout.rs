@@ -40,6 +40,8 @@ struct Plan {
     rate: f64,
     /// How long the messages that are on their way at the end may take.
     drain: Duration,
+    /// The publishers get what they say, too; nobody looks at that.
+    heard: bool,
 }
 
 impl Plan {
@@ -105,6 +107,7 @@ pub fn run(mut args: Args) -> Result<String> {
         size: args.take("size", 128)?,
         rate: args.take("rate", 0.0)?,
         drain: Duration::try_from_secs_f64(args.take("drain", 60.0)?)?,
+        heard: args.take("heard", false)?,
     };
     let window = Window::take(&mut args)?;
     args.finish()?;

@@ -3,7 +3,15 @@
 //! A broker passes envelopes on, of which it knows nothing, and stores histories. What is missing,
 //! what comes twice and what has to wait is the hub's business.
 
+// Parts that only a broker needs stay where none is built in.
+#![cfg_attr(
+    not(all(feature = "redis", feature = "nats")),
+    allow(dead_code, unused_imports, unused_variables, clippy::unused_async)
+)]
+
+#[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "redis")]
 mod redis;
 
 use std::{
@@ -16,7 +24,10 @@ use std::{
 use bytes::Bytes;
 use thiserror::Error;
 
-use self::{nats::Nats, redis::Redis};
+#[cfg(feature = "nats")]
+use self::nats::Nats;
+#[cfg(feature = "redis")]
+use self::redis::Redis;
 use super::history::{Limits, Position};
 
 /// How long a command may take.
@@ -94,7 +105,9 @@ pub struct Broker(Server);
 
 #[derive(Clone)]
 enum Server {
+    #[cfg(feature = "redis")]
     Redis(Redis),
+    #[cfg(feature = "nats")]
     Nats(Nats),
 }
 
@@ -112,9 +125,11 @@ impl Broker {
     /// [`BrokerError::Url`]
     pub fn open(url: &str, prefix: &str, events: Arc<dyn Events>) -> Result<Self, BrokerError> {
         match url.split_once("://").map(|(scheme, _)| scheme) {
+            #[cfg(feature = "redis")]
             Some("redis" | "redis+unix" | "unix") => {
                 Redis::open(url, prefix, events).map(|redis| Self(Server::Redis(redis)))
             }
+            #[cfg(feature = "nats")]
             Some("nats" | "tls") => {
                 Nats::open(url, prefix, events).map(|nats| Self(Server::Nats(nats)))
             }
@@ -130,9 +145,11 @@ impl Broker {
     /// Whether the connection is there.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        match &self.0 {
-            Server::Redis(redis) => redis.is_connected(),
-            Server::Nats(nats) => nats.is_connected(),
+        match self.0 {
+            #[cfg(feature = "redis")]
+            Server::Redis(ref redis) => redis.is_connected(),
+            #[cfg(feature = "nats")]
+            Server::Nats(ref nats) => nats.is_connected(),
         }
     }
 
@@ -143,17 +160,21 @@ impl Broker {
     ///
     /// [`BrokerError::Unavailable`]
     pub async fn subscribe(&self, channel: &str) -> Result<(), BrokerError> {
-        match &self.0 {
-            Server::Redis(redis) => redis.subscribe(channel).await,
-            Server::Nats(nats) => nats.subscribe(channel).await,
+        match self.0 {
+            #[cfg(feature = "redis")]
+            Server::Redis(ref redis) => redis.subscribe(channel).await,
+            #[cfg(feature = "nats")]
+            Server::Nats(ref nats) => nats.subscribe(channel).await,
         }
     }
 
     /// Ends a subscription.
     pub async fn unsubscribe(&self, channel: &str) {
-        match &self.0 {
-            Server::Redis(redis) => redis.unsubscribe(channel).await,
-            Server::Nats(nats) => nats.unsubscribe(channel).await,
+        match self.0 {
+            #[cfg(feature = "redis")]
+            Server::Redis(ref redis) => redis.unsubscribe(channel).await,
+            #[cfg(feature = "nats")]
+            Server::Nats(ref nats) => nats.unsubscribe(channel).await,
         }
     }
 
@@ -163,9 +184,11 @@ impl Broker {
     ///
     /// [`BrokerError::Unavailable`]: perhaps nobody has got it.
     pub async fn publish(&self, channel: &str, envelope: Bytes) -> Result<(), BrokerError> {
-        match &self.0 {
-            Server::Redis(redis) => redis.publish(channel, envelope).await,
-            Server::Nats(nats) => nats.publish(channel, envelope).await,
+        match self.0 {
+            #[cfg(feature = "redis")]
+            Server::Redis(ref redis) => redis.publish(channel, envelope).await,
+            #[cfg(feature = "nats")]
+            Server::Nats(ref nats) => nats.publish(channel, envelope).await,
         }
     }
 
@@ -181,9 +204,11 @@ impl Broker {
         key: &Key,
         limits: Limits,
     ) -> Result<Position, BrokerError> {
-        match &self.0 {
-            Server::Redis(redis) => redis.store(channel, envelope, key, limits).await,
-            Server::Nats(nats) => nats.store(channel, envelope, key, limits).await,
+        match self.0 {
+            #[cfg(feature = "redis")]
+            Server::Redis(ref redis) => redis.store(channel, envelope, key, limits).await,
+            #[cfg(feature = "nats")]
+            Server::Nats(ref nats) => nats.store(channel, envelope, key, limits).await,
         }
     }
 
@@ -198,17 +223,21 @@ impl Broker {
         after: Option<&Position>,
         limits: Limits,
     ) -> Result<Fetched, BrokerError> {
-        match &self.0 {
-            Server::Redis(redis) => redis.fetch(channel, after, limits).await,
-            Server::Nats(nats) => nats.fetch(channel, after, limits).await,
+        match self.0 {
+            #[cfg(feature = "redis")]
+            Server::Redis(ref redis) => redis.fetch(channel, after, limits).await,
+            #[cfg(feature = "nats")]
+            Server::Nats(ref nats) => nats.fetch(channel, after, limits).await,
         }
     }
 
     /// Ends the connection for good.
     pub async fn close(&self) {
-        match &self.0 {
-            Server::Redis(redis) => redis.close().await,
-            Server::Nats(nats) => nats.close().await,
+        match self.0 {
+            #[cfg(feature = "redis")]
+            Server::Redis(ref redis) => redis.close().await,
+            #[cfg(feature = "nats")]
+            Server::Nats(ref nats) => nats.close().await,
         }
     }
 }

@@ -117,12 +117,17 @@ impl Peer {
         }
     }
 
+    /// Whether the node has more than is known here.
+    pub(super) fn lacks(&self) -> bool {
+        self.latest > self.version
+    }
+
     /// Whether the node is to be asked for its roster now; it is taken that it will be.
     pub(super) fn should_ask(&mut self, now: Instant) -> bool {
         let patient = self
             .asked
             .is_some_and(|asked| now.saturating_duration_since(asked) < PATIENCE);
-        if self.latest <= self.version || patient {
+        if !self.lacks() || patient {
             return false;
         }
         self.asked = Some(now);

@@ -150,6 +150,57 @@ fn a_new_node_hears_of_those_that_are_there() {
 }
 
 #[test]
+fn it_is_known_when_all_who_are_there_have_said_who_is_there() {
+    let start = Instant::now();
+    let quiet = start + QUIET;
+    let (mut a, mut b) = (Node::new("a"), Node::new("b"));
+    a.join("g", "a-1", start);
+    a.say();
+    assert!(!b.presence.is_settled(start), "it has asked nobody yet");
+    let hello = b.presence.reconnected(start);
+    b.perform(hello);
+    a.hear(&b.say(), start);
+    assert!(!b.presence.is_settled(start));
+    // The answer has come, and not yet the roster.
+    b.hear(&a.say(), start);
+    assert!(!b.presence.is_settled(quiet));
+    talk(&mut a, &mut b, start);
+    assert!(!b.presence.is_settled(quiet - Duration::from_millis(1)));
+    assert!(b.presence.is_settled(quiet));
+
+    // After a reconnect, who is known has to be heard again, but nobody is waited for for long.
+    let again = start + seconds(3);
+    b.presence.reconnected(again);
+    assert!(!b.presence.is_settled(again + QUIET));
+    assert!(b.presence.is_settled(again + PATIENCE));
+}
+
+#[test]
+fn who_asks_a_moment_after_a_beat_is_answered_soon() {
+    let start = Instant::now();
+    let mut a = Node::new("a");
+    a.tick(start);
+    a.say();
+    assert_eq!(a.presence.due(start), None);
+    a.hear(&[wire::hello("b", 0)], start);
+    assert_eq!(a.presence.due(start), Some(BEAT_PAUSE));
+    a.tick(start + BEAT_PAUSE);
+    assert_eq!(a.say(), [wire::beat("a", 0)]);
+    assert_eq!(a.presence.due(start + BEAT_PAUSE), None);
+
+    a.join("g", "a-1", start);
+    a.hear(&[wire::ask("b", "a")], start);
+    assert_eq!(a.say().len(), 2, "the join, and the roster at once");
+    a.hear(&[wire::ask("c", "a")], start);
+    assert_eq!(a.presence.due(start), Some(ROSTER_PAUSE));
+    // An answer to somebody else is no reason to send a roster early.
+    a.tick(start + BEAT_PAUSE);
+    assert!(a.say().is_empty());
+    a.tick(start + ROSTER_PAUSE);
+    assert_eq!(a.say().len(), 1);
+}
+
+#[test]
 fn a_lost_message_is_found_out_and_made_up_for() {
     let start = Instant::now();
     let (mut a, mut b) = (Node::new("a"), Node::new("b"));

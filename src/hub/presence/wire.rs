@@ -24,7 +24,7 @@ const MAX_PART: usize = 250 * 1024;
 const MAX_STRING: usize = 1024;
 
 /// Bytes of a member's info; what is longer is left out before it gets here.
-pub(super) const MAX_INFO: usize = 64 * 1024;
+pub const MAX_INFO: usize = 64 * 1024;
 
 const BEAT: u8 = 1;
 const HELLO: u8 = 2;

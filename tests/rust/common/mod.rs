@@ -1,11 +1,13 @@
 //! What the tests of the engine share: peers, handlers that record, and a time limit.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+pub mod redis;
+
 use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dwebsocket::{
@@ -32,6 +34,15 @@ pub fn limited(test: impl FnOnce() + Send + 'static) {
                 std::panic::resume_unwind(panic);
             }
         }
+    }
+}
+
+/// Waits, within [`LIMIT`].
+pub fn until(what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !done() {
+        assert!(Instant::now() < end, "never: {what}");
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from dwebsocket import accept_websocket, require_websocket, websocket
+from dwebsocket import accept_websocket, hub, require_websocket, websocket
 from dwebsocket.exceptions import WebSocketClosed
 from dwebsocket.session import Session
 
@@ -118,6 +118,10 @@ class Open(Session):
     def info(self, group: str) -> Any:
         """Say which process it is."""
         return {"pid": os.getpid()}
+
+    def on_data(self, data: Any) -> None:
+        """Send to everybody else in a group."""
+        hub.group(data["group"]).send_json(data["data"], exclude=self.websocket)
 
 
 @websocket

@@ -37,7 +37,6 @@ impl Handler for Publisher {
             kind,
             payload,
             excluded: Vec::new(),
-            limits: None,
             timeout: Duration::ZERO,
         };
         match engine().map(|engine| engine.hub().publish(&outgoing)) {
@@ -75,6 +74,7 @@ fn join(connection: &Arc<Connection>) -> Result<()> {
         limits: None,
         present: false,
         info: "{}".into(),
+        was: Vec::new(),
         reply: None,
         timeout: Duration::ZERO,
     };

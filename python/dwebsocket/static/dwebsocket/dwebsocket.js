@@ -15,6 +15,7 @@ const DEFAULTS = {
 };
 
 const STABLE = 5000; // milliseconds; a connection that lasts so long was a good one
+const FORMER = 16; // ids of former connections that are remembered
 
 /** Why something was not done; `code` is for programs, `message` for people. */
 export class DWebSocketError extends Error {
@@ -145,6 +146,7 @@ export class DWebSocket extends EventTarget {
   #url; #settings; #timer;
   #state = "closed";
   #id = null;
+  #former = []; // the ids of the connections before this one
   #connection = null;
   #groups = new Map();
   #queue = []; // commands that wait to be sent
@@ -203,6 +205,8 @@ export class DWebSocket extends EventTarget {
   }
 
   // For groups, not for applications.
+
+  get _former() { return this.#former; }
 
   async _request(type, group, fields, queue = true) {
     const { promise, ...answer } = Promise.withResolvers();
@@ -270,6 +274,7 @@ export class DWebSocket extends EventTarget {
   #lost(code, reason, final) {
     clearTimeout(this.#timer);
     const wasOpen = this.#state === "open";
+    if (this.#id) this.#former = [...this.#former, this.#id].slice(-FORMER);
     this.#connection = this.#id = null;
     if (final || this.#settings.isFinal(code, reason)) return this.#finish(code, reason);
     const delay = this._pause(this.#attempt++);
@@ -441,7 +446,9 @@ export class Group extends EventTarget {
     if (!wish || this.#socket.state !== "open") return;
     this.#state = "joining";
     const since = this.#position;
-    this.#socket._demand("join", this, since && { since }, {
+    // What others were sent and this page was not, it does not get now, either.
+    const was = this.#established ? this.#socket._former : [];
+    this.#socket._demand("join", this, since && { since, ...(was.length && { was }) }, {
       resolve: (frame) => this.#wish === wish && this.#joined(frame, since),
       reject: (error) => this.#wish === wish && this.#refused(error),
     });

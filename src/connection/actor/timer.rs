@@ -1,0 +1,90 @@
+//! What is due: one timer for all the time limits of a connection.
+
+use std::{
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use super::{super::keepalive::Due, Actor, End, Stage};
+use crate::protocol::OpCode;
+
+impl Actor {
+    fn deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Open => {
+                let idle = self
+                    .connection
+                    .config()
+                    .idle_timeout
+                    .map(|idle| self.last_message + idle);
+                [self.handshake_until, self.keepalive.deadline(), idle]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+            Stage::Draining { until }
+            | Stage::Closing { until, .. }
+            | Stage::Lingering { until } => Some(until),
+            Stage::Done => None,
+        }
+    }
+
+    pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline() else {
+            return Poll::Pending;
+        };
+        // A timer that is too early is left alone: resetting it at every message would cost more.
+        if self.timer.deadline() > deadline.into() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(deadline.into());
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        let now = Instant::now();
+        if now >= deadline {
+            self.expire(now);
+        }
+        Poll::Ready(())
+    }
+
+    /// A time limit is over.
+    fn expire(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Open => self.expire_open(now),
+            Stage::Draining { .. } => self.answer(),
+            Stage::Closing { peer_closed, .. } => {
+                let error =
+                    (!peer_closed).then(|| "the peer did not answer the Close frame".into());
+                self.finish(End::broken(error));
+            }
+            Stage::Lingering { .. } | Stage::Done => self.stage = Stage::Done,
+        }
+    }
+
+    fn expire_open(&mut self, now: Instant) {
+        if self.handshake_until.is_some_and(|until| until <= now) {
+            return self.finish(End::broken(Some(
+                "the peer did not take the response".into(),
+            )));
+        }
+        let config = self.connection.config();
+        if config
+            .idle_timeout
+            .is_some_and(|idle| self.last_message + idle <= now)
+        {
+            self.connection.close(1001, "idle for too long");
+            return self.obey();
+        }
+        let listening = self.connection.handler.wants_more();
+        match self.keepalive.check(now, listening) {
+            Due::Nothing => {}
+            Due::Ping(payload) => {
+                let mut outbox = self.connection.outbox();
+                outbox.release();
+                outbox.control(OpCode::Ping, &payload);
+            }
+            Due::Dead => {
+                let error = "the peer did not answer a ping within the time limit";
+                self.finish(End::broken(Some(error.into())));
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Sending: at once, as one of many, and waiting for room.
+
+use std::{
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use super::{Connection, Overflow, courier, outbox::Sent, stats::Counters};
+use crate::protocol::{Broadcast, OpCode};
+
+impl Connection {
+    /// Sends one message; see [`Overflow`] for a full outbox. Never waits.
+    ///
+    /// The payload is copied only if the socket does not take all of it at once.
+    pub fn send(self: &Arc<Self>, opcode: OpCode, payload: &[u8], overflow: Overflow) -> Sent {
+        if self.is_foreign() {
+            return Sent::Closed;
+        }
+        let later = courier::is_in_a_row() || self.engine.turnstile().is_crowded();
+        let sent = {
+            let mut outbox = self.outbox();
+            if later && outbox.may_post(payload) && outbox.post() {
+                self.engine.courier(self.id).post(self);
+            }
+            outbox.send(opcode, payload, overflow, &self.config)
+        };
+        self.count(sent, payload.len());
+        sent
+    }
+
+    /// Counts what became of a message, and fails the connection where the policy says so.
+    fn count(&self, sent: Sent, len: usize) {
+        let Counters {
+            sent_messages,
+            sent_bytes,
+            dropped_messages,
+            ..
+        } = &self.counters;
+        let dropped = match sent {
+            Sent::Done => 0,
+            Sent::DroppedOldest(lost) => lost,
+            Sent::Dropped | Sent::Overflowed => 1,
+            Sent::Full | Sent::Closed => return,
+        };
+        dropped_messages.fetch_add(dropped, Relaxed);
+        if matches!(sent, Sent::Done | Sent::DroppedOldest(_)) {
+            sent_messages.fetch_add(1, Relaxed);
+            sent_bytes.fetch_add(len as u64, Relaxed);
+        }
+        if sent == Sent::Overflowed {
+            // Section 7.4.1 leaves 1013 (try again later) to the IANA registry.
+            self.close_now(1013, "the peer reads too slowly");
+        }
+    }
+
+    /// Queues one of many copies of a message. True if the caller must have it posted.
+    ///
+    /// A full outbox meets the policy of the connection's configuration, and delays nobody.
+    pub(crate) fn broadcast(&self, message: &Arc<Broadcast>) -> (Sent, bool) {
+        if self.is_foreign() {
+            return (Sent::Closed, false);
+        }
+        let (sent, posted) = {
+            let mut outbox = self.outbox();
+            let sent = outbox.broadcast(message, self.config.broadcast_overflow, &self.config);
+            let taken = matches!(sent, Sent::Done | Sent::DroppedOldest(_));
+            (sent, taken && outbox.post())
+        };
+        self.count(sent, message.len());
+        (sent, posted)
+    }
+
+    /// Has the outboxes of many written, all of them of this connection's courier.
+    pub(crate) fn post_all(&self, connections: &mut Vec<Arc<Self>>) {
+        self.engine.courier(self.id).post_all(connections);
+    }
+
+    /// What the courier does.
+    pub(super) fn write_posted(&self) {
+        self.outbox().write_posted();
+    }
+
+    /// Blocks until the outbox has room for `len` bytes or the connection is closing. Returns false
+    /// at the deadline.
+    pub fn wait_for_room(&self, len: usize, deadline: Option<Instant>) -> bool {
+        if self.is_foreign() {
+            return true;
+        }
+        let mut outbox = self.outbox();
+        while !outbox.has_room(len, &self.config) {
+            outbox.want_room();
+            outbox = match deadline {
+                None => self
+                    .room
+                    .wait(outbox)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.room
+                        .wait_timeout(outbox, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+        true
+    }
+
+    /// Asks for [`Handler::on_room`](super::Handler::on_room) once the outbox has room; false where it has already.
+    pub fn ask_for_room(&self) -> bool {
+        if self.is_foreign() {
+            return false;
+        }
+        let mut outbox = self.outbox();
+        if outbox.has_room(1, &self.config) {
+            return false;
+        }
+        outbox.want_room();
+        true
+    }
+
+    /// Counts a message that was given up because the outbox stayed full.
+    pub fn count_dropped(&self) {
+        self.counters.dropped_messages.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,102 @@
+//! What is measured: counters, and the time that a ping takes.
+
+use std::{
+    sync::{
+        MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use super::Connection;
+use crate::protocol::OpCode;
+
+/// Counters of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) received_messages: AtomicU64,
+    pub(crate) received_bytes: AtomicU64,
+    pub(crate) sent_messages: AtomicU64,
+    pub(crate) sent_bytes: AtomicU64,
+    pub(crate) dropped_messages: AtomicU64,
+}
+
+/// A reading of [`Connection::stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it all
+pub struct Stats {
+    pub received_messages: u64,
+    pub received_bytes: u64,
+    pub sent_messages: u64,
+    pub sent_bytes: u64,
+    pub dropped_messages: u64,
+    pub outbox_messages: u64,
+    pub outbox_bytes: u64,
+}
+
+/// A ping of the application's that is on its way.
+#[derive(Debug)]
+pub(super) struct Pinged {
+    payload: Vec<u8>,
+    at: Instant,
+}
+
+impl Connection {
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (messages, bytes) = if self.is_foreign() {
+            (0, 0)
+        } else {
+            self.outbox().backlog()
+        };
+        Stats {
+            received_messages: self.counters.received_messages.load(Relaxed),
+            received_bytes: self.counters.received_bytes.load(Relaxed),
+            sent_messages: self.counters.sent_messages.load(Relaxed),
+            sent_bytes: self.counters.sent_bytes.load(Relaxed),
+            dropped_messages: self.counters.dropped_messages.load(Relaxed),
+            outbox_messages: messages as u64,
+            outbox_bytes: bytes as u64,
+        }
+    }
+
+    /// The time that the latest ping took to come back.
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        let nanos = self.latency.load(Relaxed);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// Sends a ping of at most 125 bytes (section 5.5.2); false where the connection is closing. The
+    /// pong sets [`Connection::latency`].
+    pub fn ping(&self, payload: &[u8]) -> bool {
+        if self.is_foreign() {
+            return false;
+        }
+        *self.pinged() = Some(Box::new(Pinged {
+            payload: payload.to_vec(),
+            at: Instant::now(),
+        }));
+        self.outbox().control(OpCode::Ping, payload)
+    }
+
+    /// Takes note of a pong that is not the keepalive's.
+    pub(super) fn ponged(&self, payload: &[u8]) {
+        let mut pinged = self.pinged();
+        if pinged.as_ref().is_some_and(|ping| ping.payload == payload)
+            && let Some(ping) = pinged.take()
+        {
+            self.set_latency(ping.at.elapsed());
+        }
+    }
+
+    pub(super) fn set_latency(&self, latency: Duration) {
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.latency.store(nanos.max(1), Relaxed);
+    }
+
+    fn pinged(&self) -> MutexGuard<'_, Option<Box<Pinged>>> {
+        self.pinged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,143 @@
+//! What the broker tells goes to the groups.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+use super::{reading::to_message, warn};
+use crate::hub::{
+    Hub,
+    envelope::{Body, Envelope},
+    group::{Delivery, Group, State},
+    history::Position,
+    message::Message,
+};
+
+/// Envelopes that are remembered, so that one which comes twice is delivered once.
+const RECENT: usize = 4_096;
+
+impl Hub {
+    /// Something has come from the broker.
+    pub(super) fn incoming(
+        &'static self,
+        channel: &str,
+        envelope: Bytes,
+        position: Option<Position>,
+    ) {
+        let Some(envelope) = Envelope::decode(envelope) else {
+            return warn(format!(
+                "the broker sent something that is no message, on {channel:?}"
+            ));
+        };
+        let own = envelope.origin == self.node;
+        match (&envelope.body, position) {
+            (Body::Presence(message), _) => {
+                self.presence(None, |presence, now| presence.receive(message, now));
+            }
+            // Delivered when it was sent.
+            (_, None) if own => {}
+            (Body::Close(code, reason), _) => {
+                self.close_members(channel, *code, reason);
+            }
+            (Body::Message(..), None) => self.receive_once(channel, &envelope),
+            (Body::Message(..), Some(position)) => self.receive_kept(channel, &envelope, position),
+        }
+    }
+
+    fn receive_once(&'static self, channel: &str, envelope: &Envelope) {
+        let several = envelope.channels.len() > 1 || !self.matching(channel).is_empty();
+        if several && !self.recent().note(envelope) {
+            return;
+        }
+        let Body::Message(kind, payload) = &envelope.body else {
+            return;
+        };
+        let mut delivery = Delivery::new(&[], envelope.channels.len() > 1);
+        if envelope.channels.is_empty() {
+            self.deliver(&channel.into(), *kind, payload, &mut delivery);
+        }
+        for channel in &envelope.channels {
+            self.deliver(channel, *kind, payload, &mut delivery);
+        }
+    }
+
+    fn receive_kept(&'static self, channel: &str, envelope: &Envelope, position: Position) {
+        let Some(group) = self.find(channel) else {
+            // Only those who listen to many groups.
+            if self.recent().note(envelope)
+                && let Some(message) = to_message(channel, envelope, position)
+            {
+                let mut delivery = Delivery::new(&[], false);
+                self.spread_to_patterns(channel, &message, &mut delivery);
+            }
+            return;
+        };
+        let mut state = group.lock();
+        state.seen = state.seen.max(position.offset);
+        let Some(ring) = &state.ring else {
+            return;
+        };
+        let next = ring.next();
+        if state.catching_up || (position.epoch == next.epoch && position.offset < next.offset) {
+            return;
+        }
+        if position == next {
+            if let Some(message) = to_message(channel, envelope, position) {
+                self.take(&group, &mut state, envelope, message);
+            }
+        } else {
+            state.catching_up = true;
+            drop(state);
+            self.catch_up(group);
+        }
+    }
+
+    /// Keeps the next message of a group and delivers it.
+    pub(super) fn take(
+        &self,
+        group: &Group,
+        state: &mut State,
+        envelope: &Envelope,
+        message: Arc<Message>,
+    ) {
+        if let Some(ring) = &mut state.ring {
+            ring.push(Arc::clone(&message), Instant::now());
+        }
+        let own = envelope.origin == self.node;
+        let excluded = if own { &envelope.excluded[..] } else { &[] };
+        let mut delivery = Delivery::new(excluded, false);
+        self.spread(&group.channel, state, &message, &mut delivery);
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The envelopes of late.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Recent {
+    known: HashSet<(u64, u64)>,
+    order: VecDeque<(u64, u64)>,
+}
+
+impl Recent {
+    /// Whether an envelope is new.
+    fn note(&mut self, envelope: &Envelope) -> bool {
+        let key = (envelope.origin, envelope.sequence);
+        if !self.known.insert(key) {
+            return false;
+        }
+        self.order.push_back(key);
+        if self.order.len() > RECENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}

@@ -1,0 +1,225 @@
+//! Between the groups and the broker: who listens to what, what is missing, what has to wait.
+//!
+//! * `incoming`: what the broker tells goes to the groups.
+//! * `outgoing`: what the groups and presence say goes to the broker, in order.
+//! * `subscriptions`: which channels this process listens to.
+//! * `recovery`: what a group has missed is fetched.
+//! * `reading`: histories are asked for.
+
+mod incoming;
+mod outgoing;
+mod reading;
+mod recovery;
+mod subscriptions;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+        mpsc::sync_channel,
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+};
+
+pub(super) use self::incoming::Recent;
+pub use self::reading::Kept;
+use self::subscriptions::Waiter;
+use super::{
+    EVERYBODY, Hub, PRESENCE,
+    broker::{Broker, BrokerError, Events},
+    history::Position,
+};
+use crate::runtime::{self, Level};
+
+/// Time between attempts where the broker is there and says no.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// What the broker is asked at once where many groups have something to ask: when it is back.
+const TURNS: usize = 16;
+
+/// How things stand with the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerState {
+    /// There is none.
+    None,
+    /// It works.
+    Connected,
+    /// It cannot be reached, or could not yet.
+    Away,
+}
+
+const CONNECTING: u8 = 0;
+const CONNECTED: u8 = 1;
+const AWAY: u8 = 2;
+
+/// The connection of a hub to its broker.
+#[derive(Debug)]
+pub(super) struct Link {
+    hub: &'static Hub,
+    broker: Broker,
+    /// Names this process to the broker.
+    name: Arc<str>,
+    handle: Handle,
+    state: Arc<AtomicU8>,
+    /// Wakes those that wait for the broker to come back.
+    back: Arc<Notify>,
+    /// Channels whose subscription may have to change, and who waits for that.
+    reviews: Mutex<HashMap<Arc<str>, Vec<Waiter>>>,
+    reviewed: Notify,
+    /// Presence messages, oldest first; bounded, for what is lost is found out by the digests.
+    later: Mutex<VecDeque<(&'static str, Bytes)>>,
+    called: Notify,
+    /// For those who need not ask now.
+    turns: Semaphore,
+}
+
+/// What the broker calls.
+struct Receiver {
+    hub: &'static Hub,
+    state: Arc<AtomicU8>,
+    back: Arc<Notify>,
+}
+
+impl Events for Receiver {
+    fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
+        self.hub.incoming(channel, envelope, position);
+    }
+
+    fn connected(&self) {
+        self.state.store(CONNECTED, Ordering::Release);
+        self.back.notify_waiters();
+        self.hub.recover();
+    }
+
+    fn disconnected(&self, error: &str) {
+        if self.state.swap(AWAY, Ordering::AcqRel) != AWAY {
+            warn(format!("the broker is away: {error}"));
+        }
+    }
+}
+
+fn warn(message: String) {
+    if let Some(engine) = runtime::running() {
+        engine.log().push(Level::Warning, message);
+    }
+}
+
+impl Hub {
+    /// Connects the hub to a broker, once; later calls do nothing.
+    ///
+    /// # Errors
+    ///
+    /// The URL cannot be used.
+    pub fn connect(&'static self, url: &str, prefix: &str) -> Result<(), BrokerError> {
+        let _turn = self.table();
+        if self.link.get().is_some() {
+            return Ok(());
+        }
+        let state = Arc::new(AtomicU8::new(CONNECTING));
+        let back = Arc::new(Notify::new());
+        let receiver = Receiver {
+            hub: self,
+            state: Arc::clone(&state),
+            back: Arc::clone(&back),
+        };
+        let broker = {
+            let _context = self.handle.enter();
+            Broker::open(url, prefix, Arc::new(receiver))?
+        };
+        let link = Link {
+            hub: self,
+            broker,
+            name: Arc::clone(&self.name),
+            handle: self.handle.clone(),
+            state,
+            back,
+            reviews: Mutex::default(),
+            reviewed: Notify::new(),
+            later: Mutex::default(),
+            called: Notify::new(),
+            turns: Semaphore::new(TURNS),
+        };
+        if self.link.set(link).is_ok()
+            && let Some(link) = self.link.get()
+        {
+            self.handle.spawn(link.review_all());
+            self.handle.spawn(link.send_later());
+            // Also where nobody joins: the leases of the other processes' members end here, too.
+            self.start_ticking();
+            link.review(EVERYBODY, None);
+            link.review(PRESENCE, None);
+        }
+        Ok(())
+    }
+
+    /// How things stand with the broker.
+    #[must_use]
+    pub fn broker_state(&self) -> BrokerState {
+        match self.link.get() {
+            None => BrokerState::None,
+            Some(link) if link.state.load(Ordering::Acquire) == CONNECTED => BrokerState::Connected,
+            Some(_) => BrokerState::Away,
+        }
+    }
+
+    /// Waits until nothing waits for the broker any more; false where something still does.
+    pub fn flush(&'static self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let groups: Vec<_> = self.table().values().cloned().collect();
+            if groups.iter().all(|group| group.lock().outbound.is_empty()) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Link {
+    /// Runs what asks the broker on tokio, and waits for it.
+    fn wait<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        question: impl Future<Output = Result<T, BrokerError>> + Send + 'static,
+    ) -> Result<T, BrokerError> {
+        let (answer, answered) = sync_channel(1);
+        self.handle.spawn(async move {
+            let _ = answer.send(question.await);
+        });
+        answered
+            .recv_timeout(timeout)
+            .unwrap_or_else(|_| Err(too_slow(timeout)))
+    }
+
+    /// Whether the broker is known not to be there.
+    pub(super) fn is_away(&self) -> bool {
+        self.state.load(Ordering::Acquire) == AWAY
+    }
+
+    /// Waits while the first connection is being made.
+    async fn settle(&self) {
+        loop {
+            let back = self.back.notified();
+            if self.state.load(Ordering::Acquire) != CONNECTING {
+                return;
+            }
+            // The state may have become "away", which notifies nobody.
+            let _ = tokio::time::timeout(RETRY / 10, back).await;
+        }
+    }
+}
+
+fn too_slow(timeout: Duration) -> BrokerError {
+    let timeout = timeout.as_secs_f64();
+    BrokerError::Unavailable(format!("no answer within {timeout} seconds"))
+}

@@ -1,0 +1,111 @@
+//! Histories are asked for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::Link;
+use crate::hub::{
+    GROUP, Hub,
+    broker::{BrokerError, Fetched},
+    channel,
+    envelope::{Body, Envelope},
+    history::{Limits, Position},
+    message::{Kind, Message},
+};
+
+/// A message of a history: its offset, what it is, and its payload.
+pub type Kept = (u64, Kind, Bytes);
+
+impl Hub {
+    /// What a group has said of late, the oldest first, and where it stands.
+    ///
+    /// # Errors
+    ///
+    /// The broker cannot be asked.
+    pub fn history(
+        &'static self,
+        name: &str,
+        limits: Limits,
+        timeout: Duration,
+    ) -> Result<(Vec<Kept>, Position), BrokerError> {
+        let channel = channel(GROUP, name);
+        let (messages, top) = match self.link.get() {
+            Some(link) => link.read_history(&channel, limits, timeout)?,
+            None => match self.find(&channel).map(|group| {
+                let mut state = group.lock();
+                let ring = state.ring.as_mut()?;
+                ring.trim(Instant::now());
+                Some((ring.after(0), ring.position()))
+            }) {
+                Some(Some(found)) => found,
+                _ => (
+                    Vec::new(),
+                    Position {
+                        offset: 0,
+                        epoch: "".into(),
+                    },
+                ),
+            },
+        };
+        let entries = messages.iter();
+        let entries = entries.map(|one| (one.offset(), one.kind(), one.payload().clone()));
+        Ok((entries.collect(), top))
+    }
+}
+
+impl Link {
+    pub(super) fn fetch(
+        &'static self,
+        channel: &Arc<str>,
+        after: Option<Position>,
+        limits: Limits,
+        timeout: Duration,
+    ) -> Result<Fetched, BrokerError> {
+        let channel = Arc::clone(channel);
+        self.wait(timeout, async move {
+            self.settle().await;
+            self.broker.fetch(&channel, after.as_ref(), limits).await
+        })
+    }
+
+    fn read_history(
+        &'static self,
+        channel: &Arc<str>,
+        limits: Limits,
+        timeout: Duration,
+    ) -> Result<(Vec<Arc<Message>>, Position), BrokerError> {
+        let fetched = self.fetch(channel, None, limits, timeout)?;
+        Ok((to_messages(channel, &fetched), fetched.top))
+    }
+}
+
+/// The message of an envelope.
+pub(super) fn to_message(
+    channel: &str,
+    envelope: &Envelope,
+    position: Position,
+) -> Option<Arc<Message>> {
+    let Body::Message(kind, payload) = &envelope.body else {
+        return None;
+    };
+    let name = channel.get(2..).unwrap_or_default();
+    let message = Message::new(name.into(), *kind, payload.clone(), Some(position));
+    let message = message.excluding(envelope.origin, &envelope.excluded);
+    Some(Arc::new(message))
+}
+
+pub(super) fn to_messages(channel: &str, fetched: &Fetched) -> Vec<Arc<Message>> {
+    let entries = fetched.entries.iter();
+    let messages = entries.filter_map(|(offset, bytes)| {
+        let position = Position {
+            offset: *offset,
+            epoch: Arc::clone(&fetched.top.epoch),
+        };
+        to_message(channel, &Envelope::decode(bytes.clone())?, position)
+    });
+    messages.collect()
+}

@@ -1,0 +1,145 @@
+//! Which channels this process listens to.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, MutexGuard, PoisonError,
+        mpsc::{SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{Link, reading::to_messages, too_slow};
+use crate::hub::{
+    EVERYBODY, PRESENCE,
+    broker::{BrokerError, Fetched},
+    group::Group,
+    history::{Limits, Missed, Ring},
+    members::{Join, JoinError},
+    message::Message,
+};
+
+/// Who waits for a subscription.
+pub(super) type Waiter = SyncSender<Result<(), BrokerError>>;
+
+impl Link {
+    /// Has the subscription of a channel looked at: there is a group for it, or there is none.
+    pub(in crate::hub) fn review(&self, channel: &str, waiter: Option<Waiter>) {
+        let mut reviews = self.reviews();
+        let waiters = reviews.entry(channel.into()).or_default();
+        waiters.extend(waiter);
+        drop(reviews);
+        self.reviewed.notify_one();
+    }
+
+    fn reviews(&self) -> MutexGuard<'_, HashMap<Arc<str>, Vec<Waiter>>> {
+        self.reviews.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One after the other, so that the latest word about a channel is the last.
+    pub(super) async fn review_all(&'static self) {
+        loop {
+            self.reviewed.notified().await;
+            self.settle().await;
+            let due = std::mem::take(&mut *self.reviews());
+            let mut tasks = tokio::task::JoinSet::new();
+            for (channel, waiters) in due {
+                tasks.spawn(async move {
+                    let result = self.review_one(&channel).await;
+                    for waiter in waiters {
+                        let _ = waiter.try_send(result.clone());
+                    }
+                });
+            }
+            while tasks.join_next().await.is_some() {}
+        }
+    }
+
+    async fn review_one(&self, channel: &str) -> Result<(), BrokerError> {
+        let group = self.hub.find(channel);
+        if group.is_none() && channel != EVERYBODY && channel != PRESENCE {
+            self.broker.unsubscribe(channel).await;
+            return Ok(());
+        }
+        let result = self.broker.subscribe(channel).await;
+        if let Some(group) = group {
+            group.lock().subscribed = result.is_ok();
+        }
+        result
+    }
+
+    /// Makes a group ready for a member: the broker tells what comes, and what has been is known.
+    /// Returns what is not kept here.
+    pub(in crate::hub) fn prepare(
+        &'static self,
+        group: &Arc<Group>,
+        join: &Join,
+    ) -> Result<Option<Vec<Arc<Message>>>, JoinError> {
+        let unavailable = |error: BrokerError| JoinError::Unavailable(error.to_string());
+        let deadline = Instant::now() + join.timeout;
+        let subscribed = group.lock().subscribed;
+        if !subscribed {
+            let (answer, answered) = sync_channel(1);
+            self.review(&group.channel, Some(answer));
+            let away = self.is_away();
+            let timeout = if away { Duration::ZERO } else { join.timeout };
+            let answer = answered.recv_timeout(timeout);
+            let answer = answer.unwrap_or_else(|_| Err(too_slow(timeout)));
+            let known = group.lock().ring.is_some();
+            if join.limits.is_some() && !known {
+                answer.map_err(unavailable)?;
+            }
+        }
+        let Some(limits) = join.limits else {
+            return Ok(None);
+        };
+        let after = {
+            let mut state = group.lock();
+            match (&mut state.ring, &join.since) {
+                (None, _) => None,
+                (Some(ring), Some(since)) => {
+                    ring.set_limits(limits);
+                    match ring.missed(since) {
+                        Missed::TooOld => Some(since.clone()),
+                        Missed::Known(_) | Missed::Ahead | Missed::Foreign => return Ok(None),
+                    }
+                }
+                (Some(_), None) => return Ok(None),
+            }
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let fetched = self.fetch(&group.channel, after.clone(), limits, left);
+        let fetched = fetched.map_err(unavailable)?;
+        if after.is_none() {
+            self.install(group, &fetched, limits);
+            return Ok(None);
+        }
+        Ok(fetched
+            .complete
+            .then(|| to_messages(&group.channel, &fetched)))
+    }
+
+    /// Gives a group its history.
+    fn install(&'static self, group: &Arc<Group>, fetched: &Fetched, limits: Limits) {
+        let mut state = group.lock();
+        if state.ring.is_some() {
+            return;
+        }
+        let mut ring = Ring::new(fetched.top.clone(), limits);
+        let messages = to_messages(&group.channel, fetched);
+        let whole = messages.len() == fetched.entries.len()
+            && messages
+                .last()
+                .is_none_or(|last| last.offset() == fetched.top.offset);
+        if whole {
+            ring.prepend(messages, Instant::now());
+        }
+        state.ring = Some(ring);
+        let behind = state.seen > fetched.top.offset && !state.catching_up;
+        state.catching_up |= behind;
+        drop(state);
+        if behind {
+            self.hub.catch_up(Arc::clone(group));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A connection in its groups, for Python.
+
+use pyo3::prelude::*;
+
+use super::{
+    connection::PyConnection,
+    errors,
+    hub::{self, BrokerError},
+    wait,
+};
+use crate::hub::{Hub, Join, JoinError, Joined, Position};
+
+/// What became of joining a group.
+#[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Joined")]
+pub(super) struct PyJoined {
+    recovered: bool,
+    offset: u64,
+    epoch: String,
+    missed: usize,
+}
+
+impl From<Joined> for PyJoined {
+    fn from(joined: Joined) -> Self {
+        Self {
+            recovered: joined.recovered,
+            offset: joined.position.offset,
+            epoch: joined.position.epoch.to_string(),
+            missed: joined.missed,
+        }
+    }
+}
+
+#[pymethods]
+impl PyConnection {
+    #[pyo3(signature = (
+        group,
+        *,
+        since = None,
+        history = 0,
+        ttl = 300.0,
+        envelope = false,
+        presence = false,
+        info = None,
+        was = None,
+        reply = None,
+        timeout = None,
+    ))]
+    #[allow(clippy::too_many_arguments)] // the interface
+    fn join(
+        &self,
+        py: Python<'_>,
+        group: &str,
+        since: Option<(u64, String)>,
+        history: usize,
+        ttl: f64,
+        envelope: bool,
+        presence: bool,
+        info: Option<&str>,
+        was: Option<Vec<String>>,
+        reply: Option<&str>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<PyJoined>> {
+        if self.connection.is_foreign() {
+            return Ok(None);
+        }
+        let join = Join {
+            since: since.map(|(offset, epoch)| Position {
+                offset,
+                epoch: epoch.into(),
+            }),
+            limits: hub::limits(history, ttl)?,
+            present: presence,
+            info: info.unwrap_or("{}").into(),
+            was: was.unwrap_or_default(),
+            reply: reply.map(Into::into),
+            timeout: hub::timeout(timeout)?,
+        };
+        let hub = hub::hub()?;
+        if envelope {
+            self.connection.envelop();
+        }
+        match wait::apart(py, || hub.join(&self.connection, group, join)) {
+            Ok(joined) => Ok(Some(joined.into())),
+            Err(JoinError::Ended) => Ok(None),
+            Err(error @ (JoinError::Name(_) | JoinError::Info(_))) => {
+                Err(errors::value(error.to_string()))
+            }
+            Err(error @ JoinError::Unavailable(_)) => Err(BrokerError::new_err(error.to_string())),
+        }
+    }
+
+    #[pyo3(signature = (group, reply=None))]
+    fn leave(&self, py: Python<'_>, group: &str, reply: Option<&str>) -> PyResult<bool> {
+        if self.connection.is_foreign() {
+            return Ok(false);
+        }
+        let hub = hub::hub()?;
+        Ok(wait::apart(py, || {
+            hub.leave(&self.connection, group, reply)
+        }))
+    }
+
+    #[getter]
+    fn groups(&self) -> Vec<String> {
+        if self.connection.is_foreign() {
+            return Vec::new();
+        }
+        Hub::groups_of(&self.connection)
+    }
+
+    fn envelop(&self) {
+        self.connection.envelop();
+    }
+
+    fn identify(&self, py: Python<'_>, user: &str) -> PyResult<()> {
+        if !self.connection.is_foreign() {
+            let hub = hub::hub()?;
+            wait::apart(py, || hub.identify(&self.connection, user));
+        }
+        Ok(())
+    }
+
+    /// How the members of its groups know it.
+    #[getter]
+    fn member_id(&self) -> PyResult<String> {
+        Ok(hub::hub()?.member_id(self.connection.id()).to_string())
+    }
+}

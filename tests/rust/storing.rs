@@ -1,0 +1,70 @@
+//! Messages on their way into a history at a broker: `REDIS_SERVER` says where the program of Redis is.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::{collections::HashSet, thread, time::Duration};
+
+use common::{LIMIT, limited, redis::Server};
+use dwebsocket::{
+    hub::{Fate, Hub, Kind, Limits, Outgoing, Target},
+    runtime::engine,
+};
+
+const THREADS: usize = 8;
+const EACH: usize = 400;
+
+const LIMITS: Limits = Limits {
+    size: THREADS * EACH,
+    ttl: Duration::from_secs(60),
+};
+
+fn hub() -> &'static Hub {
+    engine().unwrap().hub()
+}
+
+/// Returns the offset that the broker has given the message.
+fn publish(text: String) -> u64 {
+    let outgoing = Outgoing {
+        targets: vec![Target::Kept("kept".into(), LIMITS)],
+        kind: Kind::Text,
+        payload: text.into(),
+        excluded: Vec::new(),
+        timeout: LIMIT,
+    };
+    let published = hub().publish(&outgoing).unwrap();
+    assert_eq!(published.fate, Fate::Stored);
+    published.position.unwrap().offset
+}
+
+#[test]
+fn what_many_threads_send_is_stored_once_each_in_the_order_of_each_thread() {
+    let Some(server) = Server::start("storing") else {
+        return;
+    };
+    limited(move || {
+        let url = format!("redis://127.0.0.1:{}/", server.port);
+        hub().connect(&url, "storing").unwrap();
+        let sending = (0..THREADS).map(|thread| {
+            thread::spawn(move || {
+                let send = |number| publish(format!("{thread} {number}"));
+                (0..EACH).map(send).collect::<Vec<_>>()
+            })
+        });
+        let sending: Vec<_> = sending.collect();
+        let offsets: Vec<_> = sending.into_iter().map(|one| one.join().unwrap()).collect();
+
+        let different: HashSet<_> = offsets.iter().flatten().collect();
+        assert_eq!(different.len(), THREADS * EACH, "two have one offset");
+        let (kept, top) = hub().history("kept", LIMITS, LIMIT).unwrap();
+        assert_eq!(top.offset, (THREADS * EACH) as u64);
+        assert_eq!(kept.len(), THREADS * EACH);
+        for (offset, _, payload) in kept {
+            let text = String::from_utf8(payload.to_vec()).unwrap();
+            let (thread, number) = text.split_once(' ').unwrap();
+            let (thread, number): (usize, usize) =
+                (thread.parse().unwrap(), number.parse().unwrap());
+            assert_eq!(offsets[thread][number], offset, "{text}");
+        }
+    });
+}
