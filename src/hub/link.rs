@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -548,13 +548,15 @@ impl Link {
                     published.fate = Fate::Stored;
                 }
             }
-            Err(_) => published.fate = Fate::Pending,
+            Err(RecvTimeoutError::Timeout) => published.fate = Fate::Pending,
+            Err(RecvTimeoutError::Disconnected) => published.fate = Fate::Unavailable,
         }
         drop(group);
     }
 
     /// Stores what a group has for the broker, one after the other, until nothing is left.
     async fn store_all(&'static self, group: Arc<Group>) {
+        let mut refused = false;
         loop {
             let next = group
                 .lock()
@@ -581,8 +583,18 @@ impl Link {
                         let _ = waiter.try_send(position);
                     }
                 }
+                // It never will be stored, and others wait behind it. Its sender is told, by the
+                // waiter that goes with it.
+                Err(error @ BrokerError::TooLarge(_)) => {
+                    warn(format!("a message to {:?} is lost: {error}", group.name()));
+                    group.lock().outbound.pop_front();
+                }
                 // The key makes it safe to try again what may have been stored.
-                Err(_) => {
+                Err(error) => {
+                    // Said once: such as rights that are missing.
+                    if self.broker.is_connected() && !std::mem::replace(&mut refused, true) {
+                        warn(format!("messages to {:?} wait: {error}", group.name()));
+                    }
                     let _ = tokio::time::timeout(RETRY, back).await;
                 }
             }

@@ -3,6 +3,7 @@
 //! A broker passes envelopes on, of which it knows nothing, and stores histories. What is missing,
 //! what comes twice and what has to wait is the hub's business.
 
+mod nats;
 mod redis;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use thiserror::Error;
 
-use self::redis::Redis;
+use self::{nats::Nats, redis::Redis};
 use super::history::{Limits, Position};
 
 /// How long a command may take.
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Times between attempts to connect.
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
+
+/// Where a history stands is remembered for so long: longer than any message.
+const META_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What can go wrong with a broker.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -34,6 +38,9 @@ pub enum BrokerError {
     /// The server cannot be reached, says no, or is too slow.
     #[error("the broker is unavailable: {0}")]
     Unavailable(String),
+    /// The server takes no message of this size; its limit in bytes.
+    #[error("the broker takes no message of more than {0} bytes")]
+    TooLarge(usize),
 }
 
 /// Who hears from a broker. Called by its task, in order; must not block.
@@ -86,7 +93,23 @@ impl Fetched {
 
 /// A connection to a broker, which is made again whenever it breaks.
 #[derive(Clone)]
-pub struct Broker(Redis);
+pub struct Broker(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Redis(Redis),
+    Nats(Nats),
+}
+
+/// Calls a method of the broker, whichever it is.
+macro_rules! either {
+    ($broker:expr, $name:ident($($argument:expr),*)) => {
+        match &$broker.0 {
+            Kind::Redis(redis) => redis.$name($($argument),*).await,
+            Kind::Nats(nats) => nats.$name($($argument),*).await,
+        }
+    };
+}
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,9 +125,14 @@ impl Broker {
     /// [`BrokerError::Url`]
     pub fn open(url: &str, prefix: &str, events: Arc<dyn Events>) -> Result<Self, BrokerError> {
         match url.split_once("://").map(|(scheme, _)| scheme) {
-            Some("redis" | "redis+unix" | "unix") => Redis::open(url, prefix, events).map(Self),
+            Some("redis" | "rediss" | "redis+unix" | "unix") => {
+                Redis::open(url, prefix, events).map(|redis| Self(Kind::Redis(redis)))
+            }
+            Some("nats" | "tls") => {
+                Nats::open(url, prefix, events).map(|nats| Self(Kind::Nats(nats)))
+            }
             Some(scheme) => Err(BrokerError::Url(format!(
-                "\"{scheme}\" is not a broker that is known; redis:// is"
+                "\"{scheme}\" is not a broker that is known; redis:// and nats:// are"
             ))),
             None => Err(BrokerError::Url(
                 "it has no scheme, as redis://localhost:6379/0 has".into(),
@@ -115,7 +143,10 @@ impl Broker {
     /// Whether the connection is there.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.0.is_connected()
+        match &self.0 {
+            Kind::Redis(redis) => redis.is_connected(),
+            Kind::Nats(nats) => nats.is_connected(),
+        }
     }
 
     /// Subscribes to a channel, or to all that begin with what is before a final `*`. Remembered over
@@ -125,12 +156,12 @@ impl Broker {
     ///
     /// [`BrokerError::Unavailable`]
     pub async fn subscribe(&self, channel: &str) -> Result<(), BrokerError> {
-        self.0.subscribe(channel).await
+        either!(self, subscribe(channel))
     }
 
     /// Ends a subscription.
     pub async fn unsubscribe(&self, channel: &str) {
-        self.0.unsubscribe(channel).await;
+        either!(self, unsubscribe(channel));
     }
 
     /// Passes an envelope on to who listens now, in order of the calls.
@@ -139,7 +170,7 @@ impl Broker {
     ///
     /// [`BrokerError::Unavailable`]: perhaps nobody has got it.
     pub async fn publish(&self, channel: &str, envelope: Bytes) -> Result<(), BrokerError> {
-        self.0.publish(channel, envelope).await
+        either!(self, publish(channel, envelope))
     }
 
     /// Adds an envelope to the history of a channel, and passes it on with its position.
@@ -147,6 +178,7 @@ impl Broker {
     /// # Errors
     ///
     /// [`BrokerError::Unavailable`]: it may have been stored; to be tried again with the same key.
+    /// [`BrokerError::TooLarge`]: trying again is of no use.
     pub async fn store(
         &self,
         channel: &str,
@@ -154,7 +186,7 @@ impl Broker {
         key: &Key,
         limits: Limits,
     ) -> Result<Position, BrokerError> {
-        self.0.store(channel, envelope, key, limits).await
+        either!(self, store(channel, envelope, key, limits))
     }
 
     /// Reads what came after a position, or all that is kept.
@@ -168,12 +200,25 @@ impl Broker {
         after: Option<&Position>,
         limits: Limits,
     ) -> Result<Fetched, BrokerError> {
-        self.0.fetch(channel, after, limits).await
+        either!(self, fetch(channel, after, limits))
+    }
+
+    /// Removes histories to which nothing has been stored for `unused`, and says how many, where the
+    /// server does not do that by itself. A connection does it now and then for those of a week.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Unavailable`]
+    pub async fn sweep(&self, unused: Duration) -> Result<usize, BrokerError> {
+        match &self.0 {
+            Kind::Redis(_) => Ok(0),
+            Kind::Nats(nats) => nats.sweep(unused).await,
+        }
     }
 
     /// Ends the connection for good.
     pub async fn close(&self) {
-        self.0.close().await;
+        either!(self, close());
     }
 }
 
@@ -191,9 +236,13 @@ impl Backoff {
     fn next(&mut self) -> Duration {
         let most = self.0;
         self.0 = (most * 2).min(LONGEST);
-        let part = RandomState::new().hash_one(most) % 1_000;
-        most.mul_f64(0.5 + part as f64 / 2_000.0)
+        most.mul_f64(0.5 + chance() / 2.0)
     }
+}
+
+/// A random number from 0 to 1.
+fn chance() -> f64 {
+    (RandomState::new().hash_one(()) % 1_000) as f64 / 1_000.0
 }
 
 #[cfg(test)]

@@ -24,14 +24,11 @@ use tokio::sync::Notify;
 
 use super::{
     super::history::{Limits, Position},
-    Backoff, BrokerError, Events, Fetched, Key, PATIENCE,
+    Backoff, BrokerError, Events, Fetched, Key, META_LIFE, PATIENCE,
 };
 
 /// How often the server is asked whether it is there.
 const PING: Duration = Duration::from_secs(2);
-
-/// Where a history stands is remembered for so long: longer than any message.
-const META_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A publisher that stores a message again does so within this time.
 const KEY_LIFE: Duration = Duration::from_secs(600);
