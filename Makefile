@@ -75,7 +75,8 @@ demo: $(VENV)/.engine ## build, and serve the chat at http://127.0.0.1:8000/
 test: test-rust test-python ## build, and run every test
 
 test-rust: $(VENV)/.test ## run the engine's tests
-	REDIS_SERVER=$(abspath $(BIN))/redis-server cargo test --locked --no-default-features
+	REDIS_SERVER=$(abspath $(BIN))/redis-server NATS_SERVER=$(abspath $(BIN))/nats-server \
+		cargo test --locked --no-default-features
 
 test-python: $(VENV)/.engine $(VENV)/.test ## run the tests of the package and of the servers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(CI),-p tests.no_skips) $(ARGS)

@@ -6,7 +6,7 @@ use async_nats::{Client, RequestErrorKind};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use super::{super::BrokerError, PING, limited, unavailable};
+use super::{super::BrokerError, PING, broken, limited};
 
 /// Asks the server for an answer; those who want one at the same time share it.
 ///
@@ -37,7 +37,7 @@ impl Confirm {
         let known = taken.wait_for(|taken| taken.is_none_or(|taken| taken >= mine));
         match known.await {
             Ok(known) if known.is_some() => Ok(()),
-            _ => Err(unavailable("the connection to NATS has broken")),
+            _ => Err(broken()),
         }
     }
 
@@ -51,6 +51,13 @@ impl Confirm {
             }
             self.taken.send_replace(Some(said));
         }
+    }
+
+    /// Waits until the connection has gone; then says so.
+    pub(super) async fn ended(&self) -> BrokerError {
+        let mut taken = self.taken.subscribe();
+        let _ = taken.wait_for(Option::is_none).await;
+        broken()
     }
 
     /// Tells those who wait that there will be no answer.

@@ -57,6 +57,19 @@ struct Live {
     ends: Arc<tokio::sync::Mutex<HashMap<Arc<str>, oneshot::Sender<()>>>>,
 }
 
+impl Live {
+    /// The client would wait for answers that were lost with the connection.
+    async fn limited<T>(
+        &self,
+        work: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        tokio::select! {
+            result = limited(work) => result,
+            error = self.confirm.ended() => Err(error),
+        }
+    }
+}
+
 /// What the task that listens has.
 struct Ears {
     live: Live,
@@ -109,10 +122,9 @@ impl Nats {
         let channel: Arc<str> = channel.into();
         self.0.subscriptions().insert(Arc::clone(&channel));
         let live = self.0.get()?;
-        limited(async {
+        live.limited(async {
             if let Some(heard) = self.0.listen(&live, channel).await? {
-                let gone = |_| unavailable("the connection to NATS has broken");
-                live.new.send(heard).await.map_err(gone)?;
+                live.new.send(heard).await.map_err(|_| broken())?;
             }
             live.confirm.wait().await
         })
@@ -128,7 +140,7 @@ impl Nats {
 
     pub(super) async fn publish(&self, channel: &str, envelope: Bytes) -> Result<(), BrokerError> {
         let live = self.0.get()?;
-        limited(async {
+        live.limited(async {
             let sent = live.client.publish(self.0.names.live(channel), envelope);
             sent.await.map_err(unavailable)?;
             live.confirm.wait().await
@@ -143,9 +155,9 @@ impl Nats {
         key: &Key,
         limits: Limits,
     ) -> Result<Position, BrokerError> {
-        let Live { client, .. } = self.0.get()?;
-        let log = self.0.histories.of(&client, &self.0.names, channel);
-        log.store(envelope, key, limits).await
+        let live = self.0.get()?;
+        let log = self.0.histories.of(&live.client, &self.0.names, channel);
+        live.limited(log.store(envelope, key, limits)).await
     }
 
     pub(super) async fn fetch(
@@ -154,9 +166,9 @@ impl Nats {
         after: Option<&Position>,
         limits: Limits,
     ) -> Result<Fetched, BrokerError> {
-        let Live { client, .. } = self.0.get()?;
-        let log = self.0.histories.of(&client, &self.0.names, channel);
-        log.fetch(after, limits).await
+        let live = self.0.get()?;
+        let log = self.0.histories.of(&live.client, &self.0.names, channel);
+        live.limited(log.fetch(after, limits)).await
     }
 
     pub(super) async fn sweep(&self, unused: Duration) -> Result<usize, BrokerError> {
@@ -167,7 +179,9 @@ impl Nats {
     pub(super) async fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
         self.0.closing.notify_one();
-        self.0.live().take();
+        if let Some(live) = self.0.live().take() {
+            live.confirm.end();
+        }
     }
 }
 
@@ -255,7 +269,7 @@ impl Shared {
     }
 
     async fn connect(&self) -> Result<Ears, BrokerError> {
-        let (tell, trouble) = mpsc::channel(1);
+        let (tell, mut trouble) = mpsc::channel(1);
         let client = self.client(tell).await?;
         let (new, coming) = mpsc::channel(NEW);
         let live = Live {
@@ -266,18 +280,26 @@ impl Shared {
         };
         *self.live() = Some(live.clone());
         // Whoever subscribes from here on does it on this connection.
-        let channels: Vec<_> = self.subscriptions().iter().cloned().collect();
-        let mut heard = SelectAll::new();
-        for channel in channels {
-            heard.extend(limited(self.listen(&live, channel)).await?);
-        }
-        confirm::answer(&live.client, &self.names.echo()).await?;
+        let heard = tokio::select! {
+            heard = self.listen_to_all(&live) => heard?,
+            Some(what) = trouble.recv() => return Err(unavailable(what)),
+        };
         Ok(Ears {
             live,
             new: coming,
             heard,
             trouble,
         })
+    }
+
+    async fn listen_to_all(&self, live: &Live) -> Result<SelectAll<Heard>, BrokerError> {
+        let channels: Vec<_> = self.subscriptions().iter().cloned().collect();
+        let mut heard = SelectAll::new();
+        for channel in channels {
+            heard.extend(limited(self.listen(live, channel)).await?);
+        }
+        confirm::answer(&live.client, &self.names.echo()).await?;
+        Ok(heard)
     }
 
     /// Passes messages on until something is wrong; returns what.
@@ -347,6 +369,10 @@ fn what_is_wrong(event: &Event) -> Option<String> {
         Event::ServerError(error) => Some(error.to_string()),
         Event::Connected | Event::LameDuckMode | Event::Draining | Event::ClientError(_) => None,
     }
+}
+
+fn broken() -> BrokerError {
+    unavailable("the connection to NATS has broken")
 }
 
 fn unavailable(error: impl Display) -> BrokerError {

@@ -1,23 +1,34 @@
 //! Groups within one process: who gets what, in which order, and what was missed.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
+use std::{
+    sync::{Arc, LazyLock},
+    thread,
+    time::Duration,
+};
 
-use std::{sync::Arc, thread, time::Duration};
-
-use common::{Peer, connect_inbox, limited};
 use dwebsocket::{
     config::Config,
     connection::{Connection, Inbox, Overflow},
-    hub::{Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target},
+    hub::{Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target},
     runtime::engine,
 };
 use tungstenite::Message as Wire;
 
+use crate::{
+    broker,
+    common::{Peer, connect_inbox, limited},
+};
+
 type One = (Arc<Connection>, Arc<Inbox>, Peer);
 
+/// The hub, connected to the broker if this run has one.
 fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+    static URL: LazyLock<Option<String>> = LazyLock::new(broker::url);
+    let hub = engine().unwrap().hub();
+    if let Some(url) = &*URL {
+        hub.connect(url, "test").unwrap();
+    }
+    hub
 }
 
 fn join() -> Join {
@@ -382,7 +393,7 @@ fn users_and_everybody_can_be_reached_and_sent_away() {
             ..outgoing(&[], "for you")
         };
         let published = hub().publish(&message).unwrap();
-        assert_eq!((published.local, published.fate), (2, Fate::Alone));
+        assert_eq!((published.local, published.fate), (2, broker::FATE));
         for one in &mut ours {
             assert_eq!(read(one), "for you");
         }
