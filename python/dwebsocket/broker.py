@@ -87,5 +87,6 @@ def _warn_if_alone() -> None:
         logger.warning(
             "This server has several worker processes and no broker: groups, push and "
             "presence stop at each of them. Set DWEBSOCKET['BROKER'], e.g. "
-            "'redis://localhost:6379/0', or run one worker process."
+            "'redis://localhost:6379/0' or 'nats://localhost', or run one worker "
+            "process."
         )

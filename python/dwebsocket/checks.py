@@ -108,8 +108,8 @@ def check_broker(
         Warning(
             f"There are {workers()} worker processes and no broker: groups, push and "
             "presence stop at each of them.",
-            hint="Set DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0', or run "
-            "one worker.",
+            hint="Set DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0' or "
+            "'nats://localhost', or run one worker.",
             id="dwebsocket.W004",
         )
     ]

@@ -129,7 +129,7 @@ KEYS: dict[str, Key] = {
     "BROKER": Key(
         None,
         lambda value: value is None or (isinstance(value, str) and "://" in value),
-        "None or a URL such as 'redis://localhost:6379/0'",
+        "None or a URL such as 'redis://localhost:6379/0' or 'nats://localhost'",
         scoped=False,
     ),
     "BROKER_PREFIX": Key(

@@ -35,5 +35,15 @@ def redis(port: int, directory: Path) -> list[str]:
     return [program("redis-server"), *arguments]
 
 
+def nats(port: int, directory: Path) -> list[str]:
+    """Return the command line of a NATS that writes everything to the disk at once."""
+    configuration = directory / "nats.conf"
+    configuration.write_text(
+        f"listen: 127.0.0.1:{port}\n"
+        f'jetstream {{ store_dir: "{directory}", sync_interval: always }}\n'
+    )
+    return [program("nats-server"), "-c", str(configuration)]
+
+
 #: By the scheme of their URLs.
-BROKERS: dict[str, Callable[[int, Path], list[str]]] = {"redis": redis}
+BROKERS: dict[str, Callable[[int, Path], list[str]]] = {"redis": redis, "nats": nats}

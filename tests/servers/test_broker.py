@@ -1,4 +1,4 @@
-"""Two servers that share groups over a real Redis server."""
+"""Two servers that share groups over a real broker, each of those there are."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.servers.brokers import Broker
 from tests.servers.client import WsClient, eventually
 from tests.servers.harness import PYTHON, ROOT, Server
+from tests.servers.nats import Nats
 from tests.servers.pool import Pool
 from tests.servers.redis import Redis
 
@@ -58,23 +60,23 @@ class Page:
         return [self.hear("message")["data"] for _ in range(count)]
 
 
-@pytest.fixture
-def redis() -> Iterator[Redis]:
+@pytest.fixture(params=[Redis, Nats])
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     """Return a server that may be killed."""
-    running = Redis()
+    running = request.param()
     yield running
     running.close()
 
 
 @pytest.fixture
-def settings(redis: Redis) -> dict[str, Any]:
+def settings(broker: Broker) -> dict[str, Any]:
     """Return settings that make two sites one."""
     return {
         "INSTALLED_APPS": [
             *("django.contrib.contenttypes", "django.contrib.auth"),
             *("django.contrib.sessions", "dwebsocket"),
         ],
-        "DWEBSOCKET": {"BROKER": redis.url, "GROUPS": {"kept.*": KEPT}},
+        "DWEBSOCKET": {"BROKER": broker.url, "GROUPS": {"kept.*": KEPT}},
     }
 
 
@@ -137,7 +139,7 @@ def test_the_management_command_reaches_every_process(servers, wspublish):
         assert page.client.read_close().close_code == 4005
 
 
-def test_the_management_command_says_what_is_wrong(servers, wspublish, redis):
+def test_the_management_command_says_what_is_wrong(servers, wspublish, broker):
     for arguments, words in [
         (["--group", "x"], "a message is needed"),
         (["--group", "x*", "hi"], "ends in *"),
@@ -146,7 +148,7 @@ def test_the_management_command_says_what_is_wrong(servers, wspublish, redis):
         done = wspublish(*arguments)
         assert done.returncode != 0
         assert words in done.stderr
-    redis.kill()
+    broker.kill()
     done = wspublish("--group", "x", "hi")
     assert done.returncode != 0
     assert "cannot be reached" in done.stderr
@@ -265,21 +267,21 @@ def test_who_was_left_out_is_left_out_by_another_process_too(servers: list[Serve
 
 
 def test_nothing_is_lost_in_a_history_while_the_broker_is_away(
-    servers: list[Server], redis: Redis
+    servers: list[Server], broker: Broker
 ):
     one, two = (Page(server) for server in servers)
     for page in (one, two):
         page.join("kept.away")
         page.join("plain.away")
     one.publish("kept.away", "before")
-    redis.kill()
+    broker.kill()
     numbers = [one.ask("publish", group="kept.away", data=n) for n in range(20)]
     # What is not kept goes on within the process, and the publisher learns the rest.
     refused = one.ask("publish", group="plain.away", data="local")
     error = one.hear("error")
     assert (error["id"], error["code"]) == (refused, "unavailable")
     assert one.messages(2) == ["before", "local"]
-    redis.start()
+    broker.start()
     assert [one.hear("ack")["id"] for _ in numbers] == numbers
     two.publish("kept.away", "after")
     expected = list(range(20))
@@ -291,18 +293,18 @@ def test_nothing_is_lost_in_a_history_while_the_broker_is_away(
 
 @pytest.mark.parametrize("name", ["STOP", "KILL"])
 def test_a_group_can_be_joined_again_after_an_outage(
-    servers: list[Server], redis: Redis, name: str
+    servers: list[Server], broker: Broker, name: str
 ):
     one, two = (Page(server) for server in servers)
     one.join("kept.again")
-    assert redis.process is not None
+    assert broker.process is not None
     if name == "STOP":
-        redis.process.send_signal(signal.SIGSTOP)
+        broker.process.send_signal(signal.SIGSTOP)
         time.sleep(0.5)
-        redis.process.send_signal(signal.SIGCONT)
+        broker.process.send_signal(signal.SIGCONT)
     else:
-        redis.kill()
-        redis.start()
+        broker.kill()
+        broker.start()
     deadline = time.monotonic() + 30
     while True:
         two.ask("join", group="kept.again")

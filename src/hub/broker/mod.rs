@@ -37,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// Where a history stands is remembered for so long: longer than any message.
+const META_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// What can go wrong with a broker.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BrokerError {
@@ -46,9 +49,9 @@ pub enum BrokerError {
     /// The server cannot be reached, says no, or is too slow.
     #[error("the broker is unavailable: {0}")]
     Unavailable(String),
-    /// The server takes no message as large as this one.
-    #[error("the broker refuses the message: {0}")]
-    TooLarge(String),
+    /// The server takes no message of this size; its limit in bytes.
+    #[error("the broker takes no message of more than {0} bytes")]
+    TooLarge(usize),
 }
 
 /// Who hears from a broker. Called by its task, in order; must not block.
@@ -101,14 +104,26 @@ impl Fetched {
 
 /// A connection to a broker, which is made again whenever it breaks.
 #[derive(Clone)]
-pub struct Broker(Server);
+pub struct Broker(Kind);
 
 #[derive(Clone)]
-enum Server {
+enum Kind {
     #[cfg(feature = "redis")]
     Redis(Redis),
     #[cfg(feature = "nats")]
     Nats(Nats),
+}
+
+/// Calls a method of the broker, whichever it is.
+macro_rules! either {
+    ($broker:expr, $name:ident($($argument:expr),*)) => {
+        match $broker.0 {
+            #[cfg(feature = "redis")]
+            Kind::Redis(ref redis) => redis.$name($($argument),*).await,
+            #[cfg(feature = "nats")]
+            Kind::Nats(ref nats) => nats.$name($($argument),*).await,
+        }
+    };
 }
 
 impl fmt::Debug for Broker {
@@ -126,12 +141,12 @@ impl Broker {
     pub fn open(url: &str, prefix: &str, events: Arc<dyn Events>) -> Result<Self, BrokerError> {
         match url.split_once("://").map(|(scheme, _)| scheme) {
             #[cfg(feature = "redis")]
-            Some("redis" | "redis+unix" | "unix") => {
-                Redis::open(url, prefix, events).map(|redis| Self(Server::Redis(redis)))
+            Some("redis" | "rediss" | "redis+unix" | "unix") => {
+                Redis::open(url, prefix, events).map(|redis| Self(Kind::Redis(redis)))
             }
             #[cfg(feature = "nats")]
             Some("nats" | "tls") => {
-                Nats::open(url, prefix, events).map(|nats| Self(Server::Nats(nats)))
+                Nats::open(url, prefix, events).map(|nats| Self(Kind::Nats(nats)))
             }
             Some(scheme) => Err(BrokerError::Url(format!(
                 "\"{scheme}\" is not a broker that is known; redis:// and nats:// are"
@@ -147,9 +162,9 @@ impl Broker {
     pub fn is_connected(&self) -> bool {
         match self.0 {
             #[cfg(feature = "redis")]
-            Server::Redis(ref redis) => redis.is_connected(),
+            Kind::Redis(ref redis) => redis.is_connected(),
             #[cfg(feature = "nats")]
-            Server::Nats(ref nats) => nats.is_connected(),
+            Kind::Nats(ref nats) => nats.is_connected(),
         }
     }
 
@@ -160,22 +175,12 @@ impl Broker {
     ///
     /// [`BrokerError::Unavailable`]
     pub async fn subscribe(&self, channel: &str) -> Result<(), BrokerError> {
-        match self.0 {
-            #[cfg(feature = "redis")]
-            Server::Redis(ref redis) => redis.subscribe(channel).await,
-            #[cfg(feature = "nats")]
-            Server::Nats(ref nats) => nats.subscribe(channel).await,
-        }
+        either!(self, subscribe(channel))
     }
 
     /// Ends a subscription.
     pub async fn unsubscribe(&self, channel: &str) {
-        match self.0 {
-            #[cfg(feature = "redis")]
-            Server::Redis(ref redis) => redis.unsubscribe(channel).await,
-            #[cfg(feature = "nats")]
-            Server::Nats(ref nats) => nats.unsubscribe(channel).await,
-        }
+        either!(self, unsubscribe(channel));
     }
 
     /// Passes an envelope on to who listens now, in order of the calls.
@@ -184,12 +189,7 @@ impl Broker {
     ///
     /// [`BrokerError::Unavailable`]: perhaps nobody has got it.
     pub async fn publish(&self, channel: &str, envelope: Bytes) -> Result<(), BrokerError> {
-        match self.0 {
-            #[cfg(feature = "redis")]
-            Server::Redis(ref redis) => redis.publish(channel, envelope).await,
-            #[cfg(feature = "nats")]
-            Server::Nats(ref nats) => nats.publish(channel, envelope).await,
-        }
+        either!(self, publish(channel, envelope))
     }
 
     /// Adds an envelope to the history of a channel, and passes it on with its position.
@@ -197,6 +197,7 @@ impl Broker {
     /// # Errors
     ///
     /// [`BrokerError::Unavailable`]: it may have been stored; to be tried again with the same key.
+    /// [`BrokerError::TooLarge`]: trying again is of no use.
     pub async fn store(
         &self,
         channel: &str,
@@ -204,12 +205,7 @@ impl Broker {
         key: &Key,
         limits: Limits,
     ) -> Result<Position, BrokerError> {
-        match self.0 {
-            #[cfg(feature = "redis")]
-            Server::Redis(ref redis) => redis.store(channel, envelope, key, limits).await,
-            #[cfg(feature = "nats")]
-            Server::Nats(ref nats) => nats.store(channel, envelope, key, limits).await,
-        }
+        either!(self, store(channel, envelope, key, limits))
     }
 
     /// Reads what came after a position, or all that is kept.
@@ -223,22 +219,27 @@ impl Broker {
         after: Option<&Position>,
         limits: Limits,
     ) -> Result<Fetched, BrokerError> {
+        either!(self, fetch(channel, after, limits))
+    }
+
+    /// Removes histories to which nothing has been stored for `unused`, and says how many, where the
+    /// server does not do that by itself. A connection does it now and then for those of a week.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Unavailable`]
+    pub async fn sweep(&self, unused: Duration) -> Result<usize, BrokerError> {
         match self.0 {
             #[cfg(feature = "redis")]
-            Server::Redis(ref redis) => redis.fetch(channel, after, limits).await,
+            Kind::Redis(_) => Ok(0),
             #[cfg(feature = "nats")]
-            Server::Nats(ref nats) => nats.fetch(channel, after, limits).await,
+            Kind::Nats(ref nats) => nats.sweep(unused).await,
         }
     }
 
     /// Ends the connection for good.
     pub async fn close(&self) {
-        match self.0 {
-            #[cfg(feature = "redis")]
-            Server::Redis(ref redis) => redis.close().await,
-            #[cfg(feature = "nats")]
-            Server::Nats(ref nats) => nats.close().await,
-        }
+        either!(self, close());
     }
 }
 
@@ -256,9 +257,13 @@ impl Backoff {
     fn next(&mut self) -> Duration {
         let most = self.0;
         self.0 = (most * 2).min(LONGEST);
-        let part = RandomState::new().hash_one(most) % 1_000;
-        most.mul_f64(0.5 + part as f64 / 2_000.0)
+        most.mul_f64(0.5 + chance() / 2.0)
     }
+}
+
+/// A random number from 0 to 1.
+fn chance() -> f64 {
+    (RandomState::new().hash_one(()) % 1_000) as f64 / 1_000.0
 }
 
 #[cfg(test)]

@@ -24,14 +24,11 @@ use tokio::sync::Notify;
 
 use super::{
     super::history::{Limits, Position},
-    Backoff, BrokerError, Events, Fetched, Key, PATIENCE,
+    Backoff, BrokerError, Events, Fetched, Key, META_LIFE, PATIENCE,
 };
 
 /// How often the server is asked whether it is there.
 const PING: Duration = Duration::from_secs(2);
-
-/// Where a history stands is remembered for so long: longer than any message.
-const META_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A publisher that stores a message again does so within this time.
 const KEY_LIFE: Duration = Duration::from_secs(600);
@@ -93,6 +90,24 @@ static FETCH: LazyLock<Script> = LazyLock::new(|| {
 struct Live {
     commands: MultiplexedConnection,
     sink: PubSubSink,
+    /// A command has found out that the connection has gone.
+    broken: Arc<Notify>,
+}
+
+impl Live {
+    async fn limited<T>(
+        &self,
+        work: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, BrokerError> {
+        let noted = async {
+            let result = work.await;
+            if matches!(&result, Err(error) if error.is_unrecoverable_error()) {
+                self.broken.notify_one();
+            }
+            result
+        };
+        limited(noted).await
+    }
 }
 
 struct Shared {
@@ -152,11 +167,12 @@ impl Redis {
     }
 
     pub(super) async fn publish(&self, channel: &str, envelope: Bytes) -> Result<(), BrokerError> {
-        let mut live = self.0.get()?;
+        let live = self.0.get()?;
         let mut command = redis::cmd("PUBLISH");
         let payload = [b"m", &envelope[..]].concat();
         command.arg(self.0.pubsub(channel)).arg(payload);
-        limited(command.query_async::<()>(&mut live.commands)).await
+        let mut commands = live.commands.clone();
+        live.limited(command.query_async::<()>(&mut commands)).await
     }
 
     pub(super) async fn store(
@@ -166,7 +182,7 @@ impl Redis {
         key: &Key,
         limits: Limits,
     ) -> Result<Position, BrokerError> {
-        let mut live = self.0.get()?;
+        let live = self.0.get()?;
         let mut call = STORE.prepare_invoke();
         call.key(self.0.key("meta", channel))
             .key(self.0.key("log", channel))
@@ -179,8 +195,9 @@ impl Redis {
             .arg(millis(META_LIFE.max(limits.ttl * 2)))
             .arg(millis(KEY_LIFE))
             .arg(self.0.pubsub(channel));
+        let mut commands = live.commands.clone();
         let (offset, epoch): (String, String) =
-            limited(call.invoke_async(&mut live.commands)).await?;
+            live.limited(call.invoke_async(&mut commands)).await?;
         Ok(Position {
             offset: number(&offset)?,
             epoch: epoch.into(),
@@ -193,7 +210,7 @@ impl Redis {
         after: Option<&Position>,
         limits: Limits,
     ) -> Result<Fetched, BrokerError> {
-        let mut live = self.0.get()?;
+        let live = self.0.get()?;
         let from = after.map_or(0, |at| at.offset) + 1;
         let mut call = FETCH.prepare_invoke();
         call.key(self.0.key("meta", channel))
@@ -202,7 +219,8 @@ impl Redis {
             .arg(&*super::super::new_epoch())
             .arg(millis(limits.ttl))
             .arg(millis(META_LIFE.max(limits.ttl * 2)));
-        let answer: Vec<Value> = limited(call.invoke_async(&mut live.commands)).await?;
+        let mut commands = live.commands.clone();
+        let answer: Vec<Value> = live.limited(call.invoke_async(&mut commands)).await?;
         let mut fields = answer.into_iter().map(bytes);
         let mut next = || fields.next().unwrap_or_else(|| Err(nonsense()));
         let epoch = text(next()?)?;
@@ -291,7 +309,11 @@ impl Shared {
         let commands = client.get_multiplexed_async_connection_with_config(&config);
         let commands = limited(commands).await?;
         let (sink, stream) = limited(client.get_async_pubsub()).await?.split();
-        let live = Live { commands, sink };
+        let live = Live {
+            commands,
+            sink,
+            broken: Arc::default(),
+        };
         *self.live() = Some(live.clone());
         // Whoever subscribes from here on does it on this connection.
         let channels: Vec<_> = self.subscriptions().iter().cloned().collect();
@@ -304,14 +326,19 @@ impl Shared {
 
     /// Passes messages on until something is wrong; returns what.
     async fn serve(&self, mut stream: PubSubStream) -> BrokerError {
+        let gone = || BrokerError::Unavailable("Redis has closed the connection".into());
+        let Ok(Live { broken, .. }) = self.get() else {
+            return gone();
+        };
         let alive = self.stay_alive();
         tokio::pin!(alive);
         loop {
             tokio::select! {
                 message = stream.next() => match message {
                     Some(message) => self.pass_on(&message),
-                    None => return BrokerError::Unavailable("Redis has closed the connection".into()),
+                    None => return gone(),
                 },
+                () = broken.notified() => return gone(),
                 error = &mut alive => return error,
                 () = self.closing.notified() => return BrokerError::Unavailable("closed".into()),
             }

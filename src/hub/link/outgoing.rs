@@ -3,16 +3,16 @@
 use std::{
     sync::{
         Arc, PoisonError,
-        mpsc::{Receiver, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
     },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
-use super::{Link, RETRY};
+use super::{Link, RETRY, warn};
 use crate::hub::{
-    broker::Key,
+    broker::{BrokerError, Key},
     envelope::Envelope,
     group::{Group, Outbound},
     history::{Limits, Position},
@@ -139,8 +139,9 @@ impl Link {
                     published.position = Some(position);
                     Fate::Stored
                 }
-                Some(Err(_)) => Fate::Pending,
-                None => Fate::Unavailable,
+                Some(Err(RecvTimeoutError::Timeout)) => Fate::Pending,
+                // The broker will never take it, or too much waits already.
+                Some(Err(RecvTimeoutError::Disconnected)) | None => Fate::Unavailable,
             };
             published.fate = published.fate.max(fate);
         }
@@ -150,6 +151,7 @@ impl Link {
     async fn store_all(&'static self, group: Arc<Group>) {
         // Whoever has waited for the broker to come back has not done so alone.
         let mut in_turn = false;
+        let mut refused = false;
         loop {
             let next = group.lock().next_outbound();
             let Some((sequence, envelope, limits)) = next else {
@@ -177,8 +179,18 @@ impl Link {
                         let _ = waiter.try_send(position);
                     }
                 }
+                // It never will be stored, and others wait behind it. Its sender is told, by the
+                // waiter that goes with it.
+                Err(error @ BrokerError::TooLarge(_)) => {
+                    warn(format!("a message to {:?} is lost: {error}", group.name()));
+                    group.lock().outbound.pop_front();
+                }
                 // The key makes it safe to try again what may have been stored.
-                Err(_) => {
+                Err(error) => {
+                    // Said once: such as rights that are missing.
+                    if self.broker.is_connected() && !std::mem::replace(&mut refused, true) {
+                        warn(format!("messages to {:?} wait: {error}", group.name()));
+                    }
                     in_turn = true;
                     drop(turn);
                     let _ = tokio::time::timeout(RETRY, back).await;

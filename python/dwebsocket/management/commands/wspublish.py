@@ -64,7 +64,8 @@ class Command(BaseCommand):
         if not settings.BROKER:
             raise CommandError(
                 "This command reaches the server's processes over a broker. Set "
-                "DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0'."
+                "DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0' or "
+                "'nats://localhost'."
             )
         try:
             published = self._publish(options)

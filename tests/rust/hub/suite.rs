@@ -1,26 +1,36 @@
 //! Groups within one process: who gets what, in which order, and what was missed.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
+use std::{
+    sync::{Arc, LazyLock},
+    thread,
+    time::Duration,
+};
 
-use std::{sync::Arc, thread, time::Duration};
-
-use common::{Peer, connect_inbox, limited};
 use dwebsocket::{
     config::Config,
     connection::{Connection, Inbox, Overflow},
     hub::{
-        Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target,
-        presence::MAX_INFO,
+        Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target, presence::MAX_INFO,
     },
     runtime::engine,
 };
 use tungstenite::Message as Wire;
 
+use crate::{
+    broker,
+    common::{Peer, connect_inbox, limited},
+};
+
 type One = (Arc<Connection>, Arc<Inbox>, Peer);
 
-fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+/// The hub, connected to the broker if this run has one.
+pub(crate) fn hub() -> &'static Hub {
+    static URL: LazyLock<Option<String>> = LazyLock::new(broker::url);
+    let hub = engine().unwrap().hub();
+    if let Some(url) = &*URL {
+        hub.connect(url, "test").unwrap();
+    }
+    hub
 }
 
 fn join() -> Join {
@@ -42,7 +52,7 @@ fn kept() -> Join {
     }
 }
 
-const LIMITS: Option<Limits> = Some(Limits {
+pub(crate) const LIMITS: Option<Limits> = Some(Limits {
     size: 5,
     ttl: Duration::from_secs(60),
 });
@@ -53,7 +63,7 @@ fn member(group: &str) -> One {
     one
 }
 
-fn outgoing(targets: &[&str], text: &str) -> Outgoing {
+pub(crate) fn outgoing(targets: &[&str], text: &str) -> Outgoing {
     Outgoing {
         targets: targets
             .iter()
@@ -70,7 +80,7 @@ fn send(group: &str, text: &str) -> usize {
     hub().publish(&outgoing(&[group], text)).unwrap().local
 }
 
-fn keep(group: &str, text: &str) -> Position {
+pub(crate) fn keep(group: &str, text: &str) -> Position {
     let outgoing = Outgoing {
         targets: vec![Target::Kept(group.into(), LIMITS.unwrap())],
         ..outgoing(&[group], text)
@@ -494,7 +504,7 @@ fn users_and_everybody_can_be_reached_and_sent_away() {
             ..outgoing(&[], "for you")
         };
         let published = hub().publish(&message).unwrap();
-        assert_eq!((published.local, published.fate), (2, Fate::Alone));
+        assert_eq!((published.local, published.fate), (2, broker::FATE));
         for one in &mut ours {
             assert_eq!(read(one), "for you");
         }

@@ -1,0 +1,151 @@
+//! A broker, what it says, and a runtime to ask it on.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use dwebsocket::hub::{
+    Limits, Position,
+    broker::{Broker, BrokerError, Events, Fetched, Key},
+};
+
+use super::server::{LIMIT, Server};
+
+pub(crate) const LIMITS: Limits = Limits {
+    size: 5,
+    ttl: Duration::from_secs(60),
+};
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Heard {
+    Message(String, Bytes, Option<Position>),
+    Connected,
+    Disconnected,
+}
+
+pub(crate) struct Ear(pub(crate) Sender<Heard>);
+
+impl Events for Ear {
+    fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
+        let heard = Heard::Message(channel.into(), envelope, position);
+        let _ = self.0.send(heard);
+    }
+
+    fn connected(&self) {
+        let _ = self.0.send(Heard::Connected);
+    }
+
+    fn disconnected(&self, error: &str) {
+        eprintln!("{error}");
+        let _ = self.0.send(Heard::Disconnected);
+    }
+}
+
+pub(crate) struct One {
+    pub(crate) broker: Broker,
+    pub(crate) ear: Receiver<Heard>,
+    pub(crate) runtime: tokio::runtime::Runtime,
+}
+
+impl One {
+    pub(crate) fn open(url: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (tell, ear) = channel();
+        let broker = {
+            let _context = runtime.enter();
+            Broker::open(url, "test", Arc::new(Ear(tell))).unwrap()
+        };
+        Self {
+            broker,
+            ear,
+            runtime,
+        }
+    }
+
+    pub(crate) fn connected(server: &Server) -> Self {
+        let one = Self::open(&server.url());
+        one.expect(&Heard::Connected);
+        one
+    }
+
+    pub(crate) fn hear(&self) -> Heard {
+        self.ear.recv_timeout(LIMIT).unwrap()
+    }
+
+    /// Waits for something, whatever comes before it.
+    pub(crate) fn expect(&self, expected: &Heard) {
+        let until = Instant::now() + LIMIT;
+        while self.hear() != *expected {
+            assert!(Instant::now() < until, "never {expected:?}");
+        }
+    }
+
+    pub(crate) fn subscribe(&self, channel: &str) {
+        self.runtime
+            .block_on(self.broker.subscribe(channel))
+            .unwrap();
+    }
+
+    pub(crate) fn unsubscribe(&self, channel: &str) {
+        self.runtime.block_on(self.broker.unsubscribe(channel));
+    }
+
+    pub(crate) fn publish(&self, channel: &str, text: &str) -> Result<(), BrokerError> {
+        let text = Bytes::copy_from_slice(text.as_bytes());
+        self.runtime.block_on(self.broker.publish(channel, text))
+    }
+
+    pub(crate) fn store(&self, channel: &str, sequence: u64) -> Result<Position, BrokerError> {
+        self.store_as("me", channel, sequence, sequence.to_string().into(), LIMITS)
+    }
+
+    pub(crate) fn store_as(
+        &self,
+        publisher: &str,
+        channel: &str,
+        sequence: u64,
+        envelope: Bytes,
+        limits: Limits,
+    ) -> Result<Position, BrokerError> {
+        let key = Key {
+            publisher: publisher.into(),
+            sequence,
+        };
+        self.runtime
+            .block_on(self.broker.store(channel, envelope, &key, limits))
+    }
+
+    pub(crate) fn fetched(
+        &self,
+        channel: &str,
+        after: Option<&Position>,
+        limits: Limits,
+    ) -> Result<Fetched, BrokerError> {
+        self.runtime
+            .block_on(self.broker.fetch(channel, after, limits))
+    }
+
+    pub(crate) fn fetch(
+        &self,
+        channel: &str,
+        after: Option<&Position>,
+    ) -> (Vec<u64>, Position, bool) {
+        let fetched = self.fetched(channel, after, LIMITS).unwrap();
+        let offsets = fetched.entries.iter().map(|(offset, _)| *offset);
+        (offsets.collect(), fetched.top, fetched.complete)
+    }
+}
+
+pub(crate) fn message(channel: &str, text: &str) -> Heard {
+    let text = Bytes::copy_from_slice(text.as_bytes());
+    Heard::Message(channel.into(), text, None)
+}

@@ -1,0 +1,239 @@
+//! What there is in NATS alone.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, mpsc::channel},
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use dwebsocket::hub::{
+    Limits, Position,
+    broker::{Broker, BrokerError, Events},
+};
+
+use super::{
+    one::{Ear, Heard, LIMITS, One, message},
+    server::{Kind, LIMIT, Server},
+};
+
+/// A server with a configuration of its own.
+fn configured(configuration: impl Fn(&Server) -> String) -> Option<Server> {
+    let mut server = Server::prepare(Kind::Nats)?;
+    server.configuration = Some(configuration(&server));
+    server.up();
+    Some(server)
+}
+
+fn jetstream(server: &Server) -> String {
+    format!(
+        "jetstream {{ store_dir: \"{}/data\" }}\n",
+        server.place.display()
+    )
+}
+
+#[test]
+fn without_jetstream_there_is_no_history_and_it_says_why() {
+    let Some(server) = configured(|_| String::new()) else {
+        return;
+    };
+    let one = One::connected(&server);
+    one.subscribe("g:x");
+    one.publish("g:x", "hello").unwrap();
+    assert_eq!(one.hear(), message("g:x", "hello"));
+    for error in [
+        one.store("g:x", 1).unwrap_err(),
+        one.fetched("g:x", None, LIMITS).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("nats-server -js"), "{error}");
+    }
+    assert_eq!(
+        one.runtime.block_on(one.broker.sweep(Duration::ZERO)),
+        Ok(0)
+    );
+}
+
+#[test]
+fn what_is_too_large_will_never_be_stored() {
+    let Some(server) = configured(|server| jetstream(server) + "max_payload: 1000") else {
+        return;
+    };
+    let one = One::connected(&server);
+    let large = Bytes::from(vec![b'x'; 1_001]);
+    let error = one.store_as("me", "g:x", 1, large, LIMITS).unwrap_err();
+    assert_eq!(error, BrokerError::TooLarge(1_000));
+    assert!(one.publish("g:x", &"x".repeat(1_001)).is_err());
+    assert_eq!(one.store("g:x", 2).unwrap().offset, 1);
+}
+
+#[test]
+fn who_it_is_stands_in_the_url() {
+    let Some(server) =
+        configured(|_| "authorization { user: \"me\", password: \"p@ss/word\" }".into())
+    else {
+        return;
+    };
+    let port = server.port;
+    let one = One::open(&format!("nats://me:p%40ss%2Fword@127.0.0.1:{port}"));
+    one.expect(&Heard::Connected);
+    let wrong = One::open(&format!("nats://me:wrong@127.0.0.1:{port}"));
+    assert_eq!(wrong.hear(), Heard::Disconnected);
+
+    let Some(server) = configured(|_| "authorization { token: \"s3 cret\" }".into()) else {
+        return;
+    };
+    let one = One::open(&format!("nats://s3%20cret@127.0.0.1:{}", server.port));
+    one.expect(&Heard::Connected);
+}
+
+#[test]
+fn any_server_of_a_cluster_will_do() {
+    let (Some(gone), Some(server)) = (Server::prepare(Kind::Nats), Server::start(Kind::Nats))
+    else {
+        return;
+    };
+    let one = One::open(&format!("{},127.0.0.1:{}", gone.url(), server.port));
+    one.expect(&Heard::Connected);
+}
+
+#[test]
+fn rights_that_are_missing_are_noticed() {
+    let Some(server) = configured(|server| {
+        jetstream(server)
+            + "authorization { users: [ { user: a, password: b, permissions: {
+                publish: [\"test.>\", \"$JS.API.>\"]
+                subscribe: {allow: \"test.>\", deny: \"test.c.*.g=3Asecret\"}
+            } } ] }"
+    }) else {
+        return;
+    };
+    let one = One::open(&format!("nats://a:b@127.0.0.1:{}", server.port));
+    one.expect(&Heard::Connected);
+    // These are all that is needed.
+    one.subscribe("g:open");
+    let position = one.store("g:open", 1).unwrap();
+    let heard = Heard::Message("g:open".into(), "1".into(), Some(position.clone()));
+    assert_eq!(one.hear(), heard);
+    assert_eq!(one.fetch("g:open", None), (vec![1], position, true));
+    let _ = one.runtime.block_on(one.broker.subscribe("g:secret"));
+    one.expect(&Heard::Disconnected);
+}
+
+#[test]
+fn a_history_that_nobody_uses_is_removed() {
+    let Some(server) = Server::start(Kind::Nats) else {
+        return;
+    };
+    let one = One::connected(&server);
+    let brief = Limits {
+        size: 5,
+        ttl: Duration::from_millis(20),
+    };
+    let old = one.store_as("me", "g:old", 1, "x".into(), brief).unwrap();
+    let used = one.store("g:used", 1).unwrap();
+    let unused = one.fetched("g:unused", None, brief).unwrap().top;
+    thread::sleep(Duration::from_millis(60));
+    let sweep = |unused| one.runtime.block_on(one.broker.sweep(unused)).unwrap();
+    assert_eq!(sweep(LIMIT), 0);
+    assert_eq!(sweep(Duration::ZERO), 2);
+    // Twice the time for which it keeps messages has not passed.
+    assert_eq!(one.fetch("g:used", None), (vec![1], used, true));
+    let again = one.store_as("me", "g:old", 2, "y".into(), brief).unwrap();
+    assert_eq!(again.offset, 1);
+    assert_ne!(again.epoch, old.epoch);
+    assert_ne!(one.fetch("g:unused", None).1.epoch, unused.epoch);
+}
+
+#[test]
+fn the_position_outlives_the_messages() {
+    let Some(mut server) = Server::start(Kind::Nats) else {
+        return;
+    };
+    let one = One::connected(&server);
+    let mut last = None;
+    for sequence in 1..=3 {
+        last = Some(one.store("g:e", sequence).unwrap());
+    }
+    let last = last.unwrap();
+    one.runtime.block_on(purge(&server));
+    server.down();
+    one.expect(&Heard::Disconnected);
+    server.up();
+    one.expect(&Heard::Connected);
+    assert_eq!(one.fetch("g:e", Some(&last)), (vec![], last.clone(), true));
+    // It has not been unused for a week: the server knows when the last message came.
+    let week = Duration::from_secs(7 * 24 * 3600);
+    assert_eq!(one.runtime.block_on(one.broker.sweep(week)), Ok(0));
+    let next = one.store("g:e", 4).unwrap();
+    assert_eq!((next.offset, next.epoch), (4, last.epoch));
+}
+
+/// Removes all messages of all streams, as if their time was over.
+async fn purge(server: &Server) {
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let names = client
+        .request("$JS.API.STREAM.NAMES", Bytes::new())
+        .await
+        .unwrap();
+    let names: serde_json::Value = serde_json::from_slice(&names.payload).unwrap();
+    for name in names["streams"].as_array().unwrap() {
+        let subject = format!("$JS.API.STREAM.PURGE.{}", name.as_str().unwrap());
+        client.request(subject, Bytes::new()).await.unwrap();
+    }
+}
+
+/// Holds up the task that calls it, until it is let go.
+#[derive(Clone)]
+struct Slow(Arc<(Mutex<bool>, Condvar)>, Arc<Ear>);
+
+impl Events for Slow {
+    fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
+        let go = self.0.0.lock().unwrap();
+        drop(self.0.1.wait_while(go, |go| !*go).unwrap());
+        self.1.message(channel, envelope, position);
+    }
+
+    fn connected(&self) {
+        self.1.connected();
+    }
+
+    fn disconnected(&self, error: &str) {
+        assert!(error.contains("were lost"), "{error}");
+        self.1.disconnected(error);
+    }
+}
+
+#[test]
+fn what_comes_too_fast_is_not_lost_in_silence() {
+    let Some(server) = Server::start(Kind::Nats) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (tell, ear) = channel();
+    let slow = Slow(Arc::default(), Arc::new(Ear(tell)));
+    let _context = runtime.enter();
+    let listener = Broker::open(&server.url(), "test", Arc::new(slow.clone())).unwrap();
+    assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
+    runtime.block_on(listener.subscribe("g:fast")).unwrap();
+    let one = One::connected(&server);
+    one.runtime.block_on(async {
+        for _ in 0..20 {
+            let some = (0..5_000).map(|_| one.broker.publish("g:fast", "x".into()));
+            for sent in futures_util::future::join_all(some).await {
+                sent.unwrap();
+            }
+        }
+    });
+    *slow.0.0.lock().unwrap() = true;
+    slow.0.1.notify_all();
+    let mut messages = 0;
+    while let Heard::Message(..) = ear.recv_timeout(LIMIT).unwrap() {
+        messages += 1;
+    }
+    assert!(messages < 100_000);
+    assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
+}

@@ -1,0 +1,108 @@
+//! A proxy that cuts connections, in the middle of a message or wherever.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use socket2::SockRef;
+
+/// Numbers that look random; the same for the same seed.
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    cuts: Arc<AtomicUsize>,
+    calm: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    /// Each connection may pass on some bytes in both directions, less than `most`; then it is reset.
+    pub(crate) fn start(to: u16, most: u64, seed: u64) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let cuts = Arc::new(AtomicUsize::new(0));
+        let calm = Arc::new(AtomicBool::new(false));
+        let (counter, quiet) = (Arc::clone(&cuts), Arc::clone(&calm));
+        thread::spawn(move || {
+            let mut chance = Chance(seed);
+            for client in listener.incoming() {
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", to)))
+                else {
+                    continue;
+                };
+                let left = if quiet.load(Ordering::Relaxed) {
+                    i64::MAX
+                } else {
+                    chance.below(most) as i64
+                };
+                let pipe = Pipe {
+                    left: Arc::new(AtomicI64::new(left)),
+                    cuts: Arc::clone(&counter),
+                };
+                pipe.start(&client, &server);
+                pipe.start(&server, &client);
+            }
+        });
+        Self { port, cuts, calm }
+    }
+
+    pub(crate) fn cuts(&self) -> usize {
+        self.cuts.load(Ordering::Relaxed)
+    }
+
+    /// Cuts no connection that is made from now on.
+    pub(crate) fn be_calm(&self) {
+        self.calm.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone)]
+struct Pipe {
+    left: Arc<AtomicI64>,
+    cuts: Arc<AtomicUsize>,
+}
+
+impl Pipe {
+    fn start(&self, from: &TcpStream, to: &TcpStream) {
+        let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        let pipe = self.clone();
+        thread::spawn(move || pipe.run(from, to));
+    }
+
+    fn run(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = [0; 4_096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let left = self.left.fetch_sub(count as i64, Ordering::Relaxed);
+            let passed = count.min(usize::try_from(left).unwrap_or(0));
+            if to.write_all(&buffer[..passed]).is_err() {
+                break;
+            }
+            if passed < count {
+                self.cuts.fetch_add(1, Ordering::Relaxed);
+                // A reset, rather than an end: but what was passed on arrives.
+                for end in [&from, &to] {
+                    let _ = SockRef::from(end).set_linger(Some(Duration::ZERO));
+                }
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    }
+}
