@@ -22,7 +22,7 @@ use crate::{
 type One = (Arc<Connection>, Arc<Inbox>, Peer);
 
 /// The hub, connected to the broker if this run has one.
-fn hub() -> &'static Hub {
+pub(crate) fn hub() -> &'static Hub {
     static URL: LazyLock<Option<String>> = LazyLock::new(broker::url);
     let hub = engine().unwrap().hub();
     if let Some(url) = &*URL {
@@ -49,7 +49,7 @@ fn kept() -> Join {
     }
 }
 
-const LIMITS: Option<Limits> = Some(Limits {
+pub(crate) const LIMITS: Option<Limits> = Some(Limits {
     size: 5,
     ttl: Duration::from_secs(60),
 });
@@ -60,7 +60,7 @@ fn member(group: &str) -> One {
     one
 }
 
-fn outgoing(targets: &[&str], text: &str) -> Outgoing {
+pub(crate) fn outgoing(targets: &[&str], text: &str) -> Outgoing {
     Outgoing {
         targets: targets
             .iter()
@@ -78,7 +78,7 @@ fn send(group: &str, text: &str) -> usize {
     hub().publish(&outgoing(&[group], text)).unwrap().local
 }
 
-fn keep(group: &str, text: &str) -> Position {
+pub(crate) fn keep(group: &str, text: &str) -> Position {
     let outgoing = Outgoing {
         limits: LIMITS,
         ..outgoing(&[group], text)
