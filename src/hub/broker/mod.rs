@@ -57,7 +57,8 @@ pub enum BrokerError {
 /// Who hears from a broker. Called by its task, in order; must not block.
 pub trait Events: Send + Sync + 'static {
     /// Something was published to a channel that is subscribed to, or stored in its history; then with
-    /// its position. What matches several subscriptions may come several times.
+    /// its position. What matches several subscriptions may come several times, and so may what was
+    /// stored again.
     fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>);
 
     /// The connection is there (again), and everything that was subscribed to is (again).

@@ -55,6 +55,7 @@ fn a_url_that_cannot_be_used_is_refused_at_once() {
         "localhost",
         "carrier-pigeon://x",
         "redis://[::bad",
+        "rediss://h/#insecure",
         "nats://",
         "nats://h/x",
     ] {

@@ -23,3 +23,26 @@ mod broker {
         Some(url)
     }
 }
+
+#[test]
+fn what_the_server_never_takes_holds_up_nobody() {
+    use dwebsocket::hub::{Fate, Outgoing};
+
+    use crate::suite::{LIMITS, hub, keep, outgoing};
+
+    common::limited(|| {
+        let first = keep("large", "1");
+        let large = Outgoing {
+            limits: LIMITS,
+            timeout: common::LIMIT,
+            // The server takes a mebibyte.
+            ..outgoing(&["large"], &"x".repeat(2 << 20))
+        };
+        let published = hub().publish(&large).unwrap();
+        assert_eq!(
+            (published.fate, published.position),
+            (Fate::Unavailable, None)
+        );
+        assert_eq!(keep("large", "2").offset, first.offset + 1);
+    });
+}

@@ -121,6 +121,9 @@ impl History<'_> {
             match self.api.send(subject, request).await? {
                 Answer::Json(answer) => {
                     let offset = number(&answer, "/seq")?;
+                    if answer.get("duplicate") == Some(&Value::Bool(true)) {
+                        self.repeat(offset, &epoch, envelope).await?;
+                    }
                     return Ok(Position { offset, epoch });
                 }
                 Answer::Nobody => {
@@ -131,6 +134,21 @@ impl History<'_> {
             }
         }
         Err(unavailable("NATS has lost the history again and again"))
+    }
+
+    /// Says again what was stored by an earlier attempt. If the server died after that, it has perhaps told
+    /// nobody; listeners at other servers of a cluster would not know of it. To all others it is a
+    /// message that comes twice.
+    async fn repeat(&self, offset: u64, epoch: &str, envelope: Bytes) -> Result<(), BrokerError> {
+        let subject = self.names.kept(self.channel, epoch);
+        let mut headers = HeaderMap::new();
+        headers.insert(stored::OFFSET, offset.to_string().as_str());
+        let said = self
+            .api
+            .0
+            .publish_with_headers(subject, headers, envelope)
+            .await;
+        said.map_err(unavailable)
     }
 
     /// Has a stream with these limits there; returns its epoch.

@@ -9,7 +9,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// The key under which a message is stored; one that the server has seen is not stored again.
 pub(super) const KEY: &str = "Nats-Msg-Id";
 
-const OFFSET: &str = "Nats-Sequence";
+/// Where in its history a message is.
+pub(super) const OFFSET: &str = "Nats-Sequence";
 const TIME: &str = "Nats-Time-Stamp";
 const SUBJECT: &str = "Nats-Subject";
 
