@@ -19,6 +19,8 @@ sys.path.insert(0, str(ROOT))
 from tests.docs import pages  # noqa: E402
 from websockets.sync.client import ClientConnection, connect  # noqa: E402
 
+CHAT = "contrib/chat/static/dwebsocket/chat/chat.css"
+
 
 def example() -> str:
     """Return the README's program."""
@@ -39,13 +41,20 @@ def connected(url: str, server: subprocess.Popen[bytes]) -> ClientConnection:
 
 
 def check_static_files() -> None:
-    """See that the module for pages was installed."""
-    for name in ("dwebsocket.js", "dwebsocket.d.ts"):
-        code = (
-            "from importlib.resources import files;"
-            f"files('dwebsocket').joinpath('static/dwebsocket/{name}').read_text()"
-        )
-        subprocess.run([sys.argv[1], "-c", code], check=True, cwd="/")
+    """See that all that pages load, and the templates, were installed."""
+    package = Path(__file__).resolve().parents[1] / "python" / "dwebsocket"
+    names = [
+        str(file.relative_to(package))
+        for folder in ("static", "templates")
+        for file in package.glob(f"**/{folder}/**/*")
+        if file.is_file()
+    ]
+    assert {"static/dwebsocket/dwebsocket.js", CHAT} <= set(names), names
+    code = (
+        "import sys; from importlib.resources import files;"
+        "[files('dwebsocket').joinpath(name).read_text() for name in sys.argv[1:]]"
+    )
+    subprocess.run([sys.argv[1], "-c", code, *names], check=True, cwd="/")
 
 
 def main() -> None:

@@ -448,6 +448,9 @@ def count(groups: list[str]) -> int:
     Waits as :func:`members`.
     """
 
+def occupied(prefix: str) -> list[tuple[str, int]]:
+    """Return the groups with present members, by name, and how many they have."""
+
 def history(
     group: str, limit: int, size: int, ttl: float = 300.0, timeout: float | None = None
 ) -> tuple[list[tuple[int, str | bytes]], int, str]:

@@ -145,6 +145,18 @@ KEYS: dict[str, Key] = {
         "a dict of groups' names (or 'prefix*') and their options",
         scoped=False,
     ),
+    "CHAT": Key(
+        {},
+        lambda value: isinstance(value, Mapping),
+        "a dict of the settings of contrib.chat",
+        scoped=False,
+    ),
+    "PUSH": Key(
+        {},
+        lambda value: isinstance(value, Mapping),
+        "a dict of the settings of contrib.push",
+        scoped=False,
+    ),
     "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
     "SERVERS": Key(
         (), _strings, "a list of dotted paths of socket finders", scoped=False

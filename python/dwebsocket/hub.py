@@ -43,6 +43,7 @@ __all__ = (
     "group",
     "groups",
     "ids",
+    "occupied",
     "options",
     "payload",
     "to_json",
@@ -274,6 +275,18 @@ def merged(
         base.ttl if ttl is None else ttl,
         base.presence if presence is None else presence,
     )
+
+
+def occupied(prefix: str) -> dict[str, int]:
+    """Return which groups have members, and how many: in all processes, by name.
+
+    Those count who can be seen (``presence``). It may wait as :meth:`Group.members`.
+
+    Args:
+        prefix: What the names begin with; "": all.
+    """
+    use()
+    return dict(cooperation.call(_engine.occupied, prefix))
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

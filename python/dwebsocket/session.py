@@ -101,6 +101,13 @@ class Session:
         user = getattr(self.request, "user", None)
         return {"name": str(user)} if user is not None else {}
 
+    def group(self, name: str) -> hub.Group:
+        """Return a group as this session joins it and sends to it.
+
+        By default, what it keeps is as the settings have it (``GROUPS``).
+        """
+        return hub.group(name)
+
     def on_publish(self, group: str, data: Any) -> Any:
         """Return what goes to the group instead of what the client has sent.
 
@@ -191,7 +198,17 @@ class Session:
         since, was = _since(command.get("since")), _was(command.get("was"))
         info, number = self.info(group), command.get("id")
         with _names():
-            self.websocket.join(group, since=since, was=was, info=info, reply=number)
+            options = self.group(group).options
+            self.websocket.join(
+                group,
+                since=since,
+                was=was,
+                history=options.history,
+                ttl=options.ttl,
+                presence=options.presence,
+                info=info,
+                reply=number,
+            )
 
     def _leave(self, command: dict[str, Any]) -> None:
         group = _name(command)
@@ -208,7 +225,7 @@ class Session:
         data = self.on_publish(group, data)
         with _names():
             # Numbers that JSON has no form for (1e999) are refused here, too.
-            published = hub.group(group).send_json(data)
+            published = self.group(group).send_json(data)
         if published.broker == "unavailable":
             raise Refused("unavailable", "not everybody can be reached now; try again")
         answer = {"type": "ack", "id": command.get("id")}
@@ -219,7 +236,7 @@ class Session:
     def _members(self, command: dict[str, Any]) -> None:
         group = self._allowed(command)
         with _names():
-            found = hub.group(group).members()
+            found = self.group(group).members()
         members = [member._asdict() for member in found]
         self.send(
             {

@@ -18,7 +18,7 @@ mod roster;
 mod wire;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -253,6 +253,20 @@ impl Presence {
     pub fn count(&self, group: &str) -> usize {
         let others = self.peers.values().map(|peer| peer.roster.count(group));
         self.own.count(group) + others.sum::<usize>()
+    }
+
+    /// The groups with members on any node whose names begin with `prefix`, by name, and how many
+    /// members they have.
+    #[must_use]
+    pub fn counts(&self, prefix: &str) -> BTreeMap<Arc<str>, usize> {
+        let mut counts = BTreeMap::new();
+        let others = self.peers.values().map(|peer| &peer.roster);
+        for roster in std::iter::once(&self.own).chain(others) {
+            for (group, count) in roster.counts(prefix) {
+                *counts.entry(Arc::clone(group)).or_default() += count;
+            }
+        }
+        counts
     }
 
     fn answer_hello(&mut self, now: Instant, outputs: &mut Vec<Output>) {

@@ -1,7 +1,7 @@
 //! Who is there: between the connections, [`Presence`] and those who ask.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -121,6 +121,13 @@ impl Hub {
         found
             .filter(|member| seen.insert(Arc::clone(&member.id)))
             .collect()
+    }
+
+    /// The groups with present members, in all processes, whose names begin with `prefix`, and how
+    /// many they have. It may wait as [`Hub::members`].
+    #[must_use]
+    pub fn occupied(&self, prefix: &str) -> BTreeMap<Arc<str>, usize> {
+        self.settled().counts(prefix)
     }
 
     /// How many members groups have, each counted once: those who are present in all processes, or

@@ -198,6 +198,16 @@ fn names(groups: &[String]) -> Vec<&str> {
     groups.iter().map(String::as_str).collect()
 }
 
+#[pyfunction]
+pub(super) fn occupied(py: Python<'_>, prefix: &str) -> PyResult<Vec<(String, usize)>> {
+    let hub = hub()?;
+    let counts = wait::apart(py, || hub.occupied(prefix));
+    let counts = counts.iter();
+    Ok(counts
+        .map(|(group, count)| (group.to_string(), *count))
+        .collect())
+}
+
 type PyHistory<'py> = (Vec<(u64, Bound<'py, PyAny>)>, u64, String);
 
 #[pyfunction]

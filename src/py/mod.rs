@@ -80,7 +80,7 @@ mod _engine {
         handshake::{PyHandshake, handshake},
         hub::{
             BrokerError, PyPublished, broker_state, count, disconnect, history, hub_configure,
-            hub_flush, members, publish,
+            hub_flush, members, occupied, publish,
         },
         membership::PyJoined,
         options::PyOptions,

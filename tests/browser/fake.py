@@ -17,10 +17,12 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = ROOT / "python/dwebsocket/static/dwebsocket/dwebsocket.js"
+CHAT = ROOT / "python/dwebsocket/contrib/chat/static/dwebsocket/chat"
 FILES = {
     "/": (Path(__file__).with_name("client.html"), "text/html"),
     "/worker.js": (Path(__file__).with_name("worker.js"), "text/javascript"),
     "/dwebsocket.js": (CLIENT, "text/javascript"),
+    **{f"/chat/{path.name}": (path, "text/javascript") for path in CHAT.glob("*.js")},
 }
 #: Seconds for anything that takes none on a machine with nothing else to do.
 PATIENCE = 20.0
@@ -59,6 +61,8 @@ class Fake:
         self.overlap = 0
         #: Whether it has lost what was missed.
         self.forgetful = False
+        #: Who is in every group.
+        self.present: list[dict[str, Any]] = [{"id": "m-1", "info": {"name": "Ada"}}]
         self.port = 0
         self._changed = threading.Condition()
         self._server: Server | None = None
@@ -241,5 +245,5 @@ class Fake:
     def _on_members(
         self, connection: ServerConnection, command: dict[str, Any]
     ) -> None:
-        members = [{"id": "m-1", "info": {"name": "Ada"}}]
-        self.send(connection, command | {"members": members, "count": 1})
+        found = {"members": self.present, "count": len(self.present)}
+        self.send(connection, command | found)

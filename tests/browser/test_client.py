@@ -10,6 +10,17 @@ from .fake import CLIENT, Fake
 from .page import Page
 
 
+def test_the_application_may_say_something_first(page: Page, fake: Fake) -> None:
+    page("void make({ hello: () => ({ token: 1 }), backoff: { min: 1, max: 50 } })")
+    page.until("socket.state === 'open'")
+    page.join()
+    fake.cut()
+    fake.expect("join", 2)
+    kinds = [command["type"] for command in fake.received]
+    assert kinds == ["data", "join", "data", "join"]
+    assert fake.received[0]["data"] == {"token": 1}
+
+
 def test_join_publish_and_leave(page: Page, fake: Fake) -> None:
     page.make()
     assert page("[socket.id, socket.url, socket.log]") == [

@@ -106,6 +106,7 @@ def test_pauses_double_up_to_a_limit(page: Page, fake: Fake) -> None:
         after(page, delay - 0.1)
         assert page("socket.state") == "waiting"
         after(page, 0.2)
+    # The connection that is under way must have failed before there is a server again.
     page.expect("socket", "reconnecting", 8)
     fake.start()
     after(page, 30)

@@ -1,37 +1,67 @@
-"""The chat's server side, spoken to as its page speaks to it."""
+"""The demo as its users run it; tests/python/contrib has what the chat does."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import json
+import os
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
 
 from tests.servers.client import WsClient
+from tests.servers.redis import Redis
 
 from .conftest import CHAT
 from .running import PATIENCE, Example
 
 keys = (f"key-{number:08}" for number in itertools.count())
-
-
 rooms = (f"room-{number}" for number in itertools.count())
 
 
-class Room:
-    """A room of the chat that only one test knows."""
+class Page:
+    """What a page of the chat says and gets to hear."""
 
-    def __init__(self, server: Example) -> None:
-        self.server = server
-        self.name = next(rooms)
+    def __init__(self, server: Example, room: str, name: str) -> None:
+        self.room = room
+        self.key = next(keys)
+        self.socket = server.connect("/chat/")
+        for frame in entering(room, name, self.key):
+            self.socket.send(frame)
+        self.id = self.hear("welcome")["id"]
+        self.hear("joined")
 
-    @property
-    def path(self) -> str:
-        return f"/ws/rooms/{self.name}/"
+    def hear(self, kind: str) -> dict[str, Any]:
+        """Return the next event of a kind, past those of others."""
+        while True:
+            frame: dict[str, Any] = json.loads(self.socket.recv(PATIENCE))
+            if frame["type"] == kind:
+                return frame
+
+    def write(self, text: str, number: str = "message-1") -> None:
+        data = {"id": number, "text": text}
+        frame = {"type": "publish", "id": 2, "group": f"chat.{self.room}"}
+        self.socket.send(json.dumps({**frame, "data": data}))
+
+    def tell(self, wish: str) -> None:
+        data = {"chat": wish, "room": self.room}
+        self.socket.send(json.dumps({"type": "data", "data": data}))
+
+    def message(self) -> dict[str, Any]:
+        data: dict[str, Any] = self.hear("message")["data"]
+        return data
+
+
+def entering(room: str, name: str, key: str) -> list[str]:
+    """Return what a page says first."""
+    hello = {"chat": "hello", "name": name, "key": key}
+    since = {"offset": 0, "epoch": ""}
+    join = {"type": "join", "id": 1, "group": f"chat.{room}", "since": since}
+    return [json.dumps({"type": "data", "data": hello}), json.dumps(join)]
 
 
 @pytest.fixture(scope="module")
@@ -40,248 +70,132 @@ def server(launch: Callable[..., Example]) -> Example:
 
 
 @pytest.fixture
-def room(server: Example) -> Room:
-    return Room(server)
-
-
-class Page:
-    """What a page of the chat says and gets to hear."""
-
-    def __init__(self, room: Room, name: str, key: str = "") -> None:
-        self.key = key or next(keys)
-        self.socket = room.server.connect(room.path)
-        self.say("join", name=name, key=self.key)
-
-    def say(self, kind: str, **event: Any) -> None:
-        self.socket.send(json.dumps({"type": kind, **event}, ensure_ascii=False))
-
-    def hear(self, kind: str) -> dict[str, Any]:
-        """Return the next event of a kind, past those of others."""
-        while True:
-            event: dict[str, Any] = json.loads(self.socket.recv(PATIENCE))
-            if event["type"] == kind:
-                return event
-
-    def until(self, kind: str) -> list[str]:
-        """Return the kinds of the next events, up to one of a kind."""
-        kinds: list[str] = []
-        while kind not in kinds:
-            kinds.append(json.loads(self.socket.recv(PATIENCE))["type"])
-        return kinds
-
-    def closed(self) -> int:
-        """Wait for the end and return its code."""
-        with contextlib.suppress(ConnectionClosed):  # raised but for 1000 and 1001
-            for _ in self.socket:
-                pass
-        assert self.socket.close_code is not None
-        return self.socket.close_code
-
-
-def enter(room: Room, name: str) -> Page:
-    page = Page(room, name)
-    page.hear("welcome")
-    return page
+def room() -> str:
+    return next(rooms)
 
 
 def test_the_first_page_leads_to_the_lobby(server: Example) -> None:
     assert server.get("/")[0] == 302
     status, page = server.get("/rooms/lobby/")
     assert status == 200
-    assert 'data-socket="/ws/rooms/lobby/"' in page
+    assert '<dwebsocket-chat room="lobby" prefix="chat" url="/chat/"' in page
+    assert 'address="/rooms/any-room/"' in page
     assert server.get("/rooms/Lobby/")[0] == 302  # to the room's one address
     assert server.get("/rooms/%3Cscript%3E/")[0] == 404
-    assert server.get("/ws/rooms/lobby/")[0] == 426
-    assert server.get("/static/rooms/chat.js")[0] == 200
+    assert server.get("/chat/")[0] == 426
 
 
-def test_members_hear_each_other_and_who_comes_and_goes(room: Room) -> None:
-    ana = Page(room, "  Ana   María ")
-    welcome = ana.hear("welcome")
-    assert (welcome["you"], welcome["people"]) == ("Ana María", ["Ana María"])
-    assert {"name": room.name, "people": 1} in welcome["rooms"]
-    li = enter(room, "李小龙")
-    assert ana.hear("joined")["people"] == ["Ana María", "李小龙"]
-    li.say("typing")
-    assert ana.hear("typing")["name"] == "李小龙"
-    li.say("message", id="message-1", text=" 你好 👋🏽\n<b>")
+def test_the_page_finds_all_that_it_names(server: Example) -> None:
+    _, page = server.get("/rooms/lobby/")
+    found = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page))
+    assert len(found) > 5
+    for path in found:
+        assert server.get(path)[0] == 200, path
+
+
+def test_members_hear_each_other_and_who_comes_and_goes(
+    server: Example, room: str
+) -> None:
+    ana = Page(server, room, "Ana")
+    li = Page(server, room, "李小龙")
+    assert ana.hear("join")["member"]["info"]["name"] == "李小龙"
+    li.write(" 你好 👋🏽\n<b>")
     for page in (ana, li):
-        message = page.hear("message")
-        assert message["name"] == "李小龙"
-        assert message["text"] == "你好 👋🏽\n<b>"
+        message = page.message()
+        assert (message["name"], message["text"]) == ("李小龙", "你好 👋🏽\n<b>")
     li.socket.close()
-    assert ana.hear("left")["people"] == ["Ana María"]
+    assert ana.hear("leave")["member"]["id"] == li.id
 
 
-def test_rooms_are_apart_and_everybody_sees_which_there_are(room: Room) -> None:
-    ana = enter(room, "Ana")
-    teahouse = Room(room.server)
-    teahouse.name = "茶馆"
-    li = enter(teahouse, "Li")
-    while {"name": "茶馆", "people": 1} not in ana.hear("rooms")["rooms"]:
-        pass
-    li.say("message", id="message-1", text="only here")
-    li.hear("message")
-    ana.say("message", id="message-2", text="only there")
-    assert ana.hear("message")["text"] == "only there"
-    li.socket.close()
-    while any(r["name"] == "茶馆" for r in ana.hear("rooms")["rooms"]):
-        pass
-
-
-def test_a_name_in_use_is_refused_with_a_free_one(room: Room) -> None:
-    enter(room, "Ana")
-    enter(room, "Ana 2")
-    other = Page(room, "aNA")
-    refused = other.hear("refused")
-    assert (refused["code"], refused["suggestion"]) == ("name-taken", "aNA 3")
-    assert other.closed() == 4000
-
-
-def test_who_comes_back_takes_the_former_place(room: Room) -> None:
-    li = enter(room, "Li")
-    ana = enter(room, "Ana")
-    again = Page(room, "Ana", key=ana.key)
-    assert again.hear("welcome")["people"] == ["Li", "Ana"]
-    assert ana.closed() == 4001
-    again.say("message", id="message-1", text="it is me")
-    assert li.hear("joined")["name"] == "Ana"
-    # Nothing about leaving, or joining once more.
-    assert li.until("message") == ["rooms", "message"]
-
-
-def test_a_newcomer_sees_the_last_fifty_messages(room: Room) -> None:
-    said = 0
-    for number in range(10):
-        ana = enter(room, f"Ana {number}")
-        for _ in range(6):
-            said += 1
-            ana.say("message", id=f"message-{said}", text=f"text {said}")
-            ana.hear("message")
-    history = Page(room, "Li").hear("welcome")["history"]
-    assert [message["text"] for message in history] == [
-        f"text {number}" for number in range(11, 61)
-    ]
-
-
-def test_a_repeated_message_is_confirmed_and_not_shown_again(room: Room) -> None:
-    ana, li = enter(room, "Ana"), enter(room, "Li")
-    ana.say("message", id="message-1", text="once")
-    assert li.hear("message")["text"] == "once"
-    ana.say("message", id="message-1", text="once")
-    assert ana.hear("confirmed")["id"] == "message-1"
-    ana.say("message", id="message-2", text="another")
-    assert li.hear("message")["text"] == "another"
-
-
-@pytest.mark.parametrize(
-    ("event", "code"),
-    [
-        ({"type": "message", "id": "message-1", "text": "x" * 2001}, "message-long"),
-        (
-            {"type": "message", "id": "message-1", "text": "x\n" * 41 + "x"},
-            "message-long",
-        ),
-        ({"type": "message", "id": "message-1", "text": " \u202e\n"}, "message-empty"),
-        ({"type": "message", "id": "message-1", "text": ["x"]}, "message-empty"),
-        ({"type": "message", "id": "<b>", "text": "x"}, "bad-request"),
-        ({"type": "message", "text": "x"}, "bad-request"),
-        ({"type": ["message"]}, "bad-request"),
-        ({}, "bad-request"),
-        ("text", "bad-request"),
-    ],
-)
-def test_a_wish_that_makes_no_sense_is_answered(
-    room: Room, event: object, code: str
-) -> None:
-    ana = enter(room, "Ana")
-    ana.socket.send(json.dumps(event))
-    assert ana.hear("error")["code"] == code
-    ana.say("message", id="message-2", text="still here")
-    assert ana.hear("message")["text"] == "still here"
-
-
-@pytest.mark.parametrize("wish", ["{", "[" * 9000, b"\xff\xfe", '{"type": "\\ud800"}'])
-def test_what_is_not_json_is_answered(room: Room, wish: str | bytes) -> None:
-    ana = enter(room, "Ana")
-    ana.socket.send(wish)
-    assert ana.hear("error")["code"] == "bad-request"
-
-
-@pytest.mark.parametrize(
-    ("hello", "code"),
-    [
-        ({"name": "", "key": "key-key-key"}, "name-empty"),
-        ({"name": 7, "key": "key-key-key"}, "name-empty"),
-        ({"name": "\u200d\u3164", "key": "key-key-key"}, "name-empty"),
-        ({"name": "x" * 33, "key": "key-key-key"}, "name-long"),
-        ({"name": "Ana", "key": "short"}, "bad-request"),
-        ({"name": "Ana"}, "bad-request"),
-        ([], "name-empty"),
-    ],
-)
-def test_a_page_that_says_nobody_is_not_let_in(
-    room: Room, hello: object, code: str
-) -> None:
-    socket = room.server.connect(room.path)
-    socket.send(json.dumps(hello))
-    assert json.loads(socket.recv(PATIENCE))["code"] == code
-
-
-def test_who_is_too_fast_is_told_when_to_go_on(room: Room) -> None:
-    ana, li = enter(room, "Ana"), enter(room, "Li")
-    for number in range(30):
-        ana.say("message", id=f"message-{number:02}", text="fast")
-    error = ana.hear("error")
-    assert error["code"] == "too-fast"
-    assert 0 < error["wait"] < 2
-    li.say("message", id="message-of-li", text="in peace")
-    while li.hear("message")["name"] != "Li":
-        pass
-
-
-def test_who_vanishes_is_gone_from_the_list(room: Room) -> None:
-    ana = enter(room, "Ana")
-    hello = json.dumps({"name": "Li", "key": next(keys)})
-    room.server.reset_one(room.path, hello)
-    assert ana.hear("joined")["name"] == "Li"
-    assert ana.hear("left")["people"] == ["Ana"]
+def test_who_vanishes_is_gone_from_the_list(server: Example, room: str) -> None:
+    ana = Page(server, room, "Ana")
+    client = WsClient(("127.0.0.1", server.port))
+    client.open("/chat/")
+    for frame in entering(room, "Li", next(keys)):
+        client.send(frame)
+    assert ana.hear("join")["member"]["info"]["name"] == "Li"
+    client.reset()
+    assert ana.hear("leave")["member"]["info"]["name"] == "Li"
 
 
 @pytest.fixture
-def stuck(room: Room) -> Iterator[WsClient]:
-    """Return a member of the lobby that never reads."""
-    client = WsClient(("127.0.0.1", room.server.port))
-    client.open(room.path)
-    client.send(json.dumps({"name": "Stuck", "key": next(keys)}))
-    client.receive()
+def stuck(server: Example, room: str) -> Iterator[WsClient]:
+    """Return a member of the room that never reads."""
+    client = WsClient(("127.0.0.1", server.port))
+    client.open("/chat/")
+    for frame in entering(room, "Stuck", next(keys)):
+        client.send(frame)
     yield client
     client.drop()
 
 
-def test_who_does_not_read_holds_nobody_up(room: Room, stuck: WsClient) -> None:
+def test_who_does_not_read_holds_nobody_up(
+    server: Example, room: str, stuck: WsClient
+) -> None:
     """A member's line is stuck; the others talk on, and it is cut off in the end."""
-    li = enter(room, "Li")
-    heard: list[str] = []
+    li = Page(server, room, "Li")
+    gone: list[str] = []
     for turn in range(400):
-        speaker = enter(room, f"Speaker {turn}")
+        speaker = Page(server, room, f"Speaker {turn}")
         for number in range(8):
-            text = chr(0x1F600) * 2000  # 8 kB of JSON
-            speaker.say("message", id=f"message-{turn}-{number}", text=text)
-            speaker.hear("message")
-            heard += leavers(li)
+            # 24 kB of JSON
+            speaker.write(chr(0x1F600) * 2000, f"message-{turn}-{number}")
+            speaker.hear("ack")
+            gone += leavers(li)
         speaker.socket.close()
-        if "Stuck" in heard:
+        if "Stuck" in gone:
             break
-    assert "Stuck" in heard
+    assert "Stuck" in gone
 
 
 def leavers(page: Page) -> list[str]:
     """Read up to the next message; return who has left since the last one."""
     found = []
     while True:
-        event = json.loads(page.socket.recv(PATIENCE))
-        if event["type"] == "left":
-            found.append(event["name"])
-        if event["type"] == "message":
+        frame = json.loads(page.socket.recv(PATIENCE))
+        if frame["type"] == "leave":
+            found.append(frame["member"]["info"]["name"])
+        if frame["type"] == "message":
             return found
+
+
+@pytest.fixture
+def two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Example, Example]]:
+    """Return the demo in two processes of gunicorn that share a broker."""
+    with contextlib.ExitStack() as stack:
+        redis = Redis()
+        stack.callback(redis.close)
+        monkeypatch.setitem(os.environ, "CHAT_BROKER", redis.url)
+        sites = []
+        for number in range(2):
+            site = CHAT(log=tmp_path / str(number), server="gunicorn-gthread")
+            stack.callback(site.kill)
+            sites.append(site.start())
+        yield sites[0], sites[1]
+    for site in sites:
+        assert "Traceback" not in site.output(), site.output()
+
+
+def test_two_processes_are_one_chat(two: tuple[Example, Example], room: str) -> None:
+    ana, li = Page(two[0], room, "Ana"), Page(two[1], room, "Li")
+    who = ana.hear("join")["member"]["info"]
+    assert who["name"] == "Li"
+    li.tell("typing")
+    assert ana.message() == {"typing": True, **who}
+    li.write("said there")
+    assert ana.message()["text"] == li.message()["text"] == "said there"
+    ana.write("said here", "message-2")
+    assert ana.message()["text"] == li.message()["text"] == "said here"
+
+    # Who comes to another process gets what was said, and may not have a name in use.
+    noor = Page(two[0], room, "Noor")
+    assert [noor.message()["text"] for _ in range(2)] == ["said there", "said here"]
+    for frame in entering(room, "Li", "another-key"):
+        noor.socket.send(frame)
+    assert noor.hear("error")["code"] == "name_taken"
+
+    # A process that is stopped takes its people with it.
+    assert two[1].stop() == 0
+    assert ana.hear("leave")["member"]["info"] == who

@@ -2,7 +2,9 @@
 
 For a phone in the same network: ``python manage.py runserver 0.0.0.0:8000``, then
 open the address of this computer. Where the site is reached by another name, put it
-into the environment: ``CHAT_HOSTS=chat.example.org,chat.example.net``.
+into the environment: ``CHAT_HOSTS=chat.example.org,chat.example.net``. With several
+processes (gunicorn's workers, say), give them a broker:
+``CHAT_BROKER=redis://localhost:6379/0``.
 """
 
 from __future__ import annotations
@@ -41,9 +43,15 @@ ALLOWED_HOSTS = [
     *filter(None, os.environ.get("CHAT_HOSTS", "").split(",")),
 ]
 
-INSTALLED_APPS = ["django.contrib.staticfiles", "rooms"]
+INSTALLED_APPS = [
+    "django.contrib.staticfiles",
+    "dwebsocket",
+    "dwebsocket.contrib.chat",
+    "chatsite",
+]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -55,11 +63,18 @@ TEMPLATES = [
         "APP_DIRS": True,
     }
 ]
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "collected"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# A chat message is short: nobody needs to send a mebibyte here, nor to let several of
-# them wait for a phone that has lost its network.
-DWEBSOCKET = {"MAX_MESSAGE_SIZE": 16_384, "OUTBOX_BYTES": 1_048_576}
+DWEBSOCKET = {
+    "BROKER": os.environ.get("CHAT_BROKER") or None,
+    "CHAT": {
+        # Everybody may come in, under a name of their choice.
+        "PERMISSIONS": "dwebsocket.contrib.chat.Guests",
+        "ROOMS": ["lobby"],
+    },
+}

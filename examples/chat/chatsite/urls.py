@@ -1,7 +1,13 @@
-"""Every page belongs to the one app."""
+"""Two pages, and the chat's WebSocket."""
 
 from __future__ import annotations
 
 from django.urls import include, path
 
-urlpatterns = [path("", include("rooms.urls"))]
+from chatsite import views
+
+urlpatterns = [
+    path("", views.lobby),
+    path("rooms/<str:room>/", views.page, name="room"),
+    path("chat/", include("dwebsocket.contrib.chat.urls")),
+]

@@ -1,4 +1,4 @@
-"""For other servers: ``gunicorn chatsite.wsgi`` (one worker: rooms are in memory)."""
+"""For other servers: ``gunicorn chatsite.wsgi``."""
 
 from __future__ import annotations
 

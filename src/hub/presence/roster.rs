@@ -32,6 +32,14 @@ impl Roster {
         self.groups.get(group).map_or(0, BTreeMap::len)
     }
 
+    /// The groups with members whose names begin in a certain way, and how many there are.
+    pub(super) fn counts(&self, prefix: &str) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        self.groups
+            .iter()
+            .filter(move |(group, _)| group.starts_with(prefix))
+            .map(|(group, members)| (group, members.len()))
+    }
+
     /// All members, group by group.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Member)> {
         self.groups

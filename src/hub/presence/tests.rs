@@ -63,6 +63,8 @@ impl Node {
     fn ids(&self, group: &str) -> Vec<String> {
         let members = self.presence.members(group);
         assert_eq!(self.presence.count(group), members.len());
+        let counted = self.presence.counts(group).remove(group);
+        assert_eq!(counted.unwrap_or(0), members.len());
         members.iter().map(|member| member.id.to_string()).collect()
     }
 }

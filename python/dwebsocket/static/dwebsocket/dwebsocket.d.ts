@@ -16,6 +16,11 @@ export interface Options {
   /** WebSocket subprotocols to offer. Default: none. */
   protocols?: string | string[];
   /**
+   * Returns what the server's application (`Session.on_data`) gets first on every
+   * connection, before groups are joined: a token, say. Default: nothing is sent.
+   */
+  hello?: () => any;
+  /**
    * Milliseconds of silence after which the server has to show that it is there; 0: never.
    * Default: what the server's welcome says (`Session.ping`, 25 s).
    */

@@ -6,6 +6,7 @@
 
 const DEFAULTS = {
   protocols: [],
+  hello: undefined,
   heartbeat: undefined,
   timeout: 10_000,
   backoff: { min: 1000, max: 30_000 },
@@ -323,6 +324,8 @@ export class DWebSocket extends EventTarget {
     this.#state = "open";
     this.#id = frame.id;
     this.#timer = setTimeout(() => (this.#attempt = 0), STABLE);
+    const hello = this.#settings.hello?.();
+    if (hello !== undefined) this.#connection.send(JSON.stringify({ type: "data", data: hello }));
     for (const group of this.#groups.values()) group._enter();
     this._flush();
     emit(this, "open", { id: frame.id });

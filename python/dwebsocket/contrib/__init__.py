@@ -1,0 +1,1 @@
+"""Apps for common cases, ready to include: ``contrib.chat`` and ``contrib.push``."""

@@ -1,0 +1,19 @@
+"""The app ``dwebsocket.contrib.chat``."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+__all__ = ("ChatConfig",)
+
+
+class ChatConfig(AppConfig):
+    """Has the view, the template tag, the panel's scripts and the checks."""
+
+    name = "dwebsocket.contrib.chat"
+    label = "dwebsocket_chat"
+    verbose_name = "Chat"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from . import checks  # noqa: F401

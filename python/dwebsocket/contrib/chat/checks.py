@@ -1,0 +1,72 @@
+"""System checks of ``contrib.chat``.
+
+dwebsocket.E021  DWEBSOCKET["CHAT"] has an unknown key or a value out of range.
+dwebsocket.E022  PERMISSIONS does not name a class of permissions.
+dwebsocket.E023  A name in ROOMS is not one that a room can have.
+dwebsocket.W024  A whole history might not fit into a page's outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from dwebsocket.conf import settings
+from dwebsocket.contrib.sections import importable
+
+from . import text
+from .conf import chat_settings
+from .permissions import Permissions
+
+__all__ = ("check_chat",)
+
+#: Bytes of a character in JSON at most ("\\ud83d\\ude00"), and of all but the text.
+_CHARACTER, _REST = 12, 1_000
+
+
+@register(Tags.compatibility)
+def check_chat(
+    app_configs: Sequence[Any] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check the settings."""
+    found = chat_settings.check("dwebsocket.E021")
+    if found:
+        return found
+    message = importable(
+        "DWEBSOCKET['CHAT']['PERMISSIONS']",
+        chat_settings.PERMISSIONS,
+        lambda value: isinstance(value, type) and issubclass(value, Permissions),
+        "a subclass of dwebsocket.contrib.chat.Permissions",
+    )
+    if message:
+        found.append(Error(message, id="dwebsocket.E022"))
+    for room in chat_settings.ROOMS:
+        try:
+            fits = text.clean_room(room) == room
+        except ValueError:
+            fits = False
+        if not fits:
+            found.append(
+                Error(
+                    f"DWEBSOCKET['CHAT']['ROOMS'] has {room!r}: a room's name has "
+                    "lower case letters, numbers, - and _.",
+                    id="dwebsocket.E023",
+                )
+            )
+    return [*found, *_crowded()]
+
+
+def _crowded() -> list[CheckMessage]:
+    """Return a warning if a page that comes back could be cut off by what it gets."""
+    longest = chat_settings.MESSAGE_LENGTH * _CHARACTER + _REST
+    needed = round(chat_settings.HISTORY * longest)
+    if needed <= settings.OUTBOX_BYTES:
+        return []
+    message = (
+        "DWEBSOCKET['CHAT']: a history of the longest messages might not fit into a "
+        "page's outbox, and the page could not come in."
+    )
+    hint = f"Lower HISTORY or MESSAGE_LENGTH, or set OUTBOX_BYTES to {needed}."
+    return [Warning(message, hint=hint, id="dwebsocket.W024")]

@@ -1,0 +1,32 @@
+"""How fast one page may be."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ("Bucket",)
+
+
+class Bucket:
+    """A limit that allows for bursts.
+
+    Args:
+        rate: So many a second for long.
+        burst: So many at once.
+    """
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._left = float(burst)
+        self._then = time.monotonic()
+
+    def wait_for(self) -> float:
+        """Take one and return 0, or return the seconds until there is one again."""
+        now = time.monotonic()
+        self._left = min(self.burst, self._left + (now - self._then) * self.rate)
+        self._then = now
+        if self._left < 1:
+            return (1 - self._left) / self.rate
+        self._left -= 1
+        return 0

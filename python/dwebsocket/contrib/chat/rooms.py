@@ -1,0 +1,130 @@
+"""Rooms, as groups of the hub: what is said there, and who is there."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+from dwebsocket import hub
+
+from . import text
+from .conf import chat_settings
+from .permissions import Permissions
+
+__all__ = ("changed", "group", "history", "listing", "people", "room_of", "say")
+
+
+def group_name(room: str) -> str:
+    """Return the name of a room's group."""
+    return f"{chat_settings.PREFIX}.{room}"
+
+
+def directory() -> hub.Group:
+    """Return the group that is told when people come and go; not a room's name."""
+    return hub.group(f"{chat_settings.PREFIX}:rooms", history=0, presence=False)
+
+
+def room_of(name: str) -> str | None:
+    """Return the room of a group, None if it is not one of a room."""
+    prefix = group_name("")
+    room = name.removeprefix(prefix)
+    try:
+        return room if prefix + text.clean_room(room) == name else None
+    except ValueError:
+        return None
+
+
+def group(room: str) -> hub.Group:
+    """Return the group of a room, with the history that the settings give it."""
+    return hub.group(
+        group_name(room),
+        history=chat_settings.HISTORY,
+        ttl=chat_settings.TTL,
+        presence=True,
+    )
+
+
+def message(words: str, name: str, who: str, number: str) -> dict[str, Any]:
+    """Return a message as pages get it, its time in milliseconds."""
+    now = round(time.time() * 1000)
+    return {"id": number, "name": name, "who": who, "text": words, "at": now}
+
+
+def say(room: str, words: str, *, name: str) -> hub.Published:
+    """Say something in a room in the name of the site.
+
+    Args:
+        room: The room.
+        words: What to say, within the limits of visitors' messages.
+        name: Whose words they are, as the page shows it.
+
+    Raises:
+        ValueError: The room's name breaks the rules.
+        Refused: There is nothing to read, or too much.
+    """
+    words = text.clean_message(words)
+    data = message(words, text.shown(name), "", uuid.uuid4().hex)
+    return group(text.clean_room(room)).send_json(data)
+
+
+def history(room: str, limit: int = 100) -> list[dict[str, Any]]:
+    """Return what was said last in a room, the oldest first.
+
+    Args:
+        room: The room.
+        limit: So many at most.
+
+    Raises:
+        BrokerError: The broker, which has the history, cannot be asked.
+    """
+    kept = group(text.clean_room(room))
+    if not kept.options.history:
+        return []
+    found: dict[str, dict[str, Any]] = {}
+    for _, entry in kept.history(limit):
+        message = json.loads(entry)
+        # A page that had no answer has said it twice; the first counts.
+        found.setdefault(message["id"], message)
+    return list(found.values())
+
+
+def members(room: str) -> dict[str, str]:
+    """Return who is in a room, in all processes: names by mark."""
+    return {member.info["who"]: member.info["name"] for member in group(room).members()}
+
+
+def people(room: str) -> list[str]:
+    """Return the names of those who are in a room, in all processes."""
+    return list(members(text.clean_room(room)).values())
+
+
+def may_open(room: str) -> bool:
+    """Return whether there may be one more room with people in it."""
+    listed = room in chat_settings.ROOMS
+    return listed or len(hub.occupied(group_name(""))) < chat_settings.ROOMS_OPEN
+
+
+def listing(permissions: Permissions) -> list[dict[str, Any]]:
+    """Return the rooms that a visitor may see, the fullest first.
+
+    Those of the setting ``ROOMS``, and those in which somebody is.
+    """
+    prefix = group_name("")
+    counts = {text.clean_room(room): 0 for room in chat_settings.ROOMS}
+    for name in hub.occupied(prefix):
+        room = name.removeprefix(prefix)
+        counts[room] = len(members(room))
+    found: list[dict[str, Any]] = []
+    for room, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if len(found) == chat_settings.ROOMS_LISTED:
+            break
+        if permissions.may_see(room):
+            found.append({"name": room, "people": count})
+    return found
+
+
+def changed() -> None:
+    """Tell the pages that show a listing that it is another one."""
+    directory().send_json({"chat": "rooms"})

@@ -1,0 +1,209 @@
+"""A page's conversation with the chat: one connection, any number of rooms."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
+
+from dwebsocket import hub
+from dwebsocket.session import Refused, Session
+from dwebsocket.websocket import WebSocket
+
+from . import rooms, text
+from .conf import chat_settings
+from .limits import Bucket
+from .permissions import permissions_of
+
+__all__ = ("ChatSession",)
+
+
+class ChatSession(Session):
+    """The protocol of sessions, in which a group ``chat.lobby`` is the room "lobby".
+
+    What a page publishes (``{"id": .., "text": ..}``) reaches the room with the name of
+    its author, an author's mark (``who``) and the time. Beside that, a page may say:
+
+    * ``{"chat": "hello", "name": .., "key": ..}``, before it joins: which name it
+      wants, and a secret of its own, by which a guest stays the same person;
+    * ``{"chat": "typing", "room": ..}``: the others are told, and nothing is kept;
+    * ``{"chat": "history", "room": ..}``: what was said there;
+    * ``{"chat": "rooms"}``: which rooms there are; and be told of changes.
+    """
+
+    max_groups = 50
+
+    def __init__(self, websocket: WebSocket, request: HttpRequest) -> None:
+        super().__init__(websocket, request)
+        self.permissions = permissions_of(request)
+        self._wanted: Any = ""
+        self._key = ""
+        #: What this page is called, by group.
+        self._names: dict[str, str] = {}
+        self._messages = Bucket(chat_settings.RATE, chat_settings.BURST)
+        self._typing = Bucket(rate=1, burst=5)
+        # History and list of rooms, which are much to read and to send.
+        self._questions = Bucket(rate=1, burst=20)
+        self._wishes = {
+            "hello": self._hello,
+            "typing": self._type,
+            "history": self._history,
+            "rooms": self._rooms,
+        }
+
+    def run(self) -> None:
+        """Serve the page until it goes."""
+        try:
+            super().run()
+        finally:
+            # Now, rather than with the connection: the listing is made after it.
+            for group in self._names:
+                self.websocket.leave(group)
+            if self._names:
+                rooms.changed()
+
+    def may_join(self, group: str) -> bool:
+        """Return whether it is a room that the visitor may see and join."""
+        room = rooms.room_of(group)
+        permissions = self.permissions
+        return (
+            room is not None
+            and permissions.may_see(room)
+            and permissions.may_join(room)
+        )
+
+    def may_publish(self, group: str, data: Any) -> bool:
+        """Return whether the visitor may write in the room."""
+        room = rooms.room_of(group)
+        return room is not None and self.permissions.may_write(room)
+
+    def group(self, name: str) -> hub.Group:
+        """Return a room's group, with its history."""
+        room = rooms.room_of(name)
+        return super().group(name) if room is None else rooms.group(room)
+
+    def info(self, group: str) -> dict[str, str]:
+        """Return the name and the mark of the page, and tell the page.
+
+        Raises:
+            Refused: The name is nobody's to have, or the room is full.
+        """
+        room = group.removeprefix(rooms.group_name(""))
+        who = self._who()
+        name = self._name(room, who)
+        self._names[group] = name
+        self.send_data({"chat": "you", "room": room, "name": name, "who": who})
+        return {"name": name, "who": who}
+
+    def _join(self, command: dict[str, Any]) -> None:
+        try:
+            super()._join(command)
+        finally:
+            # The name is known before it is certain that the page gets in.
+            if (group := str(command.get("group"))) not in self.websocket.groups:
+                self._names.pop(group, None)
+        rooms.changed()
+
+    def _leave(self, command: dict[str, Any]) -> None:
+        super()._leave(command)
+        if self._names.pop(str(command.get("group")), None):
+            rooms.changed()
+
+    def on_publish(self, group: str, data: Any) -> dict[str, Any]:
+        """Return the message as the room gets it.
+
+        Raises:
+            Refused: It is no message, or the page is too fast.
+        """
+        given = data if isinstance(data, dict) else {}
+        number = text.clean_id(given.get("id"))
+        words = text.clean_message(given.get("text"))
+        if wait := self._messages.wait_for():
+            raise Refused("too_fast", f"go on in {wait:.1f} s")
+        words = self.permissions.message(
+            group.removeprefix(rooms.group_name("")), words
+        )
+        return rooms.message(words, self._names[group], self._who(), number)
+
+    def on_data(self, data: Any) -> None:
+        """Do what a page asks for.
+
+        Raises:
+            Refused: It asks for nothing that there is, or may not.
+        """
+        wish = data.get("chat") if isinstance(data, dict) else None
+        known = self._wishes.get(str(wish))
+        if known is None:
+            raise Refused("invalid", f"these are known: {', '.join(self._wishes)}")
+        known(data)
+
+    def _hello(self, data: dict[str, Any]) -> None:
+        self._key = text.clean_id(data.get("key"))
+        self._wanted = data.get("name")
+
+    def _type(self, data: dict[str, Any]) -> None:
+        group = rooms.group_name(str(data.get("room")))
+        name = self._names.get(group)
+        if name is None or not self.may_publish(group, None):
+            raise Refused("forbidden", "you may not write there")
+        if not self._typing.wait_for():
+            # Without a history: of no use to anybody later.
+            told = {"typing": True, "name": name, "who": self._who()}
+            hub.group(group, history=0).send_json(told, exclude=self.websocket)
+
+    def _history(self, data: dict[str, Any]) -> None:
+        room = str(data.get("room"))
+        if rooms.group_name(room) not in self._names:
+            raise Refused("forbidden", "join the room first")
+        self._question()
+        kept = rooms.history(room, chat_settings.HISTORY)
+        self.send_data({"chat": "history", "room": room, "messages": kept})
+
+    def _rooms(self, data: dict[str, Any]) -> None:
+        self._question()
+        notices = rooms.directory()
+        if notices.names[0] not in self.websocket.groups:
+            self.websocket.join(notices.names[0], history=0, presence=False)
+        self.send_data({"chat": "rooms", "rooms": rooms.listing(self.permissions)})
+
+    def _question(self) -> None:
+        if wait := self._questions.wait_for():
+            raise Refused("too_fast", f"go on in {wait:.1f} s")
+
+    def _who(self) -> str:
+        """Return a mark by which a person is known, in all rooms and connections."""
+        user = self.permissions.user
+        if user.is_authenticated:
+            return salted_hmac("dwebsocket.chat", str(user.pk)).hexdigest()[:20]
+        # The key is random, and secret; without one, each connection is somebody.
+        secret = self._key or self.websocket.member_id
+        return hashlib.sha256(secret.encode()).hexdigest()[:20]
+
+    def _name(self, room: str, who: str) -> str:
+        here = rooms.members(room)
+        if who not in here and len(here) >= chat_settings.PEOPLE:
+            raise Refused("room_full", "there is no room for more people")
+        if not here and not rooms.may_open(room):
+            raise Refused("rooms_full", "there are too many rooms with people in them")
+        if not self.permissions.asks_name():
+            return text.shown(self.permissions.name(room, ""))
+        wanted = text.clean_name(self._wanted)
+        name = text.clean_name(self.permissions.name(room, wanted))
+        taken = {text.folded(other) for mark, other in here.items() if mark != who}
+        if text.folded(name) in taken:
+            self._suggest(room, _free(name, taken))
+            raise Refused("name_taken", "somebody here has this name")
+        return name
+
+    def _suggest(self, room: str, name: str) -> None:
+        self.send_data({"chat": "suggestion", "room": room, "name": name})
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return the first of "Ana 2", "Ana 3" and so on that nobody has."""
+    number = 2
+    while text.folded(f"{name} {number}") in taken:
+        number += 1
+    return f"{name} {number}"

@@ -1,0 +1,81 @@
+// Where messages are written. The draft survives a reload.
+
+import { tab } from "./text.js";
+import { put } from "./words.js";
+
+const TYPING_EVERY = 3_000; // tell the others at most this often
+
+export class Composer {
+  #field; #button; #left; #complaint;
+  #draft;
+  #told = 0;
+  #actions;
+
+  /** `actions`: send(text) and typing(). */
+  constructor(part, room, actions, signal) {
+    this.#field = part("text");
+    this.#button = part("send");
+    this.#left = part("left");
+    this.#complaint = part("complaint");
+    this.#actions = actions;
+    this.#draft = `draft:${room}`;
+    this.#field.value = tab.get(this.#draft, "");
+    this.#field.addEventListener("input", () => this.#changed(true), { signal });
+    this.#field.addEventListener("keydown", (event) => this.#key(event), { signal });
+    const submit = (event) => {
+      event.preventDefault();
+      this.#send();
+    };
+    part("composer").addEventListener("submit", submit, { signal });
+    this.#changed(false);
+  }
+
+  /** Take the focus where that does not bring up a keyboard over the messages. */
+  focus() {
+    if (matchMedia("(pointer: fine)").matches) this.#field.focus();
+  }
+
+  complain(words) {
+    this.#complaint.textContent = words;
+  }
+
+  /** Put back what the server did not take, unless something new is being written. */
+  giveBack(text) {
+    if (this.#field.value.trim()) return;
+    this.#field.value = text;
+    this.#changed(false);
+  }
+
+  #key(event) {
+    // While a word is being composed (Chinese, Japanese, Korean), Enter chooses it;
+    // 229 is how Safari says so.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    this.#send();
+  }
+
+  #send() {
+    const text = this.#field.value.trim();
+    if (!text) return;
+    this.#field.value = "";
+    this.#told = 0;
+    this.complain("");
+    this.#changed(false);
+    this.#actions.send(text);
+    this.#field.focus();
+  }
+
+  #changed(byHand) {
+    const text = this.#field.value;
+    tab.set(this.#draft, text);
+    this.#button.disabled = !text.trim();
+    this.#field.style.height = "auto";
+    this.#field.style.height = `${this.#field.scrollHeight}px`;
+    const left = this.#field.maxLength - text.length;
+    put(this.#left, left <= 100 ? "left" : "", { n: left });
+    if (byHand && text.trim() && Date.now() - this.#told > TYPING_EVERY) {
+      this.#told = Date.now();
+      this.#actions.typing();
+    }
+  }
+}

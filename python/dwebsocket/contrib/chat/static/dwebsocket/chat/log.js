@@ -1,0 +1,124 @@
+// The messages: grouped by person, with days, notices and what is new.
+
+import { day, fresh, notice, pendingRow, retime, row } from "./rows.js";
+import { put } from "./words.js";
+
+const GROUP = 5 * 60_000; // within this time, messages of one person stand together
+const MOST = 500; // rows kept on the page
+const REMEMBERED = 2000; // ids, to show once what comes twice
+const NEAR = 80; // pixels from the end that still count as being there
+
+export class Log {
+  #list; #pending; #scroll; #jump; #empty; #onUnread;
+  #shown = new Set();
+  #last = null; // the message that the next one may follow
+  #day = "";
+  #away = false;
+  #unread = 0; // while the window was not looked at
+  #below = 0; // while the reader was further up
+  #atEnd = true;
+
+  /** `part` finds the panel's parts; `signal` ends all listening. */
+  constructor(part, onUnread, signal) {
+    this.#onUnread = onUnread;
+    this.#list = part("log");
+    this.#pending = part("pending");
+    this.#scroll = part("scroll");
+    this.#jump = part("jump");
+    this.#empty = part("empty");
+    this.#scroll.addEventListener("scroll", () => this.#scrolled(), { signal });
+    this.#jump.addEventListener("click", () => this.toEnd(), { signal });
+    // The keyboard of a phone comes up, a long text grows: stay at the end.
+    const observer = new ResizeObserver(() => this.#atEnd && this.toEnd());
+    observer.observe(this.#scroll);
+    signal.addEventListener("abort", () => observer.disconnect());
+    addEventListener("blur", () => (this.#away = true), { signal });
+    addEventListener("focus", () => this.#comeBack(), { signal });
+    const looked = () => (document.hidden ? (this.#away = true) : this.#comeBack());
+    document.addEventListener("visibilitychange", looked, { signal });
+    document.addEventListener("chat:language", () => retime(this.#list), { signal });
+  }
+
+  /** Show a message, unless it is there already; `live`: it was said just now. */
+  add(message, mine, live) {
+    if (this.#shown.has(message.id)) return;
+    this.#shown.add(message.id);
+    if (this.#shown.size > REMEMBERED) this.#shown.delete(this.#shown.values().next().value);
+    const at = new Date(message.at);
+    this.#showDay(at);
+    if (live && !mine) this.#count();
+    const last = this.#last;
+    const follows = last?.who === message.who && last.name === message.name && message.at - last.at < GROUP;
+    this.#last = message;
+    this.#append(row(message, mine, follows), mine && live);
+  }
+
+  /** Say that somebody has come or gone. */
+  notice(key, values) {
+    this.#append(notice(key, values), false);
+    this.#last = null;
+  }
+
+  /** Show what waits to be sent below everything else. */
+  showPending(messages, name, online) {
+    this.#pending.replaceChildren(...messages.map((message) => pendingRow(message, name, online)));
+    this.#emptiness();
+    if (messages.length) this.toEnd();
+  }
+
+  toEnd() {
+    this.#scroll.scrollTop = this.#scroll.scrollHeight;
+    this.#below = 0;
+    this.#jump.hidden = true;
+  }
+
+  #append(element, force) {
+    this.#list.append(element);
+    while (this.#list.childElementCount > MOST) this.#list.firstElementChild.remove();
+    this.#emptiness();
+    if (this.#atEnd || force) this.toEnd();
+    else this.#showJump();
+  }
+
+  #emptiness() {
+    this.#empty.hidden = this.#list.childElementCount + this.#pending.childElementCount > 0;
+  }
+
+  #showDay(at) {
+    if (this.#day === at.toDateString()) return;
+    this.#day = at.toDateString();
+    this.#append(day(at), false);
+    this.#last = null;
+  }
+
+  /** Count a message of somebody else's that the reader may not have seen. */
+  #count() {
+    if (!this.#atEnd) this.#below += 1;
+    if (!this.#away) return;
+    if (!this.#unread) {
+      this.#list.querySelector(".dwchat-fresh")?.remove();
+      this.#append(fresh(), false);
+      this.#last = null;
+    }
+    this.#unread += 1;
+    this.#onUnread(this.#unread);
+  }
+
+  #comeBack() {
+    this.#away = false;
+    this.#unread = 0;
+    this.#onUnread(0);
+  }
+
+  #scrolled() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
+    this.#atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
+    if (this.#atEnd) this.#below = 0;
+    this.#showJump();
+  }
+
+  #showJump() {
+    this.#jump.hidden = this.#atEnd;
+    put(this.#jump, this.#below ? "unread" : "latest", { n: this.#below });
+  }
+}

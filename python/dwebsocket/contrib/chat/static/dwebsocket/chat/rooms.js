@@ -1,0 +1,68 @@
+/**
+ * <dwebsocket-chat-rooms>: the rooms that there are, as {% chat_rooms "room" %} renders them.
+ */
+
+import { lineTo } from "./line.js";
+import { make } from "./text.js";
+import { put, say, translate } from "./words.js";
+
+const ANY = "any-room"; // stands for a room in the address that the server has made
+
+/** Return a room's name as it stands in addresses, or "" for what can be none. */
+export function roomName(typed) {
+  const name = typed.normalize("NFC").trim().toLowerCase().replace(/\s+/g, "-");
+  return /^[\p{L}\p{M}\p{N}_-]*[\p{L}\p{N}][\p{L}\p{M}\p{N}_-]*$/u.test(name) ? name : "";
+}
+
+export class RoomsElement extends HTMLElement {
+  #controller;
+
+  connectedCallback() {
+    translate(this);
+    const { signal } = (this.#controller = new AbortController());
+    const line = lineTo(this.getAttribute("url"));
+    line.addEventListener("rooms", ({ rooms }) => this.#show(rooms), { signal });
+    line.watchRooms();
+    const field = this.querySelector("input");
+    field?.addEventListener("input", () => field.setCustomValidity(""), { signal });
+    this.querySelector("form")?.addEventListener("submit", (event) => this.#open(event, field), { signal });
+  }
+
+  disconnectedCallback() { this.#controller.abort(); }
+
+  #address(room) { return this.getAttribute("address").replace(ANY, encodeURIComponent(room)); }
+
+  #open(event, field) {
+    event.preventDefault();
+    if (!field.value.trim()) return;
+    const room = roomName(field.value);
+    if (room) return location.assign(this.#address(room));
+    field.setCustomValidity(say("room-name"));
+    field.reportValidity();
+  }
+
+  #show(rooms) {
+    const here = this.getAttribute("current");
+    const listed = !here || rooms.some(({ name }) => name === here) ? rooms : [{ name: here, people: 0 }, ...rooms];
+    const list = this.querySelector("ul");
+    const focused = list.contains(document.activeElement) && document.activeElement.dataset.room;
+    list.replaceChildren(...listed.map((room) => this.#row(room, here)));
+    // A list that has changed must not take the focus from who walks through it.
+    if (focused) [...list.querySelectorAll("a")].find((link) => link.dataset.room === focused)?.focus();
+  }
+
+  #row({ name, people }, here) {
+    const link = make("a", { href: this.#address(name) }, make("bdi", {}, name));
+    link.dataset.room = name;
+    if (name === here) link.setAttribute("aria-current", "page");
+    if (people) {
+      link.append(make("span", { className: "dwchat-count", ariaHidden: "true" }, String(people)));
+      const spoken = make("span", { className: "dwchat-hidden" });
+      put(spoken, "people-here", { n: people });
+      link.append(spoken);
+    }
+    return make("li", {}, link);
+  }
+}
+
+customElements.define("dwebsocket-chat-rooms", RoomsElement);

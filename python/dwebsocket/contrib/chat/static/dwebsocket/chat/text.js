@@ -1,0 +1,90 @@
+// Small helpers without a memory: elements, text, storage.
+
+/** Make an element. Children that are strings become text, never HTML. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** Split text into what readers take for single characters. */
+export function graphemes(text) {
+  if (!("Segmenter" in Intl)) return Array.from(text);
+  return Array.from(new Intl.Segmenter().segment(text), ({ segment }) => segment);
+}
+
+/** Return a hue (0 to 359) that is always the same for a name. */
+export function hue(name) {
+  let sum = 7;
+  for (const char of name.toLowerCase()) sum = (sum * 31 + char.codePointAt(0)) % 9973;
+  return (sum * 137) % 360;
+}
+
+/** Fill a round picture with the first character of a name. */
+export function paintAvatar(element, name) {
+  element.textContent = graphemes(name)[0]?.toUpperCase() ?? "";
+  element.style.setProperty("--hue", hue(name));
+  return element;
+}
+
+export function avatar(name) {
+  return paintAvatar(make("span", { className: "dwchat-avatar", ariaHidden: "true" }), name);
+}
+
+const LINK = /https?:\/\/[^\s<>"]+/g;
+
+/** Return text as nodes, its web addresses as links. */
+export function linked(text) {
+  const nodes = [];
+  let done = 0;
+  for (const match of text.matchAll(LINK)) {
+    // The full stop or bracket after an address belongs to the sentence.
+    const address = match[0].replace(/[.,;:!?'）。，、)\]}]+$/, "");
+    if (!URL.canParse?.(address)) continue;
+    nodes.push(text.slice(done, match.index));
+    nodes.push(make("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow ugc" }, address));
+    done = match.index + address.length;
+  }
+  nodes.push(text.slice(done));
+  return nodes;
+}
+
+const PICTURES = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s])+$/u;
+
+/** Tell whether a message is nothing but one to three emoji. */
+export function isJumbo(text) {
+  return PICTURES.test(text) && graphemes(text.replace(/\s/g, "")).length <= 3;
+}
+
+/** Return a random mark. (crypto.randomUUID is missing on pages without HTTPS.) */
+export function mark() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** A storage that never throws: switched off or full, it forgets. */
+function shelf(storage) {
+  return {
+    get(key, fallback = null) {
+      try {
+        return JSON.parse(storage().getItem(`chat:${key}`)) ?? fallback;
+      } catch {
+        return fallback;
+      }
+    },
+    set(key, value) {
+      try {
+        storage().setItem(`chat:${key}`, JSON.stringify(value));
+      } catch {
+        // Nothing to do: the page works without it until it is closed.
+      }
+    },
+  };
+}
+
+export const tab = shelf(() => sessionStorage); // this page, across reloads
+export const browser = shelf(() => localStorage); // every page, for long

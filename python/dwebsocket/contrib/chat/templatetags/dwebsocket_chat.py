@@ -1,0 +1,100 @@
+"""The tags ``{% chat_room "lobby" %}`` and ``{% chat_rooms "view" %}``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.http import HttpRequest
+from django.template.context import Context
+from django.urls import reverse
+
+from dwebsocket.contrib.chat import rooms
+from dwebsocket.contrib.chat.conf import chat_settings
+from dwebsocket.contrib.chat.permissions import permissions_of
+from dwebsocket.contrib.chat.text import clean_room
+
+__all__ = ("chat_room", "chat_rooms")
+
+register = template.Library()
+
+#: Stands for a room in the address that the page fills in; rooms.js knows it.
+ANY = "any-room"
+
+
+def _request(context: Context) -> HttpRequest:
+    found = getattr(context, "request", None) or context.get("request")
+    return found or HttpRequest()
+
+
+def _socket(request: HttpRequest) -> str:
+    """Return the address of the WebSocket, in the namespace that the page is in."""
+    match = getattr(request, "resolver_match", None)
+    return reverse(
+        "dwebsocket_chat:socket", current_app=getattr(match, "namespace", "")
+    )
+
+
+@register.inclusion_tag("dwebsocket/chat/room.html", takes_context=True)
+def chat_room(
+    context: Context, room: str, title: str = "", heading: int = 2
+) -> dict[str, Any]:
+    """Show a room: what is said there, who is there, and where to write.
+
+    Nothing is rendered for a visitor who may not see the room.
+
+    Args:
+        context: Has the request.
+        room: The room's name.
+        title: What stands above it; by default the name.
+        heading: The level of that heading, 1 to 6.
+
+    Raises:
+        ValueError: The room's name breaks the rules.
+    """
+    request = _request(context)
+    room = clean_room(room)
+    permissions = permissions_of(request)
+    if not permissions.may_see(room):
+        return {}
+    return {
+        "room": room,
+        "title": title or room,
+        "heading": heading,
+        "url": _socket(request),
+        "id": f"chat-{room}",
+        "prefix": chat_settings.PREFIX,
+        "may_join": permissions.may_join(room),
+        "may_write": permissions.may_write(room),
+        "asks_name": permissions.asks_name(),
+        "name_length": chat_settings.NAME_LENGTH,
+        "message_length": chat_settings.MESSAGE_LENGTH,
+    }
+
+
+@register.inclusion_tag("dwebsocket/chat/rooms.html", takes_context=True)
+def chat_rooms(
+    context: Context, view: str, current: str = "", opens: bool = True
+) -> dict[str, Any]:
+    """List the rooms that the visitor may see, with links, and keep the list fresh.
+
+    Args:
+        context: Has the request.
+        view: The name of the view that shows a room; its one argument is the room.
+        current: The room that the page shows.
+        opens: Whether there is a field to open a room of another name.
+
+    Raises:
+        NoReverseMatch: There is no such view.
+    """
+    request = _request(context)
+    found = rooms.listing(permissions_of(request))
+    for room in found:
+        room["address"] = reverse(view, args=[room["name"]])
+    return {
+        "rooms": found,
+        "current": current,
+        "opens": opens,
+        "url": _socket(request),
+        "address": reverse(view, args=[ANY]),
+    }

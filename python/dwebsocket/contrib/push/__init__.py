@@ -1,0 +1,27 @@
+"""Notifications to a user, kept until a page has acknowledged them.
+
+    from dwebsocket.contrib.push import notify
+
+    notify(order.customer, {"order": order.pk, "state": "shipped"}, on_commit=True)
+
+Every open page of the user gets it at once. Whoever has no page open gets it with the
+next one. The guide: docs/contrib.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .sending import anotify, notify
+
+__all__ = ("anotify", "notify")
+
+
+def __getattr__(name: str) -> Any:
+    # The app must be importable before Django has loaded the models.
+    if name in __all__:
+        from . import sending
+
+        return getattr(sending, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,20 @@
+"""The app ``dwebsocket.contrib.push``."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+__all__ = ("PushConfig",)
+
+
+class PushConfig(AppConfig):
+    """Has the model, the command, the tag and the checks."""
+
+    name = "dwebsocket.contrib.push"
+    label = "dwebsocket_push"
+    verbose_name = "Notifications"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from . import checks  # noqa: F401

@@ -1,0 +1,49 @@
+"""``manage.py prunenotifications``: delete what has expired."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db.models import Q
+from django.utils import timezone
+
+from dwebsocket.contrib.push.models import Notification
+
+__all__ = ("Command",)
+
+
+class Command(BaseCommand):
+    """Deletes in small batches, so that nothing is locked for long."""
+
+    help = "Delete the notifications that have expired; for a daily job."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--older-than",
+            type=float,
+            metavar="DAYS",
+            help="also those that were sent so many days ago, expired or not",
+        )
+        parser.add_argument(
+            "--batch", type=int, default=1000, help="rows to delete at a time (1000)"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only count them")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Delete, and say how many."""
+        now = timezone.now()
+        chosen = Q(expires__lte=now)
+        if options["older_than"] is not None:
+            chosen |= Q(created__lte=now - timedelta(days=options["older_than"]))
+        found = Notification.objects.filter(chosen).order_by("pk")
+        if options["dry_run"]:
+            self.stdout.write(f"{found.count()} to delete")
+            return
+        deleted, size = 0, max(1, options["batch"])
+        while keys := list(found.values_list("pk", flat=True)[:size]):
+            deleted += Notification.objects.filter(pk__in=keys).delete()[0]
+        self.stdout.write(f"{deleted} deleted")

@@ -1,0 +1,121 @@
+"""Sending a notification: kept in the database, and told to the open pages."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+from django.db import router, transaction
+from django.utils import timezone
+
+from dwebsocket import hub
+
+from .conf import push_settings
+from .models import Notification
+
+__all__ = ("anotify", "group_of", "notify")
+
+logger = logging.getLogger("dwebsocket.push")
+
+
+class _Default:
+    """Stands for an argument that was not given."""
+
+    def __repr__(self) -> str:
+        return "the setting TTL"
+
+
+DEFAULT = _Default()
+
+#: Rows that one call deletes; more than one only after LIMIT was lowered.
+_AT_ONCE = 500
+
+
+def group_of(key: Any) -> hub.Group:
+    """Return the group of a user's pages, by primary key."""
+    return hub.group(f"dwebsocket.push:{key}", history=0, presence=False)
+
+
+def notify(
+    user: Any,
+    payload: Any,
+    *,
+    on_commit: bool = False,
+    expires: datetime | timedelta | float | None | _Default = DEFAULT,
+) -> Notification:
+    """Notify a user: each open page at once, or the next one that is opened.
+
+    Args:
+        user: The user, or the primary key.
+        payload: Anything that JSON can express.
+        on_commit: Tell the open pages when the transaction commits, and not before.
+            (The notification itself is part of the transaction in any case.) Right
+            wherever there is a transaction.
+        expires: When it is of no use any more: a point in time, or a time from now
+            (a timedelta, or a number of seconds); None: never. By default as the
+            setting ``TTL`` says.
+
+    Returns:
+        The notification, as it is kept.
+
+    Raises:
+        ValueError: The user has no primary key: not saved, or anonymous; or the payload
+            has a number that JSON has no form for.
+        TypeError: The payload has something that JSON has no form for.
+    """
+    # Before anything is kept that no page could be told of.
+    hub.to_json(payload)
+    using = router.db_for_write(Notification)
+    notification = Notification.objects.using(using).create(
+        user_id=_key(user), payload=payload, expires=_expiry(expires)
+    )
+    _make_room(notification.user_id, using)
+    if on_commit:
+        # Robust: what is committed stays so; Django logs the exception.
+        transaction.on_commit(lambda: _tell(notification), using=using, robust=True)
+    else:
+        _tell(notification)
+    return notification
+
+
+async def anotify(user: Any, payload: Any, **options: Any) -> Notification:
+    """Do what :func:`notify` does, from asynchronous code."""
+    return await sync_to_async(notify)(user, payload, **options)
+
+
+def _tell(notification: Notification) -> None:
+    frame = {"notification": notification.as_frame()}
+    group_of(notification.user_id).send_json(frame)
+
+
+def _make_room(key: Any, using: str) -> None:
+    """Drop a user's oldest notifications past the limit, and say so in the log."""
+    limit = push_settings.LIMIT
+    mine = Notification.objects.using(using).filter(user_id=key)
+    # As a list: not every database deletes by a query with a limit.
+    keys = mine.order_by("-pk").values_list("pk", flat=True)
+    surplus = list(keys[limit : limit + _AT_ONCE])
+    if surplus:
+        dropped, _ = mine.filter(pk__in=surplus).delete()
+        logger.warning("Dropped %d of the user %s: LIMIT is %d", dropped, key, limit)
+
+
+def _key(user: Any) -> Any:
+    key = user.pk if hasattr(user, "pk") else user
+    if key is None or key == "":
+        raise ValueError(f"{user!r} has no primary key: a saved user is needed")
+    return get_user_model()._meta.pk.to_python(key)
+
+
+def _expiry(expires: datetime | timedelta | float | _Default | None) -> datetime | None:
+    if isinstance(expires, _Default):
+        ttl: float | None = push_settings.TTL
+        expires = ttl
+    if expires is None or isinstance(expires, datetime):
+        return expires
+    if not isinstance(expires, timedelta):
+        expires = timedelta(seconds=expires)
+    return timezone.now() + expires

@@ -1,0 +1,193 @@
+"""What contrib.chat's room makes of what a server says: with a clock of the test's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .fake import Fake
+from .page import Page
+
+LOAD = """async () => {
+    const names = ["line", "room"];
+    window.modules = await Promise.all(names.map((name) => import(`/chat/${name}.js`)));
+}"""
+OPEN = """() => {
+    const [{ lineTo }, { Room }] = modules;
+    window.line = lineTo("/ws/");
+    window.chat = new Room(line, "lobby", "chat");
+    chat.log = [];
+    const names = {
+        message: ({ message }) => message.text,
+        came: ({ person }) => person.name,
+        went: ({ person }) => person.name,
+        renamed: ({ person, before }) => `${before} to ${person.name}`,
+        declined: ({ code }) => code,
+        ready: () => "",
+    };
+    for (const [kind, tell] of Object.entries(names)) {
+        chat.addEventListener(kind, (event) => chat.log.push([kind, tell(event)]));
+    }
+    chat.enter("Ada");
+}"""
+ADA = {"id": "m-1", "info": {"name": "Ada", "who": "a"}}
+
+
+def person(number: str, name: str = "Li") -> dict[str, Any]:
+    return {"id": number, "info": {"name": name, "who": "l"}}
+
+
+LI = person("m-2")
+IO = {"id": "m-9", "info": {"name": "Io", "who": "i"}}
+
+
+@pytest.fixture
+def page(opened: Callable[..., Page], fake: Fake) -> Page:
+    """Return a page in the lobby, in which Ada and Li are."""
+    fake.present = [ADA, LI]
+    page = opened(clock=True)
+    page("void (Math.random = () => 1)")
+    page(LOAD)
+    page(OPEN)
+    ready(page)
+    return page
+
+
+def ready(page: Page, number: int = 1) -> None:
+    page.until(f"chat.log.filter(([kind]) => kind === 'ready').length >= {number}")
+
+
+def tell(page: Page, fake: Fake, kind: str, member: dict[str, Any]) -> None:
+    """Have the server say that somebody has come or gone, and wait for the page."""
+    here = f"chat.people.some(({{ who }}) => who === '{member['info']['who']}')"
+    fake.tell({"type": kind, "group": "chat.lobby", "member": member})
+    page.until(here if kind == "join" else f"!{here}")
+
+
+def after(page: Page, seconds: float) -> None:
+    page.page.clock.run_for(round(seconds * 1000))
+
+
+def news(page: Page) -> Any:
+    """Return what the page has to say of others."""
+    kinds = "['came', 'went', 'renamed'].includes(kind)"
+    return page(f"chat.log.filter(([kind]) => {kinds})")
+
+
+def back(page: Page, fake: Fake, number: int = 2) -> None:
+    """Wait until a page whose line broke is in the room again."""
+    page.until("line.state === 'waiting'")
+    after(page, 2.1)
+    ready(page, number)
+
+
+def test_who_comes_and_who_goes_is_news(page: Page, fake: Fake) -> None:
+    tell(page, fake, "leave", LI)
+    after(page, 4.9)
+    assert news(page) == []
+    after(page, 0.2)
+    assert news(page) == [["went", "Li"]]
+    tell(page, fake, "join", person("m-3"))
+    assert news(page) == [["went", "Li"], ["came", "Li"]]
+
+
+def test_who_is_back_in_a_moment_was_not_away(page: Page, fake: Fake) -> None:
+    tell(page, fake, "leave", LI)
+    after(page, 3)
+    tell(page, fake, "join", person("m-3"))
+    after(page, 10)
+    assert news(page) == []
+
+
+def test_who_comes_back_under_another_name_is_the_same(page: Page, fake: Fake) -> None:
+    tell(page, fake, "leave", LI)
+    tell(page, fake, "join", person("m-3", "Lisa"))
+    after(page, 10)
+    assert news(page) == [["renamed", "Li to Lisa"]]
+
+
+@pytest.mark.parametrize("first", ["Ada", "Li"])
+def test_that_a_server_stops_is_no_news_of_people(
+    page: Page, fake: Fake, first: str
+) -> None:
+    """It ends one connection after another, and tells those that are left."""
+    tell(page, fake, "leave", LI)
+    fake.present = [ADA] if first == "Ada" else [ADA, person("m-3")]
+    fake.cut()
+    back(page, fake)
+    if first == "Ada":
+        tell(page, fake, "join", person("m-3"))
+    after(page, 20)
+    assert news(page) == []
+
+
+def test_after_a_while_who_comes_is_news_again(page: Page, fake: Fake) -> None:
+    fake.present = [ADA]
+    fake.cut()
+    back(page, fake)
+    for _ in range(2):
+        after(page, 16)
+        # A sign of life: else the page asks for one, in vain while its clock races on.
+        tell(page, fake, "join", IO)
+        tell(page, fake, "leave", IO)
+    tell(page, fake, "join", person("m-3"))
+    assert ["came", "Li"] in news(page)
+
+
+def test_several_breaks_are_one(page: Page, fake: Fake) -> None:
+    fake.present = [ADA]
+    fake.cut()
+    back(page, fake)
+    fake.cut()
+    back(page, fake, 3)
+    tell(page, fake, "join", person("m-3"))
+    assert news(page) == []
+
+
+def test_what_has_no_answer_is_said_again_and_shown_once(
+    page: Page, fake: Fake
+) -> None:
+    fake.mute = {"publish"}
+    page("chat.say('hello')")
+    first = fake.expect("publish")
+    after(page, 6.1)
+    page.until("chat.log.some(([kind, code]) => code === 'timeout')")
+    assert page("chat.waiting.map(({ text }) => text)") == ["hello"]
+    fake.mute = set()
+    after(page, 1.6)
+    assert fake.expect("publish", 2)["data"] == first["data"]
+    page.until("chat.waiting.length === 0")
+
+
+def test_what_waits_is_sent_after_what_was_missed(page: Page, fake: Fake) -> None:
+    fake.mute = {"publish"}
+    page("chat.say('heard')")
+    data = fake.expect("publish")["data"]
+    page("chat.say('not heard')")
+    fake.cut()
+    fake.mute = set()
+    # It had arrived; only the answer was lost.
+    fake.publish("chat.lobby", data)
+    back(page, fake)
+    page.until("chat.waiting.length === 0")
+    said = [each["data"]["text"] for each in fake.received if each["type"] == "publish"]
+    assert said == ["heard", "not heard"]
+    shown = "chat.log.filter(([kind]) => kind === 'message').map(([, text]) => text)"
+    page.until(f"({shown}).length >= 2")
+    assert page(shown) == ["heard", "not heard"]
+
+
+def test_who_tries_by_hand_before_the_first_connection_gets_in(
+    opened: Callable[..., Page], fake: Fake
+) -> None:
+    page = opened(clock=True)
+    page("void (Math.random = () => 1)")
+    page(LOAD)
+    fake.stop()
+    page(OPEN)
+    page.until("line.state === 'waiting'")
+    fake.start()
+    page("line.retry()")
+    ready(page)

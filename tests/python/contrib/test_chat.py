@@ -1,0 +1,458 @@
+"""The chat's server side, spoken to as its page speaks to it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+from django.template import engines
+from django.test import RequestFactory, override_settings
+
+from dwebsocket.contrib import chat
+from dwebsocket.contrib.chat import checks, rooms, text, urls, views
+from dwebsocket.session import Refused
+
+from .conftest import Page, cookie_of
+
+keys = (f"key-{number:012}" for number in itertools.count())
+names = (f"room-{number}" for number in itertools.count())
+
+GUESTS = "dwebsocket.contrib.chat.Guests"
+
+
+class Rules(chat.Guests):
+    """Rooms that end in ...: hidden, closed, read-only."""
+
+    def may_see(self, room):
+        return not room.endswith("hidden") or "all" in self.request.GET
+
+    def may_join(self, room):
+        return not room.endswith("closed")
+
+    def may_write(self, room):
+        return not room.endswith("silent")
+
+    def message(self, room, text):
+        if "damn" in text:
+            raise Refused("impolite", "please be kind")
+        return text.replace("heck", "h***")
+
+
+@pytest.fixture
+def serve(site):
+    """Return a function that opens a page's connection to a chat with such settings."""
+    stack = contextlib.ExitStack()
+    running = []
+
+    def visit(user=None, query="", **settings):
+        if not running:
+            settings = {"CHAT": {"PERMISSIONS": GUESTS, **settings}}
+            running.append(site({"chat": views.socket}, DWEBSOCKET=settings))
+        headers = cookie_of(user) if user else {}
+        connection = running[0].connect(f"chat{query}", additional_headers=headers)
+        return Visitor(stack.enter_context(connection))
+
+    with stack:
+        yield visit
+
+
+@pytest.fixture
+def room():
+    return next(names)
+
+
+class Visitor(Page):
+    """A page of the chat."""
+
+    def hello(self, name, key=None):
+        self.key = key or next(keys)
+        self.data(chat="hello", name=name, key=self.key)
+        return self
+
+    def join(self, room, since=None):
+        self.say(type="join", id="join", group=f"chat.{room}", since=since)
+        return self
+
+    def enter(self, room, name):
+        """Join a new room, which is to succeed."""
+        self.hello(name).join(room, {"offset": 0, "epoch": ""}).hear("joined")
+        return self.settle()
+
+    def settle(self):
+        """Wait until the server is done, so that everybody sees who is there."""
+        self.say(type="ping")
+        self.hear("pong")
+        return self
+
+    def write(self, room, words, number="message-1"):
+        data = {"id": number, "text": words}
+        self.say(type="publish", id="write", group=f"chat.{room}", data=data)
+
+    def told(self, kind):
+        """Return the next thing of a kind that the application says."""
+        while (data := self.hear("data")["data"])["chat"] != kind:
+            pass
+        return data
+
+    def message(self):
+        return self.hear("message")["data"]
+
+
+def test_people_hear_each_other_and_who_comes_and_goes(serve, room):
+    ana = serve().enter(room, "  Ana   María ")
+    li = serve().enter(room, "李小龙")
+    info = ana.hear("join")["member"]["info"]
+    assert info["name"] == "李小龙"
+    assert chat.people(room) == ["Ana María", "李小龙"]
+    li.data(chat="typing", room=room)
+    assert ana.message() == {"typing": True, **info}
+    li.write(room, " 你好 👋🏽\r\n<b>")
+    for page in (ana, li):
+        message = page.message()
+        assert abs(message.pop("at") / 1000 - time.time()) < 60
+        assert message == {"id": "message-1", "text": "你好 👋🏽\n<b>", **info}
+    assert li.hear("ack")["offset"] == 1
+    li.connection.close()
+    assert ana.hear("leave")["member"]["info"] == info
+
+
+def test_a_newcomer_gets_what_was_said_and_no_typing(serve, room):
+    ana = serve(HISTORY=3).enter(room, "Ana")
+    for number in range(5):
+        ana.write(room, f"text {number}", f"message-{number}")
+        ana.data(chat="typing", room=room)
+    ana.say(type="ping")
+    ana.hear("pong")
+    li = serve().hello("Li").join(room, {"offset": 0, "epoch": ""})
+    expected = [f"text {number}" for number in (2, 3, 4)]
+    assert [li.message()["text"] for _ in range(3)] == expected
+    li.data(chat="history", room=room)
+    told = li.told("history")["messages"]
+    assert [message["text"] for message in told] == expected
+    assert chat.history(room, 2) == told[1:]
+
+
+def test_a_chat_may_have_no_memory(serve, room):
+    ana = serve(HISTORY=0).enter(room, "Ana")
+    ana.write(room, "gone")
+    assert ana.message()["text"] == "gone"
+    assert chat.history(room) == []
+
+
+def test_the_page_learns_who_it_is_and_stays_that_after_a_reconnect(serve, room):
+    ana = serve().hello("Ana").join(room)
+    you = ana.told("you")
+    assert (you["room"], you["name"]) == (room, "Ana")
+    again = serve().hello("Ana", ana.key).join(room)
+    assert again.told("you") == you
+    other = serve().hello("Bob").join(room)
+    assert other.told("you")["who"] != you["who"]
+    other.settle()
+    assert sorted(chat.people(room)) == ["Ana", "Bob"]
+
+
+def test_a_name_in_use_is_refused_with_a_free_one(serve, room):
+    serve().enter(room, "Ana")
+    serve().enter(room, "Ana 2")
+    other = serve().hello("aNA").join(room)
+    assert other.told("suggestion") == {
+        "chat": "suggestion",
+        "room": room,
+        "name": "aNA 3",
+    }
+    assert other.hear("error")["code"] == "name_taken"
+    other.hello("aNA 3", other.key).join(room).hear("joined")
+
+
+def test_a_full_room_is_closed_but_to_those_who_come_back(serve, room):
+    ana = serve(PEOPLE=1).enter(room, "Ana")
+    assert serve().hello("Li").join(room).hear("error")["code"] == "room_full"
+    serve().hello("Ana", ana.key).join(room).hear("joined")
+
+
+def test_there_is_an_end_of_rooms(serve, room):
+    ana = serve(ROOMS=["lobby"], ROOMS_OPEN=1).enter(room, "Ana")
+    li = serve().hello("Li").join(f"{room}-2")
+    assert li.hear("error")["code"] == "rooms_full"
+    # Who could not come in has no say there.
+    li.data(chat="history", room=f"{room}-2")
+    assert li.hear("error")["code"] == "forbidden"
+    li.join("lobby").hear("joined")
+    li.join(room).hear("joined")
+    ana.hear("join")
+
+
+def test_questions_are_answered_now_and_then(serve, room):
+    ana = serve().enter(room, "Ana")
+    for kind in ("history", "rooms") * 15:
+        ana.data(chat=kind, room=room)
+    assert ana.hear("error")["code"] == "too_fast"
+
+
+def test_users_have_their_names_and_marks(serve, room, make_user):
+    ana = make_user("ana")
+    settings = {"PERMISSIONS": "dwebsocket.contrib.chat.Permissions"}
+    first = serve(ana, **settings).join(room)
+    you = first.told("you")
+    assert you["name"] == "ana"
+    assert serve(ana).hello("somebody else").join(room).told("you") == you
+    assert serve().hello("guest").join(room).hear("error")["code"] == "forbidden"
+    first.write(room, "hello")
+    assert first.message()["who"] == you["who"]
+
+
+def test_guests_and_users_may_meet(serve, room, make_user):
+    ana = make_user("ana")
+    ana.first_name, ana.last_name = "Ana", "Ruiz" + " Z" * 40
+    ana.save()
+    assert len(serve(ana).join(room).told("you")["name"]) == 32
+    serve().enter(room, "Li")
+
+
+@pytest.mark.parametrize("ending", ["hidden", "closed"])
+def test_permissions_keep_rooms_shut(serve, room, ending):
+    page = serve(PERMISSIONS=f"{__name__}.Rules").hello("Ana")
+    page.join(f"{room}-{ending}")
+    assert page.hear("error")["code"] == "forbidden"
+    for data in ({"chat": "history"}, {"chat": "typing"}):
+        page.data(**data, room=f"{room}-{ending}")
+        assert page.hear("error")["code"] == "forbidden"
+
+
+def test_permissions_read_along(serve, room):
+    page = serve(PERMISSIONS=f"{__name__}.Rules").enter(room, "Ana")
+    page.write(room, "damn")
+    assert page.hear("error")["code"] == "impolite"
+    page.write(room, "heck")
+    assert page.message()["text"] == "h***"
+
+
+def test_permissions_keep_rooms_silent(serve, room):
+    room += "-silent"
+    page = serve(PERMISSIONS=f"{__name__}.Rules").enter(room, "Ana")
+    page.write(room, "hello")
+    assert page.hear("error")["code"] == "forbidden"
+    page.data(chat="typing", room=room)
+    assert page.hear("error")["code"] == "forbidden"
+
+
+@pytest.mark.parametrize(
+    "group",
+    ["chat.", "chat.Lobby", "chat.a b", "chat.*", "chat:rooms", "other", "x" * 99],
+)
+def test_only_rooms_can_be_joined(serve, group):
+    page = serve().hello("Ana")
+    page.say(type="join", id=1, group=group)
+    assert page.hear("error")["code"] in ("forbidden", "invalid")
+
+
+def test_who_watches_hears_which_rooms_there_are(serve, room):
+    hidden = f"{room}-hidden"
+    rules = {"PERMISSIONS": f"{__name__}.Rules", "ROOMS": ["lobby"]}
+    ana = serve(**rules)
+    ana.data(chat="rooms")
+    assert counts(ana) == {"lobby": 0}
+    serve(query="?all").enter(hidden, "Eve")
+    ana.hear("message")
+    li = serve().enter(room, "Li")
+    ana.hear("message")
+    ana.data(chat="rooms")
+    assert counts(ana) == {"lobby": 0, room: 1}
+    serve().hello("Li", li.key).join(room).hear("joined")
+    ana.hear("message")
+    ana.data(chat="rooms")
+    assert counts(ana) == {"lobby": 0, room: 1}
+    li.say(type="leave", id=1, group=f"chat.{room}")
+    li.hear("left")
+    assert ana.hear("message")["data"] == {"chat": "rooms"}
+
+
+def counts(page):
+    return {each["name"]: each["people"] for each in page.told("rooms")["rooms"]}
+
+
+def test_a_listing_has_an_end(serve, room):
+    page = serve(ROOMS=["a", "b", "c"], ROOMS_LISTED=2).enter(room, "Ana")
+    page.data(chat="rooms")
+    assert counts(page) == {room: 1, "a": 0}
+
+
+def test_the_room_is_empty_when_the_page_has_gone(serve, room):
+    ana = serve()
+    ana.data(chat="rooms")
+    li = serve().enter(room, "Li")
+    ana.hear("message")
+    li.connection.close()
+    ana.hear("message")
+    assert chat.people(room) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ({"id": "message-1", "text": "x" * 2001}, "message_long"),
+        ({"id": "message-1", "text": "x\n" * 41 + "x"}, "message_long"),
+        ({"id": "message-1", "text": " \u202e\n"}, "message_empty"),
+        ({"id": "message-1", "text": ["x"]}, "message_empty"),
+        ({"id": "<b>", "text": "x"}, "invalid"),
+        ({"text": "x"}, "invalid"),
+        ("text", "invalid"),
+    ],
+    ids=str,
+)
+def test_what_is_no_message_is_refused(serve, room, data, code):
+    page = serve().enter(room, "Ana")
+    page.say(type="publish", id=1, group=f"chat.{room}", data=data)
+    assert page.hear("error")["code"] == code
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        {"chat": "dance"},
+        {"chat": ["hello"]},
+        {"chat": "hello", "name": "Ana"},
+        {"chat": "hello", "name": "Ana", "key": "short"},
+    ],
+    ids=str,
+)
+def test_a_wish_that_makes_no_sense_is_answered(serve, data):
+    page = serve()
+    page.say(type="data", data=data)
+    assert page.hear("error")["code"] == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("", "name_empty"),
+        (7, "name_empty"),
+        ("\u200d\u3164", "name_empty"),
+        ("x" * 33, "name_long"),
+    ],
+    ids=str,
+)
+def test_who_says_nobody_is_not_let_in(serve, room, name, code):
+    assert serve().hello(name).join(room).hear("error")["code"] == code
+
+
+def test_who_is_too_fast_is_told(serve, room):
+    ana, li = serve(RATE=0.01, BURST=3).enter(room, "Ana"), serve().enter(room, "Li")
+    for number in range(4):
+        ana.write(room, "fast", f"message-{number}")
+    assert ana.hear("error")["code"] == "too_fast"
+    li.write(room, "in peace", "message-of-li")
+    while li.message()["name"] != "Li":
+        pass
+
+
+def test_typing_is_passed_on_now_and_then(serve, room):
+    ana, li = serve().enter(room, "Ana"), serve().enter(room, "Li")
+    for _ in range(20):
+        li.data(chat="typing", room=room)
+    li.write(room, "done")
+    typings = 0
+    while "typing" in ana.message():
+        typings += 1
+    assert 1 <= typings <= 6
+
+
+def test_the_site_says_something(serve, room):
+    ana = serve().enter(room, "Ana")
+    assert chat.say(room, "We close at ten.", name="The house").offset == 1
+    message = ana.message()
+    assert (message["name"], message["who"]) == ("The house", "")
+    with pytest.raises(Refused):
+        chat.say(room, "  ", name="x")
+    with pytest.raises(ValueError, match="room's name"):
+        chat.say("<b>", "x", name="x")
+
+
+def test_room_names():
+    assert text.clean_room(" Tea  House ") == "tea-house"
+    assert text.clean_room("茶馆") == "茶馆"
+    for bad in ("", "-", "a/b", "<b>", "x" * 33, None):
+        with pytest.raises(ValueError, match="room's name"):
+            text.clean_room(bad)
+    assert rooms.room_of("chat.茶馆") == "茶馆"
+    assert rooms.room_of("chat.Tea") is None
+    assert text.shown("\u202e") == "?"
+
+
+def render(room="lobby", request=None, **attributes):
+    request = request or RequestFactory().get("/")
+    for name, value in attributes.items():
+        setattr(request, name, value)
+    template = engines["django"].from_string(
+        "{% load dwebsocket_chat %}{% chat_room room %}"
+    )
+    with override_settings(ROOT_URLCONF="tests.python.contrib.urls"):
+        return template.render({"room": room}, request)
+
+
+def test_the_tag_shows_a_room():
+    html = render("茶馆", user=SimpleNamespace(is_authenticated=True))
+    assert '<dwebsocket-chat room="茶馆" prefix="chat" url="/chat/"' in html
+    assert " may-join" in html
+    assert 'src="/static/dwebsocket/chat/chat.js"' in html
+    assert "<textarea" in html
+    assert "<dialog" not in html
+    # Nothing that a Content-Security-Policy without 'unsafe-inline' would stop.
+    assert not any(word in html for word in (" style=", " onclick=", "<style"))
+    assert html.count("<script") == html.count('<script type="module" src=') == 1
+
+
+def test_the_tag_asks_guests_and_shuts_others_out():
+    html = render()
+    assert " may-join" not in html
+    assert "<textarea" not in html
+    with override_settings(DWEBSOCKET={"CHAT": {"PERMISSIONS": GUESTS}}):
+        assert "<dialog" in render()
+    rules = {"PERMISSIONS": f"{__name__}.Rules"}
+    with override_settings(DWEBSOCKET={"CHAT": rules}):
+        assert render("hidden").strip() == ""
+        assert "<textarea" not in render("silent")
+    with pytest.raises(ValueError, match="room's name"):
+        render("<b>")
+
+
+def test_the_address_is_for_websockets():
+    assert views.socket(RequestFactory().get("/")).status_code == 426
+    assert urls.urlpatterns[0].callback is views.socket
+
+
+@pytest.mark.parametrize(
+    ("section", "code", "message"),
+    [
+        ({"PERMISIONS": "x"}, "E021", "Did you mean 'PERMISSIONS'?"),
+        ({"HISTORY": -1}, "E021", "a whole number of at least 0"),
+        ({"MESSAGE_LENGTH": 20_001}, "E021", "from 1 to 20000"),
+        ({"PREFIX": "a b"}, "E021", "letters, digits and _"),
+        ({"ROOMS": "lobby"}, "E021", "a list of rooms' names"),
+        ({"PERMISSIONS": "nowhere.Rules"}, "E022", "nowhere"),
+        ({"PERMISSIONS": "json.loads"}, "E022", "a subclass of"),
+        ({"ROOMS": ["Lobby"]}, "E023", "'Lobby'"),
+        ({"ROOMS": ["<b>"]}, "E023", "'<b>'"),
+        ({"HISTORY": 1_000}, "W024", "might not fit"),
+    ],
+    ids=str,
+)
+def test_the_settings_are_checked(section, code, message):
+    assert checks.check_chat() == []
+    with override_settings(DWEBSOCKET={"CHAT": section}):
+        found = checks.check_chat()
+    assert [each.id for each in found] == [f"dwebsocket.{code}"]
+    assert message in found[0].msg
+
+
+def test_what_is_kept_is_json(serve, room):
+    serve().enter(room, "Ana").write(room, "\ud800 lone")
+    deadline = time.monotonic() + 10
+    while not chat.history(room) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert json.dumps(chat.history(room))

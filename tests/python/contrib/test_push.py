@@ -1,0 +1,293 @@
+"""Notifications: to open pages at once, to the others later, until they are taken."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import AnonymousUser
+from django.core.management import call_command
+from django.db import transaction
+from django.template import engines
+from django.test import RequestFactory, override_settings
+from django.utils import timezone
+
+from dwebsocket.contrib.push import anotify, checks, notify, urls, views
+
+from .conftest import visiting
+
+pytestmark = pytest.mark.usefixtures("tables")
+
+
+@pytest.fixture
+def notifications():
+    return apps.get_model("dwebsocket_push", "Notification").objects
+
+
+@pytest.fixture
+def ana(make_user):
+    return make_user("ana")
+
+
+@pytest.fixture
+def visit(site):
+    return visiting(site({"push": views.socket}), "push")
+
+
+def hello(page):
+    """Return the payloads that had waited."""
+    page.data(push="hello")
+    found, more = [], True
+    while more:
+        data = page.hear("data")["data"]
+        found += [each["payload"] for each in data["notifications"]]
+        more = data["more"]
+    return found
+
+
+def test_every_open_page_gets_it_at_once(visit, ana, make_user):
+    with visit(ana) as one, visit(ana) as two, visit(make_user("li")) as other:
+        assert [hello(page) for page in (one, two, other)] == [[], [], []]
+        sent = notify(ana, {"text": "hi"})
+        for page in (one, two):
+            frame = page.hear("message")["data"]["notification"]
+            assert (frame["id"], frame["payload"]) == (sent.pk, {"text": "hi"})
+        other.say(type="ping")
+        assert other.next() == {"type": "pong"}
+
+
+def test_it_is_kept_until_a_page_has_taken_it(visit, ana, notifications):
+    sent = [notify(ana.pk, number) for number in range(5)]
+    for _ in range(2):
+        with visit(ana) as page:
+            assert hello(page) == [0, 1, 2, 3, 4]
+    with visit(ana) as page, visit(ana) as another:
+        page.data(push="taken", ids=[sent[0].pk, sent[3].pk])
+        assert another.hear("message")["data"] == {"taken": [sent[0].pk, sent[3].pk]}
+        assert hello(page) == [1, 2, 4]
+    assert notifications.count() == 3
+
+
+def test_nobody_takes_what_is_another_s(visit, ana, make_user, notifications):
+    sent = notify(ana, "for Ana")
+    with visit(make_user("li")) as page:
+        assert hello(page) == []
+        page.data(push="taken", ids=[sent.pk])
+        assert hello(page) == []
+    assert notifications.get() == sent
+
+
+@override_settings(DWEBSOCKET={"PUSH": {"BATCH": 2}})
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_what_has_waited_comes_in_batches_and_in_order(visit, ana, count):
+    for number in range(count):
+        notify(ana, number)
+    with visit(ana) as page:
+        assert hello(page) == list(range(count))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        {"push": "dance"},
+        {"push": "taken"},
+        {"push": "taken", "ids": ["1"]},
+        {"push": "taken", "ids": [True]},
+        {"push": "taken", "ids": [1 << 63]},
+        {"push": "taken", "ids": [1] * 1001},
+    ],
+    ids=str,
+)
+def test_a_wish_that_makes_no_sense_is_answered(visit, ana, data):
+    with visit(ana) as page:
+        page.say(type="data", data=data)
+        assert page.hear("error")["code"] == "invalid"
+        page.say(type="join", id=1, group=f"dwebsocket.push:{ana.pk}")
+        assert page.hear("error")["code"] == "forbidden"
+
+
+def test_who_is_not_logged_in_does_not_get_in(site):
+    running = site({"push": views.socket})
+    response, body = running.request("push")
+    assert (response.status, body) == (403, b"Please log in.\n")
+
+
+def test_the_address_is_for_websockets(rf, ana):
+    request = rf.get("/")
+    request.user = ana
+    assert views.socket(request).status_code == 426
+    assert urls.urlpatterns[0].callback is views.socket
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_on_commit_waits_for_the_transaction(visit, ana, notifications, commits):
+    class Rollback(Exception):
+        pass
+
+    with visit(ana) as page:
+        assert hello(page) == []
+        try:
+            with transaction.atomic():
+                notify(ana, "committed", on_commit=True)
+                page.say(type="ping")
+                assert page.next() == {"type": "pong"}
+                if not commits:
+                    raise Rollback
+        except Rollback:
+            pass
+        notify(ana, "afterwards")
+        for text in ["committed"] * commits + ["afterwards"]:
+            assert page.hear("message")["data"]["notification"]["payload"] == text
+    assert notifications.count() == commits + 1
+
+
+def test_the_async_twin_does_the_same(visit, ana):
+    with visit(ana) as page:
+        assert hello(page) == []
+        asyncio.run(anotify(ana, "from a coroutine"))
+        frame = page.hear("message")["data"]["notification"]
+        assert frame["payload"] == "from a coroutine"
+
+
+def test_who_is_nobody_gets_nothing(ana, notifications):
+    with pytest.raises(ValueError, match="primary key"):
+        notify(AnonymousUser(), "x")
+    with pytest.raises(TypeError):
+        notify(ana, object())
+    with pytest.raises(ValueError, match="JSON"):
+        notify(ana, float("nan"))
+    assert not notifications.exists()
+
+
+@pytest.mark.parametrize(
+    ("expires", "seconds"),
+    [
+        (60, 60),
+        (timedelta(minutes=2), 120),
+        (timezone.now() + timedelta(seconds=180), 180),
+        (None, None),
+        ("setting", 30 * 86_400),
+    ],
+    ids=str,
+)
+def test_when_it_expires(ana, expires, seconds):
+    sent = notify(ana, 1, **({} if expires == "setting" else {"expires": expires}))
+    if seconds is None:
+        assert sent.expires is None
+    else:
+        assert abs((sent.expires - sent.created).total_seconds() - seconds) < 60
+
+
+def test_what_has_expired_is_not_delivered_and_can_be_pruned(visit, ana, notifications):
+    notify(ana, "expired", expires=-1)
+    notify(ana, "fresh")
+    old = notify(ana, "old", expires=None)
+    notifications.filter(pk=old.pk).update(created=timezone.now() - timedelta(days=9))
+    with visit(ana) as page:
+        assert hello(page) == ["fresh", "old"]
+    assert prune("--dry-run") == "1 to delete"
+    assert prune("--batch=1") == "1 deleted"
+    assert prune() == "0 deleted"
+    assert prune("--older-than=8") == "1 deleted"
+    assert [each.payload for each in notifications.all()] == ["fresh"]
+
+
+@override_settings(DWEBSOCKET={"PUSH": {"LIMIT": 3}})
+def test_a_user_s_notifications_have_a_limit(ana, make_user, notifications, caplog):
+    notify(make_user("li"), "of Li's")
+    for number in range(5):
+        notify(ana, number)
+    kept = notifications.filter(user=ana).order_by("pk")
+    assert [each.payload for each in kept] == [2, 3, 4]
+    assert notifications.count() == 4
+    assert "Dropped 1" in caplog.text
+
+
+def prune(*arguments):
+    output = StringIO()
+    call_command("prunenotifications", *arguments, stdout=output)
+    return output.getvalue().strip()
+
+
+def test_the_tag_connects_who_is_logged_in(ana):
+    template = engines["django"].from_string(
+        "{% load dwebsocket_push %}{% push_notifications %}"
+    )
+    request = RequestFactory().get("/")
+    assert template.render({}).strip() == ""
+    assert template.render({}, request).strip() == ""
+    request.user = AnonymousUser()
+    assert template.render({}, request).strip() == ""
+    request.user = ana
+    with override_settings(ROOT_URLCONF="tests.python.contrib.urls"):
+        html = template.render({}, request)
+    assert '<dwebsocket-push url="/push/" hidden>' in html
+    assert 'src="/static/dwebsocket/push/push.js"' in html
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"TLT": 5}, "Did you mean 'TTL'?"),
+        ({"TTL": 0}, "None or a number of seconds greater than 0"),
+        ({"BATCH": 0}, "a whole number of at least 1"),
+    ],
+)
+def test_the_settings_are_checked(section, message):
+    assert checks.check_push() == []
+    with override_settings(DWEBSOCKET={"PUSH": section}):
+        found = checks.check_push()
+    assert [each.id for each in found] == ["dwebsocket.E011"]
+    assert message in found[0].msg
+
+
+def test_users_must_be_known():
+    with override_settings(MIDDLEWARE=[]):
+        assert [each.id for each in checks.check_push()] == ["dwebsocket.E012"]
+
+
+def test_the_migrations_are_complete():
+    call_command("makemigrations", "dwebsocket_push", check=True, dry_run=True)
+
+
+def test_a_project_with_an_admin_has_it():
+    """Its checks pass, and its admin has pages to look at and to delete."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROJECT],
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.python.contrib.project"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+_PROJECT = """
+import django
+django.setup()
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.test import Client
+from dwebsocket.contrib.push import notify
+
+call_command("check", fail_level="WARNING")
+call_command("migrate", verbosity=0)
+boss = get_user_model().objects.create_superuser("boss")
+sent = notify(boss, {"text": "hello"})
+client = Client()
+client.force_login(boss)
+root = "/admin/dwebsocket_push/notification/"
+page = client.get(root).content.decode()
+assert "boss" in page and "Add notification" not in page
+assert "hello" in client.get(f"{root}{sent.pk}/change/").content.decode()
+assert client.post(f"{root}{sent.pk}/delete/", {"post": "yes"}).status_code == 302
+assert not type(sent).objects.exists()
+"""
