@@ -94,11 +94,13 @@ wheel: $(VENV)/.build ## build a wheel for CPython 3.10 and newer, into dist/
 	$(BIN)/maturin build --release --locked --strip --out dist
 	@ls -l dist/*.whl
 
-bench: $(VENV)/.created ## compare with the old package, and measure memory and the engine
+bench: $(VENV)/.created ## compare with the old package and others; measure memory, the engine, the hub
 	$(BIN)/python benches/compare.py
 	$(BIN)/python benches/memory.py
 	$(BIN)/python benches/starvation.py
 	$(BIN)/python benches/engine.py
+	$(BIN)/python benches/fanout.py
+	$(BIN)/python benches/hub.py
 
 conformance: $(VENV)/.engine $(VENV)/.test ## run the whole Autobahn suite (ten minutes)
 	$(BIN)/python tests/autobahn/conformance.py all

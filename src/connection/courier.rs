@@ -9,7 +9,10 @@
 
 use std::{
     cell::Cell,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,6 +22,10 @@ use super::Connection;
 
 /// Writes in a row before other tasks get their turn.
 const STINT: usize = 64;
+
+/// A pause before connections are written that were written a moment ago. Who sends so much to each
+/// of them sends more within that time, and one system call takes it all.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A thread that sends again so soon is likely to go on.
 const IN_A_ROW: Duration = Duration::from_micros(100);
@@ -35,6 +42,10 @@ pub(super) fn is_in_a_row() -> bool {
     let last = LAST.try_with(|last| last.replace(Some(now)));
     matches!(last, Ok(Some(last)) if now.duration_since(last) < IN_A_ROW)
 }
+
+/// The latest round in which a courier wrote a connection.
+#[derive(Debug, Default)]
+pub(super) struct Round(AtomicU32);
 
 /// The connections whose outboxes a task is to write.
 #[derive(Debug, Default)]
@@ -72,18 +83,32 @@ impl Courier {
     /// Writes what is posted; runs as long as the engine does.
     pub(crate) async fn run(&self) {
         let mut round = Vec::new();
+        let mut number = 0_u32;
         loop {
             self.called.notified().await;
+            number = number.wrapping_add(1);
             std::mem::swap(&mut round, &mut *self.posted());
-            for (number, connection) in round.drain(..).enumerate() {
+            for (written, connection) in round.drain(..).enumerate() {
+                connection.round.0.store(number, Relaxed);
                 connection.write_posted();
-                if number % STINT == STINT - 1 {
+                if written % STINT == STINT - 1 {
                     tokio::task::yield_now().await;
                 }
             }
             // A crowd's memory is not kept for ever.
             round.shrink_to(1024);
+            if self.comes_again(number) {
+                tokio::time::sleep(PAUSE).await;
+            }
         }
+    }
+
+    /// Whether what was posted meanwhile begins with a connection that was written in this round.
+    fn comes_again(&self, number: u32) -> bool {
+        let posted = self.posted();
+        posted
+            .first()
+            .is_some_and(|connection| connection.round.0.load(Relaxed) == number)
     }
 
     fn posted(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {

@@ -32,6 +32,7 @@ use socket2::Socket;
 
 use self::{
     actor::Actor,
+    courier::Round,
     outbox::{Outbox, Signal},
     stats::{Counters, Pinged},
 };
@@ -127,6 +128,8 @@ pub struct Connection {
     counters: Counters,
     memberships: Mutex<Memberships>,
     enveloping: AtomicBool,
+    /// Where its courier is.
+    round: Round,
 }
 
 impl fmt::Debug for Connection {
@@ -186,6 +189,7 @@ impl Connection {
             counters: Counters::default(),
             memberships: Mutex::default(),
             enveloping: AtomicBool::new(false),
+            round: Round::default(),
         });
         engine.register(&connection);
         // From the caller's thread: in the usual case the peer has its answer before this returns.

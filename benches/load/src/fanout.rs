@@ -166,12 +166,13 @@ fn conduct(
         let result = window.measure(
             || true,
             || {
-                // Called at both ends of the stretch.
-                shared.measuring.fetch_xor(true, Ordering::Relaxed);
+                // First called where the stretch begins.
+                shared.measuring.store(true, Ordering::Relaxed);
                 shared.delivered.load(Ordering::Relaxed)
             },
             failed,
         );
+        shared.measuring.store(false, Ordering::Relaxed);
         shared.talking.store(false, Ordering::Relaxed);
         pacer.join().map_err(|_| "the pacing thread panicked")??;
         let deadline = Instant::now() + plan.drain;

@@ -8,10 +8,15 @@ use crate::{Result, cpu};
 /// How often the waiting thread looks whether a client thread has failed.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long the stretch may become where `--least` asks for more messages than came.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// How long to warm up and to measure, and whose CPU time to count.
 pub struct Window {
     warmup: Duration,
     length: Duration,
+    /// A stretch with fewer messages goes on.
+    least: u64,
     pids: Vec<i32>,
 }
 
@@ -23,10 +28,12 @@ struct Reading {
 }
 
 impl Window {
-    /// Takes `--warmup`, `--seconds` and `--pid` (several with commas between; 0: nobody's) out of the arguments.
+    /// Takes `--warmup`, `--seconds`, `--least` (messages) and `--pid` (several with commas between;
+    /// 0: nobody's) out of the arguments.
     pub fn take(args: &mut Args) -> Result<Self> {
         let warmup = Duration::try_from_secs_f64(args.take("warmup", 1.0)?)?;
         let length = Duration::try_from_secs_f64(args.take("seconds", 3.0)?)?;
+        let least = args.take("least", 0)?;
         let mut pids = Vec::new();
         for pid in args.take("pid", "0".to_owned())?.split(',') {
             pids.push(pid.parse()?);
@@ -35,12 +42,13 @@ impl Window {
         Ok(Self {
             warmup,
             length,
+            least,
             pids,
         })
     }
 
-    /// Waits for `ready`, warms up, measures; ends early where `failed` says so. Returns the inside
-    /// of a JSON object.
+    /// Waits for `ready`, warms up, measures, longer where messages are too few; ends early where
+    /// `failed` says so. Returns the inside of a JSON object.
     pub fn measure(
         &self,
         ready: impl Fn() -> bool,
@@ -53,6 +61,9 @@ impl Window {
         pause(self.warmup, &failed);
         let first = self.read(&count)?;
         pause(self.length, &failed);
+        while count() - first.messages < self.least && first.at.elapsed() < LONGEST && !failed() {
+            std::thread::sleep(LOOK);
+        }
         let last = self.read(&count)?;
 
         let seconds = last.at.duration_since(first.at).as_secs_f64();
