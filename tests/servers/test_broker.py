@@ -318,18 +318,18 @@ def test_a_group_can_be_joined_again_after_an_outage(
 
 
 def test_under_gevent_nobody_else_waits_for_the_broker(
-    pool: Pool, settings: dict[str, Any], redis: Redis
+    pool: Pool, settings: dict[str, Any], broker: Broker
 ):
     server = pool.fresh("gunicorn-gevent", settings=settings)
     page, other = Page(server), Page(server)
     page.join("kept.frozen")
-    assert redis.process is not None
+    assert broker.process is not None
     for question, group, answer in [
         ("join", "kept.new", "joined"),
         ("publish", "kept.frozen", "ack"),
         ("members", "kept.frozen", "members"),
     ]:
-        redis.process.send_signal(signal.SIGSTOP)
+        broker.process.send_signal(signal.SIGSTOP)
         try:
             page.ask(question, group=group, data="x")
             statuses = [server.get("/ping").status for _ in range(5)]
@@ -337,7 +337,7 @@ def test_under_gevent_nobody_else_waits_for_the_broker(
             other.hear("pong")
             waits = not select.select([page.client.sock], [], [], 0)[0]
         finally:
-            redis.process.send_signal(signal.SIGCONT)
+            broker.process.send_signal(signal.SIGCONT)
         assert statuses == [200] * 5
         # Or else the broker has held up nobody, and nothing was tried here.
         assert waits or question == "members"

@@ -26,17 +26,17 @@ mod broker {
 
 #[test]
 fn what_the_server_never_takes_holds_up_nobody() {
-    use dwebsocket::hub::{Fate, Outgoing};
+    use dwebsocket::hub::{Fate, Outgoing, Target};
 
     use crate::suite::{LIMITS, hub, keep, outgoing};
 
     common::limited(|| {
         let first = keep("large", "1");
         let large = Outgoing {
-            limits: LIMITS,
+            targets: vec![Target::Kept("large".into(), LIMITS.unwrap())],
             timeout: common::LIMIT,
             // The server takes a mebibyte.
-            ..outgoing(&["large"], &"x".repeat(2 << 20))
+            ..outgoing(&[], &"x".repeat(2 << 20))
         };
         let published = hub().publish(&large).unwrap();
         assert_eq!(

@@ -242,7 +242,10 @@ impl History<'_> {
         self.api.check_version()?;
         for _ in 0..ATTEMPTS {
             let found = self.find(limits).await?;
-            let oldest = (found.last + 1).saturating_sub(limits.size as u64);
+            // Who stores may have asked for less than who reads.
+            let size = limits.size.min(found.known.limits.size);
+            let ttl = limits.ttl.min(found.known.limits.ttl);
+            let oldest = (found.last + 1).saturating_sub(size as u64);
             let from = after.map_or(0, |after| after.offset) + 1;
             let from = from.max(oldest).max(found.first);
             let Some(entries) = self.read(&found, from).await? else {
@@ -265,7 +268,7 @@ impl History<'_> {
             };
             let fresh = entries
                 .into_iter()
-                .skip_while(|entry| entry.is_older_than(limits.ttl, found.now));
+                .skip_while(|entry| entry.is_older_than(ttl, found.now));
             let fresh = fresh.map(|entry| (entry.offset, entry.envelope)).collect();
             return Ok(Fetched::new(fresh, top, after));
         }
