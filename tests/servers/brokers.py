@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import subprocess
 import tempfile
@@ -12,8 +13,9 @@ from pathlib import Path
 def free_port() -> int:
     """Return a port that nobody has."""
     # Below the range from which the system takes ports for clients: one of them could
-    # have it while the server is down.
-    for port in range(20_000, 32_000):
+    # have it while the server is down. At random, or else another test's server would
+    # take it then.
+    for port in random.sample(range(20_000, 32_000), 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
