@@ -76,8 +76,8 @@ impl Connection {
     }
 
     /// What the courier does.
-    pub(super) fn write_posted(&self) {
-        self.outbox().write_posted();
+    pub(super) fn write_posted(&self) -> usize {
+        self.outbox().write_posted()
     }
 
     /// Blocks until the outbox has room for `len` bytes or the connection is closing. Returns false

@@ -199,12 +199,15 @@ impl Outbox {
         !std::mem::replace(&mut self.posted, true)
     }
 
-    /// Writes what was held back; what the socket does not take is left to the actor.
-    pub(super) fn write_posted(&mut self) {
+    /// Writes what was held back; what the socket does not take is left to the actor. Returns how many
+    /// messages that were.
+    pub(super) fn write_posted(&mut self) -> usize {
         self.posted = false;
+        let messages = self.queued_messages;
         if self.has_unsent() {
             self.flush_or_signal();
         }
+        messages
     }
 
     pub(super) fn send(

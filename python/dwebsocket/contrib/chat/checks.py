@@ -15,6 +15,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from dwebsocket.conf import settings
 from dwebsocket.contrib.sections import importable
+from dwebsocket.exceptions import ConfigurationError
 
 from . import text
 from .conf import chat_settings
@@ -31,9 +32,14 @@ def check_chat(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Check the settings."""
-    found = chat_settings.check("dwebsocket.E021")
-    if found:
-        return found
+    try:
+        return chat_settings.check("dwebsocket.E021") or _check_values()
+    except ConfigurationError:
+        return []  # something outside "CHAT", which the package's own checks name
+
+
+def _check_values() -> list[CheckMessage]:
+    found: list[CheckMessage] = []
     message = importable(
         "DWEBSOCKET['CHAT']['PERMISSIONS']",
         chat_settings.PERMISSIONS,
