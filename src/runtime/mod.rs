@@ -14,6 +14,7 @@ pub mod fork;
 mod gate;
 mod log;
 mod permit;
+mod schedule;
 
 use std::{
     collections::HashMap,
@@ -104,6 +105,7 @@ impl Engine {
             .worker_threads(WORKER_THREADS)
             .thread_name("dwebsocket")
             .thread_stack_size(512 * 1024)
+            .on_thread_start(schedule::yield_to_views)
             .enable_all()
             .build()?;
         let turnstile = Arc::new(Turnstile::default());
