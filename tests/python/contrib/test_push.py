@@ -172,13 +172,15 @@ def test_who_is_nobody_gets_nothing(ana, notifications):
     [
         (60, 60),
         (timedelta(minutes=2), 120),
-        (timezone.now() + timedelta(seconds=180), 180),
+        (lambda: timezone.now() + timedelta(seconds=180), 180),
         (None, None),
         ("setting", 30 * 86_400),
     ],
-    ids=str,
+    ids=["seconds", "time", "date", "never", "setting"],
 )
 def test_when_it_expires(ana, expires, seconds):
+    if callable(expires):
+        expires = expires()
     sent = notify(ana, 1, **({} if expires == "setting" else {"expires": expires}))
     if seconds is None:
         assert sent.expires is None
