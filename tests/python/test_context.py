@@ -52,6 +52,10 @@ def test_no_language_holds():
     assert in_thread(translation.get_language) is None
 
 
+# Django decides once in a process whether it translates; not while a test overrides it.
+translation.get_language()
+
+
 @override_settings(USE_I18N=False)
 def test_a_project_without_translations_has_its_language():
     assert in_thread(translation.get_language) == "en-us"

@@ -8,12 +8,14 @@ import threading
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from dwebsocket import accept_websocket, signals
+from dwebsocket import accept_websocket, runners, signals
 
 
 @pytest.fixture
-def heard():
+def heard(quiet):
     """Return a queue of what all signals said, with the receiver's thread."""
+    # The views of earlier tests have said theirs.
+    assert runners._threads.join(10)
     told: queue.Queue = queue.Queue()
     names = {getattr(signals, name): name for name in signals.__all__}
     names = {signal: name for signal, name in names.items() if hasattr(signal, "send")}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 
 from tests.python.live import Site
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -52,6 +56,28 @@ def tables(empty_database: Path, tmp_path: Path, django_db_blocker) -> Iterator[
     shutil.copy(empty_database, file)
     with django_db_blocker.unblock(), database(file):
         yield
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine whose synchronous parts use the test's database.
+
+    The thread that asgiref has for those outlives the test, and so would a connection.
+    """
+
+    def forget() -> None:
+        wrapper = connections["default"]
+        if wrapper.connection is not None:
+            wrapper.connection.close()
+        del connections["default"]
+
+    async def main() -> T:
+        await sync_to_async(forget)()
+        try:
+            return await coroutine
+        finally:
+            await sync_to_async(forget)()
+
+    return asyncio.run(main())
 
 
 @pytest.fixture

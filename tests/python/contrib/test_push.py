@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from django.utils import timezone
 
 from dwebsocket.contrib.push import anotify, checks, notify, urls, views
 
-from .conftest import visiting
+from .conftest import run, visiting
 
 pytestmark = pytest.mark.usefixtures("tables")
 
@@ -152,7 +151,7 @@ def test_on_commit_waits_for_the_transaction(visit, ana, notifications, commits)
 def test_the_async_twin_does_the_same(visit, ana):
     with visit(ana) as page:
         assert hello(page) == []
-        asyncio.run(anotify(ana, "from a coroutine"))
+        run(anotify(ana, "from a coroutine"))
         frame = page.hear("message")["data"]["notification"]
         assert frame["payload"] == "from a coroutine"
 
