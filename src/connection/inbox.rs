@@ -119,6 +119,7 @@ impl Inbox {
         let turn = if keeps_turn { None } else { state.turn.take() };
         drop(state);
         self.after(connection, resume, turn);
+        tell_the_end(connection, &received);
         received
     }
 
@@ -144,6 +145,7 @@ impl Inbox {
             drop(state);
         }
         self.after(connection, resume, None);
+        tell_the_end(connection, &received);
         received
     }
 
@@ -291,8 +293,8 @@ impl Inbox {
             if !state.ended {
                 return (Received::Nothing, false);
             }
-            let first = !std::mem::replace(&mut state.end_seen, true);
-            return (Received::End, first);
+            state.end_seen = true;
+            return (Received::End, false);
         };
         state.bytes -= len(&message);
         if state.queue.is_empty() && state.queue.capacity() > 16 {
@@ -326,6 +328,14 @@ impl Inbox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers the peer's Close before the view can send again: to a view that was told of the end, sending
+/// does nothing.
+fn tell_the_end(connection: &Connection, received: &Received) {
+    if matches!(received, Received::End) {
+        connection.close(1000, "");
     }
 }
 

@@ -306,7 +306,7 @@ fn what_was_missed_comes_first_and_once() {
 #[test]
 fn who_was_left_out_is_left_out_after_a_reconnect_too() {
     limited(|| {
-        let first = connect_inbox(Config::default());
+        let mut first = connect_inbox(Config::default());
         let start = hub().join(&first.0, "echo", kept()).unwrap().position;
         let message = Outgoing {
             targets: vec![Target::Kept("echo".into(), LIMITS.unwrap())],
@@ -315,6 +315,8 @@ fn who_was_left_out_is_left_out_after_a_reconnect_too() {
         };
         hub().publish(&message).unwrap();
         keep("echo", "another's");
+        // A broker says that it has stored a message before it tells of it.
+        assert_eq!(read(&mut first), "another's");
         let again = Join {
             since: Some(start),
             was: vec!["nonsense".into(), hub().member_id(first.0.id()).to_string()],
