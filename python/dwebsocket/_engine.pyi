@@ -392,8 +392,8 @@ def hub_configure(
 def hub_flush(timeout: float) -> bool:
     """Wait until the broker has everything; return whether that was in time."""
 
-def broker_state() -> str:
-    """Return "none", "connected" or "away"."""
+def hub_stats() -> tuple[int, int, int, int, int, int, int, str]:
+    """Return what the hub has and has lost; see ``dwebsocket.hub.Stats``."""
 
 def publish(
     kind: str,

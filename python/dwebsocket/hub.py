@@ -37,6 +37,7 @@ __all__ = (
     "Options",
     "Payload",
     "Published",
+    "Stats",
     "check_reason",
     "connect",
     "disconnect",
@@ -46,6 +47,7 @@ __all__ = (
     "occupied",
     "options",
     "payload",
+    "stats",
     "to_json",
 )
 
@@ -60,6 +62,32 @@ class Member(NamedTuple):
 
     id: str
     info: Any
+
+
+class Stats(NamedTuple):
+    """What the hub of this process has now, and what it has lost since it began.
+
+    Args:
+        connections: Open WebSockets.
+        groups: Groups that have members, a history, or messages that wait.
+        memberships: In groups: who is in two counts twice.
+        users: Users who have a WebSocket.
+        dropped: Messages that WebSockets lost to full outboxes, whoever sent them.
+        waiting: Messages with a history that wait for the broker.
+        lost: What the way over the broker lost, at the least: messages that are too
+            large for it or came faster than this process could take them, and news of
+            presence, which are made up for.
+        broker: "none", "connected" or "away".
+    """
+
+    connections: int
+    groups: int
+    memberships: int
+    users: int
+    dropped: int
+    waiting: int
+    lost: int
+    broker: str
 
 
 _options: dict[str, Options] = {}
@@ -287,6 +315,14 @@ def occupied(prefix: str) -> dict[str, int]:
     """
     use()
     return dict(cooperation.call(_engine.occupied, prefix))
+
+
+def stats() -> Stats:
+    """Return what this process has, and has lost: for a page that is watched, or a log.
+
+    It starts nothing, asks no broker, and takes microseconds for each group.
+    """
+    return Stats(*_engine.hub_stats())
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

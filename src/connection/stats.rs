@@ -55,10 +55,15 @@ impl Connection {
             received_bytes: self.counters.received_bytes.load(Relaxed),
             sent_messages: self.counters.sent_messages.load(Relaxed),
             sent_bytes: self.counters.sent_bytes.load(Relaxed),
-            dropped_messages: self.counters.dropped_messages.load(Relaxed),
+            dropped_messages: self.dropped_messages(),
             outbox_messages: messages as u64,
             outbox_bytes: bytes as u64,
         }
+    }
+
+    /// Messages that were lost to a full outbox.
+    pub(crate) fn dropped_messages(&self) -> u64 {
+        self.counters.dropped_messages.load(Relaxed)
     }
 
     /// The time that the latest ping took to come back.

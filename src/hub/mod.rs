@@ -17,6 +17,7 @@ mod members;
 mod message;
 pub mod presence;
 mod publish;
+mod stats;
 mod target;
 mod who;
 
@@ -39,12 +40,14 @@ pub use self::{
     link::{BrokerState, Kept},
     members::{Join, JoinError, Joined},
     message::Kind,
+    stats::Stats,
     target::{Fate, Outgoing, Published, Target},
 };
 use self::{
     group::Group,
     link::{Link, Recent},
     presence::Presence,
+    stats::Lost,
 };
 
 /// Bytes of a group's name.
@@ -72,6 +75,7 @@ pub struct Hub {
     ticking: AtomicBool,
     /// Somebody who has asked who is here will be answered before the next tick.
     answering: AtomicBool,
+    lost: Lost,
 }
 
 impl Hub {
@@ -90,6 +94,7 @@ impl Hub {
             recent: Mutex::default(),
             ticking: AtomicBool::new(false),
             answering: AtomicBool::new(false),
+            lost: Lost::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::{errors, wait};
 use crate::{
     hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Published, Target},
     protocol::close::is_sendable,
-    runtime::engine,
+    runtime::{engine, running},
 };
 
 create_exception!(
@@ -240,13 +240,34 @@ pub(super) fn history<'py>(
     Ok((entries.collect(), top.offset, top.epoch.to_string()))
 }
 
-#[pyfunction]
-pub(super) fn broker_state() -> &'static str {
-    match crate::runtime::running().map(|engine| engine.hub().broker_state()) {
-        None | Some(BrokerState::None) => "none",
-        Some(BrokerState::Connected) => "connected",
-        Some(BrokerState::Away) => "away",
+fn name(state: BrokerState) -> &'static str {
+    match state {
+        BrokerState::None => "none",
+        BrokerState::Connected => "connected",
+        BrokerState::Away => "away",
     }
+}
+
+/// Connections, groups, memberships, users; messages that were dropped, that wait, and that were lost;
+/// and the broker's state. Starts nothing.
+#[pyfunction]
+#[allow(clippy::type_complexity)] // the interface
+pub(super) fn hub_stats(
+    py: Python<'_>,
+) -> (usize, usize, usize, usize, u64, usize, u64, &'static str) {
+    let stats = wait::apart(py, || running().map(|engine| engine.hub().stats(engine)));
+    stats.map_or((0, 0, 0, 0, 0, 0, 0, "none"), |stats| {
+        (
+            stats.connections,
+            stats.groups,
+            stats.memberships,
+            stats.users,
+            stats.dropped,
+            stats.waiting,
+            stats.lost,
+            name(stats.broker),
+        )
+    })
 }
 
 /// Waits until the broker has everything; false where something still waits after `timeout` seconds.
@@ -254,6 +275,6 @@ pub(super) fn broker_state() -> &'static str {
 pub(super) fn hub_flush(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let timeout = errors::seconds("timeout", timeout)?;
     Ok(wait::apart(py, || {
-        crate::runtime::running().is_none_or(|engine| engine.hub().flush(timeout))
+        running().is_none_or(|engine| engine.hub().flush(timeout))
     }))
 }

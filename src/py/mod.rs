@@ -79,8 +79,8 @@ mod _engine {
         connection_count, drain_log,
         handshake::{PyHandshake, handshake},
         hub::{
-            BrokerError, PyPublished, broker_state, count, disconnect, history, hub_configure,
-            hub_flush, members, occupied, publish,
+            BrokerError, PyPublished, count, disconnect, history, hub_configure, hub_flush,
+            hub_stats, members, occupied, publish,
         },
         membership::PyJoined,
         options::PyOptions,

@@ -58,6 +58,8 @@ pub struct Engine {
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
     /// A std mutex: held for a map operation, never across an await.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    /// What connections that are gone have lost to full outboxes.
+    dropped: AtomicU64,
     /// Signalled when the last connection has gone.
     empty: Condvar,
     /// Set once by [`Engine::close_all`].
@@ -124,6 +126,7 @@ impl Engine {
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
             connections: Mutex::default(),
+            dropped: AtomicU64::new(0),
             empty: Condvar::new(),
             stopping: AtomicBool::new(false),
             log: Log::default(),
@@ -160,6 +163,15 @@ impl Engine {
         self.table().values().cloned().collect()
     }
 
+    /// How many connections are open, and how many messages these and those before lost to full
+    /// outboxes.
+    pub(crate) fn connections_and_dropped(&self) -> (usize, u64) {
+        let table = self.table();
+        let open = table.values();
+        let dropped: u64 = open.map(|one| one.dropped_messages()).sum();
+        (table.len(), dropped + self.dropped.load(Ordering::Relaxed))
+    }
+
     /// Who writes what is left in the outbox of a connection.
     pub(crate) fn courier(&self, id: u64) -> &Courier {
         let number = id % COURIERS as u64;
@@ -186,9 +198,12 @@ impl Engine {
         self.table().insert(connection.id(), Arc::clone(connection));
     }
 
-    pub(crate) fn forget(&self, id: u64) {
+    pub(crate) fn forget(&self, connection: &Connection) {
         let mut table = self.table();
-        table.remove(&id);
+        // Under the lock, so that nobody counts it twice or not at all.
+        self.dropped
+            .fetch_add(connection.dropped_messages(), Ordering::Relaxed);
+        table.remove(&connection.id());
         if table.is_empty() {
             self.empty.notify_all();
         }

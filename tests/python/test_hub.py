@@ -213,3 +213,33 @@ class TestSettings:
             assert hub.options("other") == hub.Options()
             assert hub.group("chat.1", history=7, ttl=1.0).options == (7, 1.0, True)
         assert hub.options("chat.1") == hub.Options()
+
+
+class TestStats:
+    def test_what_there_is_is_counted(self, pair):
+        before = hub.stats()
+        assert before.broker == "none"
+        (one, _), (two, _) = pair(), pair()
+        for websocket in (one, two):
+            websocket.join("stats.a")
+        one.join("stats.b")
+        one._connection.identify("stats-user")
+        two._connection.identify("stats-user")
+        after = hub.stats()
+        names = ("connections", "groups", "memberships", "users", "waiting", "lost")
+        found = [getattr(after, name) - getattr(before, name) for name in names]
+        assert found == [2, 2, 3, 1, 0, 0]
+
+    def test_what_was_dropped_is_counted_also_after_the_end(self, pair):
+        before = hub.stats().dropped
+        websocket, peer = pair(tcp=True, engine={"overflow": "drop_newest"})
+        websocket.join("stats.full")
+        dropped = 0
+        while dropped < 10:
+            dropped += hub.group("stats.full").send(b"x" * 100_000).dropped
+        assert hub.stats().dropped - before == 10
+        open_now = hub.stats().connections
+        peer.reset()
+        while hub.stats().connections >= open_now:
+            time.sleep(0.001)
+        assert hub.stats().dropped - before == 10

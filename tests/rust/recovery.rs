@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/server.rs"]
+mod server;
 
 use std::{
     io::{Read, Write},
@@ -16,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{LIMIT, connect_inbox, limited, redis::Server, until};
+use common::{LIMIT, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
     hub::{
@@ -26,6 +28,7 @@ use dwebsocket::{
     runtime::engine,
 };
 use futures_util::future::join_all;
+use server::Server;
 
 /// Groups with a history, and the threads that join them.
 const GROUPS: usize = 2_000;
@@ -148,6 +151,8 @@ impl Events for Ear {
         let _ = self.0.send(Bytes::new());
     }
 
+    fn lost(&self) {}
+
     fn disconnected(&self, _error: &str) {}
 }
 
@@ -216,7 +221,7 @@ fn store_in_all(server: u16, proxy: &Proxy) {
 
 #[test]
 fn after_an_outage_many_groups_are_made_up_a_few_at_a_time() {
-    let Some(server) = Server::start("recovery") else {
+    let Some(server) = Server::in_memory() else {
         return;
     };
     limited(move || {

@@ -2,14 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/server.rs"]
+mod server;
 
 use std::{collections::HashSet, thread, time::Duration};
 
-use common::{LIMIT, limited, redis::Server};
+use common::{LIMIT, limited, until};
 use dwebsocket::{
-    hub::{Fate, Hub, Kind, Limits, Outgoing, Target},
+    hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Target},
     runtime::engine,
 };
+use server::Server;
 
 const THREADS: usize = 8;
 const EACH: usize = 400;
@@ -23,28 +26,30 @@ fn hub() -> &'static Hub {
     engine().unwrap().hub()
 }
 
-/// Returns the offset that the broker has given the message.
-fn publish(text: String) -> u64 {
-    let outgoing = Outgoing {
+fn outgoing(text: String) -> Outgoing {
+    Outgoing {
         targets: vec![Target::Kept("kept".into(), LIMITS)],
         kind: Kind::Text,
         payload: text.into(),
         excluded: Vec::new(),
         timeout: LIMIT,
-    };
-    let published = hub().publish(&outgoing).unwrap();
+    }
+}
+
+/// Returns the offset that the broker has given the message.
+fn publish(text: String) -> u64 {
+    let published = hub().publish(&outgoing(text)).unwrap();
     assert_eq!(published.fate, Fate::Stored);
     published.position.unwrap().offset
 }
 
 #[test]
 fn what_many_threads_send_is_stored_once_each_in_the_order_of_each_thread() {
-    let Some(server) = Server::start("storing") else {
+    let Some(mut server) = Server::in_memory() else {
         return;
     };
     limited(move || {
-        let url = format!("redis://127.0.0.1:{}/", server.port);
-        hub().connect(&url, "storing").unwrap();
+        hub().connect(&server.url(), "storing").unwrap();
         let sending = (0..THREADS).map(|thread| {
             thread::spawn(move || {
                 let send = |number| publish(format!("{thread} {number}"));
@@ -66,5 +71,18 @@ fn what_many_threads_send_is_stored_once_each_in_the_order_of_each_thread() {
                 (thread.parse().unwrap(), number.parse().unwrap());
             assert_eq!(offsets[thread][number], offset, "{text}");
         }
+
+        let waiting = || hub().stats(engine().unwrap()).waiting;
+        assert_eq!(waiting(), 0);
+        server.down();
+        until("the broker is away", || {
+            hub().broker_state() == BrokerState::Away
+        });
+        for number in 1..=3 {
+            let published = hub().publish(&outgoing("late".into())).unwrap();
+            assert_eq!((published.fate, waiting()), (Fate::Pending, number));
+        }
+        server.up();
+        until("what waited is stored", || waiting() == 0);
     });
 }

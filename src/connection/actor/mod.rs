@@ -223,6 +223,6 @@ impl Drop for Actor {
         self.connection.room.notify_all();
         self.connection.finish_messages();
         self.connection.engine.hub().leave_all(&self.connection);
-        self.connection.engine.forget(self.connection.id());
+        self.connection.engine.forget(&self.connection);
     }
 }

@@ -64,6 +64,9 @@ pub trait Events: Send + Sync + 'static {
     /// The connection is there (again), and everything that was subscribed to is (again).
     fn connected(&self);
 
+    /// Messages were discarded on their way here.
+    fn lost(&self);
+
     /// The connection could not be made, or has broken.
     fn disconnected(&self, error: &str);
 }

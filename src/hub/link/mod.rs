@@ -98,6 +98,10 @@ impl Events for Receiver {
         self.hub.recover();
     }
 
+    fn lost(&self) {
+        self.hub.lost.note();
+    }
+
     fn disconnected(&self, error: &str) {
         if self.state.swap(AWAY, Ordering::AcqRel) != AWAY {
             warn(format!("the broker is away: {error}"));

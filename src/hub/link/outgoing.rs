@@ -56,6 +56,7 @@ impl Link {
         let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
         if later.len() >= MAX_LATER {
             later.pop_front();
+            self.hub.lost.note();
         }
         later.push_back((channel, envelope));
         drop(later);
@@ -75,8 +76,10 @@ impl Link {
                 let Some((channel, envelope)) = next else {
                     break;
                 };
-                // What is lost is found out by the next digest.
-                let _ = self.broker.publish(channel, envelope).await;
+                // The next digest makes up for it.
+                if self.broker.publish(channel, envelope).await.is_err() {
+                    self.hub.lost.note();
+                }
             }
         }
     }
@@ -182,6 +185,7 @@ impl Link {
                 // It never will be stored, and others wait behind it. Its sender is told, by the
                 // waiter that goes with it.
                 Err(error @ BrokerError::TooLarge(_)) => {
+                    self.hub.lost.note();
                     warn(format!("a message to {:?} is lost: {error}", group.name()));
                     group.lock().outbound.pop_front();
                 }

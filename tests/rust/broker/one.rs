@@ -40,6 +40,8 @@ impl Events for Ear {
         let _ = self.0.send(Heard::Connected);
     }
 
+    fn lost(&self) {}
+
     fn disconnected(&self, error: &str) {
         eprintln!("{error}");
         let _ = self.0.send(Heard::Disconnected);

@@ -1,7 +1,11 @@
 //! What there is in NATS alone.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, mpsc::channel},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc::channel,
+    },
     thread,
     time::Duration,
 };
@@ -184,7 +188,7 @@ async fn purge(server: &Server) {
 
 /// Holds up the task that calls it, until it is let go.
 #[derive(Clone)]
-struct Slow(Arc<(Mutex<bool>, Condvar)>, Arc<Ear>);
+struct Slow(Arc<(Mutex<bool>, Condvar)>, Arc<Ear>, Arc<AtomicUsize>);
 
 impl Events for Slow {
     fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
@@ -195,6 +199,10 @@ impl Events for Slow {
 
     fn connected(&self) {
         self.1.connected();
+    }
+
+    fn lost(&self) {
+        self.2.fetch_add(1, Relaxed);
     }
 
     fn disconnected(&self, error: &str) {
@@ -214,7 +222,7 @@ fn what_comes_too_fast_is_not_lost_in_silence() {
         .build()
         .unwrap();
     let (tell, ear) = channel();
-    let slow = Slow(Arc::default(), Arc::new(Ear(tell)));
+    let slow = Slow(Arc::default(), Arc::new(Ear(tell)), Arc::default());
     let _context = runtime.enter();
     let listener = Broker::open(&server.url(), "test", Arc::new(slow.clone())).unwrap();
     assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
@@ -235,5 +243,7 @@ fn what_comes_too_fast_is_not_lost_in_silence() {
         messages += 1;
     }
     assert!(messages < 100_000);
+    let lost = slow.2.load(Relaxed);
+    assert!((1..=100_000 - messages).contains(&lost), "{lost}");
     assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
 }

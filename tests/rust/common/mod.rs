@@ -1,8 +1,6 @@
 //! What the tests of the engine share: peers, handlers that record, and a time limit.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
-pub mod redis;
-
 use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, mpsc},

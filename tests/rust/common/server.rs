@@ -42,7 +42,7 @@ pub struct Server {
     program: String,
     pub port: u16,
     pub place: PathBuf,
-    /// For NATS, in place of the usual ones.
+    /// In place of the usual one: of NATS in a file, of Redis in words.
     pub configuration: Option<String>,
     child: Option<Child>,
 }
@@ -64,6 +64,14 @@ impl Server {
     /// `None` where there is no program; in CI there has to be one.
     pub fn start(kind: Kind) -> Option<Self> {
         let mut server = Self::prepare(kind)?;
+        server.up();
+        Some(server)
+    }
+
+    /// A Redis that keeps its data in memory.
+    pub fn in_memory() -> Option<Self> {
+        let mut server = Self::prepare(Kind::Redis)?;
+        server.configuration = Some("--appendonly no".into());
         server.up();
         Some(server)
     }
@@ -94,10 +102,14 @@ impl Server {
     fn arguments(&self) -> Vec<String> {
         let place = self.place.to_str().unwrap();
         let words = match self.kind {
-            Kind::Redis => format!(
-                "--port {} --bind 127.0.0.1 --save  --appendonly yes --appendfsync always --dir {place}",
-                self.port
-            ),
+            Kind::Redis => {
+                let usual = "--appendonly yes --appendfsync always";
+                let rest = self.configuration.as_deref().unwrap_or(usual);
+                format!(
+                    "--port {} --bind 127.0.0.1 --save  {rest} --dir {place}",
+                    self.port
+                )
+            }
             Kind::Nats => {
                 let usual =
                     format!("jetstream {{ store_dir: \"{place}/data\", sync_interval: always }}");

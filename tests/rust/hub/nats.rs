@@ -26,7 +26,10 @@ mod broker {
 
 #[test]
 fn what_the_server_never_takes_holds_up_nobody() {
-    use dwebsocket::hub::{Fate, Outgoing, Target};
+    use dwebsocket::{
+        hub::{Fate, Outgoing, Target},
+        runtime::engine,
+    };
 
     use crate::suite::{LIMITS, hub, keep, outgoing};
 
@@ -38,11 +41,14 @@ fn what_the_server_never_takes_holds_up_nobody() {
             // The server takes a mebibyte.
             ..outgoing(&[], &"x".repeat(2 << 20))
         };
+        let lost = || hub().stats(engine().unwrap()).lost;
+        let before = lost();
         let published = hub().publish(&large).unwrap();
         assert_eq!(
             (published.fate, published.position),
             (Fate::Unavailable, None)
         );
+        assert_eq!(lost(), before + 1);
         assert_eq!(keep("large", "2").offset, first.offset + 1);
     });
 }

@@ -246,9 +246,13 @@ impl Shared {
     async fn client(&self, trouble: mpsc::Sender<String>) -> Result<Client, BrokerError> {
         let servers = self.address.servers();
         let options = self.address.options().name("dwebsocket");
+        let events = Arc::clone(&self.events);
         let options = options
             .event_callback(move |event| {
                 let trouble = trouble.clone();
+                if matches!(event, Event::SlowConsumer(_)) {
+                    events.lost();
+                }
                 async move {
                     if let Some(what) = what_is_wrong(&event) {
                         // One is enough.

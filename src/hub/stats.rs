@@ -1,0 +1,69 @@
+//! What the hub has, and what it has lost.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{BrokerState, GROUP, Hub, USER};
+use crate::runtime::Engine;
+
+/// A reading of [`Hub::stats`]; all of it is of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Open connections.
+    pub connections: usize,
+    /// Groups that have members, a history, or messages that wait.
+    pub groups: usize,
+    /// Memberships of connections in groups.
+    pub memberships: usize,
+    /// Users who have a connection.
+    pub users: usize,
+    /// Messages that connections, also those that have ended, lost to full outboxes.
+    pub dropped: u64,
+    /// Messages that wait for the broker.
+    pub waiting: usize,
+    /// What the way over the broker has lost: messages that it never takes, or that came faster than
+    /// they could be taken. At least so many: what a server or a client library discards, it does not
+    /// count.
+    pub lost: u64,
+    /// How things stand with the broker.
+    pub broker: BrokerState,
+}
+
+/// Counts what is lost on the way over the broker.
+#[derive(Debug, Default)]
+pub(super) struct Lost(AtomicU64);
+
+impl Lost {
+    pub(super) fn note(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+impl Hub {
+    /// What there is now, and what has been lost since the process began.
+    #[must_use]
+    pub fn stats(&self, engine: &Engine) -> Stats {
+        let (connections, dropped) = engine.connections_and_dropped();
+        let mut stats = Stats {
+            connections,
+            groups: 0,
+            memberships: 0,
+            users: 0,
+            dropped,
+            waiting: 0,
+            lost: self.lost.0.load(Relaxed),
+            broker: self.broker_state(),
+        };
+        let groups: Vec<_> = self.table().values().cloned().collect();
+        for group in groups {
+            let state = group.lock();
+            stats.waiting += state.outbound.len();
+            if group.channel.starts_with(GROUP) {
+                stats.groups += 1;
+                stats.memberships += state.len();
+            } else if group.channel.starts_with(USER) && state.len() > 0 {
+                stats.users += 1;
+            }
+        }
+        stats
+    }
+}
