@@ -192,8 +192,11 @@ struct Slow(Arc<(Mutex<bool>, Condvar)>, Arc<Ear>, Arc<AtomicUsize>);
 
 impl Events for Slow {
     fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
-        let go = self.0.0.lock().unwrap();
-        drop(self.0.1.wait_while(go, |go| !*go).unwrap());
+        // The client's own task may be next on this thread, and is not to be held up.
+        tokio::task::block_in_place(|| {
+            let go = self.0.0.lock().unwrap();
+            drop(self.0.1.wait_while(go, |go| !*go).unwrap());
+        });
         self.1.message(channel, envelope, position);
     }
 
