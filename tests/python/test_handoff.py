@@ -154,9 +154,9 @@ class TestResponse:
             with running.connect() as connection:
                 connection.send("x")
                 connection.recv(timeout=TIMEOUT)
+            running.stop()
         finally:
             request_finished.disconnect(receiver)
-        running.stop()
         assert len(finished) == 1
 
 

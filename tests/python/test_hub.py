@@ -216,7 +216,7 @@ class TestSettings:
 
 
 class TestStats:
-    def test_what_there_is_is_counted(self, pair):
+    def test_what_there_is_is_counted(self, pair, quiet):
         before = hub.stats()
         assert before.broker == "none"
         (one, _), (two, _) = pair(), pair()
@@ -226,11 +226,13 @@ class TestStats:
         one._connection.identify("stats-user")
         two._connection.identify("stats-user")
         after = hub.stats()
-        names = ("connections", "groups", "memberships", "users", "waiting", "lost")
+        names = ("connections", "memberships", "users", "waiting", "lost")
         found = [getattr(after, name) - getattr(before, name) for name in names]
-        assert found == [2, 2, 3, 1, 0, 0]
+        assert found == [2, 3, 1, 0, 0]
+        # Others may be forgotten meanwhile, with their histories.
+        assert after.groups >= 2
 
-    def test_what_was_dropped_is_counted_also_after_the_end(self, pair):
+    def test_what_was_dropped_is_counted_also_after_the_end(self, pair, quiet):
         before = hub.stats().dropped
         websocket, peer = pair(tcp=True, engine={"overflow": "drop_newest"})
         websocket.join("stats.full")
