@@ -9,6 +9,7 @@
 
 use std::{
     cell::Cell,
+    ops::RangeInclusive,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -24,8 +25,12 @@ use super::Connection;
 const STINT: usize = 64;
 
 /// A pause before connections are written that were written a moment ago, several messages to each.
-/// Who sends so much sends more within that time, and one system call takes it all.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Who sends so much sends more within that time, and one system call takes it all. At the least, and
+/// at the most.
+const PAUSE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(5);
+
+/// The pause is so much of the time that the writing took: all that it adds to how long a message takes.
+const SHARE: u32 = 4;
 
 /// A thread that sends again so soon is likely to go on.
 const IN_A_ROW: Duration = Duration::from_micros(100);
@@ -87,6 +92,7 @@ impl Courier {
         loop {
             self.called.notified().await;
             number = number.wrapping_add(1);
+            let began = Instant::now();
             std::mem::swap(&mut round, &mut *self.posted());
             let (connections, mut messages) = (round.len(), 0);
             for (written, connection) in round.drain(..).enumerate() {
@@ -99,7 +105,8 @@ impl Courier {
             // A crowd's memory is not kept for ever.
             round.shrink_to(1024);
             if messages >= 2 * connections && self.comes_again(number) {
-                tokio::time::sleep(PAUSE).await;
+                let pause = (began.elapsed() / SHARE).clamp(*PAUSE.start(), *PAUSE.end());
+                tokio::time::sleep(pause).await;
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Connection, Overflow, courier, outbox::Sent, stats::Counters};
+use super::{Connection, Overflow, courier, outbox::Sent};
 use crate::protocol::{Broadcast, OpCode};
 
 impl Connection {
@@ -24,29 +24,18 @@ impl Connection {
             }
             outbox.send(opcode, payload, overflow, &self.config)
         };
-        self.count(sent, payload.len());
+        self.note_lost(sent);
         sent
     }
 
-    /// Counts what became of a message, and fails the connection where the policy says so.
-    fn count(&self, sent: Sent, len: usize) {
-        let Counters {
-            sent_messages,
-            sent_bytes,
-            dropped_messages,
-            ..
-        } = &self.counters;
+    /// Counts what was lost, and fails the connection where the policy says so.
+    fn note_lost(&self, sent: Sent) {
         let dropped = match sent {
-            Sent::Done => 0,
+            Sent::Done | Sent::Full | Sent::Closed => return,
             Sent::DroppedOldest(lost) => lost,
             Sent::Dropped | Sent::Overflowed => 1,
-            Sent::Full | Sent::Closed => return,
         };
-        dropped_messages.fetch_add(dropped, Relaxed);
-        if matches!(sent, Sent::Done | Sent::DroppedOldest(_)) {
-            sent_messages.fetch_add(1, Relaxed);
-            sent_bytes.fetch_add(len as u64, Relaxed);
-        }
+        self.counters.dropped_messages.fetch_add(dropped, Relaxed);
         if sent == Sent::Overflowed {
             // Section 7.4.1 leaves 1013 (try again later) to the IANA registry.
             self.close_now(1013, "the peer reads too slowly");
@@ -66,7 +55,7 @@ impl Connection {
             let taken = matches!(sent, Sent::Done | Sent::DroppedOldest(_));
             (sent, taken && outbox.post())
         };
-        self.count(sent, message.len());
+        self.note_lost(sent);
         (sent, posted)
     }
 

@@ -11,13 +11,11 @@ use std::{
 use super::Connection;
 use crate::protocol::OpCode;
 
-/// Counters of one connection.
+/// Counters of one connection; what is sent, its outbox counts.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) received_messages: AtomicU64,
     pub(crate) received_bytes: AtomicU64,
-    pub(crate) sent_messages: AtomicU64,
-    pub(crate) sent_bytes: AtomicU64,
     pub(crate) dropped_messages: AtomicU64,
 }
 
@@ -45,16 +43,17 @@ impl Connection {
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let (messages, bytes) = if self.is_foreign() {
-            (0, 0)
+        let ((sent_messages, sent_bytes), (messages, bytes)) = if self.is_foreign() {
+            ((0, 0), (0, 0))
         } else {
-            self.outbox().backlog()
+            let outbox = self.outbox();
+            (outbox.sent(), outbox.backlog())
         };
         Stats {
             received_messages: self.counters.received_messages.load(Relaxed),
             received_bytes: self.counters.received_bytes.load(Relaxed),
-            sent_messages: self.counters.sent_messages.load(Relaxed),
-            sent_bytes: self.counters.sent_bytes.load(Relaxed),
+            sent_messages,
+            sent_bytes,
             dropped_messages: self.dropped_messages(),
             outbox_messages: messages as u64,
             outbox_bytes: bytes as u64,

@@ -164,6 +164,13 @@ class Server:
         with self.http() as client:
             return client.request(path, [*headers, ("Connection", "close")])
 
+    def idle(self) -> None:
+        """Wait until a server that does one thing after the other has nothing to do."""
+        with self.http() as client:
+            client.request("/ping", [("Connection", "close")])
+            # It closes a connection when all is done that there is to a request.
+            client.rest()
+
     def post(
         self, path: str, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()
     ) -> Response:

@@ -89,6 +89,9 @@ pub(super) struct Outbox {
     queued_messages: usize,
     queued_bytes: usize,
     queued_pongs: usize,
+    /// Messages and bytes that were taken, whatever became of them later. Here, for whoever sends has
+    /// this at hand.
+    sent: (u64, u64),
     /// Encoded bytes that the socket did not take; before everything in the queue.
     unsent: VecDeque<Bytes>,
     phase: Phase,
@@ -144,6 +147,7 @@ impl Outbox {
             queued_messages: 0,
             queued_bytes: 0,
             queued_pongs: 0,
+            sent: (0, 0),
             unsent,
             phase: Phase::Open,
             corked: false,
@@ -163,6 +167,16 @@ impl Outbox {
             self.queued_messages,
             self.queued_bytes + self.unsent_bytes(),
         )
+    }
+
+    /// Messages and bytes that were taken.
+    pub(super) fn sent(&self) -> (u64, u64) {
+        self.sent
+    }
+
+    fn count(&mut self, len: usize) {
+        self.sent.0 += 1;
+        self.sent.1 += len as u64;
     }
 
     pub(super) fn has_unsent(&self) -> bool {
@@ -230,6 +244,7 @@ impl Outbox {
             self.fail();
             return Sent::Closed;
         }
+        self.count(payload.len());
         done
     }
 
@@ -246,6 +261,7 @@ impl Outbox {
         match self.admit(message.len(), overflow, config) {
             Ok(done) => {
                 self.push(Item::Broadcast(Arc::clone(message)));
+                self.count(message.len());
                 done
             }
             Err(refused) => refused,
