@@ -5,7 +5,10 @@ use std::{
     time::Instant,
 };
 
-use super::{Connection, Overflow, courier, outbox::Sent};
+use super::{
+    Connection, Overflow, courier,
+    outbox::{self, Sent},
+};
 use crate::protocol::{Broadcast, OpCode};
 
 impl Connection {
@@ -66,7 +69,7 @@ impl Connection {
 
     /// What the courier does.
     pub(super) fn write_posted(&self) -> usize {
-        self.outbox().write_posted()
+        outbox::write_posted(|| self.outbox())
     }
 
     /// Blocks until the outbox has room for `len` bytes or the connection is closing. Returns false

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{Echo, connect, connect_inbox, limited, parts, tcp_pair};
+use common::{Echo, connect, connect_inbox, limited, parts, tcp_pair, until};
 use dwebsocket::{
     config::Config,
     connection::{Connection, Consumer, Inbox, Overflow, Received, Sent},
@@ -379,12 +379,12 @@ fn pings_are_answered_and_latency_is_measured() {
 #[test]
 fn a_ping_of_the_applications_measures_latency_too() {
     limited(|| {
-        let (connection, inbox, mut peer) = connect_inbox(Config::default());
+        let (connection, _inbox, mut peer) = connect_inbox(Config::default());
         assert!(connection.ping(b"mine"));
         assert_eq!(peer.read().unwrap(), Wire::Ping("mine".into()));
-        peer.send(Wire::text("after the pong")).unwrap();
-        assert_eq!(wait(&connection, &inbox), text("after the pong"));
-        assert!(connection.latency().is_some());
+        // The peer's library has the pong ready, and writes it now.
+        peer.flush().unwrap();
+        until("the pong is back", || connection.latency().is_some());
     });
 }
 
@@ -479,5 +479,57 @@ fn a_descriptor_polls_readable_while_something_waits() {
         drop(peer);
         assert!(readable(10_000));
         assert_eq!(inbox.take(&connection, false), Received::End);
+    });
+}
+
+#[test]
+fn what_waits_when_the_peer_says_close_still_goes_out() {
+    limited(|| {
+        let (connection, inbox, mut peer) = connect_inbox(Config {
+            outbox_bytes: 64 << 20,
+            outbox_messages: 100_000,
+            ..Config::default()
+        });
+        // Far more than the socket takes from one side and the peer's from the other.
+        let mut sent = 0;
+        while connection.stats().outbox_messages < 2_000 {
+            let message = format!("{sent:010000}");
+            let done = connection.send(OpCode::Text, message.as_bytes(), Overflow::Refuse);
+            assert_eq!(done, Sent::Done);
+            sent += 1;
+        }
+        peer.close(None).unwrap();
+        assert_eq!(wait(&connection, &inbox), Received::End);
+        for number in 0..sent {
+            assert_eq!(peer.read().unwrap(), Wire::text(format!("{number:010000}")));
+        }
+        assert_eq!(close_code(&mut peer), 1005);
+    });
+}
+
+#[test]
+fn whoever_waits_for_room_is_told_whoever_makes_it() {
+    limited(|| {
+        for _ in 0..20 {
+            let (connection, _inbox, mut peer) = connect_inbox(Config {
+                outbox_messages: 4,
+                ..Config::default()
+            });
+            let sender = thread::spawn(move || {
+                // In a row: they are left to the courier.
+                for number in 0..2_000 {
+                    let message = format!("{number}");
+                    while connection.send(OpCode::Text, message.as_bytes(), Overflow::Refuse)
+                        == Sent::Full
+                    {
+                        assert!(connection.wait_for_room(1, Some(Instant::now() + common::LIMIT)));
+                    }
+                }
+            });
+            for number in 0..2_000 {
+                assert_eq!(peer.read().unwrap(), Wire::text(format!("{number}")));
+            }
+            sender.join().unwrap();
+        }
     });
 }

@@ -178,9 +178,15 @@ impl Actor {
     /// Writes what waits; true if some of it has to wait on for the socket.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
-            if !self.connection.outbox().has_unsent() {
-                self.handshake_until = None;
-                return false;
+            {
+                let mut outbox = self.connection.outbox();
+                if outbox.is_left_to_writer() {
+                    return true;
+                }
+                if !outbox.has_unsent() {
+                    self.handshake_until = None;
+                    return false;
+                }
             }
             let mut guard = match self.socket.poll_write_ready(cx) {
                 Poll::Pending => return true,

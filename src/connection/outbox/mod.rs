@@ -19,6 +19,7 @@ use bytes::Bytes;
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
+pub(super) use self::write::write_posted;
 use crate::{
     config::{Config, Overflow},
     protocol::{Broadcast, Encoder, OpCode},
@@ -95,6 +96,12 @@ pub(super) struct Outbox {
     /// Encoded bytes that the socket did not take; before everything in the queue.
     unsent: VecDeque<Bytes>,
     phase: Phase,
+    /// The Close frame has left the queue.
+    close_taken: bool,
+    /// A batch has been taken out, and is being written without the lock: nobody else writes.
+    writing: bool,
+    /// The actor is to hear when that is over.
+    actor_waits: bool,
     /// Set by the actor while it handles what it read, so that the answers go out in one write.
     corked: bool,
     /// The courier has been asked to write.
@@ -150,6 +157,9 @@ impl Outbox {
             sent: (0, 0),
             unsent,
             phase: Phase::Open,
+            close_taken: false,
+            writing: false,
+            actor_waits: false,
             corked: false,
             posted: false,
             room_wanted: false,
@@ -213,15 +223,16 @@ impl Outbox {
         !std::mem::replace(&mut self.posted, true)
     }
 
-    /// Writes what was held back; what the socket does not take is left to the actor. Returns how many
-    /// messages that were.
-    pub(super) fn write_posted(&mut self) -> usize {
+    /// What is held back may be written; returns how many messages that is.
+    pub(super) fn unpost(&mut self) -> usize {
         self.posted = false;
-        let messages = self.queued_messages;
-        if self.has_unsent() {
-            self.flush_or_signal();
-        }
-        messages
+        self.queued_messages
+    }
+
+    /// Whether another thread is writing, which tells the actor when it has done so.
+    pub(super) fn is_left_to_writer(&mut self) -> bool {
+        self.actor_waits = self.writing;
+        self.writing
     }
 
     pub(super) fn send(
@@ -238,7 +249,7 @@ impl Outbox {
             Ok(done) => done,
             Err(refused) => return refused,
         };
-        if self.corked || self.posted || self.has_unsent() {
+        if self.corked || self.posted || self.writing || self.has_unsent() {
             self.push(Item::Message(opcode, Bytes::copy_from_slice(payload)));
         } else if self.write_through(opcode, payload).is_err() {
             self.fail();

@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
-    sync::Arc,
+    sync::{Arc, MutexGuard},
 };
 
 use bytes::{Buf, Bytes};
@@ -42,22 +42,114 @@ fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     result
 }
 
+/// What comes next in the queue.
+enum Front {
+    /// Small messages, encoded together.
+    Batch,
+    /// A frame that others share, and small messages before it.
+    Whole(Bytes),
+    /// One large message.
+    Large(OpCode, Bytes),
+}
+
+/// Writes what was posted, small messages without the lock: whoever sends to many would wait for one
+/// system call after the other, behind the courier that writes to the same members in the same order.
+/// Returns how many messages there were.
+pub(in crate::connection) fn write_posted<'a>(lock: impl Fn() -> MutexGuard<'a, Outbox>) -> usize {
+    let mut outbox = lock();
+    let messages = outbox.unpost();
+    let mut outbox = with_scratch(|scratch| {
+        while let Some(socket) = outbox.begin(scratch) {
+            drop(outbox);
+            let result = send(Some(&socket), scratch);
+            outbox = lock();
+            outbox.end(result, scratch);
+        }
+        outbox
+    });
+    if outbox.has_unsent() {
+        outbox.flush_or_signal();
+    }
+    messages
+}
+
 impl Outbox {
-    /// Writes as much as the socket takes. `WouldBlock` means that some is left.
+    /// Writes as much as the socket takes. `WouldBlock` means that some is left. Where another thread is
+    /// writing, that goes on.
     pub(in crate::connection) fn flush(&mut self) -> io::Result<()> {
+        if self.writing {
+            return Ok(());
+        }
         let result: io::Result<()> = with_scratch(|scratch| {
             while self.has_unsent() {
                 self.write_unsent()?;
-                self.write_batch(scratch)?;
+                self.write_front(scratch)?;
             }
             Ok(())
         });
-        match &result {
+        self.settle(&result);
+        result
+    }
+
+    /// What has to be done after a write, however it went.
+    fn settle(&mut self, result: &io::Result<()>) {
+        match result {
             Ok(()) => self.shrink(),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => self.fail(),
         }
-        result
+        if self.room_wanted {
+            // The actor tells those who wait, whoever has made the room.
+            self.signal.raise();
+        }
+        if self.close_taken && self.unsent.is_empty() && self.phase == Phase::Closing {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// Takes a batch out of the queue, to be written without the lock; `None` where there is none, or
+    /// where it has to be written otherwise.
+    fn begin(&mut self, scratch: &mut Vec<u8>) -> Option<Arc<AsyncFd<Socket>>> {
+        let first = self.queue.front()?.message_len();
+        if self.writing || self.corked || !self.unsent.is_empty() || first > Some(SMALL) {
+            return None;
+        }
+        let socket = Arc::clone(self.socket.as_ref()?);
+        match self.take_front(scratch) {
+            Front::Batch => {
+                self.writing = true;
+                Some(socket)
+            }
+            // It has turned out to be large, and is written by the usual way.
+            Front::Whole(frame) => {
+                self.keep(scratch);
+                self.unsent.push_back(frame);
+                None
+            }
+            Front::Large(opcode, payload) => {
+                let frame = self.encoder.message(opcode, &payload);
+                let frame = [frame.header.as_ref(), &*frame.payload].concat();
+                self.unsent.push_back(frame.into());
+                None
+            }
+        }
+    }
+
+    /// The batch has been written, or some of it.
+    fn end(&mut self, result: io::Result<usize>, batch: &[u8]) {
+        self.writing = false;
+        if self.phase == Phase::Broken {
+            return;
+        }
+        let result = written(result).and_then(|written| {
+            self.keep(&batch[written..]);
+            check_taken(written, batch.len())
+        });
+        self.settle(&result);
+        if result.is_err() || self.actor_waits {
+            self.actor_waits = false;
+            self.signal.raise();
+        }
     }
 
     /// Writes at once; the actor writes what is left.
@@ -78,8 +170,17 @@ impl Outbox {
         Ok(())
     }
 
-    /// Encodes and writes the front of the queue: small messages together, a large one by itself.
-    fn write_batch(&mut self, scratch: &mut Vec<u8>) -> io::Result<()> {
+    /// Encodes and writes the front of the queue.
+    fn write_front(&mut self, scratch: &mut Vec<u8>) -> io::Result<()> {
+        match self.take_front(scratch) {
+            Front::Batch => self.write_scratch(scratch),
+            Front::Whole(frame) => self.write_whole(frame, scratch),
+            Front::Large(opcode, payload) => self.write_large(opcode, &payload),
+        }
+    }
+
+    /// Takes out small messages together, or a large one by itself.
+    fn take_front(&mut self, scratch: &mut Vec<u8>) -> Front {
         scratch.clear();
         while let Some(item) = self.queue.front() {
             let len = item.message_len();
@@ -93,21 +194,19 @@ impl Outbox {
             match self.queue.pop_front() {
                 Some(Item::Control(opcode, frame)) => {
                     self.queued_pongs -= usize::from(opcode == OpCode::Pong);
-                    if opcode == OpCode::Close {
-                        self.phase = Phase::Closed;
-                    }
+                    self.close_taken |= opcode == OpCode::Close;
                     scratch.extend_from_slice(&frame);
                 }
                 Some(Item::Broadcast(message)) => {
                     let frame = self.encoder.broadcast(&message);
                     if frame.len() > SMALL {
-                        return self.write_whole(frame, scratch);
+                        return Front::Whole(frame);
                     }
                     scratch.extend_from_slice(&frame);
                 }
                 Some(Item::Message(opcode, payload)) => {
                     if payload.len() > SMALL {
-                        return self.write_large(opcode, &payload);
+                        return Front::Large(opcode, payload);
                     }
                     let frame = self.encoder.message(opcode, &payload);
                     scratch.extend_from_slice(frame.header.as_ref());
@@ -116,7 +215,7 @@ impl Outbox {
                 None => break,
             }
         }
-        self.write_scratch(scratch)
+        Front::Batch
     }
 
     fn write_scratch(&mut self, scratch: &[u8]) -> io::Result<()> {
@@ -182,10 +281,10 @@ impl Outbox {
 
     /// An idle connection holds no queue memory.
     fn shrink(&mut self) {
-        if self.queue.capacity() > 16 {
+        if self.queue.is_empty() && self.queue.capacity() > 16 {
             self.queue = VecDeque::new();
         }
-        if self.unsent.capacity() > 0 {
+        if self.unsent.is_empty() && self.unsent.capacity() > 0 {
             self.unsent = VecDeque::new();
         }
     }
