@@ -101,35 +101,39 @@ pub struct Parts {
 }
 
 /// An open WebSocket. Every method may be called from any thread.
+///
+/// In this order in memory: a message to many touches the first fields of each, in another thread than
+/// the one that writes.
+#[repr(C)]
 pub struct Connection {
     id: u64,
     /// Which process made it: a forked child must not touch it.
     generation: u32,
-    engine: &'static Engine,
+    enveloping: AtomicBool,
     config: Arc<Config>,
-    handler: Arc<dyn Handler>,
     /// A std mutex: held while a frame is encoded and offered to a non-blocking socket.
     outbox: Mutex<Outbox>,
+    engine: &'static Engine,
+    handler: Arc<dyn Handler>,
     /// Raised for the actor.
     signal: Arc<Signal>,
     /// Senders that wait for room.
     room: Condvar,
+    /// Where its courier is.
+    round: Round,
+    /// Set when no further message will reach the handler.
+    ended: AtomicBool,
     /// Set when this side began the close handshake, with what it said.
     closing: OnceLock<(u16, String)>,
     /// Why this side gave the connection up, where no error of the peer's was the cause.
     failure: OnceLock<String>,
     end: OnceLock<End>,
-    /// Set when no further message will reach the handler.
-    ended: AtomicBool,
     /// Nanoseconds; 0 until the first pong.
     latency: AtomicU64,
     /// The application's latest ping, until it comes back.
     pinged: Mutex<Option<Box<Pinged>>>,
     counters: Counters,
     memberships: Mutex<Memberships>,
-    enveloping: AtomicBool,
-    /// Where its courier is.
-    round: Round,
 }
 
 impl fmt::Debug for Connection {

@@ -1,6 +1,6 @@
 //! One message for many connections, encoded once.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -12,9 +12,18 @@ pub struct Broadcast {
     opcode: OpCode,
     payload: Bytes,
     plain: OnceLock<Bytes>,
-    /// One for each set of parameters; `None` where compression does not make it smaller. A handful
-    /// at most: window sizes times levels that are in use.
-    deflated: Mutex<Vec<(Kind, Option<Bytes>)>>,
+    /// One for each set of parameters. A handful at most: window sizes times levels that are in use.
+    deflated: OnceLock<Box<Deflated>>,
+}
+
+/// A compressed frame, and those of other parameters. Once it is there, whoever needs it takes no lock
+/// and counts no reference: that would be one place in memory for all members and all threads.
+#[derive(Debug)]
+struct Deflated {
+    kind: Kind,
+    /// `None` where compression does not make it smaller.
+    frame: Option<Bytes>,
+    next: OnceLock<Box<Self>>,
 }
 
 impl Broadcast {
@@ -25,7 +34,7 @@ impl Broadcast {
             opcode,
             payload,
             plain: OnceLock::new(),
-            deflated: Mutex::default(),
+            deflated: OnceLock::new(),
         }
     }
 
@@ -48,24 +57,32 @@ impl Broadcast {
     }
 
     /// The frame of a server without compression.
-    pub(super) fn plain(&self) -> Bytes {
+    pub(super) fn plain(&self) -> &Bytes {
         self.plain
             .get_or_init(|| frame(self.opcode, false, &self.payload))
-            .clone()
     }
 
     /// The frame of a server with compression, which stands alone: it refers to no message before it.
-    pub(super) fn deflated(&self, kind: Kind) -> Option<Bytes> {
-        let mut deflated = self.deflated.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, frame)) = deflated.iter().find(|(known, _)| *known == kind) {
-            return frame.clone();
+    pub(super) fn deflated(&self, kind: Kind) -> Option<&Bytes> {
+        let mut place = &self.deflated;
+        loop {
+            // Others that need it meanwhile wait, instead of doing it again.
+            let found = place.get_or_init(|| Box::new(self.deflate(kind)));
+            if found.kind == kind {
+                return found.frame.as_ref();
+            }
+            place = &found.next;
         }
-        // Compressed under the lock: the others that need it wait, instead of doing it again.
-        let made = Deflater::new(kind.window_bits, kind.level, false)
-            .and_then(|mut deflater| deflater.compress(&self.payload))
-            .map(|payload| frame(self.opcode, true, &payload));
-        deflated.push((kind, made.clone()));
-        made
+    }
+
+    fn deflate(&self, kind: Kind) -> Deflated {
+        Deflated {
+            kind,
+            frame: Deflater::new(kind.window_bits, kind.level, false)
+                .and_then(|mut deflater| deflater.compress(&self.payload))
+                .map(|payload| frame(self.opcode, true, &payload)),
+            next: OnceLock::new(),
+        }
     }
 }
 

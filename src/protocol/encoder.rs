@@ -93,7 +93,7 @@ impl Encoder {
     /// It is compressed apart from what this connection has sent before. A compressor with context
     /// does not know of it, and is dropped: the next message starts with an empty window, as is
     /// always allowed (RFC 7692 section 7.2.1).
-    pub fn broadcast(&mut self, message: &Broadcast) -> Bytes {
+    pub fn broadcast<'a>(&mut self, message: &'a Broadcast) -> &'a Bytes {
         debug_assert!(self.keys.is_none(), "a client's frames are not shared");
         let compressed = match &mut self.deflater {
             Some(deflater) if message.len() >= self.threshold => {

@@ -82,19 +82,10 @@ enum Item {
 }
 
 /// The sending half of a connection.
+///
+/// In this order in memory: whoever sends to many touches nothing after `unsent`.
+#[repr(C)]
 pub(super) struct Outbox {
-    /// `None` once the connection is gone.
-    socket: Option<Arc<AsyncFd<Socket>>>,
-    encoder: Encoder,
-    queue: VecDeque<Item>,
-    queued_messages: usize,
-    queued_bytes: usize,
-    queued_pongs: usize,
-    /// Messages and bytes that were taken, whatever became of them later. Here, for whoever sends has
-    /// this at hand.
-    sent: (u64, u64),
-    /// Encoded bytes that the socket did not take; before everything in the queue.
-    unsent: VecDeque<Bytes>,
     phase: Phase,
     /// The Close frame has left the queue.
     close_taken: bool,
@@ -108,6 +99,18 @@ pub(super) struct Outbox {
     posted: bool,
     /// Somebody waits for room.
     room_wanted: bool,
+    queue: VecDeque<Item>,
+    queued_messages: usize,
+    queued_bytes: usize,
+    /// Messages and bytes that were taken, whatever became of them later. Here, for whoever sends has
+    /// this at hand.
+    sent: (u64, u64),
+    /// Encoded bytes that the socket did not take; before everything in the queue.
+    unsent: VecDeque<Bytes>,
+    queued_pongs: usize,
+    encoder: Encoder,
+    /// `None` once the connection is gone.
+    socket: Option<Arc<AsyncFd<Socket>>>,
     signal: Arc<Signal>,
 }
 

@@ -200,9 +200,9 @@ impl Outbox {
                 Some(Item::Broadcast(message)) => {
                     let frame = self.encoder.broadcast(&message);
                     if frame.len() > SMALL {
-                        return Front::Whole(frame);
+                        return Front::Whole(frame.clone());
                     }
-                    scratch.extend_from_slice(&frame);
+                    scratch.extend_from_slice(frame);
                 }
                 Some(Item::Message(opcode, payload)) => {
                     if payload.len() > SMALL {
