@@ -439,7 +439,7 @@ def disconnect(
 def members(groups: list[str]) -> list[tuple[str, str]]:
     """Return the ids of the present members of groups, and their info as JSON.
 
-    Each once. Waits, for at most a second, right after the broker was connected to.
+    Each once. Waits, for at most two seconds, right after the broker was connected to.
     """
 
 def count(groups: list[str]) -> int:

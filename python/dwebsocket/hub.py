@@ -207,7 +207,7 @@ class Group:
 
         Who is in several of the groups is there once, as in the first of them. Right
         after this process has connected to a broker, this waits until the others have
-        said who is there: for at most a second.
+        said who is there: for at most two seconds.
         """
         use()
         found = cooperation.call(_engine.members, list(self.names))

@@ -46,7 +46,7 @@ const BEAT_PAUSE: Duration = Duration::from_millis(100);
 const ROSTER_PAUSE: Duration = Duration::from_millis(500);
 
 /// Who has not answered a hello after this time is not there, as far as can be told.
-const QUIET: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Nobody waits longer for what the others have.
 pub const PATIENCE: Duration = Duration::from_secs(1);

@@ -49,10 +49,10 @@ impl Hub {
     }
 
     /// Waits until the members of the other processes are known, as far as that can be told: the first
-    /// time after a connection to the broker was made. At most a second, and not for a broker that is
-    /// known to be away.
+    /// time after a connection to the broker was made. At most two seconds, a connection that is being
+    /// made included, and not for a broker that is known to be away.
     fn settled(&self) -> MutexGuard<'_, Presence> {
-        let deadline = Instant::now() + presence::PATIENCE;
+        let deadline = Instant::now() + 2 * presence::PATIENCE;
         loop {
             let presence = self.who();
             let now = Instant::now();

@@ -16,7 +16,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
         mpsc::sync_channel,
     },
     time::{Duration, Instant},
@@ -70,6 +70,8 @@ pub(super) struct Link {
     state: Arc<AtomicU8>,
     /// Wakes those that wait for the broker to come back.
     back: Arc<Notify>,
+    /// The channel of presence has been subscribed to, so that the others can be asked who is there.
+    listening: AtomicBool,
     /// Channels whose subscription may have to change, and who waits for that.
     reviews: Mutex<HashMap<Arc<str>, Vec<Waiter>>>,
     reviewed: Notify,
@@ -144,6 +146,7 @@ impl Hub {
             handle: self.handle.clone(),
             state,
             back,
+            listening: AtomicBool::new(false),
             reviews: Mutex::default(),
             reviewed: Notify::new(),
             later: Mutex::default(),

@@ -1,6 +1,9 @@
 //! What a group has missed is fetched.
 
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{Link, RETRY, reading::to_message};
 use crate::hub::{
@@ -106,7 +109,10 @@ impl Hub {
 
     /// The broker is back.
     pub(super) fn recover(&'static self) {
-        self.presence(None, Presence::reconnected);
+        let listens = |link: &Link| link.listening.load(Ordering::Acquire);
+        if self.link.get().is_some_and(listens) {
+            self.presence(None, Presence::reconnected);
+        }
         let groups: Vec<_> = self.table().values().cloned().collect();
         for group in groups {
             let behind = {

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, MutexGuard, PoisonError,
+        atomic::Ordering,
         mpsc::{SyncSender, sync_channel},
     },
     time::{Duration, Instant},
@@ -17,6 +18,7 @@ use crate::hub::{
     history::{Limits, Missed, Ring},
     members::{Join, JoinError},
     message::Message,
+    presence::Presence,
 };
 
 /// Who waits for a subscription.
@@ -62,6 +64,12 @@ impl Link {
             return Ok(());
         }
         let result = self.broker.subscribe(channel).await;
+        if channel == PRESENCE {
+            // Even if it has failed now: it is remembered, and made with the next connection. Asked before
+            // that, the others would answer to deaf ears.
+            self.listening.store(true, Ordering::Release);
+            self.hub.presence(None, Presence::reconnected);
+        }
         if let Some(group) = group {
             group.lock().subscribed = result.is_ok();
         }
