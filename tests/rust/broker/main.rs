@@ -2,6 +2,7 @@
 //! programs are.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod cluster;
 mod contract;
 mod one;
 mod only_nats;

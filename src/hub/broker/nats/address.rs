@@ -6,11 +6,15 @@ use url::Url;
 
 use super::super::BrokerError;
 
-/// Servers of one cluster, and who to be there.
+/// Copies that JetStream can keep of a stream.
+const REPLICAS: std::ops::RangeInclusive<usize> = 1..=5;
+
+/// Servers of one cluster, who to be there, and how it keeps histories.
 #[derive(Debug)]
 pub(super) struct Address {
     servers: Vec<ServerAddr>,
     who: Who,
+    replicas: usize,
 }
 
 enum Who {
@@ -26,9 +30,11 @@ impl std::fmt::Debug for Who {
 }
 
 impl Address {
-    /// Reads `nats://user:password@host:port`, of which there may be several with commas between them.
-    /// The first says who to be.
+    /// Reads `nats://user:password@host:port?replicas=3`. There may be several servers with commas between
+    /// them, of which the first says who to be; what comes after `?` is said once, at the end.
     pub(super) fn parse(text: &str) -> Result<Self, BrokerError> {
+        let (text, options) = text.split_once('?').unwrap_or((text, ""));
+        let replicas = replicas(options)?;
         let mut servers = Vec::new();
         let mut who = Who::Nobody;
         let scheme = text.split_once("://").map_or("nats", |(scheme, _)| scheme);
@@ -42,9 +48,10 @@ impl Address {
             if url.host_str().is_none_or(str::is_empty) {
                 return Err(refused("it has no host"));
             }
-            if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some()
-            {
-                return Err(refused("nothing may come after the host and the port"));
+            if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
+                return Err(refused(
+                    "nothing but ?replicas=... may come after the host and the port",
+                ));
             }
             if servers.is_empty() {
                 who = identity(&url)?;
@@ -55,11 +62,20 @@ impl Address {
             let server = ServerAddr::from_url(url).map_err(|error| refused(&error.to_string()))?;
             servers.push(server);
         }
-        Ok(Self { servers, who })
+        Ok(Self {
+            servers,
+            who,
+            replicas,
+        })
     }
 
     pub(super) fn servers(&self) -> &[ServerAddr] {
         &self.servers
+    }
+
+    /// How many servers of the cluster are to keep each history.
+    pub(super) fn replicas(&self) -> usize {
+        self.replicas
     }
 
     pub(super) fn options(&self) -> ConnectOptions {
@@ -70,6 +86,21 @@ impl Address {
             Who::User(name, password) => options.user_and_password(name.clone(), password.clone()),
         }
     }
+}
+
+/// Reads what comes after `?`.
+fn replicas(options: &str) -> Result<usize, BrokerError> {
+    let mut replicas = 1;
+    for (name, value) in url::form_urlencoded::parse(options.as_bytes()) {
+        if name != "replicas" {
+            return Err(refused(&format!(
+                "{name:?} is not known, \"replicas\" alone is"
+            )));
+        }
+        let number = value.parse().ok().filter(|n| REPLICAS.contains(n));
+        replicas = number.ok_or_else(|| refused("replicas has to be a number from 1 to 5"))?;
+    }
+    Ok(replicas)
 }
 
 /// A name alone is a token, as for other clients of NATS.
@@ -116,6 +147,19 @@ mod tests {
             ("nats://a,tls://b", "nats://a tls://b"),
         ] {
             assert_eq!(parsed(text), expected);
+            assert_eq!(parsed(&format!("{text}?replicas=3")), expected);
+        }
+    }
+
+    #[test]
+    fn a_url_says_how_many_servers_keep_a_history() {
+        for (text, expected) in [
+            ("nats://a", 1),
+            ("nats://a?", 1),
+            ("nats://a/?replicas=1", 1),
+            ("nats://a,b,c?replicas=3", 3),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().replicas(), expected, "{text}");
         }
     }
 
@@ -127,6 +171,11 @@ mod tests {
             "nats://a,,b",
             "nats://h/path",
             "nats://a,redis://b",
+            "nats://a?replicas=0",
+            "nats://a?replicas=6",
+            "nats://a?replicas=many",
+            "nats://a?replica=3",
+            "nats://a?replicas=3,b",
         ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }

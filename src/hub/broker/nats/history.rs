@@ -53,6 +53,9 @@ const SWEEP: Duration = Duration::from_secs(3600);
 /// How often something is tried that another process may get in the way of.
 const ATTEMPTS: usize = 4;
 
+/// What a server of a cluster may need to hear what the others have stored.
+const LAG: Duration = Duration::from_millis(20);
+
 /// Codes of JetStream's errors.
 const NO_STREAM: u64 = 10_059;
 const NAME_IN_USE: u64 = 10_058;
@@ -66,13 +69,25 @@ const NOT_ENABLED: &str = "a history needs JetStream, and this NATS server has i
 struct Known {
     epoch: Arc<str>,
     limits: Limits,
+    replicas: usize,
 }
 
 /// What is known of the histories, so that storing needs one request.
-#[derive(Debug, Default)]
-pub(super) struct Histories(Mutex<HashMap<Arc<str>, Known>>);
+#[derive(Debug)]
+pub(super) struct Histories {
+    known: Mutex<HashMap<Arc<str>, Known>>,
+    /// How many servers are to keep each.
+    replicas: usize,
+}
 
 impl Histories {
+    pub(super) fn new(replicas: usize) -> Self {
+        Self {
+            known: Mutex::default(),
+            replicas,
+        }
+    }
+
     pub(super) fn of<'a>(
         &'a self,
         client: &'a Client,
@@ -88,7 +103,7 @@ impl Histories {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,7 +173,8 @@ impl History<'_> {
             Some(known) => known,
             None => self.find(limits).await?.known,
         };
-        if known.limits != limits {
+        let replicas = self.known.replicas;
+        if known.limits != limits || known.replicas != replicas {
             let config = self.config(&known.epoch, limits);
             let update = format!("STREAM.UPDATE.{}", self.names.stream(self.channel));
             match self.api.ask(&update, &config).await? {
@@ -173,6 +189,7 @@ impl History<'_> {
         self.remember(Known {
             epoch: Arc::clone(&known.epoch),
             limits,
+            replicas,
         });
         Ok(known.epoch)
     }
@@ -226,7 +243,7 @@ impl History<'_> {
             "retention": "limits",
             "discard": "old",
             "storage": "file",
-            "num_replicas": 1,
+            "num_replicas": self.known.replicas,
             "max_msgs": limits.size.saturating_add(RESERVE),
             "max_age": nanoseconds(limits.ttl.max(WINDOW)),
             "duplicate_window": nanoseconds(WINDOW),
@@ -260,6 +277,7 @@ impl History<'_> {
             let expected = (last.max(found.last) + 1).saturating_sub(from) as usize;
             if !whole || entries.len() != expected {
                 // Some have expired in between, or this server lags behind the others.
+                tokio::time::sleep(LAG).await;
                 continue;
             }
             let top = Position {
@@ -322,6 +340,7 @@ impl Found {
                     size: size.ok_or_else(nonsense)?,
                     ttl: ttl.ok_or_else(nonsense)?,
                 },
+                replicas: number(info, "/config/num_replicas")? as usize,
             },
             first: match number(info, "/state/messages")? {
                 0 => last + 1,

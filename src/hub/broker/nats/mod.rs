@@ -100,12 +100,13 @@ impl Nats {
         prefix: &str,
         events: Arc<dyn Events>,
     ) -> Result<Self, BrokerError> {
+        let address = Address::parse(url)?;
         let shared = Arc::new(Shared {
-            address: Address::parse(url)?,
+            histories: Histories::new(address.replicas()),
+            address,
             names: Names::new(prefix),
             events,
             subscriptions: Mutex::default(),
-            histories: Histories::default(),
             live: Mutex::default(),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
