@@ -8,7 +8,7 @@ use std::{
 use dwebsocket::hub::{Limits, Position, broker::BrokerError};
 
 use super::{
-    one::{Heard, One},
+    one::{Heard, One, message},
     server::{Kind, Server, free_port},
 };
 
@@ -161,6 +161,28 @@ fn a_history_is_read_whole_whichever_server_answers() {
         let fetched = other.fetched("g:c", None, MANY).unwrap();
         assert_eq!(fetched.top, position);
         assert_eq!(fetched.entries.len() as u64, sequence);
+    }
+}
+
+#[test]
+fn who_has_subscribed_hears_what_is_said_to_another_server() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let [one, other] = [&cluster.0[0], &cluster.0[1]].map(One::connected);
+    // Until the servers have found each other.
+    other.subscribe("g:first");
+    again(|| {
+        one.publish("g:first", "hello")?;
+        let heard = other.ear.recv_timeout(Duration::from_millis(100));
+        heard.map_err(|_| BrokerError::Unavailable("not heard".into()))
+    });
+    while other.ear.recv_timeout(Duration::from_millis(100)).is_ok() {}
+    for n in 0..100 {
+        let channel = format!("g:{n}");
+        other.subscribe(&channel);
+        one.publish(&channel, "hello").unwrap();
+        assert_eq!(other.hear(), message(&channel, "hello"));
     }
 }
 

@@ -31,6 +31,9 @@ use super::{
 /// How often the server is asked whether it is there.
 const PING: Duration = Duration::from_secs(2);
 
+/// What a server of a cluster may need to tell the others of a subscription: it is not confirmed.
+const RIPPLE: Duration = Duration::from_millis(50);
+
 /// Messages that may wait of one subscription. A few are enough in the long run, for nothing here
 /// waits; but the client takes in up to 128 times [`READ`] bytes before it lets others run.
 const WAITING: usize = 65_536;
@@ -127,7 +130,9 @@ impl Nats {
             if let Some(heard) = self.0.listen(&live, channel).await? {
                 live.new.send(heard).await.map_err(|_| broken())?;
             }
-            live.confirm.wait().await
+            live.confirm.wait().await?;
+            ripple(&live.client).await;
+            Ok(())
         })
         .await
     }
@@ -304,6 +309,7 @@ impl Shared {
             heard.extend(limited(self.listen(live, channel)).await?);
         }
         confirm::answer(&live.client, &self.names.echo()).await?;
+        ripple(&live.client).await;
         Ok(heard)
     }
 
@@ -373,6 +379,13 @@ fn what_is_wrong(event: &Event) -> Option<String> {
         // Such as rights that are missing.
         Event::ServerError(error) => Some(error.to_string()),
         Event::Connected | Event::LameDuckMode | Event::Draining | Event::ClientError(_) => None,
+    }
+}
+
+/// Gives a cluster time to pass on what was subscribed to.
+async fn ripple(client: &Client) {
+    if client.server_info().cluster.is_some() {
+        tokio::time::sleep(RIPPLE).await;
     }
 }
 
