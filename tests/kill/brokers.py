@@ -6,6 +6,16 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+
+from .processes import Server, free_port
+
+
+class Brokers(NamedTuple):
+    """Servers that are not running yet, and the ``BROKER`` setting for them."""
+
+    url: str
+    servers: list[Server]
 
 
 def program(name: str) -> str:
@@ -21,8 +31,9 @@ def program(name: str) -> str:
     return found
 
 
-def redis(port: int, directory: Path) -> list[str]:
-    """Return the command line of a Redis that writes everything to the disk at once."""
+def redis(directory: Path) -> Brokers:
+    """Return a Redis that writes everything to the disk at once."""
+    port = free_port()
     options = {
         "bind": "127.0.0.1",
         "port": str(port),
@@ -32,18 +43,48 @@ def redis(port: int, directory: Path) -> list[str]:
         "appendfsync": "always",
     }
     arguments = [part for name in options for part in (f"--{name}", options[name])]
-    return [program("redis-server"), *arguments]
+    server = Server("broker", [program("redis-server"), *arguments], port, directory)
+    return Brokers(f"redis://127.0.0.1:{port}", [server])
 
 
-def nats(port: int, directory: Path) -> list[str]:
-    """Return the command line of a NATS that writes everything to the disk at once."""
-    configuration = directory / "nats.conf"
+def nats(directory: Path) -> Brokers:
+    """Return a NATS that writes everything to the disk at once."""
+    server = nats_server("broker", directory, "")
+    return Brokers(f"nats://127.0.0.1:{server.port}", [server])
+
+
+def nats_cluster(directory: Path) -> Brokers:
+    """Return a cluster of NATS, of whose servers each keeps everything."""
+    servers = []
+    ports = [free_port() for _ in range(3)]
+    for n, port in enumerate(ports):
+        routes = ", ".join(f'"nats://127.0.0.1:{other}"' for other in ports)
+        more = (
+            f"server_name: broker-{n}\n"
+            f'cluster {{ name: kill, listen: "127.0.0.1:{port}"\n'
+            f"routes: [{routes}] }}\n"
+        )
+        servers.append(nats_server(f"broker-{n}", directory, more))
+    addresses = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    return Brokers(f"nats://{addresses}?replicas=3", servers)
+
+
+def nats_server(name: str, directory: Path, more: str) -> Server:
+    """Return a NATS with ``more`` in its configuration."""
+    port = free_port()
+    configuration = directory / f"{name}.conf"
     configuration.write_text(
         f"listen: 127.0.0.1:{port}\n"
-        f'jetstream {{ store_dir: "{directory}", sync_interval: always }}\n'
+        f'jetstream {{ store_dir: "{directory / name}", sync_interval: always }}\n'
+        f"{more}"
     )
-    return [program("nats-server"), "-c", str(configuration)]
+    argv = [program("nats-server"), "-c", str(configuration)]
+    return Server(name, argv, port, directory)
 
 
-#: By the scheme of their URLs.
-BROKERS: dict[str, Callable[[int, Path], list[str]]] = {"redis": redis, "nats": nats}
+#: By what they are called on the command line.
+BROKERS: dict[str, Callable[[Path], Brokers]] = {
+    "redis": redis,
+    "nats": nats,
+    "nats-cluster": nats_cluster,
+}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .brokers import BROKERS
 from .groups import groups
-from .processes import Helper, Server, Worker, free_port
+from .processes import Helper, Server, Worker
 
 #: Clients of one process.
 CROWD = 1_000
@@ -25,7 +25,7 @@ class Plan(NamedTuple):
     """What to run.
 
     Args:
-        broker: Its scheme.
+        broker: One of :data:`.brokers.BROKERS`.
         clients: How many.
         processes: How many servers they are spread over.
         seconds: How long things are killed.
@@ -57,12 +57,9 @@ class Run:
         self.plan = plan
         self.directory = directory
         self.chance = random.Random(plan.seed)
-        port = free_port()
         data = directory / "data"
         data.mkdir()
-        argv = BROKERS[plan.broker](port, data)
-        self.url = f"{plan.broker}://127.0.0.1:{port}"
-        self.broker = Server("broker", argv, port, directory)
+        self.url, self.brokers = BROKERS[plan.broker](data)
         self.workers: list[Server] = [
             Worker(f"worker-{n}", self.url, directory) for n in range(plan.processes)
         ]
@@ -71,7 +68,7 @@ class Run:
 
     def start(self) -> None:
         """Start everything but the publisher; wait until the clients are there."""
-        for server in (self.broker, *self.workers):
+        for server in (*self.brokers, *self.workers):
             server.start()
         count = -(-self.plan.clients // CROWD)
         for n in range(count):
@@ -129,11 +126,12 @@ class Run:
             yield self._some(self.chance.choice(kinds))
 
     def _some(self, kind: str) -> list[Server]:
+        broker = self.chance.choice(self.brokers)
         worker = self.chance.choice(self.workers)
         return {
-            "broker": [self.broker],
+            "broker": [broker],
             "worker": [worker],
-            "both": [self.broker, worker],
+            "both": [broker, worker],
         }[kind]
 
     def _cut(self) -> None:
@@ -152,9 +150,10 @@ class Run:
     def _print(self, when: str, answers: list[dict[str, Any]]) -> None:
         names = ("back", "received", "recovered", "returns", "faults")
         sums = [f"{name} {sum(answer[name] for answer in answers):,}" for name in names]
-        kills = sum(worker.kills for worker in self.workers)
+        brokers = sum(broker.kills for broker in self.brokers)
+        workers = sum(worker.kills for worker in self.workers)
         print(
-            f"{when}: broker killed {self.broker.kills}, workers {kills}, clients:",
+            f"{when}: brokers killed {brokers}, workers {workers}, clients:",
             *sums,
             flush=True,
         )
@@ -186,7 +185,7 @@ def run(plan: Plan, directory: Path) -> list[str]:
     print(plan, flush=True)
     with contextlib.ExitStack() as stack:
         this = Run(plan, directory)
-        stack.callback(lambda: [one.kill() for one in (this.broker, *this.workers)])
+        stack.callback(lambda: [one.kill() for one in (*this.brokers, *this.workers)])
         stack.callback(lambda: [crowd.kill() for crowd in this.crowds])
         started = time.monotonic()
         this.start()
