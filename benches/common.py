@@ -188,11 +188,14 @@ def new_environment(python: str) -> Path:
     interpreter = environment(
         "new", python, ["--upgrade", "Django", "gunicorn", "maturin>=1.9.4,<2"]
     )
+    # Of its own: the servers of "engine" have the same library without Python's half,
+    # which would take this one's place.
+    target = str(TARGET / "wheel")
     with tempfile.TemporaryDirectory() as wheels:
         subprocess.run(
             [str(interpreter.parent / "maturin"), "build", "--release", "--quiet"]
             + ["--manifest-path", str(ROOT / "Cargo.toml"), "--out", wheels]
-            + ["--interpreter", str(interpreter), "--target-dir", str(TARGET)],
+            + ["--interpreter", str(interpreter), "--target-dir", target],
             check=True,
         )
         pip(
