@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -37,12 +37,16 @@ pub(super) struct State {
     pub(super) ring: Option<Ring>,
     /// The highest offset that the broker has told of.
     pub(super) seen: u64,
+    /// Of which history that is.
+    pub(super) seen_epoch: Arc<str>,
     /// Somebody is fetching what is missing.
     pub(super) catching_up: bool,
     /// What waits for the broker, oldest first.
     pub(super) outbound: VecDeque<Outbound>,
     /// Somebody is storing it: one at a time, or two would take the same message for two.
     pub(super) storing: bool,
+    /// Somebody is about to become a member.
+    pub(super) joining: usize,
     /// The broker has confirmed the subscription.
     pub(super) subscribed: bool,
     /// Has left the table; whoever finds it so looks there again.
@@ -137,12 +141,37 @@ impl State {
         }
     }
 
+    /// The broker has told of this position.
+    pub(super) fn hear_of(&mut self, position: &Position) {
+        self.follow(&position.epoch);
+        self.seen = self.seen.max(position.offset);
+    }
+
+    /// Offsets are those of this epoch; what was known of another one says nothing any more.
+    pub(super) fn follow(&mut self, epoch: &Arc<str>) {
+        if self.seen_epoch == *epoch {
+            return;
+        }
+        self.seen = 0;
+        self.seen_epoch = Arc::clone(epoch);
+        for member in &mut self.members {
+            member.after = 0;
+        }
+    }
+
+    /// All members have got the message of this offset, though there is no history to say so.
+    pub(super) fn all_have(&mut self, offset: u64) {
+        for member in &mut self.members {
+            member.after = member.after.max(offset);
+        }
+    }
+
     /// Gives a place in the history to something that is no message.
     pub(super) fn skip(&mut self, channel: &str, position: Position) {
         if let Some(ring) = &mut self.ring {
             let name = channel.get(2..).unwrap_or_default();
             let empty = Message::new(name.into(), Kind::Text, Bytes::new(), Some(position));
-            ring.push(Arc::new(empty), Instant::now());
+            ring.push(Arc::new(empty), Instant::now(), Duration::ZERO);
         }
     }
 
@@ -153,7 +182,7 @@ impl State {
         }
         // The broker has the history, where there is one.
         let forgettable = remote || self.ring.as_ref().is_none_or(|ring| ring.is_expired(now));
-        self.members.is_empty() && self.outbound.is_empty() && forgettable
+        self.members.is_empty() && self.joining == 0 && self.outbound.is_empty() && forgettable
     }
 
     /// What a joining member is to be told and sent: whether it gets all that it has missed, the
@@ -176,7 +205,8 @@ impl State {
         };
         match ring.missed(since) {
             Missed::Known(missed) => (true, top, missed),
-            Missed::Ahead => (true, since.clone(), Vec::new()),
+            Missed::Ahead if fetched.is_some() => (true, since.clone(), Vec::new()),
+            Missed::Ahead => (false, top, Vec::new()),
             Missed::Foreign => (false, top, Vec::new()),
             Missed::TooOld => {
                 let mut missed = fetched.unwrap_or_default();
@@ -213,7 +243,7 @@ impl State {
     /// Keeps the message whose position is [`State::next`].
     pub(super) fn keep(&mut self, message: &Arc<Message>) {
         if let Some(ring) = &mut self.ring {
-            ring.push(Arc::clone(message), Instant::now());
+            ring.push(Arc::clone(message), Instant::now(), Duration::ZERO);
         }
     }
 }

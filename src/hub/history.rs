@@ -95,17 +95,20 @@ impl Ring {
     }
 
     /// Adds the next message, whose position is [`Ring::next`].
-    pub(super) fn push(&mut self, message: Arc<Message>, now: Instant) {
+    /// It is of that age already.
+    pub(super) fn push(&mut self, message: Arc<Message>, now: Instant, age: Duration) {
         self.top += 1;
         self.touched = now;
-        self.entries.push_back(Entry { at: now, message });
+        let at = before(now, age);
+        self.entries.push_back(Entry { at, message });
         self.trim(now);
     }
 
-    /// Puts older messages before those that are here.
-    pub(super) fn prepend(&mut self, older: Vec<Arc<Message>>, now: Instant) {
-        for message in older.into_iter().rev() {
-            self.entries.push_front(Entry { at: now, message });
+    /// Puts older messages, with their ages, before those that are here.
+    pub(super) fn prepend(&mut self, older: Vec<(Arc<Message>, Duration)>, now: Instant) {
+        for (message, age) in older.into_iter().rev() {
+            let at = before(now, age);
+            self.entries.push_front(Entry { at, message });
         }
     }
 
@@ -163,4 +166,9 @@ impl Ring {
             Missed::Known(self.after(since.offset))
         }
     }
+}
+
+/// A machine that has just started has no time before that.
+fn before(now: Instant, age: Duration) -> Instant {
+    now.checked_sub(age).unwrap_or(now)
 }

@@ -130,8 +130,15 @@ impl Hub {
             self.presence(Some(connection.id()), |presence, now| {
                 presence.join(name, member, now)
             });
-            if connection.has_ended() {
-                // It may have ended before presence knew of it.
+            let left = {
+                let memberships = connection.memberships();
+                !memberships
+                    .groups
+                    .iter()
+                    .any(|group| group.channel == channel)
+            };
+            if left {
+                // It may have ended, or another thread have left, before presence knew of it.
                 self.absent(name, connection.id());
             }
         }
@@ -161,26 +168,41 @@ impl Hub {
     ) -> Result<Joined, JoinError> {
         loop {
             let group = self.obtain(channel);
+            {
+                let mut state = group.lock();
+                if state.gone {
+                    continue;
+                }
+                // Or else it would be retired while a slow broker is asked, and all begin anew.
+                state.joining += 1;
+            }
             let fetched = match self.link.get() {
-                Some(link) => link
-                    .prepare(&group, join)
-                    .inspect_err(|_| self.retire(&group))?,
+                Some(link) => link.prepare(&group, join).inspect_err(|_| {
+                    group.lock().joining -= 1;
+                    self.retire(&group);
+                })?,
                 None => None,
             };
             // Locked in this order, so that a connection which ends meanwhile leaves the group, too.
             let mut memberships = connection.memberships();
             if memberships.closed {
                 drop(memberships);
+                group.lock().joining -= 1;
                 self.retire(&group);
                 return Err(JoinError::Ended);
             }
             let mut state = group.lock();
-            if state.gone {
-                continue;
-            }
+            state.joining -= 1;
             let joined = self.admit(&group, &mut state, connection, join, fetched);
             drop(state);
-            memberships.groups.push(group);
+            // Another thread may have joined meanwhile.
+            if !memberships
+                .groups
+                .iter()
+                .any(|one| Arc::ptr_eq(one, &group))
+            {
+                memberships.groups.push(group);
+            }
             return Ok(joined);
         }
     }

@@ -80,11 +80,22 @@ pub struct Key {
     pub sequence: u64,
 }
 
+/// A message of a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its place.
+    pub offset: u64,
+    /// As it was given to [`Broker::store`].
+    pub envelope: Bytes,
+    /// For how long it has been there, by the server's clock.
+    pub age: Duration,
+}
+
 /// The end of a channel's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// Offsets and envelopes, the oldest first.
-    pub entries: Vec<(u64, Bytes)>,
+    /// The oldest first.
+    pub entries: Vec<Stored>,
     /// Where the history stands; offset 0 if nothing was ever stored.
     pub top: Position,
     /// Whether the entries are all that came after the position that was asked for.
@@ -92,10 +103,10 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    fn new(entries: Vec<(u64, Bytes)>, top: Position, after: Option<&Position>) -> Self {
+    fn new(entries: Vec<Stored>, top: Position, after: Option<&Position>) -> Self {
         let complete = after.is_none_or(|after| {
-            let first = entries.first().map_or(top.offset + 1, |(first, _)| *first);
-            let last = entries.last().map_or(after.offset, |(last, _)| *last);
+            let first = entries.first().map_or(top.offset + 1, |first| first.offset);
+            let last = entries.last().map_or(after.offset, |last| last.offset);
             after.epoch == top.epoch && first == after.offset + 1 && last == top.offset
         });
         Self {
@@ -288,7 +299,12 @@ mod tests {
             offset,
             epoch: epoch.into(),
         };
-        let entries = |offsets: &[u64]| offsets.iter().map(|n| (*n, Bytes::new())).collect();
+        let stored = |offset: &u64| Stored {
+            offset: *offset,
+            envelope: Bytes::new(),
+            age: Duration::ZERO,
+        };
+        let entries = |offsets: &[u64]| offsets.iter().map(stored).collect();
         for (found, top, after, complete) in [
             (&[][..], 0, Some(at(0, "e")), true),
             (&[], 5, Some(at(5, "e")), true),

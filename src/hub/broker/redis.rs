@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 
 use super::{
     super::history::{Limits, Position},
-    Backoff, BrokerError, Events, Fetched, Key, META_LIFE, PATIENCE,
+    Backoff, BrokerError, Events, Fetched, Key, META_LIFE, PATIENCE, Stored,
 };
 
 /// How often the server is asked whether it is there.
@@ -66,7 +66,7 @@ static FETCH: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         local time = redis.call('TIME')
-        local oldest = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[3]
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
         local epoch = redis.call('HGET', KEYS[1], 'epoch')
         if not epoch then
             epoch = ARGV[2]
@@ -74,10 +74,15 @@ static FETCH: LazyLock<Script> = LazyLock::new(|| {
             redis.call('PEXPIRE', KEYS[1], ARGV[4])
         end
         local answer = {epoch, redis.call('HGET', KEYS[1], 'top') or '0'}
+        local fresh = false
         for _, entry in ipairs(redis.call('XRANGE', KEYS[2], ARGV[1], '+')) do
-            if tonumber(entry[2][4]) >= oldest then
+            -- Without a gap, also where the clock was set back in between.
+            local age = now - tonumber(entry[2][4])
+            fresh = fresh or age <= tonumber(ARGV[3])
+            if fresh then
                 answer[#answer + 1] = string.match(entry[1], '^%d+')
                 answer[#answer + 1] = entry[2][2]
+                answer[#answer + 1] = string.format('%d', math.max(age, 0))
             end
         end
         return answer
@@ -231,8 +236,12 @@ impl Redis {
         let top = number(&text(next()?)?)?;
         let mut entries = Vec::new();
         while let Some(offset) = fields.next() {
-            let envelope = fields.next().unwrap_or_else(|| Err(nonsense()))?;
-            entries.push((number(&text(offset?)?)?, envelope));
+            let mut next = || fields.next().unwrap_or_else(|| Err(nonsense()));
+            entries.push(Stored {
+                offset: number(&text(offset?)?)?,
+                envelope: next()?,
+                age: Duration::from_millis(number(&text(next()?)?)?),
+            });
         }
         let top = Position {
             offset: top,

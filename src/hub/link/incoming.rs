@@ -3,7 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -49,8 +49,8 @@ impl Hub {
     }
 
     fn receive_once(&'static self, channel: &str, envelope: &Envelope) {
-        let several = envelope.channels.len() > 1 || !self.matching(channel).is_empty();
-        if several && !self.recent().note(envelope) {
+        // Also where no wildcard matches any more: the broker may not know yet that the last one has gone.
+        if !self.recent().note(envelope) {
             return;
         }
         let Body::Message(kind, payload) = &envelope.body else {
@@ -67,18 +67,22 @@ impl Hub {
 
     fn receive_kept(&'static self, channel: &str, envelope: &Envelope, position: Position) {
         let Some(group) = self.find(channel) else {
-            // Only those who listen to many groups.
-            if self.recent().note(envelope)
-                && let Some(message) = to_message(channel, envelope, position)
-            {
-                let mut delivery = Delivery::new(&[], false);
+            // For those who listen to many groups.
+            if let Some(message) = self.new_message(channel, envelope, position) {
+                let mut delivery = Delivery::new(self.excluded(envelope), false);
                 self.spread_to_patterns(channel, &message, &mut delivery);
             }
             return;
         };
         let mut state = group.lock();
-        state.seen = state.seen.max(position.offset);
+        state.hear_of(&position);
         let Some(ring) = &state.ring else {
+            // None of the members has asked for the history, and they get what there is now.
+            if let Some(message) = self.new_message(channel, envelope, position) {
+                let mut delivery = Delivery::new(self.excluded(envelope), false);
+                self.spread(channel, &state, &message, &mut delivery);
+                state.all_have(message.offset());
+            }
             return;
         };
         let next = ring.next();
@@ -87,7 +91,7 @@ impl Hub {
         }
         if position == next {
             if let Some(message) = to_message(channel, envelope, position) {
-                self.take(&group, &mut state, envelope, message);
+                self.take(&group, &mut state, envelope, message, Duration::ZERO);
             }
         } else {
             state.catching_up = true;
@@ -96,21 +100,42 @@ impl Hub {
         }
     }
 
-    /// Keeps the next message of a group and delivers it.
+    /// The message of an envelope that has not come yet, by whichever subscription.
+    fn new_message(
+        &self,
+        channel: &str,
+        envelope: &Envelope,
+        position: Position,
+    ) -> Option<Arc<Message>> {
+        let is_new = self.recent().note(envelope);
+        is_new.then(|| to_message(channel, envelope, position))?
+    }
+
+    /// Keeps the next message of a group, of that age, and delivers it.
     pub(super) fn take(
         &self,
         group: &Group,
         state: &mut State,
         envelope: &Envelope,
         message: Arc<Message>,
+        age: Duration,
     ) {
         if let Some(ring) = &mut state.ring {
-            ring.push(Arc::clone(&message), Instant::now());
+            ring.push(Arc::clone(&message), Instant::now(), age);
         }
+        let mut delivery = Delivery::new(self.excluded(envelope), false);
+        // Wildcard members may have had it just before the group got its history.
+        if self.matching(&group.channel).is_empty() || self.recent().note(envelope) {
+            self.spread(&group.channel, state, &message, &mut delivery);
+        } else {
+            delivery.send(state.members(), &message);
+        }
+    }
+
+    /// Who is not to get it, among the connections of this process.
+    fn excluded<'a>(&self, envelope: &'a Envelope) -> &'a [u64] {
         let own = envelope.origin == self.node;
-        let excluded = if own { &envelope.excluded[..] } else { &[] };
-        let mut delivery = Delivery::new(excluded, false);
-        self.spread(&group.channel, state, &message, &mut delivery);
+        if own { &envelope.excluded } else { &[] }
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

@@ -100,12 +100,16 @@ pub(super) fn to_message(
 
 pub(super) fn to_messages(channel: &str, fetched: &Fetched) -> Vec<Arc<Message>> {
     let entries = fetched.entries.iter();
-    let messages = entries.filter_map(|(offset, bytes)| {
+    let messages = entries.filter_map(|stored| {
         let position = Position {
-            offset: *offset,
+            offset: stored.offset,
             epoch: Arc::clone(&fetched.top.epoch),
         };
-        to_message(channel, &Envelope::decode(bytes.clone())?, position)
+        to_message(
+            channel,
+            &Envelope::decode(stored.envelope.clone())?,
+            position,
+        )
     });
     messages.collect()
 }

@@ -46,8 +46,12 @@ impl Hub {
         if let Ok(fetched) = fetched.await {
             let mut state = group.lock();
             self.fill(group, &mut state, fetched);
-            let top = state.ring.as_ref().map_or(0, |ring| ring.position().offset);
-            state.catching_up = state.seen > top;
+            // What was heard of another history is not to come.
+            let behind = state.ring.as_ref().is_some_and(|ring| {
+                let at = ring.position();
+                at.epoch == state.seen_epoch && state.seen > at.offset
+            });
+            state.catching_up = behind;
             return !state.catching_up;
         }
         if link.broker.is_connected() {
@@ -66,7 +70,7 @@ impl Hub {
         let limits = ring.limits();
         if !fetched.complete || fetched.top.epoch != ring.position().epoch {
             let floor = match fetched.entries.first() {
-                Some((first, _)) => first - 1,
+                Some(first) => first.offset - 1,
                 None => fetched.top.offset,
             };
             let start = Position {
@@ -75,21 +79,24 @@ impl Hub {
             };
             self.start_anew(group, state, start, limits);
             state.seen = fetched.top.offset;
+            state.seen_epoch = Arc::clone(&fetched.top.epoch);
         }
-        for (offset, bytes) in fetched.entries {
+        for stored in fetched.entries {
             let position = Position {
-                offset,
+                offset: stored.offset,
                 epoch: Arc::clone(&fetched.top.epoch),
             };
             if state.ring.as_ref().map(Ring::next).as_ref() != Some(&position) {
                 continue;
             }
-            let envelope = Envelope::decode(bytes);
+            let envelope = Envelope::decode(stored.envelope);
             let message = envelope
                 .as_ref()
                 .and_then(|envelope| to_message(&group.channel, envelope, position.clone()));
             match (envelope, message) {
-                (Some(envelope), Some(message)) => self.take(group, state, &envelope, message),
+                (Some(envelope), Some(message)) => {
+                    self.take(group, state, &envelope, message, stored.age);
+                }
                 // Not ours, but it has its place.
                 _ => state.skip(&group.channel, position),
             }

@@ -107,9 +107,11 @@ impl Link {
                 (None, _) => None,
                 (Some(ring), Some(since)) => {
                     ring.set_limits(limits);
+                    ring.trim(Instant::now());
                     match ring.missed(since) {
-                        Missed::TooOld => Some(since.clone()),
-                        Missed::Known(_) | Missed::Ahead | Missed::Foreign => return Ok(None),
+                        // Ahead: this process is late, or the broker has lost what the client has.
+                        Missed::TooOld | Missed::Ahead => Some(since.clone()),
+                        Missed::Known(_) | Missed::Foreign => return Ok(None),
                     }
                 }
                 (Some(_), None) => return Ok(None),
@@ -140,10 +142,15 @@ impl Link {
                 .last()
                 .is_none_or(|last| last.offset() == fetched.top.offset);
         if whole {
-            ring.prepend(messages, Instant::now());
+            let ages = fetched.entries.iter().map(|stored| stored.age);
+            ring.prepend(messages.into_iter().zip(ages).collect(), Instant::now());
         }
         state.ring = Some(ring);
-        let behind = state.seen > fetched.top.offset && !state.catching_up;
+        // Of this history, or of another one; it is not known which of the two is the newer.
+        let other = state.seen_epoch != fetched.top.epoch;
+        let heard_more = state.seen > if other { 0 } else { fetched.top.offset };
+        state.follow(&fetched.top.epoch);
+        let behind = heard_more && !state.catching_up;
         state.catching_up |= behind;
         drop(state);
         if behind {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dwebsocket::hub::{Limits, Position};
 
 use super::{
-    one::{Heard, LIMITS, One, message},
+    one::{Heard, LIMITS, One, message, pairs},
     server::Server,
 };
 
@@ -100,6 +100,12 @@ pub(crate) fn old_messages_are_forgotten(server: Server) {
     let fetched = one.fetched("g:t", None, brief).unwrap();
     assert_eq!(fetched.entries, []);
     assert_eq!(fetched.top, position);
+    let fetched = one.fetched("g:t", None, LIMITS).unwrap();
+    let ages: Vec<_> = fetched.entries.iter().map(|stored| stored.age).collect();
+    assert!(
+        ages.iter().all(|age| *age >= Duration::from_millis(50)),
+        "{ages:?}"
+    );
     // Who was there all the time has missed nothing, and the next one has the next number.
     let fetched = one.fetched("g:t", Some(&position), brief).unwrap();
     assert!(fetched.complete);
@@ -197,7 +203,7 @@ pub(crate) fn a_long_history_is_read_whole(server: Server) {
     }
     let fetched = one.fetched("g:long", None, many).unwrap();
     let expected = (101..=2_600).map(|n: u64| (n, n.to_string().into()));
-    assert_eq!(fetched.entries, expected.collect::<Vec<_>>());
+    assert_eq!(pairs(&fetched), expected.collect::<Vec<_>>());
     assert_eq!(fetched.top.offset, 2_600);
 }
 

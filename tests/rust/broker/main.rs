@@ -6,6 +6,7 @@ mod cluster;
 mod contract;
 mod one;
 mod only_nats;
+mod only_redis;
 mod outages;
 mod proxy;
 #[path = "../common/server.rs"]

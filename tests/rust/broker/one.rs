@@ -142,7 +142,7 @@ impl One {
         after: Option<&Position>,
     ) -> (Vec<u64>, Position, bool) {
         let fetched = self.fetched(channel, after, LIMITS).unwrap();
-        let offsets = fetched.entries.iter().map(|(offset, _)| *offset);
+        let offsets = fetched.entries.iter().map(|stored| stored.offset);
         (offsets.collect(), fetched.top, fetched.complete)
     }
 }
@@ -150,4 +150,12 @@ impl One {
 pub(crate) fn message(channel: &str, text: &str) -> Heard {
     let text = Bytes::copy_from_slice(text.as_bytes());
     Heard::Message(channel.into(), text, None)
+}
+
+/// Offsets and envelopes.
+pub(crate) fn pairs(fetched: &Fetched) -> Vec<(u64, Bytes)> {
+    let entries = fetched.entries.iter();
+    entries
+        .map(|stored| (stored.offset, stored.envelope.clone()))
+        .collect()
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dwebsocket::hub::{Limits, Position};
 
 use super::{
-    one::{Heard, One},
+    one::{Heard, One, pairs},
     proxy::{Chance, Proxy},
     server::{LIMIT, Server},
 };
@@ -51,7 +51,7 @@ pub(crate) fn nothing_is_lost_or_doubled_however_often_the_connection_is_cut(ser
         .map(|number| (number, text(number)))
         .collect();
     assert!(
-        fetched.entries == expected,
+        pairs(&fetched) == expected,
         "the history is not what was stored"
     );
     let cuts = proxies.each_ref().map(Proxy::cuts);
@@ -92,7 +92,7 @@ fn listen_to_all(one: &One, until: Instant) -> Vec<u64> {
                     continue;
                 };
                 assert!(fetched.complete, "after {last}");
-                for (offset, envelope) in fetched.entries {
+                for (offset, envelope) in pairs(&fetched) {
                     assert_eq!(envelope, text(offset));
                     got.push(offset);
                 }

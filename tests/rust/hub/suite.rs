@@ -304,6 +304,107 @@ fn what_was_missed_comes_first_and_once() {
 }
 
 #[test]
+fn who_has_not_asked_for_the_history_gets_what_there_is_now() {
+    limited(|| {
+        let mut all = member("live.*");
+        let mut one = member("live.plain");
+        for number in 0..200 {
+            keep(&format!("live.{}", number % 4), &number.to_string());
+            keep("live.plain", &number.to_string());
+        }
+        let got: Vec<usize> = (0..400).map(|_| read(&mut all).parse().unwrap()).collect();
+        let own: Vec<usize> = (0..200).map(|_| read(&mut one).parse().unwrap()).collect();
+        assert_eq!(own, (0..200).collect::<Vec<_>>());
+        for number in 0..200 {
+            assert_eq!(got.iter().filter(|n| **n == number).count(), 2, "{number}");
+        }
+        // Once, also from the moment on in which somebody asks for it.
+        let mut late = connect_inbox(Config::default());
+        hub().join(&late.0, "live.plain", kept()).unwrap();
+        keep("live.plain", "late");
+        for who in [&mut all, &mut one, &mut late] {
+            assert_eq!(read(who), "late");
+        }
+        keep("live.plain", "last");
+        for who in [&mut all, &mut one, &mut late] {
+            assert_eq!(read(who), "last");
+        }
+    });
+}
+
+#[test]
+fn what_is_too_old_is_not_missed() {
+    limited(|| {
+        let limits = Limits {
+            size: 5,
+            ttl: Duration::from_millis(400),
+        };
+        let brief = Join {
+            limits: Some(limits),
+            since: Some(Position {
+                offset: 0,
+                epoch: "".into(),
+            }),
+            ..join()
+        };
+        let old = Outgoing {
+            targets: vec![Target::Kept("old".into(), limits)],
+            ..outgoing(&[], "old")
+        };
+        hub().publish(&old).unwrap();
+        thread::sleep(limits.ttl / 2);
+        // Its age does not begin anew where somebody comes and stays.
+        let stays = connect_inbox(Config::default());
+        assert_eq!(
+            hub().join(&stays.0, "old", brief.clone()).unwrap().missed,
+            1
+        );
+        thread::sleep(limits.ttl * 3 / 4);
+        let late = connect_inbox(Config::default());
+        assert_eq!(hub().join(&late.0, "old", brief).unwrap().missed, 0);
+    });
+}
+
+#[test]
+fn who_has_seen_more_than_there_is_has_not_recovered() {
+    limited(|| {
+        let top = keep("ahead", "1");
+        let ahead = Join {
+            since: Some(Position {
+                offset: 4,
+                ..top.clone()
+            }),
+            ..kept()
+        };
+        let mut one = connect_inbox(Config::default());
+        for _ in 0..2 {
+            let joined = hub().join(&one.0, "ahead", ahead.clone()).unwrap();
+            assert_eq!((joined.recovered, joined.position), (false, top.clone()));
+        }
+        keep("ahead", "2");
+        assert_eq!(read(&mut one), "2");
+    });
+}
+
+#[test]
+fn who_joins_twice_at_a_time_is_in_the_group_once() {
+    limited(|| {
+        let (connection, _inbox, _peer) = connect_inbox(Config::default());
+        for _ in 0..200 {
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| hub().join(&connection, "both", join()).unwrap());
+                }
+            });
+            assert_eq!(Hub::groups_of(&connection), ["both"]);
+            assert!(hub().leave(&connection, "both", None));
+            assert!(Hub::groups_of(&connection).is_empty());
+        }
+        assert_eq!(hub().count(&["both"]), 0);
+    });
+}
+
+#[test]
 fn who_was_left_out_is_left_out_after_a_reconnect_too() {
     limited(|| {
         let mut first = connect_inbox(Config::default());

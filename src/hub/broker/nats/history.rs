@@ -286,8 +286,9 @@ impl History<'_> {
             };
             let fresh = entries
                 .into_iter()
-                .skip_while(|entry| entry.is_older_than(ttl, found.now));
-            let fresh = fresh.map(|entry| (entry.offset, entry.envelope)).collect();
+                .map(|entry| entry.stored(found.now))
+                .skip_while(|stored| stored.age > ttl)
+                .collect();
             return Ok(Fetched::new(fresh, top, after));
         }
         Err(unavailable("NATS cannot say what the history is"))

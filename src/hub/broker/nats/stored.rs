@@ -6,6 +6,8 @@ use async_nats::Message;
 use bytes::Bytes;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use super::super::Stored;
+
 /// The key under which a message is stored; one that the server has seen is not stored again.
 pub(super) const KEY: &str = "Nats-Msg-Id";
 
@@ -42,8 +44,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn is_older_than(&self, age: Duration, now: f64) -> bool {
-        now - self.seconds > age.as_secs_f64()
+    /// As the hub knows it, at the server's time `now`.
+    pub(super) fn stored(self, now: f64) -> Stored {
+        Stored {
+            offset: self.offset,
+            envelope: self.envelope,
+            age: Duration::try_from_secs_f64(now - self.seconds).unwrap_or_default(),
+        }
     }
 }
 

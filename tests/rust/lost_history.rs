@@ -1,0 +1,108 @@
+//! A broker that has lost its data: `REDIS_SERVER` says where the program of Redis is.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+#[path = "common/server.rs"]
+mod server;
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{LIMIT, Peer, connect_inbox, limited, until};
+use dwebsocket::{
+    config::Config,
+    connection::{Connection, Inbox},
+    hub::{BrokerState, Hub, Join, Kind, Limits, Outgoing, Target},
+    runtime::engine,
+};
+use server::Server;
+
+const LIMITS: Limits = Limits {
+    size: 50,
+    ttl: Duration::from_secs(60),
+};
+
+fn hub() -> &'static Hub {
+    engine().unwrap().hub()
+}
+
+fn member(limits: Option<Limits>) -> (Arc<Connection>, Arc<Inbox>, Peer) {
+    let join = Join {
+        since: None,
+        limits,
+        present: false,
+        info: "{}".into(),
+        was: Vec::new(),
+        reply: None,
+        timeout: LIMIT,
+    };
+    let one = connect_inbox(Config::default());
+    hub().join(&one.0, "lost", join).unwrap();
+    one
+}
+
+fn keep(text: &str) -> u64 {
+    let outgoing = Outgoing {
+        targets: vec![Target::Kept("lost".into(), LIMITS)],
+        kind: Kind::Text,
+        payload: text.to_owned().into(),
+        excluded: Vec::new(),
+        timeout: LIMIT,
+    };
+    hub().publish(&outgoing).unwrap().position.unwrap().offset
+}
+
+/// How many scripts the server has run.
+fn scripts(server: &mut redis::Connection) -> usize {
+    let stats: String = redis::cmd("INFO")
+        .arg("commandstats")
+        .query(server)
+        .unwrap();
+    let line = stats
+        .lines()
+        .find(|line| line.starts_with("cmdstat_evalsha:"));
+    let calls = line.unwrap().split(['=', ',']).nth(1).unwrap();
+    calls.parse().unwrap()
+}
+
+#[test]
+fn offsets_of_a_history_that_is_gone_are_forgotten() {
+    let Some(server) = Server::in_memory() else {
+        return;
+    };
+    limited(move || {
+        hub().connect(&server.url(), "lost").unwrap();
+        until("the broker is there", || {
+            hub().broker_state() == BrokerState::Connected
+        });
+        let mut plain = member(None);
+        for number in 1..=20 {
+            assert_eq!(keep("old"), number);
+            assert_eq!(plain.2.read().unwrap().into_text().unwrap(), "old");
+        }
+        let mut client = redis::Client::open(server.url())
+            .unwrap()
+            .get_connection()
+            .unwrap();
+        redis::cmd("FLUSHALL").exec(&mut client).unwrap();
+        // A new history begins, and everybody gets what is said in it.
+        let mut kept = member(Some(LIMITS));
+        assert_eq!(keep("new"), 1);
+        for who in [&mut plain, &mut kept] {
+            assert_eq!(who.2.read().unwrap().into_text().unwrap(), "new");
+        }
+        // Nobody waits for the offsets of the old one: half a second passes without a question.
+        let end = Instant::now() + LIMIT / 2;
+        loop {
+            let before = scripts(&mut client);
+            thread::sleep(Duration::from_millis(500));
+            if scripts(&mut client) == before {
+                return;
+            }
+            assert!(Instant::now() < end, "the server is asked again and again");
+        }
+    });
+}
