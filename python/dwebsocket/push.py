@@ -16,7 +16,11 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from django.db.models import UUIDField
+from django.utils.functional import LazyObject, empty
 
 from . import _engine, broker, cooperation, hub
 from ._engine import Published
@@ -67,7 +71,17 @@ def _key(user: Any) -> str:
         raise TypeError(
             f"a user is a model instance or its primary key, not {type(user).__name__}"
         )
-    return str(key)
+    return _canonical(key) if isinstance(key, str) else str(key)
+
+
+def _canonical(key: str) -> str:
+    """Return a UUID as the key of a user has it, and other keys as they are."""
+    try:
+        uuid = UUID(key)
+        has_uuids = isinstance(get_user_model()._meta.pk, UUIDField)
+    except (ValueError, ImproperlyConfigured):
+        return key
+    return str(uuid) if has_uuids else key
 
 
 def to_group(
@@ -181,13 +195,19 @@ def disconnect(
     return _run(lambda: hub.disconnect("user", targets, code, reason), on_commit, using)
 
 
+def _is_unknown(argument: Any) -> bool:
+    return isinstance(argument, LazyObject) and argument._wrapped is empty
+
+
 def _twin(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Return a function that does the same without holding up the event loop."""
 
     @functools.wraps(function)
     async def twin(*args: P.args, **kwargs: P.kwargs) -> T:
-        # Only Django's own thread knows the transaction; all else may run anywhere.
-        sensitive = bool(kwargs.get("on_commit"))
+        # Only Django's own thread knows the transaction, and may ask the database who a
+        # lazy user is; all else may run anywhere.
+        lazy = any(map(_is_unknown, (*args, *kwargs.values())))
+        sensitive = lazy or bool(kwargs.get("on_commit"))
         run = sync_to_async(function, thread_sensitive=sensitive)
         return await run(*args, **kwargs)
 

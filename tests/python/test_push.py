@@ -12,6 +12,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import transaction
+from django.db.models import UUIDField
+from django.test import TestCase
 from django.utils.functional import SimpleLazyObject
 
 from dwebsocket import push, users
@@ -23,11 +25,15 @@ def _visit(websocket, **attributes):
     users.identify(SimpleNamespace(path="/", **attributes), websocket)
 
 
+def visit_as(pair, key):
+    websocket, peer = pair()
+    _visit(websocket, user=SimpleNamespace(pk=key, is_authenticated=True))
+    return websocket, peer
+
+
 @pytest.fixture
 def visitor(pair):
-    websocket, peer = pair()
-    _visit(websocket, user=USER)
-    return websocket, peer
+    return visit_as(pair, 7)
 
 
 def test_a_user_is_reached_by_instance_and_by_key(visitor):
@@ -81,12 +87,35 @@ def test_what_is_no_user_is_refused(user):
 
 def test_a_lazy_user_and_other_keys_are_users(pair):
     key = UUID(int=7)
-    websocket, peer = pair()
-    _visit(websocket, user=SimpleNamespace(pk=key, is_authenticated=True))
+    _, peer = visit_as(pair, key)
     assert push.to_user(SimpleLazyObject(lambda: SimpleNamespace(pk=key)), "x").local
     assert push.to_user(key, "y").local == 1
     assert push.to_user(str(key), "z").local == 1
     assert [peer.message() for _ in range(3)] == ["x", "y", "z"]
+
+
+def test_a_uuid_is_a_key_however_it_is_written(pair, monkeypatch):
+    key = UUID("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")
+    _, peer = visit_as(pair, key)
+    assert push.to_user(str(key).upper(), "not of this site").local == 0
+    model = SimpleNamespace(_meta=SimpleNamespace(pk=UUIDField()))
+    monkeypatch.setattr(push, "get_user_model", lambda: model)
+    for written in (str(key), str(key).upper(), key.hex, f"{{{key}}}"):
+        assert push.to_user(written, written).local == 1
+        assert peer.message() == written
+    _, other = visit_as(pair, "A0")
+    assert push.to_user("A0", "another key").local == 1
+    assert other.message() == "another key"
+
+
+class LazyUser(TestCase):
+    """In a transaction, of which other threads see nothing."""
+
+    async def test_is_found_by_the_thread_that_has_the_transaction(self):
+        ana = await User.objects.acreate(username="ana")
+        lazy = SimpleLazyObject(lambda: User.objects.get(username="ana"))
+        await push.ato_user(lazy, "x")
+        assert lazy.pk == ana.pk
 
 
 @pytest.mark.parametrize(
