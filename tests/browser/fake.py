@@ -18,10 +18,12 @@ from websockets.sync.server import Server, ServerConnection, serve
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = ROOT / "python/dwebsocket/static/dwebsocket/dwebsocket.js"
 CHAT = ROOT / "python/dwebsocket/contrib/chat/static/dwebsocket/chat"
+PUSH = ROOT / "python/dwebsocket/contrib/push/static/dwebsocket/push/push.js"
 FILES = {
     "/": (Path(__file__).with_name("client.html"), "text/html"),
     "/worker.js": (Path(__file__).with_name("worker.js"), "text/javascript"),
     "/dwebsocket.js": (CLIENT, "text/javascript"),
+    "/push/push.js": (PUSH, "text/javascript"),
     **{f"/chat/{path.name}": (path, "text/javascript") for path in CHAT.glob("*.js")},
 }
 #: Seconds for anything that takes none on a machine with nothing else to do.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from django.apps import apps
@@ -18,6 +19,8 @@ from django.test import RequestFactory, override_settings
 from django.utils import timezone
 
 from dwebsocket.contrib.push import anotify, checks, notify, urls, views
+from dwebsocket.contrib.push.sending import group_of
+from dwebsocket.contrib.push.session import PushSession
 
 from .conftest import run, visiting
 
@@ -292,3 +295,42 @@ assert "hello" in client.get(f"{root}{sent.pk}/change/").content.decode()
 assert client.post(f"{root}{sent.pk}/delete/", {"post": "yes"}).status_code == 302
 assert not type(sent).objects.exists()
 """
+
+
+def test_a_key_that_is_a_star_stands_for_nobody_else(site, ana):
+    def socket(request):
+        # Of a model whose primary key is a name that its owner has chosen.
+        request.user = SimpleNamespace(pk="*", is_authenticated=True)
+        return views.socket(request)
+
+    with visiting(site({"push": socket}), "push")() as page:
+        page.say(type="ping")
+        page.hear("pong")
+        notify(ana, "private")
+        page.say(type="ping")
+        assert page.next() == {"type": "pong"}
+
+
+def test_a_page_tells_the_others_nothing_of_its_own(visit, ana):
+    with visit(ana) as one, visit(ana) as two:
+        assert [hello(page) for page in (one, two)] == [[], []]
+        forged = {"notification": {"id": 9, "payload": "forged", "created": ""}}
+        (group,) = group_of(ana.pk).names
+        one.say(type="publish", id=1, group=group, data=forged)
+        assert one.hear("error")["code"] == "forbidden"
+        two.say(type="ping")
+        assert two.next() == {"type": "pong"}
+
+
+class Replicas:
+    """A router of a site whose replica is late."""
+
+    def db_for_read(self, model, **hints):
+        return "replica"
+
+
+def test_what_waits_is_read_where_it_is_written(settings):
+    settings.DATABASE_ROUTERS = [Replicas()]
+    visitor = RequestFactory().get("/")
+    visitor.user = SimpleNamespace(pk=1, is_authenticated=True)
+    assert PushSession(SimpleNamespace(), visitor)._mine().db == "default"

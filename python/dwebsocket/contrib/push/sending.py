@@ -36,7 +36,8 @@ _AT_ONCE = 500
 
 def group_of(key: Any) -> hub.Group:
     """Return the group of a user's pages, by primary key."""
-    return hub.group(f"dwebsocket.push:{key}", history=0, presence=False)
+    # With a colon at the end: a key that ends in * would stand for others' groups.
+    return hub.group(f"dwebsocket.push:{key}:", history=0, presence=False)
 
 
 def notify(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.db import router
+
 from dwebsocket.session import Refused, Session
 
 from .conf import push_settings
@@ -32,6 +34,10 @@ class PushSession(Session):
         self.websocket.join(self.pages.names[0], history=0, presence=False)
         super().run()
 
+    def may_publish(self, group: str, data: Any) -> bool:
+        """Return False: what comes in the group is the server's."""
+        return False
+
     def on_data(self, data: Any) -> None:
         """Take a wish: ``{"push": "hello"}`` or ``{"push": "taken", "ids": [..]}``.
 
@@ -47,7 +53,9 @@ class PushSession(Session):
             raise Refused("invalid", 'a "push" of "hello" or "taken" is needed')
 
     def _mine(self) -> Any:
-        return Notification.objects.filter(user_id=self.user_id)
+        # Where notify() writes: a replica may lag behind, and nobody would tell again.
+        using = router.db_for_write(Notification)
+        return Notification.objects.using(using).filter(user_id=self.user_id)
 
     def _send_waiting(self) -> None:
         for batch in self._batches():

@@ -42,6 +42,8 @@ export class Notifications {
   #taken = new Set();
   /** What comes before the server has told what had waited; null afterwards. */
   #early = [];
+  /** Shown before this connection, and not heard of in it. */
+  #stale = new Set();
 
   /** @param target gets the events */
   constructor(url, target, options = {}) {
@@ -64,10 +66,14 @@ export class Notifications {
     this.#report();
   }
 
+  /** Connect again after close(); what was shown is not shown again. */
+  open() { this.socket.open(); }
+
   close() { this.socket.close(); }
 
   #hello() {
     this.#early = [];
+    this.#stale = new Set(this.#open.keys());
     this.#report();
     this.socket.send({ push: "hello" });
   }
@@ -90,8 +96,13 @@ export class Notifications {
   #hear(data) {
     if (data?.push !== "waiting") return;
     const { notifications, more } = data;
-    for (const notification of notifications) this.#show(notification);
+    for (const notification of notifications) {
+      this.#stale.delete(notification.id);
+      this.#show(notification);
+    }
     if (more) return;
+    // Taken by another page while this one had no connection.
+    for (const id of this.#stale) this.#forget(id);
     const rest = this.#early ?? [];
     this.#early = null;
     // Those that had waited, too, are known by now.
@@ -105,14 +116,20 @@ export class Notifications {
       if (!this.#open.has(id)) this.acknowledge(id);
       return;
     }
-    this.#seen.add(id);
-    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value);
+    this.#note(id);
     this.#open.set(id, notification);
     const event = new NotificationEvent(notification, (id) => this.acknowledge(id));
     this.#target.dispatchEvent(event);
   }
 
+  #note(id) {
+    this.#seen.add(id);
+    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value);
+  }
+
   #forget(id) {
+    // It may still be on its way here, in what had waited.
+    this.#note(id);
     if (!this.#open.delete(id)) return;
     const event = new Event("taken", { bubbles: true });
     this.#target.dispatchEvent(Object.assign(event, { id }));
@@ -122,7 +139,9 @@ export class Notifications {
 /** `<dwebsocket-push url="/push/">`: connects as long as it is on the page. */
 export class PushElement extends HTMLElement {
   connectedCallback() {
-    this.notifications = new Notifications(this.getAttribute("url"), this);
+    // It may have been moved.
+    if (this.notifications) this.notifications.open();
+    else this.notifications = new Notifications(this.getAttribute("url"), this);
   }
 
   disconnectedCallback() {
