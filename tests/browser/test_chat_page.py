@@ -54,6 +54,16 @@ def bubbles(page: Any) -> Any:
     return part(page, "log").locator(".dwchat-bubble")
 
 
+def move(page: Any) -> None:
+    """Put the panel elsewhere on the page."""
+    page.locator("dwebsocket-chat").evaluate(
+        "(panel) => {"
+        " const place = document.createElement('div');"
+        " panel.replaceWith(place);"
+        " place.append(panel); }"
+    )
+
+
 def pending(page: Any) -> Any:
     return part(page, "pending").locator(".dwchat-bubble")
 
@@ -286,3 +296,15 @@ def test_what_came_meanwhile_is_counted(visit: Visit) -> None:
     expect(ana.locator(".dwchat-fresh")).to_have_text("New")
     ana.evaluate("dispatchEvent(new Event('focus'))")
     expect(ana).to_have_title("#lobby · Chat")
+
+
+def test_a_panel_may_be_moved(visit: Visit) -> None:
+    page = enter(visit(), "Ana")
+    for text in ("one", "two"):
+        say(page, text)
+    expect(bubbles(page)).to_have_text(["one", "two"])
+    move(page)
+    expect_state(page, "online")
+    say(page, "three")
+    expect(pending(page)).to_have_count(0)
+    expect(bubbles(page)).to_have_text(["one", "two", "three"])

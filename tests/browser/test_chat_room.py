@@ -25,6 +25,7 @@ OPEN = """() => {
         went: ({ person }) => person.name,
         renamed: ({ person, before }) => `${before} to ${person.name}`,
         declined: ({ code }) => code,
+        refused: ({ code }) => code,
         ready: () => "",
     };
     for (const [kind, tell] of Object.entries(names)) {
@@ -68,6 +69,15 @@ def tell(page: Page, fake: Fake, kind: str, member: dict[str, Any]) -> None:
 
 def after(page: Page, seconds: float) -> None:
     page.page.clock.run_for(round(seconds * 1000))
+
+
+def live(page: Page, fake: Fake, seconds: float) -> None:
+    """Let time pass in which the server shows that it is there."""
+    for _ in range(2):
+        after(page, seconds / 2)
+        # Else the page asks for it, in vain while its clock races on.
+        tell(page, fake, "join", IO)
+        tell(page, fake, "leave", IO)
 
 
 def news(page: Page) -> Any:
@@ -127,11 +137,7 @@ def test_after_a_while_who_comes_is_news_again(page: Page, fake: Fake) -> None:
     fake.present = [ADA]
     fake.cut()
     back(page, fake)
-    for _ in range(2):
-        after(page, 16)
-        # A sign of life: else the page asks for one, in vain while its clock races on.
-        tell(page, fake, "join", IO)
-        tell(page, fake, "leave", IO)
+    live(page, fake, 32)
     tell(page, fake, "join", person("m-3"))
     assert ["came", "Li"] in news(page)
 
@@ -177,6 +183,53 @@ def test_what_waits_is_sent_after_what_was_missed(page: Page, fake: Fake) -> Non
     shown = "chat.log.filter(([kind]) => kind === 'message').map(([, text]) => text)"
     page.until(f"({shown}).length >= 2")
     assert page(shown) == ["heard", "not heard"]
+
+
+def test_nothing_that_waits_is_lost_under_another_name(page: Page, fake: Fake) -> None:
+    fake.refusals["publish"] = ["too_fast"]
+    page("['one', 'two'].forEach((text) => chat.say(text))")
+    page.until("chat.log.some(([kind, code]) => code === 'too_fast')")
+    fake.refusals["join"] = ["name_taken"]
+    page("chat.enter('Li')")
+    page.until("chat.log.some(([kind, code]) => kind === 'refused')")
+    after(page, 10)
+    assert page("chat.waiting.map(({ text }) => text)") == ["one", "two"]
+    assert fake.count("publish") == 1
+    page("chat.enter('Lisa')")
+    ready(page, 2)
+    page.until("chat.waiting.length === 0")
+    assert [each["data"]["text"] for each in fake.group("chat.lobby").entries] == [
+        "one",
+        "two",
+    ]
+
+
+def test_what_waits_does_not_wait_for_the_list_of_people(
+    page: Page, fake: Fake
+) -> None:
+    fake.refusals["members"] = ["invalid"]
+    fake.cut()
+    page("chat.say('hello')")
+    back(page, fake)
+    page.until("chat.waiting.length === 0")
+
+
+def test_the_list_of_rooms_is_asked_for_while_it_is_shown(
+    page: Page, fake: Fake
+) -> None:
+    def asked() -> int:
+        return sum(each.get("data") == {"chat": "rooms"} for each in fake.received)
+
+    page("line.watchRooms()")
+    after(page, 0.1)
+    fake.until(lambda: asked() == 1)
+    live(page, fake, 31)
+    fake.until(lambda: asked() == 2)
+    page("line.unwatchRooms()")
+    live(page, fake, 40)
+    page("chat.say('last')")
+    fake.expect("publish")
+    assert asked() == 2
 
 
 def test_who_tries_by_hand_before_the_first_connection_gets_in(

@@ -14,6 +14,7 @@ from django.test import RequestFactory, override_settings
 
 from dwebsocket.contrib import chat
 from dwebsocket.contrib.chat import checks, rooms, text, urls, views
+from dwebsocket.contrib.chat.session import ChatSession
 from dwebsocket.session import Refused
 
 from .conftest import Page, cookie_of
@@ -339,6 +340,18 @@ def test_a_wish_that_makes_no_sense_is_answered(serve, data):
 )
 def test_who_says_nobody_is_not_let_in(serve, room, name, code):
     assert serve().hello(name).join(room).hear("error")["code"] == code
+
+
+def test_one_page_opens_so_many_rooms_and_no_more(serve, room):
+    ana = serve().enter(room, "Ana")
+    for number in range(1, ChatSession.max_groups):
+        ana.join(f"{room}-{number}").hear("joined")
+        # She may be in so many at once, too.
+        ana.say(type="leave", id="leave", group=f"chat.{room}-{number}")
+    assert ana.join(f"{room}-more").hear("error")["code"] == "rooms_full"
+    # Where somebody is, she may go in.
+    serve().enter(f"{room}-li", "Li")
+    ana.join(f"{room}-li").hear("joined")
 
 
 def test_who_is_too_fast_is_told(serve, room):

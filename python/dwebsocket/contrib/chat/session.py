@@ -46,6 +46,9 @@ class ChatSession(Session):
         self._typing = Bucket(rate=1, burst=5)
         # History and list of rooms, which are much to read and to send.
         self._questions = Bucket(rate=1, burst=20)
+        # A room leaves something behind in the broker, also where nothing was said. The
+        # burst is for a page that comes back to all of its rooms first.
+        self._openings = Bucket(rate=0.1, burst=self.max_groups)
         self._wishes = {
             "hello": self._hello,
             "typing": self._type,
@@ -187,6 +190,8 @@ class ChatSession(Session):
             raise Refused("room_full", "there is no room for more people")
         if not here and not rooms.may_open(room):
             raise Refused("rooms_full", "there are too many rooms with people in them")
+        if not here and self._openings.wait_for():
+            raise Refused("rooms_full", "you have opened too many rooms just now")
         if not self.permissions.asks_name():
             return text.shown(self.permissions.name(room, ""))
         wanted = text.clean_name(self._wanted)

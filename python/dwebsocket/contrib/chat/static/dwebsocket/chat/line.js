@@ -23,6 +23,8 @@ export function lineTo(url) {
 export class Line extends EventTarget {
   #url;
   #key = tab.get("key") ?? mark();
+  /** How many elements show the list of rooms. */
+  #watching = 0;
   #listing = 0;
   #timer = 0;
   socket = null;
@@ -74,11 +76,19 @@ export class Line extends EventTarget {
     if (this.state === "waiting" && this.socket.state === "connecting") this.#become("connecting");
   }
 
-  /** Have "rooms" events from now on. */
+  /** Have "rooms" events from now on, until as many call unwatchRooms(). */
   watchRooms() {
+    this.#watching += 1;
     this.#listing = 1;
     this.open();
     this.#askRooms(0);
+  }
+
+  unwatchRooms() {
+    this.#watching -= 1;
+    if (this.#watching) return;
+    clearTimeout(this.#timer);
+    this.#timer = this.#listing = 0;
   }
 
   #hello() {

@@ -22,6 +22,7 @@ export class Log {
   constructor(part, onUnread, signal) {
     this.#onUnread = onUnread;
     this.#list = part("log");
+    this.#list.replaceChildren(); // the panel was moved: all that is kept comes again
     this.#pending = part("pending");
     this.#scroll = part("scroll");
     this.#jump = part("jump");

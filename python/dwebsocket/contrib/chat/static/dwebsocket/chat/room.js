@@ -57,6 +57,7 @@ export class Room extends EventTarget {
   /** Go in, under a name where people choose theirs; again, under another name. */
   async enter(name = "") {
     this.#suggestion = "";
+    this.#outbox.pause(); // until the room is entered, nothing said would be taken
     if (this.#group && this.#wanted) await this.#group.leave().catch(() => {});
     this.#line.open(name);
     this.#group ??= this.#listen(this.#line.socket.group(this.groupName));
@@ -68,6 +69,7 @@ export class Room extends EventTarget {
   leave() {
     if (this.#wanted) this.#group.leave().catch(() => {});
     this.#wanted = false;
+    this.#outbox.pause();
   }
 
   say(text) { this.#outbox.add(text); }
@@ -121,7 +123,11 @@ export class Room extends EventTarget {
     const before = this.people;
     // The answer comes after what was missed.
     const members = await this.#group.members().catch(() => null);
-    if (!members) return;
+    if (!members) {
+      // The line is up, and only this question was not answered: what waits need not wait for it.
+      if (this.#group.state === "joined" && !this.#held) this.#ready();
+      return;
+    }
     this.#members = new Map(members.map(({ id, info }) => [id, info]));
     for (const { who } of before) this.#expected.add(who);
     for (const { who } of this.people) this.#expected.delete(who);

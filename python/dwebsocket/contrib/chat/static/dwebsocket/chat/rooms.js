@@ -16,19 +16,23 @@ export function roomName(typed) {
 
 export class RoomsElement extends HTMLElement {
   #controller;
+  #line;
 
   connectedCallback() {
     translate(this);
     const { signal } = (this.#controller = new AbortController());
-    const line = lineTo(this.getAttribute("url"));
-    line.addEventListener("rooms", ({ rooms }) => this.#show(rooms), { signal });
-    line.watchRooms();
+    this.#line = lineTo(this.getAttribute("url"));
+    this.#line.addEventListener("rooms", ({ rooms }) => this.#show(rooms), { signal });
+    this.#line.watchRooms();
     const field = this.querySelector("input");
     field?.addEventListener("input", () => field.setCustomValidity(""), { signal });
     this.querySelector("form")?.addEventListener("submit", (event) => this.#open(event, field), { signal });
   }
 
-  disconnectedCallback() { this.#controller.abort(); }
+  disconnectedCallback() {
+    this.#controller.abort();
+    this.#line.unwatchRooms();
+  }
 
   #address(room) { return this.getAttribute("address").replace(ANY, encodeURIComponent(room)); }
 
