@@ -8,8 +8,9 @@ mod server;
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    sync::mpsc::channel,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{LIMIT, connect_inbox, limited, until};
@@ -20,8 +21,8 @@ use dwebsocket::{
 };
 use server::Server;
 
-/// Less than one call may take. Two answers take longer than an empty group is kept.
-const DELAY: Duration = Duration::from_millis(700);
+/// Two answers take longer than an empty group is kept, and four not as long as a command may take.
+const DELAY: Duration = Duration::from_millis(600);
 
 /// A port at which the server answers so much later.
 fn slow(server: u16) -> u16 {
@@ -31,21 +32,31 @@ fn slow(server: u16) -> u16 {
         for client in listener.incoming().flatten() {
             let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
             let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            thread::spawn(move || pass(from, to, Duration::ZERO));
-            thread::spawn(move || pass(server, client, DELAY));
+            pass(from, to, Duration::ZERO);
+            pass(server, client, DELAY);
         }
     });
     port
 }
 
+/// Passes on what is read, each part of it so much later.
 fn pass(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        thread::sleep(delay);
-        if to.write_all(&buffer[..count]).is_err() {
-            return;
+    let (read, parts) = channel::<(Instant, Vec<u8>)>();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let part = (Instant::now() + delay, buffer[..count].to_vec());
+            let _ = read.send(part);
         }
-    }
+    });
+    thread::spawn(move || {
+        for (due, part) in parts {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&part).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 #[test]
