@@ -57,6 +57,10 @@ def _strings(value: Any) -> bool:
     )
 
 
+def _origins(value: Any) -> bool:
+    return _strings(value) and all(item == "*" or "://" in item for item in value)
+
+
 def _one_of(*values: Any) -> Callable[[Any], bool]:
     return lambda value: any(value is v or value == v for v in values)
 
@@ -67,7 +71,7 @@ _COUNT = "a whole number of at least 1"
 KEYS: dict[str, Key] = {
     "DIALECT": Key(None, _one_of(None, *DIALECTS), f"None or one of {DIALECTS}"),
     "ALLOWED_ORIGINS": Key(
-        (), _strings, "a list of origins such as 'https://example.com', or '*'"
+        (), _origins, "a list of origins such as 'https://example.com', or '*'"
     ),
     "OVERFLOW": Key("auto", _one_of(*OVERFLOW), f"one of {OVERFLOW}", engine=True),
     "SEND_TIMEOUT": Key(30.0, _positive, _SECONDS),

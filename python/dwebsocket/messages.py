@@ -54,6 +54,9 @@ def ids(exclude: Any) -> list[int]:
     # A WebSocket can be iterated over, too.
     if hasattr(exclude, "member_id"):
         return [exclude.id]
+    if hasattr(exclude, "websocket"):
+        # It can be iterated over as well, and nobody would be left out.
+        raise TypeError("exclude takes WebSockets: request.websocket, not the request")
     if isinstance(exclude, str | bytes) or not isinstance(exclude, Iterable):
         exclude = [exclude]
     chosen = list(exclude)

@@ -108,6 +108,10 @@ def _stop() -> None:
     _engine.close_all(_code)
     if not runners.join(timeout):
         logger.warning("WebSocket views were still running after %s seconds", timeout)
-    _engine.hub_flush(max(deadline - time.monotonic(), _FLOOR))
+    if not _engine.hub_flush(max(deadline - time.monotonic(), _FLOOR)):
+        logger.warning(
+            "Messages to groups with a history were not stored: the broker could not "
+            "be reached before the process ended (SHUTDOWN_TIMEOUT)"
+        )
     _engine.stop(max(deadline - time.monotonic(), _FLOOR), _code)
     runners.log_engine()

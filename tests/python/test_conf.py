@@ -62,6 +62,7 @@ def test_an_unknown_key_is_named_with_its_nearest_neighbour():
         ("DIALECT", "latin"),
         ("ALLOWED_ORIGINS", "https://example.com"),
         ("ALLOWED_ORIGINS", [1]),
+        ("ALLOWED_ORIGINS", ["app.example.com"]),
         ("MAX_MESSAGE_SIZE", 0),
         ("MAX_MESSAGE_SIZE", "1"),
         ("MAX_MESSAGE_SIZE", True),

@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
 
 from dwebsocket import WebSocketClosed, hub
 
@@ -62,7 +62,11 @@ def test_a_bad_name_is_refused(pair, name):
         hub.group(name).send("x")
 
 
-@pytest.mark.parametrize("exclude", ["x", 5, [5], [None], object()])
+REQUEST = RequestFactory().get("/")
+REQUEST.websocket = None
+
+
+@pytest.mark.parametrize("exclude", ["x", 5, [5], [None], object(), REQUEST])
 def test_what_is_left_out_must_be_websockets(exclude):
     with pytest.raises(TypeError, match="exclude takes WebSockets"):
         hub.group("hub.out").send("x", exclude=exclude)

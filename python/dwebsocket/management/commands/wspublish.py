@@ -78,7 +78,10 @@ class Command(BaseCommand):
         ):
             self.stdout.write("handed to the broker (stored, after waiting for it)")
         else:
-            raise CommandError("the broker cannot be reached; the message was not sent")
+            # What waits is tried until the process has ended.
+            raise CommandError(
+                "the broker cannot be reached; perhaps the message was not sent"
+            )
 
     def _publish(self, options: dict[str, Any]) -> Published:
         kind, targets = _targets(options)
