@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -83,6 +84,11 @@ class Server:
             return True
         return False
 
+    @property
+    def pid(self) -> int:
+        """The process that was started; 0 while there is none."""
+        return self._process.pid if self._process is not None else 0
+
     def kill(self) -> None:
         """End it and its children at once, without a chance to tidy up."""
         if self._process is None:
@@ -98,23 +104,36 @@ class Server:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
-class Worker(Server):
-    """A gunicorn with one worker, which serves the site."""
+#: Command lines of servers with one process, by name; the address and site are theirs.
+SERVERS: dict[str, Callable[[str, str], list[str]]] = {
+    "gthread": lambda address, site: [
+        *("gunicorn", site, "--bind", address, "--workers", "1"),
+        *("--log-level", "warning", "--worker-class", "gthread", "--threads", "4"),
+    ],
+    "waitress": lambda address, site: [
+        *("waitress", f"--listen={address}", "--threads=4", f"{site}:application"),
+    ],
+}
 
-    def __init__(self, name: str, broker: str, directory: Path) -> None:
+
+class Worker(Server):
+    """A WSGI server with one process, which serves a site.
+
+    Args:
+        kind: One of :data:`SERVERS`.
+        site: The module that has the application.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        broker: str,
+        directory: Path,
+        kind: str = "gthread",
+        site: str = "tests.kill.site",
+    ) -> None:
         port = free_port()
-        argv = [
-            *(sys.executable, "-m", "gunicorn", "tests.kill.site"),
-            *(
-                "--bind",
-                f"127.0.0.1:{port}",
-                "--workers",
-                "1",
-                "--log-level",
-                "warning",
-            ),
-            *("--worker-class", "gthread", "--threads", "4"),
-        ]
+        argv = [sys.executable, "-m", *SERVERS[kind](f"127.0.0.1:{port}", site)]
         super().__init__(name, argv, port, directory, KILL_BROKER=broker)
 
     def _answers(self) -> bool:
