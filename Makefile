@@ -32,7 +32,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python lint format docs wheel bench conformance fuzz clean FORCE
+.PHONY: help demo test test-rust test-python lint format docs third-party wheel bench conformance fuzz clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
@@ -88,6 +88,9 @@ format: $(VENV)/.lint ## put Rust and Python code into shape
 	cargo fmt
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+third-party: $(VENV)/.created ## write THIRD-PARTY.md, after a change of Cargo.lock
+	$(BIN)/python tools/third_party.py
 
 wheel: $(VENV)/.build ## build a wheel for CPython 3.10 and newer, into dist/
 	@tools/check-tools.sh >/dev/null

