@@ -175,6 +175,44 @@ class Adoption:
             OSError: The socket is not usable.
         """
 
+@final
+class Held:
+    """A second descriptor of a socket of the WSGI server's.
+
+    Dropped without :meth:`adopt`, it is closed; the server's own stays as it is.
+    """
+
+    def adopt(
+        self, fd: int, epoll_fd: int | None = None, sock: object | None = None
+    ) -> Adoption:
+        """Take the socket away from the server, which knows it as ``fd``.
+
+        Args:
+            fd: The server's descriptor.
+            epoll_fd: As for :func:`adopt`.
+            sock: The server's socket object: its ``fileno()`` must still be ``fd``. No
+                other Python thread runs between this question and the end of the call.
+
+        Raises:
+            OSError: ``fd`` is not this socket any more, the socket was adopted or
+                closed before, or no descriptor is left. What is behind ``fd`` is then
+                as it was.
+        """
+
+    def close(self) -> None:
+        """Close the second descriptor; does nothing after :meth:`adopt`."""
+
+def hold(fd: int, sock: object | None = None) -> Held:
+    """Duplicate the descriptor of a request's socket.
+
+    Args:
+        fd: The server's descriptor of a connected TCP or Unix stream socket.
+        sock: The server's socket object: its ``fileno()`` must be ``fd``.
+
+    Raises:
+        OSError: ``fd`` is not a connected stream socket, or no descriptor is left.
+    """
+
 def adopt(fd: int, epoll_fd: int | None = None) -> Adoption:
     """Take the socket behind the server's descriptor ``fd``.
 

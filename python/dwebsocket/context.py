@@ -15,13 +15,22 @@ from django.conf import settings as django_settings
 from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
 
+from . import databases
+
 __all__ = ("RequestContext",)
 
 
 class RequestContext:
     """A snapshot of the calling thread's state."""
 
-    __slots__ = ("_context", "_language", "_prefix", "_urlconf", "_zone")
+    __slots__ = (
+        "_context",
+        "_databases",
+        "_language",
+        "_prefix",
+        "_urlconf",
+        "_zone",
+    )
 
     def __init__(self) -> None:
         self._context = copy_context()
@@ -33,6 +42,7 @@ class RequestContext:
         )
         self._urlconf = get_urlconf()
         self._prefix = get_script_prefix()
+        self._databases = databases.shared()
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function with that state, in another thread."""
@@ -49,4 +59,5 @@ class RequestContext:
             set_urlconf(self._urlconf)
         if self._prefix != "/":
             set_script_prefix(self._prefix)
+        databases.share(self._databases)
         return function(*args)

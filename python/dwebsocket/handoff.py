@@ -8,6 +8,7 @@ socket taken from the server and the view started.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -82,6 +83,7 @@ def _detach(request: Any) -> None:
     environ["wsgi.input"] = _EMPTY
     request.META = request.environ = environ
     request._stream = _EMPTY
+    request.__dict__.pop("close", None)  # set by servers.release_with()
 
 
 def _remote_address(meta: Mapping[str, Any]) -> tuple[str, int]:
@@ -97,7 +99,7 @@ class Handoff:
         subprotocol: The subprotocol chosen, or None.
         profile: The settings of the view.
         permit: The connection's place in the process.
-        server: The server's socket.
+        server: The server's socket, held by a descriptor of our own.
         call: The view's call.
     """
 
@@ -117,7 +119,7 @@ class Handoff:
         subprotocol: str | None,
         profile: Profile,
         permit: _engine.Permit,
-        server: servers.ServerSocket,
+        server: servers.Held,
         call: runners.Call,
     ) -> None:
         self.handshake = handshake
@@ -137,12 +139,13 @@ class Handoff:
 
         Raises:
             OSError: The socket cannot be taken; nothing has been sent yet.
+            ClientGone: The server has seen the client go; it ends the request.
             ValueError: A header cannot be sent; the same.
         """
         head = self.handshake.response(self.subprotocol, headers)
         shutdown.arm()
         runner = runners.kind()
-        adoption = _engine.adopt(self.server.fd, self.server.epoll_fd)
+        adoption = self.server.adopt()
         connection = adoption.start(
             head,
             self.server.leftover(),
@@ -187,7 +190,8 @@ class HandoffResponse(HttpResponse):
     def __iter__(self) -> Iterator[bytes]:
         handoff, self._handoff = self._handoff, None
         if handoff is not None:
-            handoff.run(self._all_headers())
+            with contextlib.suppress(servers.ClientGone):
+                handoff.run(self._all_headers())
         # Nothing for the server to send: it sends no header before a body's first byte
         # (PEP 3333), and what it sends at the end goes nowhere.
         yield from ()
@@ -199,6 +203,8 @@ class HandoffResponse(HttpResponse):
         return [*self.items(), *cookies]
 
     def close(self) -> None:
-        """Give the connection's place back if nobody has iterated."""
-        self._handoff = None
+        """Give the connection's place and descriptor back if nobody has iterated."""
+        handoff, self._handoff = self._handoff, None
+        if handoff is not None:
+            handoff.server.close()
         super().close()

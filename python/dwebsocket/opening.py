@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import resource
 from collections.abc import Callable, Sequence
@@ -11,13 +12,16 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
-from . import _engine, broker, origin, signals
+from . import _engine, broker, origin, servers, signals
 from .conf import Profile, profile, settings
 from .exceptions import ConfigurationError, HandshakeError, SocketUnavailable
 from .handoff import Handoff, HandoffResponse, mark
 from .runners import Call
 
 __all__ = ("Opening", "Subprotocols", "wants_websocket")
+
+#: For refusals that another try may not meet.
+_LATER = [("Retry-After", "10")]
 
 logger = logging.getLogger("dwebsocket.handshake")
 security_logger = logging.getLogger("django.security.dwebsocket")
@@ -112,6 +116,15 @@ def _check_head(request: HttpRequest, view_profile: Profile) -> _engine.Handshak
     )
 
 
+def _cannot_hold(request: HttpRequest, error: OSError) -> HttpResponse:
+    if isinstance(error, servers.SocketBusy):
+        return _refuse(request, 503, str(error), _LATER, level="warning")
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        message = f"This process has no file descriptor left: {error}."
+        return _refuse(request, 503, message, _LATER, level="error")
+    return _refuse(request, 501, f"The socket of this request is not usable: {error}.")
+
+
 class Opening:
     """Answers the handshakes for one decorated view.
 
@@ -148,6 +161,8 @@ class Opening:
             return _refuse(request, error.status, error.message, error.headers)
         except SocketUnavailable as error:
             return _refuse(request, 501, str(error))
+        except servers.ClientGone:
+            return HttpResponse(status=400)  # nobody reads it
 
     def _accept(self, request: HttpRequest, call: Call) -> HttpResponse:
         view_profile = profile(self._dialect, self._overrides)
@@ -172,11 +187,16 @@ class Opening:
                 503,
                 f"This process has {_engine.connection_count()} WebSockets open, which "
                 "is the limit (DWEBSOCKET['MAX_CONNECTIONS']).",
-                [("Retry-After", "10")],
+                _LATER,
                 level="warning",
             )
+        try:
+            held = servers.Held(server)
+        except OSError as error:
+            return _cannot_hold(request, error)
+        servers.release_with(request, held)
         return HandoffResponse(
-            Handoff(handshake, subprotocol, view_profile, permit, server, call)
+            Handoff(handshake, subprotocol, view_profile, permit, held, call)
         )
 
     def _choose(self, request: HttpRequest, offered: list[str]) -> str | None:

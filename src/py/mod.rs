@@ -73,7 +73,7 @@ mod _engine {
     #[pymodule_export]
     use super::{
         PyPermit,
-        adoption::{PyAdoption, adopt},
+        adoption::{PyAdoption, PyHeld, adopt, hold},
         close_all,
         connection::PyConnection,
         connection_count, drain_log,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 import threading
 import weakref
 
@@ -141,6 +143,74 @@ class TestResponse:
         client.close()
         with pytest.raises(OSError, match="."):
             list(response)
+
+    def test_a_stranger_that_got_the_number_meanwhile_is_left_alone(self, finder):
+        server, client = socket_pair()
+        stranger, friend = socket_pair()
+        response = echo(environ(server))
+        os.dup2(stranger.fileno(), server.fileno())
+        with pytest.raises(OSError, match="closed this connection"):
+            list(response)
+        friend.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            friend.recv(1)
+        assert client.recv(1) == b""
+        for sock in (server, client, stranger, friend):
+            sock.close()
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize("how", ["dropped", "closed", "request"])
+    def test_a_refusal_leaves_no_descriptor_open(self, finder, how):
+        server, client = socket_pair()
+        request = environ(server)
+        response = echo(request)
+        server.close()  # now only our own descriptor keeps the client waiting
+        kept = None
+        if how == "dropped":
+            del response
+        elif how == "closed":
+            response.close()
+        else:
+            # Middleware keeps ours and returns another: Django closes the request.
+            kept = response
+            request.close()
+        client.settimeout(TIMEOUT)
+        assert client.recv(1) == b""
+        if kept is not None:
+            with pytest.raises(OSError, match="."):
+                list(kept)
+        client.close()
+
+    def test_a_client_that_is_gone_ends_without_an_error(self, monkeypatch, quiet):
+        server, client = socket_pair()
+        gone = threading.Event()
+
+        @contextlib.contextmanager
+        def guard():
+            if gone.is_set():
+                raise servers.ClientGone
+            yield
+
+        def find(environ):
+            return ServerSocket(server.fileno(), guard=guard)
+
+        monkeypatch.setattr(servers, "_registered", [find])
+        response = echo(environ(server))
+        gone.set()
+        assert list(response) == []
+        del response
+        assert _engine.connection_count() == quiet
+        assert echo(environ(server)).status_code == 400
+        server.close()
+        client.close()
+
+    def test_the_request_can_be_copied_and_pickled_as_before(self, finder):
+        server, client = socket_pair()
+        request = environ(server)
+        list(websocket(lambda request: None)(request))
+        assert "close" not in vars(request)
+        server.close()
+        client.close()
 
     def test_request_finished_is_sent_once(self, site):
         finished = []

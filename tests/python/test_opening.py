@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gc
 import http.client
 import logging
@@ -13,8 +14,10 @@ from dwebsocket import (
     accept_websocket,
     opening,
     require_websocket,
+    servers,
     websocket,
 )
+from dwebsocket.servers import SocketBusy
 
 from .live import HANDSHAKE
 
@@ -112,6 +115,28 @@ class TestRefusals:
     def test_a_refused_request_keeps_no_place(self, site, quiet):
         running = site({"": echo})
         running.request(**HANDSHAKE, Origin="https://evil.example")
+        gc.collect()
+        assert _engine.connection_count() == quiet
+
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [
+            (OSError(errno.EMFILE, "too many"), 503),
+            (SocketBusy("earlier output"), 503),
+            (OSError(errno.ENOTSOCK, "no socket"), 501),
+        ],
+    )
+    def test_a_socket_that_cannot_be_held_is_told_why(
+        self, site, monkeypatch, error, status, quiet
+    ):
+        def held(server):
+            raise type(error)(*error.args)
+
+        monkeypatch.setattr(servers, "Held", held)
+        response, body = site({"": echo}).request(**HANDSHAKE)
+        assert response.status == status
+        assert ("Retry-After" in response.headers) == (status == 503)
+        assert len(body) > 10
         gc.collect()
         assert _engine.connection_count() == quiet
 

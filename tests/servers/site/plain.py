@@ -30,6 +30,11 @@ def info(request: HttpRequest) -> JsonResponse:
     )
 
 
+def big(request: HttpRequest) -> HttpResponse:
+    """Answer with ``?size=`` bytes."""
+    return HttpResponse(b"b" * int(request.GET["size"]))
+
+
 @csrf_exempt
 def upload(request: HttpRequest) -> JsonResponse:
     """Say how much the request's body has."""

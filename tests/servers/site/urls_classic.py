@@ -12,6 +12,7 @@ from . import classic, plain, tutorial
 urlpatterns = [
     path("ping", plain.ping, name="ping"),
     path("info", plain.info),
+    path("big", plain.big),
     path("upload", plain.upload),
     path("login", plain.login),
     path("session", plain.session),
