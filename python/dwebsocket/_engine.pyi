@@ -460,6 +460,19 @@ def history(
         BrokerError: The broker cannot be asked.
     """
 
+def start() -> None:
+    """Start the engine of this process, if it does not run.
+
+    Raises:
+        OSError: The system has no thread or no descriptor left, or the process ends.
+    """
+
+def settle_stack() -> None:
+    """Keep huge pages off the calling thread's stack."""
+
+def json_depth(text: bytes) -> int:
+    """Return how deep arrays and objects are nested in JSON, at the most."""
+
 def stop(timeout: float, code: int = 1001) -> int:
     """Close every connection and stop the engine of this process.
 

@@ -16,7 +16,7 @@ from gevent.event import Event
 
 from . import _engine
 from .context import RequestContext
-from .runners import Call
+from .runners import GOING_AWAY, Call, give_up
 from .websocket import WebSocket
 
 __all__ = ("runner",)
@@ -130,6 +130,32 @@ class Port:
 _native_thread: Callable[[], int] = monkey.get_original("_thread", "get_ident")
 
 
+class Seat:
+    """Does as the seats of threads do.
+
+    Args:
+        greenlets: The runner.
+    """
+
+    __slots__ = ("_greenlets",)
+
+    def __init__(self, greenlets: Greenlets) -> None:
+        self._greenlets = greenlets
+
+    def run(
+        self,
+        context: RequestContext,
+        call: Call,
+        websocket: WebSocket,
+        connection: _engine.Connection,
+    ) -> None:
+        """Run the call in a greenlet."""
+        self._greenlets.start(context, call, websocket, connection)
+
+    def cancel(self) -> None:
+        """Do nothing: no greenlet waits."""
+
+
 class Greenlets:
     """Runs each view in a greenlet."""
 
@@ -144,11 +170,34 @@ class Greenlets:
         """Return the way to wait for a connection in this hub."""
         return Port(connection, _waker())
 
-    def start(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
+    def reserve(self) -> Seat:
+        """Return what runs the call in a greenlet, of which there are always more."""
+        return Seat(self)
+
+    def start(
+        self,
+        context: RequestContext,
+        call: Call,
+        websocket: WebSocket,
+        connection: _engine.Connection,
+    ) -> None:
         """Run the call."""
-        greenlet = gevent.spawn(context.run, call.run, websocket)
+
+        def serve() -> None:
+            try:
+                context.run(call.run, websocket)
+            except BaseException:
+                give_up(connection, call.request)
+
+        def ended(greenlet: Any) -> None:
+            self._running.discard(greenlet)
+            # Killed before it began, it has not closed anything.
+            connection.close(GOING_AWAY, "")
+
+        greenlet = gevent.Greenlet(serve)
         self._running.add(greenlet)
-        greenlet.rawlink(self._running.discard)
+        greenlet.rawlink(ended)
+        greenlet.start()
 
     def join(self, timeout: float) -> bool:
         """Let the views run until they have ended; return whether that was in time."""

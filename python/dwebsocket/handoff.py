@@ -9,18 +9,25 @@ socket taken from the server and the view started.
 from __future__ import annotations
 
 import io
+import logging
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django.core.handlers.wsgi import LimitedStream
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
-from . import _engine, runners, servers, shutdown
+from . import _engine, runners, servers
 from .conf import Profile, settings
 from .context import RequestContext
+from .exceptions import ConfigurationError
 
 __all__ = ("Handoff", "HandoffResponse", "mark")
+
+logger = logging.getLogger("dwebsocket.handshake")
 
 #: What servers keep in the environ for as long as a request lasts.
 _SERVER_KEYS = (
@@ -99,14 +106,19 @@ class Handoff:
         permit: The connection's place in the process.
         server: The server's socket.
         call: The view's call.
+        runner: What runs it.
+        seat: The thread that waits for it.
     """
 
     __slots__ = (
+        "_made_in",
         "call",
         "context",
         "handshake",
         "permit",
         "profile",
+        "runner",
+        "seat",
         "server",
         "subprotocol",
     )
@@ -119,7 +131,13 @@ class Handoff:
         permit: _engine.Permit,
         server: servers.ServerSocket,
         call: runners.Call,
+        runner: Any,
+        seat: Any,
     ) -> None:
+        #: The process, until the handoff has been run or called off.
+        self._made_in: int | None = os.getpid()
+        self.runner = runner
+        self.seat = seat
         self.handshake = handshake
         self.subprotocol = subprotocol
         self.profile = profile
@@ -130,7 +148,7 @@ class Handoff:
         self.context = RequestContext()
 
     def run(self, headers: list[tuple[str, str]]) -> None:
-        """Take the socket, answer the handshake and start the view.
+        """Take the socket, answer the handshake and start the view, once.
 
         Args:
             headers: What middleware has put into the response.
@@ -139,18 +157,41 @@ class Handoff:
             OSError: The socket cannot be taken; nothing has been sent yet.
             ValueError: A header cannot be sent; the same.
         """
+        if self._made_in is None:
+            return
+        self._made_in = None
         head = self.handshake.response(self.subprotocol, headers)
-        shutdown.arm()
-        runner = runners.kind()
         adoption = _engine.adopt(self.server.fd, self.server.epoll_fd)
-        connection = adoption.start(
-            head,
-            self.server.leftover(),
-            self.handshake,
-            self.profile.options,
-            self.permit,
-            runner.wake_queue(),
-        )
+        # From here on, no answer of the server reaches the client any more.
+        try:
+            connection = adoption.start(
+                head,
+                self.server.leftover(),
+                self.handshake,
+                self.profile.options,
+                self.permit,
+                self.runner.wake_queue(),
+            )
+        except BaseException as error:
+            # The socket is closed with it; the traceback would keep it open.
+            del adoption
+            logger.exception(
+                "The WebSocket of %s could not be opened, and was cut off",
+                self.call.request.path,
+                extra={"request": self.call.request},
+            )
+            if not isinstance(error, Exception):
+                raise
+            return
+        try:
+            self._begin(connection)
+        except BaseException as error:
+            runners.give_up(connection, self.call.request)
+            if not isinstance(error, Exception):
+                raise
+
+    def _begin(self, connection: _engine.Connection) -> None:
+        """Start the view."""
         request = self.call.request
         factory: Callable[[HttpRequest], Any] = import_string(settings.FACTORY_CLASS)
         websocket = factory(request).create_websocket(
@@ -160,15 +201,74 @@ class Handoff:
             send_timeout=self.profile.send_timeout,
             subprotocol=self.subprotocol,
             remote_address=_remote_address(request.META),
-            port=runner.port(connection),
+            port=self.runner.port(connection),
         )
+        if websocket is None:
+            raise ConfigurationError(
+                f"create_websocket() of {settings.FACTORY_CLASS} must return the "
+                "WebSocket of the connection, not None."
+            )
         _detach(request)
         mark(request, True, websocket)
         # The middleware has saved it; what the view changes comes on top of that.
         session = getattr(request, "session", None)
         if session is not None:
             session.modified = False
-        runners.start(self.context, self.call, websocket, runner)
+        self.seat.run(self.context, self.call, websocket, connection)
+
+    def call_off(self) -> None:
+        """Give everything back, unless the view has been started; idempotent."""
+        made_in, self._made_in = self._made_in, None
+        if made_in is None:
+            return
+        self.seat.cancel()
+        del self.seat, self.permit, self.server
+        # The child of a fork has a copy of it, which nobody misses.
+        if made_in == os.getpid() and not sys.is_finalizing():
+            logger.warning(
+                "The WebSocket of %s was not opened: the decorator's response was "
+                "thrown away. A middleware has answered something else; if it was not "
+                "to refuse, it must return the response that it gets.",
+                self.call.request.path,
+                extra={"request": self.call.request},
+            )
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled: a cache would hand out a connection that is gone.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("the response to a WebSocket's handshake cannot be kept")
+
+    def __del__(self) -> None:
+        # Middleware need not close the responses that it throws away.
+        if getattr(self, "_made_in", None) is not None:
+            self.call_off()
+
+
+class Switching(int):
+    """The status 101, which is of no use in a response of somebody else's.
+
+    The client would wait for a WebSocket that nobody has opened.
+    """
+
+    def __int__(self) -> int:
+        caller = sys._getframe(1)
+        if caller.f_code is _COPIES:
+            response = caller.f_locals.get("self")
+            # One that streams the original starts the view when it is iterated.
+            if not getattr(response, "streaming", False):
+                raise ConfigurationError(
+                    "A middleware makes a response of its own with the status of a "
+                    "WebSocket's (101), so that the WebSocket cannot be opened. It "
+                    "must return the response that it gets."
+                )
+        return 101
+
+
+#: What turns a status into a number where a response is made.
+_COPIES = HttpResponseBase.__init__.__code__
 
 
 class HandoffResponse(HttpResponse):
@@ -178,16 +278,14 @@ class HandoffResponse(HttpResponse):
         handoff: What to do then.
     """
 
-    status_code = 101
+    status_code = Switching(101)
 
     def __init__(self, handoff: Handoff) -> None:
         super().__init__()
-        self._handoff: Handoff | None = handoff
+        self._handoff: Handoff = handoff
 
     def __iter__(self) -> Iterator[bytes]:
-        handoff, self._handoff = self._handoff, None
-        if handoff is not None:
-            handoff.run(self._all_headers())
+        self._handoff.run(self._all_headers())
         # Nothing for the server to send: it sends no header before a body's first byte
         # (PEP 3333), and what it sends at the end goes nowhere.
         yield from ()
@@ -200,5 +298,5 @@ class HandoffResponse(HttpResponse):
 
     def close(self) -> None:
         """Give the connection's place back if nobody has iterated."""
-        self._handoff = None
+        self._handoff.call_off()
         super().close()

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
-from . import _engine, broker, origin, signals
+from . import _engine, broker, capacity, origin, runners, shutdown, signals
 from .conf import Profile, profile, settings
 from .exceptions import ConfigurationError, HandshakeError, SocketUnavailable
 from .handoff import Handoff, HandoffResponse, mark
@@ -21,6 +21,9 @@ __all__ = ("Opening", "Subprotocols", "wants_websocket")
 
 logger = logging.getLogger("dwebsocket.handshake")
 security_logger = logging.getLogger("django.security.dwebsocket")
+
+#: When a client may try again.
+_LATER = (("Retry-After", "10"),)
 
 Subprotocols: TypeAlias = (
     "Sequence[str] | Callable[[HttpRequest, list[str]], str | None] | None"
@@ -41,13 +44,14 @@ def wants_websocket(request: HttpRequest) -> bool:
 def _limit() -> int:
     """Return how many connections this process may have.
 
-    By default three quarters of the files it may open: past that the server could not
-    accept a plain request any more.
+    By default three quarters of the files it may open, past which the server could not
+    accept a plain request any more, and no more than there are threads for views.
     """
     if settings.MAX_CONNECTIONS is not None:
         return int(settings.MAX_CONNECTIONS)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft * 3 // 4, 1) if soft != resource.RLIM_INFINITY else 1 << 30
+    files = max(soft * 3 // 4, 1) if soft != resource.RLIM_INFINITY else 1 << 30
+    return min(files, capacity.views())
 
 
 def _refuse(
@@ -162,8 +166,6 @@ class Opening:
                 log=security_logger,
             )
         subprotocol = self._choose(request, handshake.protocols)
-        broker.note_server(bool(request.META.get("wsgi.multiprocess")))
-        broker.connect()
         server = _factory(request).get_wsgi_sock()
         permit = _engine.reserve(_limit())
         if permit is None:
@@ -171,12 +173,38 @@ class Opening:
                 request,
                 503,
                 f"This process has {_engine.connection_count()} WebSockets open, which "
-                "is the limit (DWEBSOCKET['MAX_CONNECTIONS']).",
-                [("Retry-After", "10")],
+                "is the limit (DWEBSOCKET['MAX_CONNECTIONS'], or what the system has "
+                "of files and threads).",
+                _LATER,
                 level="warning",
             )
+        runner = runners.kind()
+        try:
+            # All that takes a thread, at a moment at which it can still be refused.
+            _engine.start()
+            shutdown.arm()
+            seat = runner.reserve()
+        except (OSError, RuntimeError, MemoryError) as error:
+            return _refuse(
+                request,
+                503,
+                "This process can start no thread for another WebSocket: "
+                f"{error or type(error).__name__}.",
+                _LATER,
+            )
+        broker.note_server(bool(request.META.get("wsgi.multiprocess")))
+        broker.connect()
         return HandoffResponse(
-            Handoff(handshake, subprotocol, view_profile, permit, server, call)
+            Handoff(
+                handshake,
+                subprotocol,
+                view_profile,
+                permit,
+                server,
+                call,
+                runner,
+                seat,
+            )
         )
 
     def _choose(self, request: HttpRequest, offered: list[str]) -> str | None:

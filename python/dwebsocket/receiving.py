@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import threading
@@ -12,6 +11,7 @@ from typing import Any
 
 from . import _engine, databases
 from .exceptions import ReceiveTimeout, WebSocketClosed, WebSocketEOF
+from .parsing import from_json
 from .protocol import Protocol
 from .signals import emit, websocket_message
 
@@ -139,9 +139,9 @@ class Receiving:
 
         Raises:
             WebSocketClosed, ReceiveTimeout: As :meth:`receive` does.
-            ValueError: The message is not JSON.
+            ValueError: The message is not JSON, or nested deeper than 128 levels.
         """
-        return json.loads(self.receive(timeout))
+        return from_json(self.receive(timeout))
 
     def has_messages(self) -> bool:
         """Return whether a message waits (classic dialect: or the final None)."""

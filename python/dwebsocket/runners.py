@@ -24,7 +24,7 @@ from .exceptions import ConfigurationError, WebSocketClosed
 from .memory import Crowd
 from .websocket import WebSocket
 
-__all__ = ("ASYNC", "Call", "join", "kind", "start")
+__all__ = ("ASYNC", "Call", "give_up", "join", "kind", "start")
 
 logger = logging.getLogger("dwebsocket.view")
 engine_logger = logging.getLogger("dwebsocket.engine")
@@ -68,19 +68,32 @@ class Call:
         self.kwargs = kwargs
 
     def run(self, websocket: WebSocket) -> None:
-        """Call the view and close the WebSocket when it is done."""
-        databases.begin()
-        websocket._owner = threading.get_ident()
-        users.identify(self.request, websocket)
-        signals.emit(signals.websocket_opened, websocket, request=self.request)
-        code = self._close_code()
+        """Call the view and close the WebSocket when it is done.
+
+        Whatever is raised here, the view's own exceptions aside, is for the caller to
+        log; the WebSocket may be open then.
+        """
+        code = INTERNAL_ERROR
         try:
+            databases.begin()
+            websocket._owner = threading.get_ident()
+            users.identify(self.request, websocket)
+            signals.emit(signals.websocket_opened, websocket, request=self.request)
+            code = self._close_code()
             self._save_session()
         finally:
-            websocket.close(code)
-            self._tell_end(websocket)
+            try:
+                websocket.close(code)
+                self._tell_end(websocket)
+            finally:
+                self._leave(websocket)
+
+    def _leave(self, websocket: WebSocket) -> None:
+        """Give back what the view's thread has."""
+        try:
             databases.end()
             log_engine()
+        finally:
             # The engine wakes views in turn, and this one will not come back for more:
             # to ask without waiting is to let the next one go.
             websocket._connection.receive(0)
@@ -150,8 +163,76 @@ def log_engine() -> None:
         engine_logger.log(level, message)
 
 
+def give_up(
+    connection: _engine.Connection, request: HttpRequest, code: int = INTERNAL_ERROR
+) -> None:
+    """Close a connection that no view serves (any more), and log the exception."""
+    connection.close(code, "")
+    logger.exception(
+        "The WebSocket of %s was closed, for it could not be served",
+        request.path,
+        extra={"request": request},
+    )
+
+
+class Seat:
+    """A thread that waits for its view: it is there before the 101 is sent.
+
+    Args:
+        threads: The runner.
+    """
+
+    __slots__ = ("_box", "_called", "_threads")
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        #: What the thread is to do; it stays empty if there will be nothing.
+        self._box: list[Any] = []
+        # A bare lock: cheaper than an Event, and it may be released in a forked child.
+        self._called = threading.Lock()
+        self._called.acquire()
+
+    def begin(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        thread = threading.Thread(
+            # Not a method of this object: that would keep it, and so the thread, alive.
+            target=self._threads.wait,
+            args=(self._called, self._box),
+            name="websocket-waiting",
+            daemon=True,
+        )
+        _start_small(thread, settings.THREAD_STACK_SIZE)
+
+    def run(
+        self,
+        context: RequestContext,
+        call: Call,
+        websocket: WebSocket,
+        connection: _engine.Connection,
+    ) -> None:
+        """Have the thread run the call."""
+        self._box.append((context, call, websocket, connection))
+        try:
+            self._threads.enter(connection)
+        except BaseException:
+            self._box.clear()
+            raise
+        self._called.release()
+
+    def cancel(self) -> None:
+        """Let the thread end, unless it runs a call; idempotent."""
+        if self._called.locked():
+            self._called.release()
+
+    __del__ = cancel
+
+
 class Threads:
-    """Runs each view in a daemon thread with a small stack."""
+    """Runs each view in a daemon thread with a stack of its own size."""
 
     def __init__(self) -> None:
         self.forget()
@@ -170,37 +251,41 @@ class Threads:
         """Return None: a thread waits by blocking."""
         return None
 
-    def start(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
-        """Run the call.
+    def reserve(self) -> Seat:
+        """Return a thread that waits for its call.
 
         Raises:
             RuntimeError: The system has no thread left.
         """
-        thread = threading.Thread(
-            target=self._run,
-            args=(context, call, websocket),
-            name=f"websocket-{websocket.id}",
-            daemon=True,
-        )
-        with self._changed:
-            self._running.add(websocket.id)
-        try:
-            _start_small(thread, settings.THREAD_STACK_SIZE)
-        except RuntimeError:
-            self._done(websocket)
-            raise
+        seat = Seat(self)
+        seat.begin()
+        return seat
 
-    def _run(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
+    def wait(self, called: threading.Lock, box: list[Any]) -> None:
+        """Be the thread of a seat: wait for the call, and run it."""
+        _engine.settle_stack()
+        called.acquire()
+        if not box:
+            return
+        context, call, websocket, connection = box.pop()
+        threading.current_thread().name = f"websocket-{connection.id}"
         try:
             context.run(call.run, websocket)
+        except BaseException:
+            give_up(connection, call.request)
         finally:
-            self._done(websocket)
+            self._done(connection)
 
-    def _done(self, websocket: WebSocket) -> None:
+    def enter(self, connection: _engine.Connection) -> None:
+        """Take note that a view begins."""
+        with self._changed:
+            self._running.add(connection.id)
+
+    def _done(self, connection: _engine.Connection) -> None:
         with self._changed:
             before = len(self._running)
             # Not there: this view has forked, and this is the child.
-            self._running.discard(websocket.id)
+            self._running.discard(connection.id)
             running = len(self._running)
             if not running:
                 self._changed.notify_all()
@@ -264,8 +349,11 @@ def start(
     context: RequestContext, call: Call, websocket: WebSocket, runner: Any
 ) -> None:
     """Run a view; close the WebSocket where that is not possible."""
+    connection = websocket._connection
     try:
-        runner.start(context, call, websocket)
+        runner.reserve().run(context, call, websocket, connection)
     except RuntimeError:
+        connection.close(1013, "try again later")
         logger.exception("No thread for the WebSocket view of %s", call.request.path)
-        websocket.close(1013, "try again later")
+    except Exception:
+        give_up(connection, call.request)

@@ -20,7 +20,6 @@ may have ``MAX_MESSAGE_SIZE`` bytes, as everywhere.)
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from django.http import HttpRequest
 
 from . import hub
 from .exceptions import WebSocketClosed
+from .parsing import from_json
 from .websocket import WebSocket
 
 __all__ = ("Refused", "Session")
@@ -184,7 +184,8 @@ class Session:
         self.send({"type": "error", "id": number, "code": code, "message": message})
 
     def _command(self, command: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
-        found = self._commands.get(str(command.get("type")))
+        kind = command.get("type")
+        found = self._commands.get(kind) if isinstance(kind, str) else None
         if found is None:
             known = ", ".join(self._commands)
             raise Refused("invalid", f"unknown type; these are known: {known}")
@@ -273,15 +274,15 @@ def _no_constant(name: str) -> Any:
 
 def _parse(message: str | bytes) -> dict[str, Any]:
     try:
-        command = json.loads(message, parse_constant=_no_constant)
+        command = from_json(message, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Refused("invalid", f"not JSON: {error}") from error
     if not isinstance(command, dict):
         raise Refused("invalid", "a JSON object is needed")
-    if not isinstance(command.get("id"), int | str | None):
-        command.pop("id")
+    number = command.get("id")
+    if not isinstance(number, int | str | None):
         raise Refused("invalid", "an id is a number or a string")
-    if len(str(command.get("id"))) > 64:
+    if number is not None and len(str(number)) > 64:
         raise Refused("invalid", "an id has at most 64 characters")
     return command
 

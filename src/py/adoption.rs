@@ -7,12 +7,9 @@ use pyo3::prelude::*;
 
 use super::{
     PyPermit, connection::PyConnection, errors, handshake::PyHandshake, options::PyOptions,
-    wake::PyWakeQueue,
+    start::ready, wake::PyWakeQueue,
 };
-use crate::{
-    connection::{Connection, Consumer, Inbox, Parts, adopt as adopted},
-    runtime::engine,
-};
+use crate::connection::{Connection, Consumer, Inbox, Parts, adopt as adopted};
 
 /// A socket taken from the WSGI server.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Adoption")]
@@ -21,6 +18,8 @@ pub(super) struct PyAdoption(Mutex<Option<adopted::Adopted>>);
 #[pyfunction]
 #[pyo3(signature = (fd, epoll_fd=None))]
 pub(super) fn adopt(fd: RawFd, epoll_fd: Option<RawFd>) -> PyResult<PyAdoption> {
+    // First, for the socket cannot be given back.
+    ready().map_err(errors::os)?;
     let adoption = adopted::adopt(fd, epoll_fd).map_err(errors::os)?;
     Ok(PyAdoption(Mutex::new(Some(adoption))))
 }
@@ -46,9 +45,7 @@ impl PyAdoption {
         let consumer = match wake {
             Some(wake) => Consumer::EventLoop(Arc::clone(&wake.0)),
             None => Consumer::Threads(Arc::clone(
-                engine()
-                    .map_err(|error| errors::engine(&error))?
-                    .turnstile(),
+                ready().map_err(|error| errors::engine(&error))?.turnstile(),
             )),
         };
         let inbox = Inbox::new(&options.config, consumer);

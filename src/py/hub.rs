@@ -9,11 +9,11 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{errors, wait};
+use super::{errors, start::ready, wait};
 use crate::{
     hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Published, Target},
     protocol::close::is_sendable,
-    runtime::{engine, running},
+    runtime::running,
 };
 
 create_exception!(
@@ -34,7 +34,7 @@ pub(super) fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
 }
 
 pub(super) fn hub() -> PyResult<&'static Hub> {
-    Ok(engine().map_err(|error| errors::engine(&error))?.hub())
+    Ok(ready().map_err(|error| errors::engine(&error))?.hub())
 }
 
 pub(super) fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {

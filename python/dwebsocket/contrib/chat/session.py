@@ -105,13 +105,15 @@ class ChatSession(Session):
             super()._join(command)
         finally:
             # The name is known before it is certain that the page gets in.
-            if (group := str(command.get("group"))) not in self.websocket.groups:
+            group = command.get("group")
+            if isinstance(group, str) and group not in self.websocket.groups:
                 self._names.pop(group, None)
         rooms.changed()
 
     def _leave(self, command: dict[str, Any]) -> None:
         super()._leave(command)
-        if self._names.pop(str(command.get("group")), None):
+        # A name, or leaving would have been refused.
+        if self._names.pop(command["group"], None):
             rooms.changed()
 
     def on_publish(self, group: str, data: Any) -> dict[str, Any]:
@@ -137,7 +139,7 @@ class ChatSession(Session):
             Refused: It asks for nothing that there is, or may not.
         """
         wish = data.get("chat") if isinstance(data, dict) else None
-        known = self._wishes.get(str(wish))
+        known = self._wishes.get(wish) if isinstance(wish, str) else None
         if known is None:
             raise Refused("invalid", f"these are known: {', '.join(self._wishes)}")
         known(data)
@@ -147,7 +149,7 @@ class ChatSession(Session):
         self._wanted = data.get("name")
 
     def _type(self, data: dict[str, Any]) -> None:
-        group = rooms.group_name(str(data.get("room")))
+        group = rooms.group_name(_room(data))
         name = self._names.get(group)
         if name is None or not self.may_publish(group, None):
             raise Refused("forbidden", "you may not write there")
@@ -157,7 +159,7 @@ class ChatSession(Session):
             hub.group(group, history=0).send_json(told, exclude=self.websocket)
 
     def _history(self, data: dict[str, Any]) -> None:
-        room = str(data.get("room"))
+        room = _room(data)
         if rooms.group_name(room) not in self._names:
             raise Refused("forbidden", "join the room first")
         self._question()
@@ -204,6 +206,13 @@ class ChatSession(Session):
 
     def _suggest(self, room: str, name: str) -> None:
         self.send_data({"chat": "suggestion", "room": room, "name": name})
+
+
+def _room(data: dict[str, Any]) -> str:
+    room = data.get("room")
+    if not isinstance(room, str):
+        raise Refused("invalid", "the room's name is needed")
+    return room
 
 
 def _free(name: str, taken: set[str]) -> str:
