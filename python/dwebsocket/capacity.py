@@ -6,7 +6,6 @@ thread for a plain request, and other processes share the same limit.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import time
@@ -57,6 +56,12 @@ def _number(path: str | Path) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
+def _status(process: str) -> dict[str, str]:
+    """Return what ``/proc/<pid>/status`` says; nothing of a process that has ended."""
+    lines = _read(f"/proc/{process}/status").splitlines()
+    return {name: value for name, _, value in (line.partition(":") for line in lines)}
+
+
 def _is_limited() -> bool:
     """Return whether the kernel holds this process to RLIMIT_NPROC."""
     if _read("/proc/self/uid_map").split() != ["0", "0", "4294967295"]:
@@ -64,25 +69,18 @@ def _is_limited() -> bool:
         return True
     if os.getuid() == 0:
         return False
-    for line in _read("/proc/self/status").splitlines():
-        name, _, value = line.partition(":")
-        if name == "CapEff":
-            return not int(value, 16) & _CAPABILITIES
-    return True
+    return not int(_status("self").get("CapEff", "0"), 16) & _CAPABILITIES
 
 
 def _threads_of_user() -> int:
     """Return how many threads the user of this process has."""
-    user, count = os.getuid(), 0
-    with os.scandir("/proc") as entries:
-        for entry in entries:
-            if not entry.name.isdecimal():
-                continue
-            # A process may end meanwhile.
-            with contextlib.suppress(OSError):
-                if entry.stat().st_uid == user:
-                    tasks = os.stat(f"/proc/{entry.name}/task")
-                    count += max(tasks.st_nlink - 2, 1)
+    user, count = str(os.getuid()), 0
+    # Not by the directories' owners: those of a server that has changed its user
+    # (gunicorn --user) belong to root.
+    for process in filter(str.isdecimal, os.listdir("/proc")):
+        status = _status(process)
+        if status.get("Uid", "").split()[:1] == [user]:
+            count += int(status.get("Threads", "1"))
     return count
 
 

@@ -1,25 +1,46 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import django
 import pytest
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpResponse
 from django.test import RequestFactory, override_settings
 from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import runners, websocket
+from dwebsocket import databases, runners, signals, users, websocket
+from dwebsocket.backends.default.websocket import DefaultWebSocket
+from dwebsocket.conf import DEFAULTS
 from dwebsocket.context import RequestContext
 from dwebsocket.runners import Call
 
 from .peer import TIMEOUT
 
 LOGGER = "dwebsocket.view"
+
+
+def interpreters():
+    """Return every Python at hand that is supported."""
+    known = Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python")
+    found = {path.parents[1].name: str(path) for path in known}
+    return [
+        sys.executable,
+        *(
+            path
+            for version, path in sorted(found.items())
+            if int(version.split(".")[1]) >= 10
+            and not version.startswith("{}.{}.".format(*sys.version_info))
+        ),
+    ]
 
 
 def run(pair, view, request=None, **options):
@@ -121,6 +142,93 @@ class TestTheEnd:
         peer.closing()
         assert runners.join(TIMEOUT)
         assert socket.send("into the void") is False
+
+
+class TestTrouble:
+    """What fails beside the view closes the connection, too, and is logged."""
+
+    @pytest.mark.parametrize("error", [ValueError, MemoryError, KeyboardInterrupt])
+    @pytest.mark.parametrize(
+        ("module", "name"),
+        [(databases, "begin"), (users, "identify"), (signals, "emit")],
+    )
+    def test_before_the_view(self, pair, caplog, monkeypatch, module, name, error):
+        def fail(*args, **named):
+            raise error("no more")
+
+        monkeypatch.setattr(module, name, fail)
+        _, peer = run(pair, lambda request: request.websocket.receive())
+        assert peer.closing().code == 1011
+        [record] = logged(caplog)
+        assert "/path" in record.getMessage()
+        assert "no more" in caplog.text
+
+    def test_in_the_context_of_the_request(self, pair, caplog, monkeypatch):
+        def fail(*args):
+            raise MemoryError("no more")
+
+        monkeypatch.setattr(RequestContext, "run", fail)
+        _, peer = run(pair, lambda request: None)
+        assert peer.closing().code == 1011
+        assert "no more" in (logged(caplog) and caplog.text)
+
+    def test_at_the_end(self, pair, caplog):
+        class Own(DefaultWebSocket):
+            def close(self, code=None, reason=None):
+                raise LookupError("broken close")
+
+        _, peer = run(pair, lambda request: None, websocket_class=Own)
+        assert peer.closing().code == 1011
+        assert "broken close" in (logged(caplog) and caplog.text)
+
+    def test_in_the_logging_of_the_views_own_error(self, pair, monkeypatch):
+        def fail(record):
+            raise RuntimeError("the filter fails")
+
+        runners.logger.addFilter(fail)
+        monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+        try:
+            _, peer = run(pair, lambda request: 1 / 0)
+            assert peer.closing().code == 1011
+            assert runners.join(TIMEOUT)
+        finally:
+            runners.logger.removeFilter(fail)
+
+    @pytest.mark.parametrize("error", [ValueError, MemoryError, OSError])
+    def test_of_the_runner(self, pair, caplog, monkeypatch, error):
+        def fail(self):
+            raise error("no seat")
+
+        monkeypatch.setattr(runners.Threads, "reserve", fail)
+        _, peer = run(pair, lambda request: None)
+        assert peer.closing().code == 1011
+        assert "no seat" in (logged(caplog) and caplog.text)
+
+
+class TestSeat:
+    def waiting(self):
+        return [t for t in threading.enumerate() if t.name == "websocket-waiting"]
+
+    def wait_until(self, count):
+        deadline = time.monotonic() + TIMEOUT
+        while len(self.waiting()) != count and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert len(self.waiting()) == count
+
+    def test_that_is_called_off_ends_its_thread(self):
+        before = len(self.waiting())
+        seat = runners.kind().reserve()
+        self.wait_until(before + 1)
+        seat.cancel()
+        self.wait_until(before)
+        seat.cancel()
+
+    def test_that_is_forgotten_ends_its_thread(self):
+        before = len(self.waiting())
+        seat = runners.kind().reserve()
+        self.wait_until(before + 1)
+        del seat
+        self.wait_until(before)
 
 
 class Session(SimpleNamespace):
@@ -241,6 +349,22 @@ class TestThreads:
         _, peer = run(pair, deep)
         assert peer.closing().code == 1000
         assert outcome == ["survived"]
+
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize("python", interpreters())
+    def test_the_default_stack_bears_every_recursion(self, python):
+        script = Path(__file__).with_name("recursions.py")
+        # Django, for interpreters that do not have it.
+        packages = str(Path(django.__file__).parents[1])
+        done = subprocess.run(
+            [python, script, str(DEFAULTS["THREAD_STACK_SIZE"])],
+            env={**os.environ, "PYTHONPATH": packages, "PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        last = done.stdout.splitlines()[-1:]
+        assert (done.returncode, last) == (0, ["survived"]), done.stderr[-2000:]
 
     def test_without_a_thread_the_peer_is_asked_to_come_back(
         self, pair, caplog, monkeypatch
