@@ -89,6 +89,16 @@ def _refuse(
     return response
 
 
+def _refuse_without_thread(request: HttpRequest, error: Exception) -> HttpResponse:
+    return _refuse(
+        request,
+        503,
+        "This process can start no thread for another WebSocket: "
+        f"{error or type(error).__name__}.",
+        _LATER,
+    )
+
+
 def _check_head(request: HttpRequest, view_profile: Profile) -> _engine.Handshake:
     """Check the request's head against RFC 6455 section 4.2.1.
 
@@ -167,6 +177,12 @@ class Opening:
             )
         subprotocol = self._choose(request, handshake.protocols)
         server = _factory(request).get_wsgi_sock()
+        # All that takes a thread comes at a moment at which it can still be refused.
+        try:
+            _engine.start()
+            shutdown.arm()
+        except (OSError, RuntimeError, MemoryError) as error:
+            return _refuse_without_thread(request, error)
         permit = _engine.reserve(_limit())
         if permit is None:
             return _refuse(
@@ -180,18 +196,9 @@ class Opening:
             )
         runner = runners.kind()
         try:
-            # All that takes a thread, at a moment at which it can still be refused.
-            _engine.start()
-            shutdown.arm()
             seat = runner.reserve()
-        except (OSError, RuntimeError, MemoryError) as error:
-            return _refuse(
-                request,
-                503,
-                "This process can start no thread for another WebSocket: "
-                f"{error or type(error).__name__}.",
-                _LATER,
-            )
+        except (RuntimeError, MemoryError) as error:
+            return _refuse_without_thread(request, error)
         broker.note_server(bool(request.META.get("wsgi.multiprocess")))
         broker.connect()
         return HandoffResponse(
