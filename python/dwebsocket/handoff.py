@@ -160,6 +160,12 @@ class Handoff:
         if self._made_in is None:
             return
         self._made_in = None
+        try:
+            self._run(headers)
+        finally:
+            self._release()
+
+    def _run(self, headers: list[tuple[str, str]]) -> None:
         head = self.handshake.response(self.subprotocol, headers)
         adoption = _engine.adopt(self.server.fd, self.server.epoll_fd)
         # From here on, no answer of the server reaches the client any more.
@@ -216,13 +222,17 @@ class Handoff:
             session.modified = False
         self.seat.run(self.context, self.call, websocket, connection)
 
+    def _release(self) -> None:
+        """Give back what has not been used; a traceback may keep this object."""
+        self.seat.cancel()
+        del self.seat, self.permit, self.server
+
     def call_off(self) -> None:
         """Give everything back, unless the view has been started; idempotent."""
         made_in, self._made_in = self._made_in, None
         if made_in is None:
             return
-        self.seat.cancel()
-        del self.seat, self.permit, self.server
+        self._release()
         # The child of a fork has a copy of it, which nobody misses.
         if made_in == os.getpid() and not sys.is_finalizing():
             logger.warning(

@@ -186,11 +186,11 @@ class Seat:
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
-        #: What the thread is to do; it stays empty if there will be nothing.
-        self._box: list[Any] = []
         # A bare lock: cheaper than an Event, and it may be released in a forked child.
         self._called = threading.Lock()
         self._called.acquire()
+        #: The thread takes the lock, and then what it is to do, if there is anything.
+        self._box: list[Any] = [self._called]
 
     def begin(self) -> None:
         """Start the thread.
@@ -201,7 +201,7 @@ class Seat:
         thread = threading.Thread(
             # Not a method of this object: that would keep it, and so the thread, alive.
             target=self._threads.wait,
-            args=(self._called, self._box),
+            args=(self._box,),
             name="websocket-waiting",
             daemon=True,
         )
@@ -219,7 +219,7 @@ class Seat:
         try:
             self._threads.enter(connection)
         except BaseException:
-            self._box.clear()
+            self._box.pop()
             raise
         self._called.release()
 
@@ -261,10 +261,10 @@ class Threads:
         seat.begin()
         return seat
 
-    def wait(self, called: threading.Lock, box: list[Any]) -> None:
+    def wait(self, box: list[Any]) -> None:
         """Be the thread of a seat: wait for the call, and run it."""
         _engine.settle_stack()
-        called.acquire()
+        box.pop(0).acquire()
         if not box:
             return
         context, call, websocket, connection = box.pop()
