@@ -276,3 +276,59 @@ def test_the_process_of_the_tests_is_not_patched():
 
     assert "gevent.monkey" not in sys.modules
     assert runners.kind() is runners._threads
+
+
+@gevent_test
+def test_a_greenlet_that_is_killed_before_it_begins_leaves_nothing_open():
+    """
+    socket, peer = open_pair()
+    run(lambda request: request.websocket.receive(), socket)
+    [greenlet] = greenlets.runner._running
+    greenlet.kill()
+    assert peer.closing().code in (1001, 1011)
+    assert runners.join(10)
+    """
+
+
+@gevent_test
+def test_what_fails_beside_the_view_closes_with_1011():
+    """
+    from dwebsocket import databases
+
+    def fail():
+        raise MemoryError("none left")
+
+    databases.begin = fail
+    logged = []
+    runners.logger.addFilter(lambda record: logged.append(record))
+    socket, peer = open_pair()
+    run(lambda request: request.websocket.receive(), socket)
+    assert peer.closing().code == 1011
+    assert runners.join(10)
+    assert len(logged) == 1
+    """
+
+
+@gevent_test
+def test_a_greenlets_stack_bears_the_deepest_value():
+    """
+    import json
+    socket, peer = open_pair()
+    outcome = []
+
+    def view(request):
+        for depth in (900, 4900, 9900):
+            for action in (json.dumps, repr):
+                value = 1
+                for _ in range(depth):
+                    value = {"a": value}
+                try:
+                    action(value)
+                except RecursionError:
+                    pass
+        outcome.append("survived")
+
+    run(view, socket)
+    assert peer.closing().code == 1000
+    assert outcome == ["survived"]
+    """

@@ -469,3 +469,23 @@ def test_what_is_kept_is_json(serve, room):
     while not chat.history(room) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert json.dumps(chat.history(room))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": "data", "data": {"chat": %s}}',
+        '{"type": "data", "data": {"chat": "hello", "name": %s, "key": %s}}',
+        '{"type": "data", "data": {"chat": "typing", "room": %s}}',
+        '{"type": %s}',
+    ],
+)
+@pytest.mark.parametrize("depth", [1, 100, 9_900])
+def test_a_guests_nested_value_is_nothing_but_invalid(serve, text, depth):
+    page = serve()
+    value = '{"a":' * depth + "1" + "}" * depth
+    page.connection.send(text.replace("%s", value))
+    page.say(type="ping")
+    while (answer := page.next())["type"] != "pong":
+        assert answer["type"] in ("welcome", "error")
+        assert answer.get("code") in (None, "invalid")
