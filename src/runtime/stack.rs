@@ -89,10 +89,10 @@ mod tests {
     use super::*;
 
     fn flags(address: usize) -> String {
-        let map = fs::read_to_string("/proc/self/smaps").unwrap();
+        let map = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
         let mut found = false;
         for line in map.lines() {
-            let range = line.split(' ').next().unwrap();
+            let range = line.split(' ').next().unwrap_or_default();
             if let Some((from, to)) = range.split_once('-')
                 && let (Ok(from), Ok(to)) = (
                     usize::from_str_radix(from, 16),

@@ -13,7 +13,7 @@
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -103,7 +103,7 @@ fn spare(count: usize) -> io::Result<()> {
     refused.map_or(Ok(()), Err)
 }
 
-fn wait_until_gone(name: &PathBuf, deadline: Instant) {
+fn wait_until_gone(name: &Path, deadline: Instant) {
     while name.exists() && Instant::now() < deadline {
         thread::sleep(Duration::from_micros(200));
     }
