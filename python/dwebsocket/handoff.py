@@ -181,13 +181,14 @@ class Handoff:
         except BaseException as error:
             # The socket is closed with it; the traceback would keep it open.
             del adoption
+            if not isinstance(error, Exception):
+                # Ctrl-C, in a server that answers in its main thread: the process ends.
+                raise
             logger.exception(
                 "The WebSocket of %s could not be opened, and was cut off",
                 self.call.request.path,
                 extra={"request": self.call.request},
             )
-            if not isinstance(error, Exception):
-                raise
             return
         try:
             self._begin(connection)
