@@ -21,7 +21,7 @@ use std::{
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -69,6 +69,8 @@ pub struct Engine {
     turnstile: Arc<Turnstile>,
     couriers: [Arc<Courier>; COURIERS],
     hub: Hub,
+    /// How many connections pause because their peers flood.
+    floods: AtomicUsize,
 }
 
 /// Returns the engine of this process, which is started if there is none.
@@ -129,6 +131,7 @@ impl Engine {
             dropped: AtomicU64::new(0),
             empty: Condvar::new(),
             stopping: AtomicBool::new(false),
+            floods: AtomicUsize::new(0),
             log: Log::default(),
             gate: Gate::default(),
         })
@@ -182,6 +185,11 @@ impl Engine {
     #[must_use]
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// How many connections pause because their peers flood.
+    pub(crate) fn floods(&self) -> &AtomicUsize {
+        &self.floods
     }
 
     /// Whether [`Engine::close_all`] was called: new connections are refused.

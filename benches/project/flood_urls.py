@@ -1,0 +1,14 @@
+"""The addresses that are flooded."""
+
+from __future__ import annotations
+
+from django.urls import path
+from flood_views import bye, discard, download, echo, hello
+
+urlpatterns = [
+    path("hello", hello),
+    path("echo", echo),
+    path("discard", discard),
+    path("bye", bye),
+    path("download", download),
+]
