@@ -16,7 +16,7 @@ class Options:
     Args:
         max_message_size: Bytes of one message after reassembly and inflation.
         max_frame_size: Bytes of one frame's payload; None: no limit of its own.
-        max_fragments: Frames that one message may consist of.
+        max_fragments: Empty frames that one message may contain.
         ping_interval: Seconds between keepalive pings; None: no pings.
         ping_timeout: Seconds to wait for the pong before the peer counts as gone.
         handshake_timeout: Seconds within which the 101 must be written out.
@@ -269,7 +269,11 @@ class Connection:
                 is unknown.
         """
     def ping(self, payload: bytes = b"") -> bool:
-        """Send a ping of at most 125 bytes; return False where it is closing.
+        """Send a ping of at most 125 bytes.
+
+        Returns:
+            Whether it is on its way: False where the connection is closing, or where 64
+            pings wait already, because the peer does not read.
 
         Raises:
             ValueError: The payload is too long (RFC 6455 section 5.5).

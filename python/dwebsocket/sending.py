@@ -131,7 +131,8 @@ class Sending(Receiving):
         """Send a ping of at most 125 bytes, beside those that the engine sends.
 
         Returns:
-            Whether it is on its way.
+            Whether it is on its way. ``False`` where the connection is closing, or
+            where 64 pings wait already, because the peer does not read.
         """
         if isinstance(payload, str):
             payload = payload.encode()
