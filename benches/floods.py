@@ -1,4 +1,4 @@
-"""What floods cost the neighbours: the latency of an echo while others flood the server.
+"""What floods cost the neighbours: the latency of an echo while others flood.
 
 One gunicorn gthread worker. A neighbour sends a message, waits for its echo, pauses for
 a millisecond, and so on, while two clients flood the same worker as fast as they can,
@@ -59,9 +59,7 @@ def deflated(payload: bytes) -> bytes:
 def fragments(payload: bytes, count: int, text: int = TEXT) -> bytes:
     """Return a message of so many fragments with the same payload."""
     middle = frame(CONTINUATION, payload) * (count - 2)
-    return (
-        frame(text, payload) + middle + frame(FIN | CONTINUATION, payload)
-    )
+    return frame(text, payload) + middle + frame(FIN | CONTINUATION, payload)
 
 
 @dataclass(frozen=True)
@@ -82,14 +80,13 @@ FLOODS: dict[str, Flood] = {
     "pings, reading": Flood("/echo", frame(FIN | PING, b"p" * 8), reads=True),
     "pings of 125 bytes": Flood("/echo", frame(FIN | PING, b"p" * 125)),
     "pongs": Flood("/echo", frame(FIN | PONG)),
-    "empty fragments": Flood(
-        "/discard", frame(CONTINUATION), first=frame(TEXT, b"a")
-    ),
+    "empty fragments": Flood("/discard", frame(CONTINUATION), first=frame(TEXT, b"a")),
     "one-byte fragments": Flood("/discard", fragments(b"a", 10_000)),
     "pings within a message": Flood(
         "/discard", frame(FIN | PING), first=frame(TEXT, b"a")
     ),
     "tiny text, discarded": Flood("/discard", frame(FIN | TEXT, b"a")),
+    "tiny text, worked on": Flood("/think", frame(FIN | TEXT, b"a")),
     "tiny text, echoed": Flood("/echo", frame(FIN | TEXT, b"a"), reads=True),
     "tiny text, not read": Flood("/echo", frame(FIN | TEXT, b"a")),
     "empty text, discarded": Flood("/discard", frame(FIN | TEXT)),

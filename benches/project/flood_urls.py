@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from django.urls import path
-from flood_views import bye, discard, download, echo, hello
+from flood_views import bye, discard, download, echo, hello, think
 
 urlpatterns = [
     path("hello", hello),
     path("echo", echo),
     path("discard", discard),
+    path("think", think),
     path("bye", bye),
     path("download", download),
 ]

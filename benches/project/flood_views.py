@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from django.http import HttpRequest, HttpResponse
 
 from dwebsocket import websocket
@@ -26,6 +28,14 @@ def discard(request: HttpRequest) -> None:
     """Throw every message away."""
     for _ in request.websocket:
         pass
+
+
+@websocket
+def think(request: HttpRequest) -> None:
+    """Do some work for every message."""
+    for message in request.websocket:
+        for _ in range(20):
+            json.loads(json.dumps({"message": message}))
 
 
 @websocket

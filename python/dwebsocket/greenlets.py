@@ -23,6 +23,9 @@ __all__ = ("runner",)
 
 _READ = 1
 
+#: How long, in seconds, a view may find one message after the other before others run.
+_SLICE = 0.001
+
 
 class Waker:
     """Wakes a hub's greenlets when the engine reports their connections ready."""
@@ -70,18 +73,22 @@ def _waker() -> Waker:
 class Port:
     """Waits for one connection without blocking the hub."""
 
-    __slots__ = ("_connection", "_thread", "_waker")
+    __slots__ = ("_connection", "_since", "_thread", "_waker")
 
     def __init__(self, connection: _engine.Connection, waker: Waker) -> None:
         self._connection = connection
         self._waker = waker
         self._thread = _native_thread()
+        self._since = time.monotonic()
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
         """Do as the engine's ``receive``, cooperatively."""
         connection = self._connection
         message = connection.receive(0)
-        if message is not None or timeout == 0:
+        if timeout == 0:
+            return message
+        if message is not None:
+            self._let_others_run()
             return message
         if _native_thread() != self._thread:
             # A real thread (of gevent's pool, say): it may block.
@@ -94,6 +101,13 @@ class Port:
             if message is not None:
                 return message
         return connection.receive(0)
+
+    def _let_others_run(self) -> None:
+        """Switch, if it has not for a while: who is flooded never has to wait."""
+        now = time.monotonic()
+        if now - self._since > _SLICE and _native_thread() == self._thread:
+            gevent.sleep(0)
+            self._since = time.monotonic()
 
     def send(self, message: Any, binary: bool | None, timeout: float) -> bool:
         """Do as the engine's ``send`` with "block", cooperatively."""
@@ -123,6 +137,7 @@ class Port:
             event.wait(left)
             return True
         finally:
+            self._since = time.monotonic()
             self._waker.forget(number, event)
 
 

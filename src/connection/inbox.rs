@@ -22,6 +22,12 @@ use crate::{config::Config, protocol::Message};
 /// does waking a thread on an idle processor.
 const ON_DECK: Duration = Duration::from_micros(50);
 
+/// How long a view may find one message after the other while others wait for their turns.
+const SLICE: Duration = Duration::from_micros(500);
+
+/// The longest that it then stands back; the turnstile lets everybody through long before.
+const BACK: Duration = Duration::from_millis(100);
+
 /// What a wait came back with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -77,6 +83,10 @@ struct State {
     /// Stands in the turnstile's line.
     in_line: bool,
     turn: Option<Turn>,
+    /// When the view first found a message there while others waited.
+    keeps_waiting: Option<Instant>,
+    /// It has done so for too long, and its next wait lets them go first.
+    stands_back: bool,
     armed: bool,
     room_armed: bool,
     flag: Option<Box<Flag>>,
@@ -111,9 +121,14 @@ impl Inbox {
     }
 
     /// Takes the oldest message without waiting. Whoever will not [`Inbox::wait`] next lets the
-    /// next thread have its turn.
+    /// next thread have its turn; whoever would, and has kept others from theirs for too long, gets
+    /// nothing until then.
     pub fn take(&self, connection: &Connection, waits_next: bool) -> Received {
         let mut state = self.state();
+        if waits_next && self.overstays(&mut state) {
+            state.stands_back = true;
+            return Received::Nothing;
+        }
         let (received, resume) = self.pop(&mut state);
         let keeps_turn = waits_next || matches!(received, Received::Message(_));
         let turn = if keeps_turn { None } else { state.turn.take() };
@@ -126,6 +141,10 @@ impl Inbox {
     /// Takes the oldest message, for which it waits until `deadline`.
     pub fn wait(&self, connection: &Connection, deadline: Option<Instant>) -> Received {
         let mut state = self.state();
+        state.keeps_waiting = None;
+        if std::mem::take(&mut state.stands_back) {
+            state = self.stand_back(state);
+        }
         if state.has_nothing() {
             // Before going to sleep: whoever is next then runs while this thread does.
             if let Some(turn) = state.turn.take() {
@@ -149,6 +168,39 @@ impl Inbox {
         received
     }
 
+    /// Whether the view has messages although others wait, and has had for a slice of time.
+    fn overstays(&self, state: &mut State) -> bool {
+        let Consumer::Threads(turnstile) = &self.consumer else {
+            return false;
+        };
+        if state.has_nothing() || !turnstile.is_kept_waiting_by(state.turn) {
+            state.keeps_waiting = None;
+            return false;
+        }
+        let since = *state.keeps_waiting.get_or_insert_with(Instant::now);
+        since.elapsed() >= SLICE
+    }
+
+    /// Gives the turn to others and waits for the next one, behind them.
+    fn stand_back<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let (Consumer::Threads(turnstile), Some(me)) = (&self.consumer, self.me.upgrade()) else {
+            return state;
+        };
+        if state.in_line || state.admitted {
+            // Another thread waits here, too.
+            return state;
+        }
+        state.waiting += 1;
+        state.in_line = true;
+        let turn = state.turn.take();
+        drop(state);
+        turnstile.stand_back(me);
+        if let Some(turn) = turn {
+            turnstile.release(turn);
+        }
+        self.await_turn(self.state(), Some(Instant::now() + BACK))
+    }
+
     /// Waits until a turn is granted or the deadline has passed.
     fn park<'a>(
         &'a self,
@@ -156,6 +208,14 @@ impl Inbox {
         deadline: Option<Instant>,
     ) -> MutexGuard<'a, State> {
         state.waiting += 1;
+        self.await_turn(state, deadline)
+    }
+
+    fn await_turn<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, State> {
         while !state.admitted {
             if std::mem::take(&mut state.on_deck) {
                 drop(state);
