@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from django.http import HttpRequest, HttpResponse
 
@@ -49,3 +50,10 @@ def download(request: HttpRequest) -> None:
     """Send as much as the peer takes."""
     while not request.websocket.is_closed():
         request.websocket.send(PART)
+
+
+@websocket
+def hold(request: HttpRequest) -> None:
+    """Read nothing until the peer has gone."""
+    while not request.websocket.is_closed():
+        time.sleep(0.1)

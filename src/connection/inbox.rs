@@ -16,7 +16,7 @@ use super::{
     turnstile::{Turn, Turnstile},
     wake::{Flag, WakeQueue},
 };
-use crate::{config::Config, protocol::Message};
+use crate::{config::Config, protocol::Message, runtime::Weight};
 
 /// How long a thread whose turn is next stays awake for it. A turn takes some 20 microseconds, and so
 /// does waking a thread on an idle processor.
@@ -70,6 +70,7 @@ pub struct Inbox {
 struct State {
     queue: VecDeque<Message>,
     bytes: usize,
+    weight: Weight,
     ended: bool,
     /// The view has come back for more and was told of the end.
     end_seen: bool,
@@ -357,8 +358,11 @@ impl Inbox {
             return (Received::End, false);
         };
         state.bytes -= len(&message);
-        if state.queue.is_empty() && state.queue.capacity() > 16 {
-            state.queue = VecDeque::new();
+        if state.queue.is_empty() {
+            if state.queue.capacity() > 16 {
+                state.queue = VecDeque::new();
+            }
+            state.weight.gone();
         }
         state.update_flag();
         // Half of the limit, so that reading does not stop and start at every message.
@@ -416,6 +420,8 @@ impl Handler for Inbox {
     fn on_message(&self, connection: &Arc<Connection>, message: Message) {
         let mut state = self.state();
         state.bytes += len(&message);
+        let bytes = state.bytes;
+        state.weight.grown(bytes);
         state.queue.push_back(message);
         if state.queue.len() >= self.max_messages || state.bytes >= self.max_bytes {
             self.full.store(true, Ordering::Release);

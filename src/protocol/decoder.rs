@@ -101,6 +101,12 @@ impl Decoder {
         self.header.is_empty() && self.frame.is_none() && self.message.is_none()
     }
 
+    /// Bytes of memory that the message under way holds.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.message.as_ref().map_or(0, Assembly::capacity)
+    }
+
     /// How many fragments of next to nothing have come since this was asked last: work for the reader
     /// that is no event.
     pub fn take_small_fragments(&mut self) -> u32 {

@@ -211,7 +211,6 @@ impl Assembly {
     }
 
     /// Bytes of memory held.
-    #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.data.capacity()
     }

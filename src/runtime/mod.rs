@@ -13,6 +13,7 @@
 pub mod fork;
 mod gate;
 mod log;
+mod memory;
 mod permit;
 mod schedule;
 
@@ -26,6 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::memory::Weight;
 pub use self::{
     gate::{Gate, Pass},
     log::{Level, Log},
@@ -71,6 +73,7 @@ pub struct Engine {
     hub: Hub,
     /// How many connections pause because their peers flood.
     floods: AtomicUsize,
+    held: memory::Held,
 }
 
 /// Returns the engine of this process, which is started if there is none.
@@ -132,6 +135,7 @@ impl Engine {
             empty: Condvar::new(),
             stopping: AtomicBool::new(false),
             floods: AtomicUsize::new(0),
+            held: memory::Held::default(),
             log: Log::default(),
             gate: Gate::default(),
         })

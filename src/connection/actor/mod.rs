@@ -25,7 +25,7 @@ use self::{pace::Pace, reading::Stash};
 use super::{Connection, End, keepalive::Keepalive, outbox::Phase};
 use crate::{
     protocol::Decoder,
-    runtime::{Level, Permit},
+    runtime::{Level, Permit, Weight},
 };
 
 /// How long the peer may take to close its side of TCP after the close handshake.
@@ -58,6 +58,8 @@ pub(super) struct Actor {
     writing: bool,
     keepalive: Keepalive,
     pace: Pace,
+    /// Of a message that has come in part.
+    weight: Weight,
     /// Bytes that were thrown away since this side has said Close.
     ignored: usize,
     /// When the response head must have been written; `None` once it has.
@@ -88,6 +90,7 @@ impl Actor {
             writing: true,
             keepalive: Keepalive::new(config, now),
             pace: Pace::default(),
+            weight: Weight::default(),
             ignored: 0,
             handshake_until: Some(handshake_until),
             last_message: now,

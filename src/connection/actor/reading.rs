@@ -130,6 +130,10 @@ impl Actor {
             .pace
             .clock(input.len(), ignoring || self.decoder.inflates());
         let (read, idle) = self.digest(input);
+        match self.decoder.buffered() {
+            0 => self.weight.gone(),
+            bytes => self.weight.grown(bytes),
+        }
         let idle = idle || self.ignored > CHUNK;
         let floods = self.connection.engine.floods();
         self.pace.worked(began, read, idle, floods);

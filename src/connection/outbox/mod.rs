@@ -23,6 +23,7 @@ pub(super) use self::write::write_posted;
 use crate::{
     config::{Config, Overflow},
     protocol::{Broadcast, Encoder, OpCode},
+    runtime::Weight,
 };
 
 /// Payloads up to this size may be left to the [`Courier`](super::Courier): a copy costs less than the
@@ -116,6 +117,7 @@ pub(super) struct Outbox {
     /// Pings and pongs, encoded, which go before the messages: so they come soon, and at most
     /// [`PINGS`] and [`PONGS`] of them wait, however many messages do.
     controls: VecDeque<(OpCode, Bytes)>,
+    weight: Weight,
     encoder: Encoder,
     /// `None` once the connection is gone.
     socket: Option<Arc<AsyncFd<Socket>>>,
@@ -175,6 +177,7 @@ impl Outbox {
             posted: false,
             room_wanted: false,
             blocked: false,
+            weight: Weight::default(),
             signal,
         }
     }
@@ -318,6 +321,7 @@ impl Outbox {
         if let Some(len) = item.message_len() {
             self.queued_messages += 1;
             self.queued_bytes += len;
+            self.weight.grown(self.queued_bytes);
         }
         self.queue.push_back(item);
     }
@@ -404,6 +408,7 @@ impl Outbox {
         self.unsent = VecDeque::new();
         self.controls = VecDeque::new();
         self.blocked = false;
+        self.weight.gone();
         (self.queued_messages, self.queued_bytes) = (0, 0);
         self.signal.raise();
     }

@@ -329,8 +329,11 @@ impl Outbox {
 
     /// An idle connection holds no queue memory.
     fn shrink(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > 16 {
-            self.queue = VecDeque::new();
+        if self.queue.is_empty() {
+            if self.queue.capacity() > 16 {
+                self.queue = VecDeque::new();
+            }
+            self.weight.gone();
         }
         if self.unsent.is_empty() && self.unsent.capacity() > 0 {
             self.unsent = VecDeque::new();
