@@ -74,7 +74,8 @@ impl Weight {
             && let Some(engine) = running()
         {
             engine.held.add(bytes - self.0);
-            *self = Self(bytes, generation());
+            // Not replaced as a whole: that would drop the old one, and take back what it has told.
+            (self.0, self.1) = (bytes, generation());
         }
     }
 
