@@ -109,6 +109,7 @@ fn run(flood: &Flood, stop: &AtomicBool) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_neighbour_gets_its_echoes_whatever_the_flood() {
     let ping = frame(0x89, b"");
     let fragments = [
