@@ -205,6 +205,8 @@ fn a_view_that_never_has_to_wait_stands_back_for_others() {
             few.take(&other, false);
             received
         });
+        // It has to wait first, or else it needs no turn.
+        thread::sleep(Duration::from_millis(200));
         neighbour.send(Wire::text("me, too")).unwrap();
         // Sooner or later it gets nothing, although there is more.
         until("it is to stand back", || {
