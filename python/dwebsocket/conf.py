@@ -161,6 +161,17 @@ KEYS: dict[str, Key] = {
         "a dict of the settings of contrib.push",
         scoped=False,
     ),
+    "RECHECK_INTERVAL": Key(
+        None,
+        lambda value: value is not False and (value in (None, 0) or _positive(value)),
+        "None, 0 (never) or a number of seconds",
+    ),
+    "USER_MAX_AGE": Key(
+        5.0,
+        lambda value: value is not False and (value == 0 or _positive(value)),
+        "a number of seconds, 0 or more",
+        scoped=False,
+    ),
     "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
     "SERVERS": Key(
         (), _strings, "a list of dotted paths of socket finders", scoped=False
@@ -249,6 +260,8 @@ class Profile(NamedTuple):
         overflow: What a full outbox does.
         send_timeout: How long a send waits for room in it.
         allowed_origins: Origins allowed beside the site's own.
+        recheck_interval: Seconds between two checks of the user's login; 0: never,
+            None: not unless the view asks for it.
     """
 
     modern: bool
@@ -256,6 +269,7 @@ class Profile(NamedTuple):
     overflow: str
     send_timeout: float
     allowed_origins: tuple[str, ...]
+    recheck_interval: float | None = None
 
 
 settings = Settings()
@@ -313,6 +327,7 @@ def _build(dialect: str, overrides: dict[str, Any]) -> Profile:
         overflow=values["OVERFLOW"],
         send_timeout=float(values["SEND_TIMEOUT"]),
         allowed_origins=tuple(values["ALLOWED_ORIGINS"]),
+        recheck_interval=values["RECHECK_INTERVAL"],
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.signals import connection_created
 
-__all__ = ("begin", "end", "in_use", "receive")
+__all__ = ("begin", "end", "in_use", "receive", "rest")
 
 #: Seconds that a connection which may be kept is kept while its view waits.
 KEEP = 10.0
@@ -70,6 +70,12 @@ def _let_go(everything: bool = False) -> float | None:
     if idle:
         in_use.set(False)
     return pause
+
+
+def rest() -> None:
+    """Close the connections that are not to be kept: nothing more is asked for now."""
+    if in_use.get():
+        _let_go()
 
 
 def receive(

@@ -126,6 +126,7 @@ class Handoff:
         self.permit = permit
         self.server = server
         self.call = call
+        call.recheck_interval = profile.recheck_interval
         # Taken here: response middleware may set language and time zone back.
         self.context = RequestContext()
 

@@ -24,6 +24,7 @@ from django.utils.functional import LazyObject, empty
 
 from . import _engine, broker, cooperation, hub
 from ._engine import Published
+from .rights import LOGGED_OUT
 
 __all__ = (
     "adisconnect",
@@ -38,9 +39,6 @@ __all__ = (
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: Of the private range (RFC 6455 section 7.4.2): the site has ended the session.
-LOGGED_OUT = 4001
 
 
 def _run(

@@ -17,7 +17,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
 
-from . import _engine, cooperation, databases, signals, users
+from . import _engine, cooperation, databases, rights, signals, users, watching
 from .conf import settings
 from .context import RequestContext
 from .exceptions import ConfigurationError, WebSocketClosed
@@ -53,7 +53,7 @@ class Call:
         kwargs: The keyword arguments.
     """
 
-    __slots__ = ("args", "kwargs", "request", "view")
+    __slots__ = ("args", "kwargs", "recheck_interval", "request", "view")
 
     def __init__(
         self,
@@ -66,18 +66,26 @@ class Call:
         self.request = request
         self.args = args
         self.kwargs = kwargs
+        #: Seconds between two checks of the user's login; None: as the view says.
+        self.recheck_interval: float | None = None
 
     def run(self, websocket: WebSocket) -> None:
         """Call the view and close the WebSocket when it is done."""
         databases.begin()
         websocket._owner = threading.get_ident()
         users.identify(self.request, websocket)
+        websocket._rights = rights.Rights(self.request)
+        websocket._rights.never = self.recheck_interval == 0
+        if self.recheck_interval:
+            watching.begin(websocket, self.recheck_interval)
         signals.emit(signals.websocket_opened, websocket, request=self.request)
         code = self._close_code()
         try:
             self._save_session()
         finally:
             websocket.close(code)
+            watching.end(websocket)
+            websocket._rights = None
             self._tell_end(websocket)
             databases.end()
             log_engine()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from . import _engine
+from . import _engine, rights, watching
 from .grouping import Grouping
 from .protocol import Protocol
 
@@ -35,7 +36,7 @@ class WebSocket(Grouping):
         port: How to wait, where that is not by blocking the thread.
     """
 
-    __slots__ = ("_protocol", "remote_address", "subprotocol")
+    __slots__ = ("_protocol", "_rights", "remote_address", "subprotocol")
 
     def __init__(
         self,
@@ -50,6 +51,8 @@ class WebSocket(Grouping):
     ) -> None:
         super().__init__(connection, modern, port, overflow, send_timeout)
         self._protocol: Protocol | None = None
+        #: What the request's user may; None outside of the view's time.
+        self._rights: rights.Rights | None = None
         self.subprotocol = subprotocol
         self.remote_address = remote_address
 
@@ -77,6 +80,45 @@ class WebSocket(Grouping):
         except ValueError:
             self._closed = 0
             raise
+
+    def recheck(self) -> bool:
+        """Return whether the login that the connection was opened with still holds.
+
+        The session and the user are read anew. Where the user has logged out, is not
+        active any longer or was deleted, where the password has changed or the session
+        has expired, the connection is closed with 4001. Otherwise ``request.user`` is
+        the user as the database has it now. Guests may always stay.
+
+        A database that is away ends nothing: the answer is True, and the log has it.
+        """
+        return rights.may_stay(self)
+
+    def watch(
+        self, interval: float = 30.0, allowed: Callable[[], bool] | None = None
+    ) -> None:
+        """Have the login checked from time to time, also while the view waits.
+
+        As :meth:`recheck`, but ``request.user`` stays as it is: another thread does it,
+        one for the whole process. On a logout, a user's deactivation or deletion by
+        Django's means, the connection is closed at once, in all processes that a broker
+        joins.
+
+        Args:
+            interval: Seconds between two checks (see ``RECHECK_INTERVAL``).
+            allowed: Asked beside that, in that thread: whether a token has not expired,
+                say. The connection is closed with 4001 when it returns False.
+
+        Raises:
+            ValueError: The interval is no number greater than 0.
+            RuntimeError: The view has ended.
+        """
+        if not (type(interval) in (int, float) and 0 < interval < 1e9):
+            raise ValueError(f"a number of seconds greater than 0, not {interval!r}")
+        if self._rights is None:
+            raise RuntimeError("the view has ended")
+        if allowed is not None:
+            self._rights.allowed = allowed
+        watching.begin(self, interval)
 
     def is_closed(self) -> bool:
         """Return whether the conversation is over.

@@ -314,6 +314,7 @@ export class DWebSocket extends EventTarget {
       case "data": return emit(this, "data", { data: frame.data });
       case "join": case "leave": case "reset":
         return this.#groups.get(frame.group)?._hear(frame);
+      case "removed": return this.#groups.get(frame.group)?._removed();
       case "error": return this.#refused(frame);
       default: // an answer, a pong, or something that newer servers say
         this.#take(frame.id)?.resolve(frame);
@@ -471,6 +472,12 @@ export class Group extends EventTarget {
     if (type !== "reset") return emit(this, type, { member });
     this.#position = positionOf(frame);
     emit(this, "reset", { position: this.position });
+  }
+
+  /** The server has ended the membership: the client may not be here any longer. */
+  _removed() {
+    if (!this.#wish || this.#state !== "joined") return;
+    this.#refused(new DWebSocketError("forbidden", "you may not be in this group any longer", this));
   }
 
   /** It will be joined again; nobody needs to wait for that. */
