@@ -330,11 +330,12 @@ def hang_up(websocket: Any, error: Revoked) -> None:
 def _session(key: str) -> str:
     # Names travel to the broker; the key of a session is a secret.
     digest = salted_hmac("dwebsocket.session", key, algorithm="sha256").hexdigest()
-    return f"session:{digest}"
+    return f"~session:{digest}"
 
 
 def _active(key: str) -> str:
-    return f"active:{key}"
+    # With a colon at the end: a name that ends in * would stand for others' names.
+    return f"~active:{key}:"
 
 
 def _hang_up(channel: str, code: int, reason: str) -> None:

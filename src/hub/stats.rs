@@ -60,10 +60,17 @@ impl Hub {
             if group.channel.starts_with(GROUP) {
                 stats.groups += 1;
                 stats.memberships += state.len();
-            } else if group.channel.starts_with(USER) && state.len() > 0 {
+            } else if is_user(&group.channel) && state.len() > 0 {
                 stats.users += 1;
             }
         }
         stats
     }
+}
+
+/// Names that begin with `~` stand for something else of a user: a login (`rights.py`).
+fn is_user(channel: &str) -> bool {
+    channel
+        .strip_prefix(USER)
+        .is_some_and(|name| !name.starts_with('~'))
 }

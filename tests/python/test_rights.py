@@ -45,7 +45,13 @@ def engine(request, tmp_path):
         SESSION_FILE_PATH=str(tmp_path),
     ):
         yield name
-    caches["default"].clear()
+        caches["default"].clear()
+
+
+@pytest.fixture
+def site(engine, site):
+    """Return the shared fixture; its settings end before those of the engine."""
+    return site
 
 
 @pytest.fixture
@@ -102,8 +108,7 @@ def end_of(connection):
         while time.monotonic() < deadline:
             connection.recv(10)
     except ConnectionClosed as closed:
-        assert closed.rcvd is not None
-        return closed.rcvd.code
+        return closed.rcvd.code if closed.rcvd else 1006
     raise AssertionError("the connection is still open")
 
 

@@ -406,6 +406,70 @@ fn who_joins_twice_at_a_time_is_in_the_group_once() {
 }
 
 #[test]
+fn a_join_that_changes_nothing_is_silent() {
+    limited(|| {
+        let named = |name: &str, present| Join {
+            present,
+            info: format!(r#"{{"name":"{name}"}}"#).into(),
+            ..join()
+        };
+        let mut one = connect_inbox(Config::default());
+        one.0.envelop();
+        hub().join(&one.0, "silent", named("A", true)).unwrap();
+        let mut two = connect_inbox(Config::default());
+        two.0.envelop();
+        hub().join(&two.0, "silent", named("B", true)).unwrap();
+        let mut told = |event: &str, name: &str| {
+            let frame = read(&mut one);
+            let begin = format!(r#"{{"type":"{event}","group":"silent""#);
+            assert!(frame.starts_with(&begin), "{frame}");
+            assert!(frame.contains(&format!(r#"{{"name":"{name}"}}"#)), "{frame}");
+        };
+        told("join", "B");
+        for number in 0..10 {
+            let again = Join {
+                reply: Some(number.to_string().into()),
+                ..named("B", true)
+            };
+            hub().join(&two.0, "silent", again).unwrap();
+            assert!(read(&mut two).contains(&format!(r#""id":{number}"#)));
+        }
+        // What has changed is told.
+        hub().join(&two.0, "silent", named("C", true)).unwrap();
+        told("leave", "B");
+        told("join", "C");
+        hub().join(&two.0, "silent", named("C", false)).unwrap();
+        told("leave", "C");
+        assert_eq!(Hub::groups_of(&two.0), ["silent"]);
+        assert_eq!(hub().members(&["silent"]).len(), 1);
+        hub().join(&two.0, "silent", named("D", true)).unwrap();
+        told("join", "D");
+        assert!(hub().leave(&two.0, "silent", None));
+        told("leave", "D");
+    });
+}
+
+#[test]
+fn a_member_that_joins_again_misses_nothing() {
+    limited(|| {
+        let mut one = member("again");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..1_000 {
+                    send("again", &number.to_string());
+                }
+            });
+            for _ in 0..1_000 {
+                hub().join(&one.0, "again", join()).unwrap();
+            }
+        });
+        for number in 0..1_000 {
+            assert_eq!(read(&mut one), number.to_string());
+        }
+    });
+}
+
+#[test]
 fn who_was_left_out_is_left_out_after_a_reconnect_too() {
     limited(|| {
         let mut first = connect_inbox(Config::default());
