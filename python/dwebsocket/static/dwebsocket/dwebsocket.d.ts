@@ -105,7 +105,10 @@ export interface GroupEvents<Data = any, Info = any> {
   joined: Event & Joined;
   /** Messages were lost for good: what the page shows is to be loaded anew. */
   reset: Event & { readonly position: Position | null };
-  /** It could not be joined (again); it is tried again only if `willRetry`. */
+  /**
+   * It could not be joined (again), which is tried again only if `willRetry`; or the server has
+   * ended the membership ("forbidden").
+   */
   error: Event & { readonly error: DWebSocketError; readonly willRetry: boolean };
 }
 
