@@ -26,6 +26,9 @@ logger = logging.getLogger("dwebsocket.users")
 
 #: Seconds between two rounds: checks that are due soon after one another share one.
 ROUND = 0.5
+#: Seconds until the first check: a login that ends right after the handshake, before
+#: the broker knows that this process wants to hear of it, is to be noticed.
+FIRST = 5.0
 #: Seconds after which a check that could not be made is made again.
 AGAIN = 5.0
 #: Checks in a row that the database refuses before the rest of a round is put off.
@@ -45,7 +48,7 @@ class Watch:
     def __init__(self, websocket: Any, interval: float) -> None:
         self.websocket = websocket
         self.interval = interval
-        self.due = time.monotonic() + interval
+        self.due = time.monotonic() + min(interval, FIRST)
         # The check is made as the view would make it.
         self.context = RequestContext()
 

@@ -14,6 +14,7 @@ urlpatterns = [
     path("info", plain.info),
     path("upload", plain.upload),
     path("login", plain.login),
+    path("logout", plain.logout),
     path("session", plain.session),
     path("undecorated", plain.undecorated),
     path("marked", plain.marked),
