@@ -32,11 +32,14 @@ from django.http import HttpRequest
 from . import hub, rights
 from .conf import settings
 from .exceptions import ReceiveTimeout, WebSocketClosed
+from .trouble import Trouble
 from .websocket import WebSocket
 
 __all__ = ("Refused", "Session")
 
 logger = logging.getLogger("dwebsocket.session")
+
+trouble = Trouble(logger, "may_join() could not be asked again")
 
 #: What it costs to join a group again: all of its members may hear of that.
 REJOIN = 20
@@ -242,7 +245,8 @@ class Session:
         except (PermissionDenied, Refused):
             return False
         except Exception as error:
-            rights.trouble.note(error)
+            # The database is away, say: nobody is sent out for that.
+            trouble.note(error)
             return True
 
     def _remove(self, group: str) -> None:

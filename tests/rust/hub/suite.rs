@@ -423,7 +423,10 @@ fn a_join_that_changes_nothing_is_silent() {
             let frame = read(&mut one);
             let begin = format!(r#"{{"type":"{event}","group":"silent""#);
             assert!(frame.starts_with(&begin), "{frame}");
-            assert!(frame.contains(&format!(r#"{{"name":"{name}"}}"#)), "{frame}");
+            assert!(
+                frame.contains(&format!(r#"{{"name":"{name}"}}"#)),
+                "{frame}"
+            );
         };
         told("join", "B");
         for number in 0..10 {
