@@ -75,8 +75,9 @@ class Stats(NamedTuple):
         dropped: Messages that WebSockets lost to full outboxes, whoever sent them.
         waiting: Messages with a history that wait for the broker.
         lost: What the way over the broker lost, at the least: messages that are too
-            large for it or came faster than this process could take them, and news of
-            presence, which are made up for.
+            large for it or came faster than this process could take them, news of
+            presence, which are made up for, and what came from the broker and was no
+            message of this package.
         broker: "none", "connected" or "away".
     """
 

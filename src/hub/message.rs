@@ -36,6 +36,7 @@ pub(super) struct Message {
     kind: Kind,
     payload: Bytes,
     position: Option<Position>,
+    readable: bool,
     excluded: Option<Box<Excluded>>,
     plain: Arc<Broadcast>,
     /// For members who want to know the group and the position, too.
@@ -59,9 +60,23 @@ impl Message {
             plain: Arc::new(Broadcast::new(opcode, payload.clone())),
             payload,
             position,
+            readable: true,
             excluded: None,
             enveloped: OnceLock::new(),
         }
+    }
+
+    /// Takes the place of an entry of a history that is no message.
+    pub(super) fn unreadable(group: Arc<str>, position: Position) -> Self {
+        Self {
+            readable: false,
+            ..Self::new(group, Kind::Text, Bytes::new(), Some(position))
+        }
+    }
+
+    /// False for what only takes the place of a message.
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable
     }
 
     /// Leaves connections of a process out.

@@ -12,6 +12,7 @@ pub mod broker;
 mod envelope;
 mod group;
 mod history;
+mod json;
 mod link;
 mod members;
 mod message;
@@ -47,7 +48,7 @@ use self::{
     group::Group,
     link::{Link, Recent},
     presence::Presence,
-    stats::Lost,
+    stats::{Lost, Malformed},
 };
 
 /// Bytes of a group's name.
@@ -76,6 +77,7 @@ pub struct Hub {
     /// Somebody who has asked who is here will be answered before the next tick.
     answering: AtomicBool,
     lost: Lost,
+    malformed: Malformed,
 }
 
 impl Hub {
@@ -95,6 +97,7 @@ impl Hub {
             ticking: AtomicBool::new(false),
             answering: AtomicBool::new(false),
             lost: Lost::default(),
+            malformed: Malformed::default(),
         }
     }
 
@@ -183,6 +186,14 @@ impl Hub {
             }
         }
     }
+}
+
+/// Whether bytes are an envelope, as they come from the broker: for the fuzz target.
+#[doc(hidden)]
+#[must_use]
+pub fn is_envelope(bytes: &[u8]) -> bool {
+    envelope::Envelope::decode(bytes::Bytes::copy_from_slice(bytes))
+        .is_some_and(|one| envelope::Envelope::decode(one.encode()) == Some(one))
 }
 
 /// What a channel is for, by its first two bytes.

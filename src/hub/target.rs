@@ -12,10 +12,10 @@ use super::{
 };
 
 /// Groups or users that one call may name.
-const MAX_TARGETS: usize = 1_000;
+pub(super) const MAX_TARGETS: usize = 1_000;
 
 /// Connections that one call may leave out.
-const MAX_EXCLUDED: usize = 1_000;
+pub(super) const MAX_EXCLUDED: usize = 1_000;
 
 /// Who is to get a message.
 #[derive(Clone, Debug, PartialEq, Eq)]

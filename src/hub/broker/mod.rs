@@ -67,6 +67,9 @@ pub trait Events: Send + Sync + 'static {
     /// Messages were discarded on their way here.
     fn lost(&self);
 
+    /// The server does not allow one of the subscriptions; the others are there.
+    fn refused(&self, _channel: &str, _error: &BrokerError) {}
+
     /// The connection could not be made, or has broken.
     fn disconnected(&self, error: &str);
 }
@@ -102,13 +105,43 @@ pub struct Fetched {
     pub complete: bool,
 }
 
+/// Entries of a history that may be missing; where it is more, what comes before is of no use.
+const MAX_HOLE: u64 = 1_000;
+
 impl Fetched {
-    fn new(entries: Vec<Stored>, top: Position, after: Option<&Position>) -> Self {
-        let complete = after.is_none_or(|after| {
-            let first = entries.first().map_or(top.offset + 1, |first| first.offset);
-            let last = entries.last().map_or(after.offset, |last| last.offset);
-            after.epoch == top.epoch && first == after.offset + 1 && last == top.offset
-        });
+    /// Entries that are missing, as somebody has removed them, get empty envelopes: they keep their
+    /// places, and cannot be read.
+    fn new(found: Vec<Stored>, top: Position, after: Option<&Position>) -> Self {
+        let mut entries: Vec<Stored> = Vec::with_capacity(found.len());
+        let hole = |offset, age| Stored {
+            offset,
+            envelope: Bytes::new(),
+            age,
+        };
+        for one in found {
+            let next = entries
+                .last()
+                .map_or(one.offset, |last| last.offset.saturating_add(1));
+            if one.offset == 0 || one.offset < next || one.offset > top.offset {
+                continue;
+            }
+            if one.offset - next > MAX_HOLE {
+                entries.clear();
+            } else {
+                entries.extend((next..one.offset).map(|offset| hole(offset, one.age)));
+            }
+            entries.push(one);
+        }
+        if let Some(last) = entries.last().filter(|last| last.offset < top.offset) {
+            if top.offset - last.offset > MAX_HOLE {
+                entries.clear();
+            } else {
+                let (next, age) = (last.offset + 1, last.age);
+                entries.extend((next..=top.offset).map(|offset| hole(offset, age)));
+            }
+        }
+        let floor = top.offset - entries.len() as u64;
+        let complete = after.is_none_or(|after| after.epoch == top.epoch && after.offset == floor);
         Self {
             entries,
             top,
@@ -169,6 +202,17 @@ impl Broker {
             None => Err(BrokerError::Url(
                 "it has no scheme, as redis://localhost:6379/0 has".into(),
             )),
+        }
+    }
+
+    /// Where the server is, without the name and the password in the URL.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self.0 {
+            #[cfg(feature = "redis")]
+            Kind::Redis(ref redis) => redis.address(),
+            #[cfg(feature = "nats")]
+            Kind::Nats(ref nats) => nats.address(),
         }
     }
 
@@ -260,7 +304,7 @@ impl Broker {
 
 /// Ever longer pauses, of random length so that not all processes come at once.
 #[derive(Debug)]
-struct Backoff(Duration);
+pub(super) struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Self {
@@ -269,11 +313,24 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         let most = self.0;
         self.0 = (most * 2).min(LONGEST);
         most.mul_f64(0.5 + chance() / 2.0)
     }
+}
+
+/// What is said of a connection that is not there.
+fn away(error: &BrokerError, address: &str, pause: Duration) -> String {
+    let error = match error {
+        BrokerError::Unavailable(words) => words.clone(),
+        other => other.to_string(),
+    };
+    format!(
+        "{error} (at {address}; the next try is in {} ms, further ones at most {} s apart)",
+        pause.as_millis(),
+        LONGEST.as_secs()
+    )
 }
 
 /// A random number from 0 to 1.
@@ -312,12 +369,26 @@ mod tests {
             (&[], 4, Some(at(5, "e")), false),
             (&[5, 6], 6, Some(at(4, "e")), true),
             (&[6], 6, Some(at(4, "e")), false),
-            (&[5], 6, Some(at(4, "e")), false),
+            (&[5], 6, Some(at(4, "e")), true),
             (&[5], 5, Some(at(4, "x")), false),
             (&[5], 5, None, true),
+            (&[2, 3, 5, 6], 6, Some(at(1, "e")), true),
+            (&[2, 2, 9, 3], 3, Some(at(1, "e")), true),
+            (&[2, 4_000], 4_000, Some(at(1, "e")), false),
+            (&[2, 4_000], 4_000, Some(at(3_999, "e")), true),
+            (&[2], 4_000, Some(at(1, "e")), false),
+            (&[5], u64::MAX, Some(at(u64::MAX, "e")), true),
+            (&[u64::MAX], u64::MAX, Some(at(u64::MAX, "e")), false),
+            (&[0], 0, Some(at(0, "e")), true),
         ] {
             let fetched = Fetched::new(entries(found), at(top, "e"), after.as_ref());
             assert_eq!(fetched.complete, complete, "{found:?} {top} {after:?}");
+            let offsets = fetched.entries.iter().map(|entry| entry.offset);
+            let floor = top - fetched.entries.len() as u64;
+            assert!(
+                offsets.eq((floor..top).map(|offset| offset + 1)),
+                "{found:?} {top}"
+            );
         }
     }
 }

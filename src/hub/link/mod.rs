@@ -5,17 +5,19 @@
 //! * `subscriptions`: which channels this process listens to.
 //! * `recovery`: what a group has missed is fetched.
 //! * `reading`: histories are asked for.
+//! * `trouble`: what the broker refuses is asked again, ever more seldom.
 
 mod incoming;
 mod outgoing;
 mod reading;
 mod recovery;
 mod subscriptions;
+mod trouble;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, Ordering},
         mpsc::sync_channel,
     },
@@ -30,7 +32,7 @@ use tokio::{
 
 pub(super) use self::incoming::Recent;
 pub use self::reading::Kept;
-use self::subscriptions::Waiter;
+use self::{subscriptions::Waiter, trouble::Troubles};
 use super::{
     EVERYBODY, Hub, PRESENCE,
     broker::{Broker, BrokerError, Events},
@@ -38,8 +40,11 @@ use super::{
 };
 use crate::runtime::{self, Level};
 
-/// Time between attempts where the broker is there and says no.
-const RETRY: Duration = Duration::from_millis(250);
+/// How often is looked whether the first connection has been made, or could not be.
+const SETTLING: Duration = Duration::from_millis(25);
+
+/// A broker that comes and goes has a line in the log no more often than this.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What the broker is asked at once where many groups have something to ask: when it is back.
 const TURNS: usize = 16;
@@ -80,6 +85,17 @@ pub(super) struct Link {
     called: Notify,
     /// For those who need not ask now.
     turns: Semaphore,
+    troubles: Troubles,
+    /// Channels that the broker refuses to subscribe to. A std mutex: held for a set operation.
+    deaf: Mutex<HashSet<Arc<str>>>,
+}
+
+/// What the log has been told of an absence of the broker.
+#[derive(Debug, Default)]
+struct Absence {
+    since: Option<Instant>,
+    said: bool,
+    last_said: Option<Instant>,
 }
 
 /// What the broker calls.
@@ -87,6 +103,14 @@ struct Receiver {
     hub: &'static Hub,
     state: Arc<AtomicU8>,
     back: Arc<Notify>,
+    /// A std mutex: only the broker's task takes it.
+    absence: Mutex<Absence>,
+}
+
+impl Receiver {
+    fn absence(&self) -> MutexGuard<'_, Absence> {
+        self.absence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Events for Receiver {
@@ -96,6 +120,21 @@ impl Events for Receiver {
 
     fn connected(&self) {
         self.state.store(CONNECTED, Ordering::Release);
+        let Absence { since, said, .. } = *self.absence();
+        if let Some(link) = self.hub.link.get() {
+            link.troubles.forget();
+            if let Some(since) = since.filter(|_| said) {
+                warn(format!(
+                    "the broker at {} is back after {:.1} s",
+                    link.broker.address(),
+                    since.elapsed().as_secs_f64()
+                ));
+            }
+        }
+        let mut absence = self.absence();
+        absence.since = None;
+        absence.said = false;
+        drop(absence);
         self.back.notify_waiters();
         self.hub.recover();
     }
@@ -104,8 +143,24 @@ impl Events for Receiver {
         self.hub.lost.note();
     }
 
+    fn refused(&self, channel: &str, error: &BrokerError) {
+        if let Some(link) = self.hub.link.get() {
+            link.listen_again(channel, error.clone());
+        }
+    }
+
     fn disconnected(&self, error: &str) {
-        if self.state.swap(AWAY, Ordering::AcqRel) != AWAY {
+        self.state.store(AWAY, Ordering::Release);
+        let now = Instant::now();
+        let mut absence = self.absence();
+        absence.since.get_or_insert(now);
+        let quiet = absence
+            .last_said
+            .is_none_or(|last| now.duration_since(last) >= SILENCE);
+        if quiet && !absence.said {
+            absence.said = true;
+            absence.last_said = Some(now);
+            drop(absence);
             warn(format!("the broker is away: {error}"));
         }
     }
@@ -134,6 +189,7 @@ impl Hub {
             hub: self,
             state: Arc::clone(&state),
             back: Arc::clone(&back),
+            absence: Mutex::default(),
         };
         let broker = {
             let _context = self.handle.enter();
@@ -152,6 +208,8 @@ impl Hub {
             later: Mutex::default(),
             called: Notify::new(),
             turns: Semaphore::new(TURNS),
+            troubles: Troubles::default(),
+            deaf: Mutex::default(),
         };
         if self.link.set(link).is_ok()
             && let Some(link) = self.link.get()
@@ -221,7 +279,7 @@ impl Link {
                 return;
             }
             // The state may have become "away", which notifies nobody.
-            let _ = tokio::time::timeout(RETRY / 10, back).await;
+            let _ = tokio::time::timeout(SETTLING, back).await;
         }
     }
 }

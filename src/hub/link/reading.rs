@@ -51,7 +51,7 @@ impl Hub {
                 ),
             },
         };
-        let entries = messages.iter();
+        let entries = messages.iter().filter(|one| one.is_readable());
         let entries = entries.map(|one| (one.offset(), one.kind(), one.payload().clone()));
         Ok((entries.collect(), top))
     }
@@ -68,8 +68,24 @@ impl Link {
         let channel = Arc::clone(channel);
         self.wait(timeout, async move {
             self.settle().await;
-            self.broker.fetch(&channel, after.as_ref(), limits).await
+            self.ask(&channel, after.as_ref(), limits).await
         })
+    }
+
+    /// Asks for what came after a position; an answer that cannot be true is none.
+    pub(super) async fn ask(
+        &self,
+        channel: &str,
+        after: Option<&Position>,
+        limits: Limits,
+    ) -> Result<Fetched, BrokerError> {
+        let fetched = self.broker.fetch(channel, after, limits).await?;
+        if fetched.top.is_possible() {
+            Ok(fetched)
+        } else {
+            let words = "it says that the history stands where none can stand";
+            Err(BrokerError::Unavailable(words.into()))
+        }
     }
 
     fn read_history(
@@ -98,18 +114,18 @@ pub(super) fn to_message(
     Some(Arc::new(message))
 }
 
+/// What cannot be read keeps its place.
 pub(super) fn to_messages(channel: &str, fetched: &Fetched) -> Vec<Arc<Message>> {
     let entries = fetched.entries.iter();
-    let messages = entries.filter_map(|stored| {
+    let messages = entries.map(|stored| {
         let position = Position {
             offset: stored.offset,
             epoch: Arc::clone(&fetched.top.epoch),
         };
-        to_message(
-            channel,
-            &Envelope::decode(stored.envelope.clone())?,
-            position,
-        )
+        let name = channel.get(2..).unwrap_or_default();
+        Envelope::decode(stored.envelope.clone())
+            .and_then(|envelope| to_message(channel, &envelope, position.clone()))
+            .unwrap_or_else(|| Arc::new(Message::unreadable(name.into(), position)))
     });
     messages.collect()
 }

@@ -29,6 +29,13 @@ impl std::fmt::Debug for Who {
     }
 }
 
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let servers: Vec<_> = self.servers.iter().map(ServerAddr::as_url_str).collect();
+        f.write_str(&servers.join(","))
+    }
+}
+
 impl Address {
     /// Reads `nats://user:password@host:port?replicas=3`. There may be several servers with commas between
     /// them, of which the first says who to be; what comes after `?` is said once, at the end.
