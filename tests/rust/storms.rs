@@ -326,6 +326,27 @@ fn stores_that_are_refused_are_no_storm() {
     });
 }
 
+/// Joins with what came after several positions, of which the third and the fourth cannot be read.
+fn check_what_is_told(at: &Position) {
+    let after = |offset| {
+        Some(Position {
+            offset,
+            ..at.clone()
+        })
+    };
+    for (since, recovered, missed) in [
+        (all_kept(), false, 0),
+        (after(2), false, 0),
+        (after(4), true, 2),
+        (after(6), true, 0),
+        (after(1 << 62), false, 0),
+    ] {
+        let joined = join_since(&member(), "odd", since.clone()).unwrap();
+        let got = (joined.recovered, joined.missed, joined.position.offset);
+        assert_eq!(got, (recovered, missed, 6), "{since:?}");
+    }
+}
+
 #[test]
 fn a_strange_entry_is_passed_and_whoever_joins_is_told_the_truth() {
     alone(
@@ -362,41 +383,7 @@ fn a_strange_entry_is_passed_and_whoever_joins_is_told_the_truth() {
             for text in ["1", "2", "5", "6"] {
                 assert_eq!(read(&mut one), text);
             }
-            let check = || {
-                for (since, recovered, missed) in [
-                    (all_kept(), false, 0),
-                    (Some(at.clone()), false, 0),
-                    (
-                        Some(Position {
-                            offset: 4,
-                            ..at.clone()
-                        }),
-                        true,
-                        2,
-                    ),
-                    (
-                        Some(Position {
-                            offset: 6,
-                            ..at.clone()
-                        }),
-                        true,
-                        0,
-                    ),
-                    (
-                        Some(Position {
-                            offset: 1 << 62,
-                            ..at.clone()
-                        }),
-                        false,
-                        0,
-                    ),
-                ] {
-                    let joined = join_since(&member(), "odd", since.clone()).unwrap();
-                    let got = (joined.recovered, joined.missed, joined.position.offset);
-                    assert_eq!(got, (recovered, missed, 6), "{since:?}");
-                }
-            };
-            check();
+            check_what_is_told(&at);
             let (kept, top) = hub().history("odd", LIMITS, LIMIT).unwrap();
             let offsets: Vec<_> = kept.iter().map(|(offset, ..)| *offset).collect();
             assert_eq!((offsets, top.offset), (vec![1, 2, 5, 6], 6));
@@ -406,7 +393,7 @@ fn a_strange_entry_is_passed_and_whoever_joins_is_told_the_truth() {
             until("the group is forgotten", || {
                 hub().stats(engine().unwrap()).groups == 0
             });
-            check();
+            check_what_is_told(&at);
         },
     );
 }
