@@ -23,6 +23,12 @@ const FARTHEST: Duration = Duration::from_millis(250);
 /// Trouble that comes and goes has a line in the log no more often than this.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// What may not be published is not asked again: it counts as over when nothing was refused for so long.
+const STALE: Duration = Duration::from_secs(60);
+
+/// Channels to which nothing may be published that are remembered.
+const MAX_CHANNELS: usize = 1_000;
+
 /// Different refusals of one kind of question that are logged.
 const MAX_WORDS: usize = 16;
 
@@ -59,8 +65,8 @@ pub(super) struct Troubles {
 
 #[derive(Debug, Default)]
 struct Trouble {
-    /// Bounded by the groups that exist.
-    channels: HashSet<Arc<str>>,
+    /// When each was last refused. Bounded by the groups that exist, or by [`MAX_CHANNELS`].
+    channels: HashMap<Arc<str>, Instant>,
     since: Option<Instant>,
     refused: u64,
     /// Refusals that the log has a line about.
@@ -81,7 +87,12 @@ impl Troubles {
         let mut all = self.lock();
         let trouble = all.entry(question).or_default();
         trouble.since.get_or_insert(now);
-        trouble.channels.insert(Arc::clone(channel));
+        if question != Question::Publish
+            || trouble.channels.len() < MAX_CHANNELS
+            || trouble.channels.contains_key(channel)
+        {
+            trouble.channels.insert(Arc::clone(channel), now);
+        }
         trouble.refused += 1;
         trouble.space = (trouble.space * 2).clamp(CLOSEST, FARTHEST);
         let quiet = trouble
@@ -103,7 +114,13 @@ impl Troubles {
         }
         let mut all = self.lock();
         let trouble = all.get_mut(&question)?;
-        if !trouble.channels.remove(channel) {
+        let before = trouble.channels.len();
+        trouble.channels.remove(channel);
+        if question == Question::Publish {
+            let is_fresh = |at: &Instant| now.duration_since(*at) < STALE;
+            trouble.channels.retain(|_, at| is_fresh(at));
+        }
+        if trouble.channels.len() == before {
             return None;
         }
         trouble.space = match trouble.space / 2 {
@@ -120,6 +137,8 @@ impl Troubles {
             last_said: trouble.last_said,
             ..Trouble::default()
         };
+        let some = all.values().any(|trouble| !trouble.channels.is_empty());
+        self.some.store(some, Ordering::Release);
         said.then(|| (now.duration_since(since), refused))
     }
 
@@ -230,6 +249,25 @@ mod tests {
         let over = troubles.over(Question::Read, last, later);
         assert_eq!(over, Some((Duration::from_secs(3), 2_702)));
         assert_eq!(troubles.over(Question::Read, last, later), None);
+    }
+
+    #[test]
+    fn what_may_not_be_published_is_remembered_for_a_while() {
+        let troubles = Troubles::default();
+        let now = Instant::now();
+        for n in 0..3 * MAX_CHANNELS {
+            let channel = format!("u:{n}").into();
+            let said = troubles.refused(Question::Publish, &channel, "no", now);
+            assert_eq!(said, n == 0);
+        }
+        assert_eq!(
+            troubles.lock()[&Question::Publish].channels.len(),
+            MAX_CHANNELS
+        );
+        assert_eq!(troubles.over(Question::Publish, "u:other", now), None);
+        let over = troubles.over(Question::Publish, "u:other", now + STALE);
+        assert_eq!(over, Some((STALE, 3 * MAX_CHANNELS as u64)));
+        assert!(!troubles.some.load(Ordering::Acquire));
     }
 
     #[test]
