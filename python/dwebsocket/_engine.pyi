@@ -402,7 +402,7 @@ def publish(
     *,
     binary: bool = False,
     json: bool = False,
-    exclude: list[int] | None = None,
+    exclude: list[str] | None = None,
     histories: list[tuple[int, float]] | None = None,
     timeout: float | None = None,
 ) -> Published:
@@ -414,7 +414,8 @@ def publish(
         data: The message.
         binary: Whether it goes out as a binary message.
         json: Whether it is a JSON text.
-        exclude: The ids of connections of this process that do not get it.
+        exclude: The :attr:`Connection.member_id` of connections, of any process, that
+            do not get it.
         histories: For each group, how many messages it keeps (0: none), and for how
             many seconds.
         timeout: Seconds to wait for the broker.
@@ -460,6 +461,18 @@ def history(
         BrokerError: The broker cannot be asked.
     """
 
+def position(
+    group: str, size: int, ttl: float = 300.0, timeout: float | None = None
+) -> tuple[int, str]:
+    """Return where a group's history stands: the latest offset, and the epoch.
+
+    Raises:
+        BrokerError: The broker cannot be asked.
+    """
+
+def broker_address() -> str | None:
+    """Return where the broker is, without the password; None where there is none."""
+
 def stop(timeout: float, code: int = 1001) -> int:
     """Close every connection and stop the engine of this process.
 
@@ -485,5 +498,19 @@ def seal() -> None:
     returned to it then would crash the process.
     """
 
-def drain_log() -> list[tuple[int, str]]:
-    """Return and forget what the engine has to log: (logging level, message)."""
+def drain_log() -> list[tuple[int, str, float]]:
+    """Return and forget what the engine has to log: (logging level, message, time)."""
+
+def wait_log(timeout: float | None = None) -> bool:
+    """Wait until :func:`drain_log` has something, outside of the interpreter.
+
+    Returns:
+        False where nothing has come in time, or there is no engine in this process.
+    """
+
+def log_to(queue: WakeQueue) -> bool:
+    """Report to an event loop from now on that :func:`drain_log` has something.
+
+    Returns:
+        False where there is no engine in this process.
+    """

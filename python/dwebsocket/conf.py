@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.core.signals import setting_changed
+from django.views.decorators.debug import sensitive_variables
 
 from . import _engine, group_options
 from .exceptions import ConfigurationError
@@ -30,6 +31,7 @@ class Key(NamedTuple):
         expected: What is, in words for an error message.
         engine: Whether it is an option of the engine, under its lowercase name.
         scoped: Whether a decorator may give its own, under the lowercase name.
+        secret: Whether values are not to be shown: there may be a password in them.
     """
 
     default: Any
@@ -37,6 +39,14 @@ class Key(NamedTuple):
     expected: str
     engine: bool = False
     scoped: bool = True
+    secret: bool = False
+
+    def problem(self, name: str, value: Any) -> str:
+        """Return what to say of a value that is not acceptable."""
+        if not self.secret:
+            return f"{name} must be {self.expected}, not {value!r}."
+        kind = type(value).__name__
+        return f"{name} must be {self.expected}, not this {kind}, which may be secret."
 
 
 def _integer(low: int) -> Callable[[Any], bool]:
@@ -135,6 +145,7 @@ KEYS: dict[str, Key] = {
         lambda value: value is None or (isinstance(value, str) and "://" in value),
         "None or a URL such as 'redis://localhost:6379/0' or 'nats://localhost'",
         scoped=False,
+        secret=True,
     ),
     "BROKER_PREFIX": Key(
         "dwebsocket",
@@ -184,6 +195,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
+# The report of an error shows what is in variables; there may be a password in these.
+@sensitive_variables("values", "value")
 def problems(values: object) -> list[tuple[str, str]]:
     """Return what is wrong with a ``DWEBSOCKET`` dict, as pairs of key and message."""
     if not isinstance(values, Mapping):
@@ -195,7 +208,7 @@ def problems(values: object) -> list[tuple[str, str]]:
             hint = nearest(str(name).upper(), KEYS)
             found.append((name, f"DWEBSOCKET has no setting {name!r}.{hint}"))
         elif not key.valid(value):
-            message = f"DWEBSOCKET[{name!r}] must be {key.expected}, not {value!r}."
+            message = key.problem(f"DWEBSOCKET[{name!r}]", value)
             if name == "GROUPS":
                 message = group_options.problem(value)
             found.append((name, message))
@@ -208,6 +221,7 @@ class Settings:
     def __init__(self) -> None:
         self._values: dict[str, Any] | None = None
 
+    @sensitive_variables("given", "values")
     def _load(self) -> dict[str, Any]:
         from django.conf import settings as django_settings
 

@@ -32,10 +32,12 @@ from .messages import Message, Payload, check_reason, ids, payload, to_json
 __all__ = (
     "BrokerError",
     "Group",
+    "History",
     "Joined",
     "Member",
     "Options",
     "Payload",
+    "Position",
     "Published",
     "Stats",
     "check_reason",
@@ -62,6 +64,25 @@ class Member(NamedTuple):
 
     id: str
     info: Any
+
+
+class Position(NamedTuple):
+    """A place in a group's history; ``join()`` takes it as ``since``.
+
+    Args:
+        offset: The number of the latest message; 0 before the first.
+        epoch: Which history that is; "" where there is none.
+    """
+
+    offset: int
+    epoch: str
+
+
+class History(list[tuple[int, "str | bytes"]]):
+    """The latest messages of a group, with their offsets, and where it stood then."""
+
+    #: Of several groups: offset 0, and epoch "".
+    position = Position(0, "")
 
 
 class Stats(NamedTuple):
@@ -146,7 +167,8 @@ class Group:
 
         Args:
             message: ``str`` goes out as text, ``bytes`` as binary.
-            exclude: A WebSocket of this process, or several, that do not get it.
+            exclude: A WebSocket that does not get it, the ``member_id`` of one in any
+                process, or several of them.
 
         Returns:
             How many connections of this process it went to (``.local``), and what the
@@ -176,7 +198,7 @@ class Group:
         """
         return self._publish((to_json(data, **kwargs), False, True), ids(exclude))
 
-    def _publish(self, message: Payload, excluded: list[int]) -> Published:
+    def _publish(self, message: Payload, excluded: list[str]) -> Published:
         use()
         data, binary, is_json = message
         return cooperation.call(
@@ -222,23 +244,55 @@ class Group:
         use()
         return cooperation.call(_engine.count, list(self.names))
 
-    def history(self, limit: int = 100) -> list[tuple[int, str | bytes]]:
+    def history(self, limit: int = 100) -> History:
         """Return the latest messages, the oldest first, with their offsets.
 
         Args:
             limit: How many, of each group.
 
+        Returns:
+            A list of pairs; its ``position`` is where the history stood then.
+
         Raises:
             BrokerError: The broker cannot be asked.
         """
         use()
-        return [
-            entry
-            for name, (size, ttl, _) in zip(self.names, self.each, strict=True)
-            for entry in cooperation.call(
+        found = History()
+        for name, (size, ttl, _) in zip(self.names, self.each, strict=True):
+            entries, offset, epoch = cooperation.call(
                 _engine.history, name, limit, size, float(ttl)
-            )[0]
-        ]
+            )
+            found += entries
+            found.position = Position(offset, epoch)
+        if len(self.names) > 1:
+            found.position = Position(0, "")
+        return found
+
+    def position(self) -> Position:
+        """Return where the history stands: what is sent from now on comes after it.
+
+        For a page that is made by the server and then joins with it (``since``): what
+        is sent in between is not missed. Ask for it before what the page shows.
+
+        Returns:
+            The offset of the latest message, and the epoch; 0 and "" where no history
+            is kept, or where it has not begun: ``since`` then asks for all of it.
+
+        Raises:
+            BrokerError: The broker cannot be asked.
+            ValueError: These are several groups, each with a position of its own.
+        """
+        if len(self.names) != 1:
+            raise ValueError("several groups have no position in common")
+        use()
+        (options,) = self.each
+        if not options.history:
+            return Position(0, "")
+        return Position(
+            *cooperation.call(
+                _engine.position, self.names[0], options.history, float(options.ttl)
+            )
+        )
 
     def __repr__(self) -> str:
         return f"<Group {', '.join(self.names)}>"

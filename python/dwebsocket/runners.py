@@ -17,7 +17,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
 
-from . import _engine, cooperation, databases, signals, users
+from . import _engine, cooperation, databases, engine_log, signals, users
 from .conf import settings
 from .context import RequestContext
 from .exceptions import ConfigurationError, WebSocketClosed
@@ -27,7 +27,6 @@ from .websocket import WebSocket
 __all__ = ("ASYNC", "Call", "join", "kind", "start")
 
 logger = logging.getLogger("dwebsocket.view")
-engine_logger = logging.getLogger("dwebsocket.engine")
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
 
@@ -80,7 +79,7 @@ class Call:
             websocket.close(code)
             self._tell_end(websocket)
             databases.end()
-            log_engine()
+            engine_log.drain()
             # The engine wakes views in turn, and this one will not come back for more:
             # to ask without waiting is to let the next one go.
             websocket._connection.receive(0)
@@ -142,12 +141,6 @@ class Call:
                 self.request.path,
                 extra={"request": self.request},
             )
-
-
-def log_engine() -> None:
-    """Hand what the engine has to log to :mod:`logging`."""
-    for level, message in _engine.drain_log():
-        engine_logger.log(level, message)
 
 
 class Threads:

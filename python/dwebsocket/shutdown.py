@@ -17,7 +17,7 @@ from typing import Any
 
 from django.utils.autoreload import file_changed
 
-from . import _engine, runners
+from . import _engine, engine_log, runners
 from .conf import settings
 
 __all__ = ("arm", "stop")
@@ -114,4 +114,4 @@ def _stop() -> None:
             "be reached before the process ended (SHUTDOWN_TIMEOUT)"
         )
     _engine.stop(max(deadline - time.monotonic(), _FLOOR), _code)
-    runners.log_engine()
+    engine_log.drain()

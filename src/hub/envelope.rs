@@ -4,20 +4,23 @@
 //! version 1 | flags | origin u64 | sequence u64 | n u16, n * u64 excluded | n u16, n * (u16, channel) | payload
 //! ```
 //!
-//! Little-endian. The excluded are connections of the origin. The channels are there if the message
-//! goes to several: a process delivers it to all of them when it meets the first, so that nobody
-//! gets it twice.
+//! Little-endian. The excluded are connections of the origin; where connections of other processes
+//! are, too, a flag says so, and `n u16, n * (process u64, connection u64)` follows them. The channels
+//! are there if the message goes to several: a process delivers it to all of them when it meets the
+//! first, so that nobody gets it twice.
 
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::message::Kind;
+use super::{message::Kind, who::Who};
 
 const VERSION: u8 = 1;
 const BINARY: u8 = 1;
 const JSON: u8 = 2;
 const CLOSE: u8 = 4;
+/// Beside one of these: connections of other processes are excluded, too.
+const OTHERS: u8 = 8;
 
 /// What is to be done with the receivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub(super) struct Envelope {
     pub(super) origin: u64,
     /// Rises with every envelope of the origin.
     pub(super) sequence: u64,
-    pub(super) excluded: Vec<u64>,
+    pub(super) excluded: Vec<Who>,
     /// All channels that it goes to, if there are several.
     pub(super) channels: Vec<Arc<str>>,
     pub(super) body: Body,
@@ -55,14 +58,25 @@ impl Envelope {
             }
         };
         let mut bytes = BytesMut::with_capacity(64 + payload.len());
+        let (own, others): (Vec<Who>, Vec<Who>) = self
+            .excluded
+            .iter()
+            .partition(|(process, _)| *process == self.origin);
         bytes.put_u8(VERSION);
-        bytes.put_u8(flags);
+        bytes.put_u8(flags | if others.is_empty() { 0 } else { OTHERS });
         bytes.put_u64_le(self.origin);
         bytes.put_u64_le(self.sequence);
-        // Both lists are limited where they come in, far below what fits.
-        bytes.put_u16_le(self.excluded.len() as u16);
-        for id in &self.excluded {
-            bytes.put_u64_le(*id);
+        // All lists are limited where they come in, far below what fits.
+        bytes.put_u16_le(own.len() as u16);
+        for (_, id) in own {
+            bytes.put_u64_le(id);
+        }
+        if !others.is_empty() {
+            bytes.put_u16_le(others.len() as u16);
+            for (process, id) in others {
+                bytes.put_u64_le(process);
+                bytes.put_u64_le(id);
+            }
         }
         bytes.put_u16_le(self.channels.len() as u16);
         for channel in &self.channels {
@@ -83,7 +97,13 @@ impl Envelope {
         let sequence = bytes.try_get_u64_le().ok()?;
         let mut excluded = Vec::new();
         for _ in 0..bytes.try_get_u16_le().ok()? {
-            excluded.push(bytes.try_get_u64_le().ok()?);
+            excluded.push((origin, bytes.try_get_u64_le().ok()?));
+        }
+        if flags & OTHERS != 0 {
+            for _ in 0..bytes.try_get_u16_le().ok()? {
+                let process = bytes.try_get_u64_le().ok()?;
+                excluded.push((process, bytes.try_get_u64_le().ok()?));
+            }
         }
         let mut channels = Vec::new();
         for _ in 0..bytes.try_get_u16_le().ok()? {
@@ -93,11 +113,11 @@ impl Envelope {
             }
             channels.push(std::str::from_utf8(&bytes.split_to(len)).ok()?.into());
         }
-        let body = match flags {
+        let body = match flags & !OTHERS {
             BINARY => Body::Message(Kind::Binary, bytes),
             0 | JSON => {
                 std::str::from_utf8(&bytes).ok()?;
-                let kind = if flags == JSON {
+                let kind = if flags & JSON != 0 {
                     Kind::Json
                 } else {
                     Kind::Text
@@ -129,7 +149,7 @@ mod tests {
         Envelope {
             origin: 7,
             sequence: 1 << 40,
-            excluded: vec![1, 2],
+            excluded: vec![(7, 1), (7, 2), (8, 1)],
             channels: vec!["g:a".into(), "g:\u{e9}".into()],
             body,
         }

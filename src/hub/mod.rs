@@ -42,6 +42,7 @@ pub use self::{
     message::Kind,
     stats::Stats,
     target::{Fate, Outgoing, Published, Target},
+    who::{Who, parse_member_id},
 };
 use self::{
     group::Group,

@@ -9,6 +9,7 @@ use super::{
     history::{Limits, Position},
     members::check_name,
     message::Kind,
+    who::Who,
 };
 
 /// Groups or users that one call may name.
@@ -40,8 +41,8 @@ pub struct Outgoing {
     pub kind: Kind,
     /// The message.
     pub payload: Bytes,
-    /// Connections of this process that do not get it.
-    pub excluded: Vec<u64>,
+    /// Connections that do not get it, of this process or of others.
+    pub excluded: Vec<Who>,
     /// How long to wait for the broker.
     pub timeout: Duration,
 }

@@ -27,6 +27,14 @@ pub(super) fn adopt(fd: RawFd, epoll_fd: Option<RawFd>) -> PyResult<PyAdoption> 
 
 #[pymethods]
 impl PyAdoption {
+    fn __repr__(&self) -> &'static str {
+        let adoption = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *adoption {
+            Some(_) => "<Adoption>",
+            None => "<Adoption started>",
+        }
+    }
+
     #[pyo3(signature = (head, leftover, handshake, options, permit, wake=None))]
     #[allow(clippy::too_many_arguments)] // what a connection is made of
     fn start(

@@ -88,6 +88,14 @@ impl PyConnection {
 
 #[pymethods]
 impl PyConnection {
+    fn __repr__(&self) -> String {
+        let id = self.connection.id();
+        match self.connection.end() {
+            None => format!("<Connection {id} open>"),
+            Some(end) => format!("<Connection {id} closed with {}>", end.code),
+        }
+    }
+
     #[getter]
     fn id(&self) -> u64 {
         self.connection.id()

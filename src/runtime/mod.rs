@@ -28,7 +28,7 @@ use std::{
 
 pub use self::{
     gate::{Gate, Pass},
-    log::{Level, Log},
+    log::{Level, Log, Record},
     permit::Permit,
 };
 use crate::{

@@ -272,11 +272,3 @@ class TestThreads:
         release.set()
         assert runners.join(TIMEOUT)
         assert after - before < 20 * 1024
-
-
-def test_what_the_engine_has_to_log_is_logged(monkeypatch, caplog):
-    lines = [(logging.WARNING, "one"), (logging.ERROR, "two")]
-    monkeypatch.setattr(runners._engine, "drain_log", lambda: lines)
-    runners.log_engine()
-    assert [(r.levelno, r.getMessage()) for r in caplog.records] == lines
-    assert {r.name for r in caplog.records} == {"dwebsocket.engine"}

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Times between attempts to connect.
 const SHORTEST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(5);
+pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
 /// Where a history stands is remembered for so long: longer than any message.
 const META_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -147,7 +147,40 @@ impl fmt::Debug for Broker {
     }
 }
 
+/// Whether it is the scheme of a URL (RFC 3986 section 3.1), and a short one.
+fn is_scheme(text: &str) -> bool {
+    let letters = |c: u8| c.is_ascii_lowercase() || c == b'+';
+    !text.is_empty() && text.len() <= 16 && text.bytes().all(letters)
+}
+
+/// Finds passwords that end the URL's authority too early, so that a part of them would be taken for
+/// a host, a port or a path, and shown as such.
+fn check_quoting(url: &str) -> Result<(), BrokerError> {
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if !scheme.ends_with("unix") => rest,
+        _ => return Ok(()),
+    };
+    let after = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
+    if after.contains('@') {
+        return Err(BrokerError::Url(
+            "a /, ? or # in a name or a password is written %2F, %3F or %23".into(),
+        ));
+    }
+    Ok(())
+}
+
 impl Broker {
+    /// Where it is, for people: a URL without the name and the password.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self.0 {
+            #[cfg(feature = "redis")]
+            Kind::Redis(ref redis) => redis.address(),
+            #[cfg(feature = "nats")]
+            Kind::Nats(ref nats) => nats.address(),
+        }
+    }
+
     /// Starts connecting, and returns at once. To be called within a tokio runtime.
     ///
     /// # Errors
@@ -163,6 +196,10 @@ impl Broker {
             Some("nats" | "tls") => {
                 Nats::open(url, prefix, events).map(|nats| Self(Kind::Nats(nats)))
             }
+            // Where the URL has a typo, this may be a part of the password.
+            Some(scheme) if !is_scheme(scheme) => Err(BrokerError::Url(
+                "it does not begin with a scheme, as redis://localhost:6379/0 does".into(),
+            )),
             Some(scheme) => Err(BrokerError::Url(format!(
                 "\"{scheme}\" is not a broker that is known; redis:// and nats:// are"
             ))),
@@ -284,6 +321,89 @@ fn chance() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Nobody;
+
+    impl Events for Nobody {
+        fn message(&self, _: &str, _: Bytes, _: Option<Position>) {}
+        fn connected(&self) {}
+        fn lost(&self) {}
+        fn disconnected(&self, _: &str) {}
+    }
+
+    fn open(url: &str) -> Result<Broker, BrokerError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _context = runtime.enter();
+        Broker::open(url, "test", Arc::new(Nobody))
+    }
+
+    #[cfg(all(feature = "redis", feature = "nats"))]
+    #[test]
+    fn the_error_for_a_url_says_nothing_of_the_password() {
+        for url in [
+            "s3cret",
+            ":s3cret@h:6379",
+            ":s3cret@h://",
+            "s3cret://h",
+            "me:s3cret@h://x",
+            "redis:/:s3cret@h",
+            "redis://:s3cret@h:port",
+            "redis://:s3cret@h:6379/zero",
+            "redis://:s3cret@h:99999",
+            "redis://:s3cret@",
+            "redis://:s3cret@0.0.0.0",
+            "redis://:s3cret/x@h",
+            "redis://:12/s3cret@h",
+            "redis://me:12#s3cret@h",
+            "redis://me:12?s3cret@h",
+            "redis://:s3cret@h#insecure",
+            "redis://h?protocol=s3cret",
+            "redis://:s3cret@h:x y",
+            "rediss://me:s3cret@[::1",
+            "unix:///tmp/x?pass=s3cret&db=x",
+            "http://me:s3cret@h",
+            "nats://me:s3cret@",
+            "nats://me:s3cret@a:x,b",
+            "nats://me:s3cret@a/path",
+            "nats://me:12,s3cret@a",
+            "nats://me:s3cret/x@a",
+            "nats://me:12?s3cret@a",
+            "nats://me:12#s3cret@a",
+            "nats://a?s3cret=3",
+            "nats://a?replicas=s3cret",
+            "nats://s3cret@",
+            "nats://a?token=s3cret",
+            "nats://me:%FFs3cret@a",
+            "nats://a,s3cret@b",
+        ] {
+            let error = open(url).map(|broker| broker.address()).unwrap_err();
+            // One that could be a scheme is not the password.
+            let scheme = url.starts_with("s3cret://");
+            assert!(scheme || !error.to_string().contains("s3cret"), "{error}");
+            assert!(!error.to_string().contains("12"), "{error}");
+        }
+    }
+
+    #[cfg(all(feature = "redis", feature = "nats"))]
+    #[test]
+    fn an_address_says_where_and_not_who() {
+        for (url, address) in [
+            ("redis://:s3cret@h", "redis://h:6379/0"),
+            ("redis://me:s%40%2F%3F%23@h:1/2", "redis://h:1/2"),
+            ("rediss://me:s3@cret@h:1/2", "rediss://h:1/2"),
+            (
+                "unix:///tmp/x.sock?pass=s3cret&db=3",
+                "unix:///tmp/x.sock?db=3",
+            ),
+            ("nats://me:s3cret@a,b:5?replicas=3", "nats://a,nats://b:5"),
+            ("tls://s3cret@a", "tls://a"),
+        ] {
+            assert_eq!(open(url).unwrap().address(), address);
+        }
+    }
 
     #[test]
     fn pauses_grow_up_to_a_limit() {

@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use redis::{
-    AsyncConnectionConfig, Client, Msg, RedisResult, Script, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, Msg, RedisError, RedisResult, Script, Value,
     aio::{MultiplexedConnection, PubSubSink, PubSubStream},
 };
 use tokio::sync::Notify;
@@ -130,6 +130,13 @@ struct Shared {
 #[derive(Clone)]
 pub(super) struct Redis(Arc<Shared>);
 
+/// What is wrong with a URL, without what it says: that may be a part of the password.
+fn words(error: &RedisError) -> String {
+    let words = error.to_string();
+    let shown = error.detail().and_then(|detail| words.strip_suffix(detail));
+    shown.unwrap_or(&words).trim_end_matches([':', ' ']).into()
+}
+
 impl Redis {
     pub(super) fn open(
         url: &str,
@@ -140,7 +147,8 @@ impl Redis {
             let words = "certificates are always checked: #insecure is not supported";
             return Err(BrokerError::Url(words.into()));
         }
-        let client = Client::open(url).map_err(|error| BrokerError::Url(error.to_string()))?;
+        super::check_quoting(url)?;
+        let client = Client::open(url).map_err(|error| BrokerError::Url(words(&error)))?;
         let shared = Arc::new(Shared {
             client,
             prefix: prefix.to_owned(),
@@ -152,6 +160,16 @@ impl Redis {
         });
         tokio::spawn(Arc::clone(&shared).run());
         Ok(Self(shared))
+    }
+
+    pub(super) fn address(&self) -> String {
+        let settings = self.0.client.get_connection_info();
+        let db = settings.redis_settings().db();
+        match settings.addr() {
+            ConnectionAddr::Unix(path) => format!("unix://{}?db={db}", path.display()),
+            address @ ConnectionAddr::TcpTls { .. } => format!("rediss://{address}/{db}"),
+            address => format!("redis://{address}/{db}"),
+        }
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -29,8 +29,9 @@ impl Hub {
         position: Option<Position>,
     ) {
         let Some(envelope) = Envelope::decode(envelope) else {
+            let address = self.broker_address().unwrap_or_default();
             return warn(format!(
-                "the broker sent something that is no message, on {channel:?}"
+                "the broker {address} sent something that is no message, on {channel:?}: it is left out"
             ));
         };
         let own = envelope.origin == self.node;
@@ -56,7 +57,8 @@ impl Hub {
         let Body::Message(kind, payload) = &envelope.body else {
             return;
         };
-        let mut delivery = Delivery::new(&[], envelope.channels.len() > 1);
+        let excluded = self.own(&envelope.excluded);
+        let mut delivery = Delivery::new(&excluded, envelope.channels.len() > 1);
         if envelope.channels.is_empty() {
             self.deliver(&channel.into(), *kind, payload, &mut delivery);
         }
@@ -69,7 +71,8 @@ impl Hub {
         let Some(group) = self.find(channel) else {
             // For those who listen to many groups.
             if let Some(message) = self.new_message(channel, envelope, position) {
-                let mut delivery = Delivery::new(self.excluded(envelope), false);
+                let excluded = self.own(&envelope.excluded);
+                let mut delivery = Delivery::new(&excluded, false);
                 self.spread_to_patterns(channel, &message, &mut delivery);
             }
             return;
@@ -79,7 +82,8 @@ impl Hub {
         let Some(ring) = &state.ring else {
             // None of the members has asked for the history, and they get what there is now.
             if let Some(message) = self.new_message(channel, envelope, position) {
-                let mut delivery = Delivery::new(self.excluded(envelope), false);
+                let excluded = self.own(&envelope.excluded);
+                let mut delivery = Delivery::new(&excluded, false);
                 self.spread(channel, &state, &message, &mut delivery);
                 state.all_have(message.offset());
             }
@@ -123,19 +127,14 @@ impl Hub {
         if let Some(ring) = &mut state.ring {
             ring.push(Arc::clone(&message), Instant::now(), age);
         }
-        let mut delivery = Delivery::new(self.excluded(envelope), false);
+        let excluded = self.own(&envelope.excluded);
+        let mut delivery = Delivery::new(&excluded, false);
         // Wildcard members may have had it just before the group got its history.
         if self.matching(&group.channel).is_empty() || self.recent().note(envelope) {
             self.spread(&group.channel, state, &message, &mut delivery);
         } else {
             delivery.send(state.members(), &message);
         }
-    }
-
-    /// Who is not to get it, among the connections of this process.
-    fn excluded<'a>(&self, envelope: &'a Envelope) -> &'a [u64] {
-        let own = envelope.origin == self.node;
-        if own { &envelope.excluded } else { &[] }
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

@@ -15,7 +15,7 @@ mod subscriptions;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, Ordering},
         mpsc::sync_channel,
     },
@@ -33,7 +33,7 @@ pub use self::reading::Kept;
 use self::subscriptions::Waiter;
 use super::{
     EVERYBODY, Hub, PRESENCE,
-    broker::{Broker, BrokerError, Events},
+    broker::{Broker, BrokerError, Events, LONGEST},
     history::Position,
 };
 use crate::runtime::{self, Level};
@@ -85,6 +85,10 @@ pub(super) struct Link {
 /// What the broker calls.
 struct Receiver {
     hub: &'static Hub,
+    /// Where the broker is, for people.
+    address: Arc<OnceLock<String>>,
+    /// Since when it is away.
+    since: Mutex<Option<Instant>>,
     state: Arc<AtomicU8>,
     back: Arc<Notify>,
 }
@@ -97,6 +101,15 @@ impl Events for Receiver {
     fn connected(&self) {
         self.state.store(CONNECTED, Ordering::Release);
         self.back.notify_waiters();
+        let since = self.since().take();
+        if let Some(since) = since {
+            let seconds = since.elapsed().as_secs_f64();
+            let text = format!(
+                "the broker is back: {}, after {seconds:.1} s",
+                self.address()
+            );
+            say(Level::Info, text);
+        }
         self.hub.recover();
     }
 
@@ -105,15 +118,45 @@ impl Events for Receiver {
     }
 
     fn disconnected(&self, error: &str) {
-        if self.state.swap(AWAY, Ordering::AcqRel) != AWAY {
-            warn(format!("the broker is away: {error}"));
+        let before = self.state.swap(AWAY, Ordering::AcqRel);
+        if before == AWAY {
+            return;
         }
+        self.since().get_or_insert_with(Instant::now);
+        let what = match before {
+            CONNECTED => "the connection has broken",
+            _ => "it cannot be connected to",
+        };
+        let (address, again) = (self.address(), again());
+        warn(format!(
+            "the broker is away: {address}: {what}: {error}; {again}"
+        ));
     }
 }
 
+impl Receiver {
+    fn address(&self) -> &str {
+        self.address.get().map_or("(not known yet)", String::as_str)
+    }
+
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When the broker is connected to again.
+fn again() -> String {
+    let seconds = LONGEST.as_secs();
+    format!("the next attempt comes within {seconds} seconds, and others after it")
+}
+
 fn warn(message: String) {
+    say(Level::Warning, message);
+}
+
+fn say(level: Level, message: String) {
     if let Some(engine) = runtime::running() {
-        engine.log().push(Level::Warning, message);
+        engine.log().push(level, message);
     }
 }
 
@@ -130,8 +173,11 @@ impl Hub {
         }
         let state = Arc::new(AtomicU8::new(CONNECTING));
         let back = Arc::new(Notify::new());
+        let address = Arc::new(OnceLock::new());
         let receiver = Receiver {
             hub: self,
+            address: Arc::clone(&address),
+            since: Mutex::default(),
             state: Arc::clone(&state),
             back: Arc::clone(&back),
         };
@@ -139,6 +185,7 @@ impl Hub {
             let _context = self.handle.enter();
             Broker::open(url, prefix, Arc::new(receiver))?
         };
+        let _ = address.set(broker.address());
         let link = Link {
             hub: self,
             broker,
@@ -176,6 +223,12 @@ impl Hub {
         }
     }
 
+    /// Where the broker is, without the name and the password; `None` where there is none.
+    #[must_use]
+    pub fn broker_address(&self) -> Option<String> {
+        self.link.get().map(|link| link.broker.address())
+    }
+
     /// Waits until nothing waits for the broker any more; false where something still does.
     pub fn flush(&'static self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
@@ -206,6 +259,21 @@ impl Link {
         answered
             .recv_timeout(timeout)
             .unwrap_or_else(|_| Err(too_slow(timeout)))
+    }
+
+    /// Says where the broker is that has met with an error, what was asked of it, and when it may be
+    /// there again.
+    pub(super) fn explain(&self, asked: &str, error: BrokerError) -> BrokerError {
+        let BrokerError::Unavailable(why) = error else {
+            return error;
+        };
+        let again = if self.broker.is_connected() {
+            String::new()
+        } else {
+            format!("; {}", again())
+        };
+        let address = self.broker.address();
+        BrokerError::Unavailable(format!("{address}: {asked}: {why}{again}"))
     }
 
     /// Whether the broker is known not to be there.

@@ -193,6 +193,7 @@ impl Link {
                 Err(error) => {
                     // Said once: such as rights that are missing.
                     if self.broker.is_connected() && !std::mem::replace(&mut refused, true) {
+                        let error = self.explain("storing a message", error);
                         warn(format!("messages to {:?} wait: {error}", group.name()));
                     }
                     in_turn = true;

@@ -57,6 +57,49 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Where a group's history stands: what is said from now on comes after it.
+    ///
+    /// # Errors
+    ///
+    /// The name breaks the rules, or the broker cannot be asked.
+    pub fn position(
+        &'static self,
+        name: &str,
+        limits: Limits,
+        timeout: Duration,
+    ) -> Result<Position, BrokerError> {
+        let channel = channel(GROUP, name);
+        let nowhere = || Position {
+            offset: 0,
+            epoch: "".into(),
+        };
+        let Some(link) = self.link.get() else {
+            let position = self.find(&channel).and_then(|group| {
+                let mut state = group.lock();
+                let ring = state.ring.as_mut()?;
+                // Somebody will come with it.
+                ring.touch(Instant::now());
+                Some(ring.position())
+            });
+            return Ok(position.unwrap_or_else(nowhere));
+        };
+        // Nothing comes after that, and only where the history stands is read.
+        let end = Position {
+            offset: i64::MAX as u64 - 1,
+            epoch: "".into(),
+        };
+        let fetched = link.fetch(&channel, Some(end), limits, timeout);
+        let fetched = fetched.map_err(|error| {
+            link.explain(
+                &format!("asking where the history of {name:?} stands"),
+                error,
+            )
+        })?;
+        Ok(fetched.top)
+    }
+}
+
 impl Link {
     pub(super) fn fetch(
         &'static self,
@@ -78,7 +121,11 @@ impl Link {
         limits: Limits,
         timeout: Duration,
     ) -> Result<(Vec<Arc<Message>>, Position), BrokerError> {
-        let fetched = self.fetch(channel, None, limits, timeout)?;
+        let fetched = self.fetch(channel, None, limits, timeout);
+        let fetched = fetched.map_err(|error| {
+            let name = channel.get(2..).unwrap_or_default();
+            self.explain(&format!("reading the history of {name:?}"), error)
+        })?;
         Ok((to_messages(channel, &fetched), fetched.top))
     }
 }
@@ -94,7 +141,7 @@ pub(super) fn to_message(
     };
     let name = channel.get(2..).unwrap_or_default();
     let message = Message::new(name.into(), *kind, payload.clone(), Some(position));
-    let message = message.excluding(envelope.origin, &envelope.excluded);
+    let message = message.excluding(&envelope.excluded);
     Some(Arc::new(message))
 }
 

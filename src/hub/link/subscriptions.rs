@@ -83,7 +83,8 @@ impl Link {
         group: &Arc<Group>,
         join: &Join,
     ) -> Result<Option<Vec<Arc<Message>>>, JoinError> {
-        let unavailable = |error: BrokerError| JoinError::Unavailable(error.to_string());
+        let asked = format!("joining {:?}", group.name());
+        let unavailable = |error| JoinError::Unavailable(self.explain(&asked, error).to_string());
         let deadline = Instant::now() + join.timeout;
         let subscribed = group.lock().subscribed;
         if !subscribed {

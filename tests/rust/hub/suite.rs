@@ -10,8 +10,8 @@ use dwebsocket::{
     config::Config,
     connection::{Connection, Inbox, Overflow},
     hub::{
-        Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target,
-        presence::MAX_INFO,
+        Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target, Who,
+        parse_member_id, presence::MAX_INFO,
     },
     runtime::engine,
 };
@@ -57,6 +57,10 @@ pub(crate) const LIMITS: Option<Limits> = Some(Limits {
     size: 5,
     ttl: Duration::from_secs(60),
 });
+
+fn who(one: &One) -> Who {
+    parse_member_id(&hub().member_id(one.0.id())).unwrap()
+}
 
 fn member(group: &str) -> One {
     let one = connect_inbox(Config::default());
@@ -116,7 +120,7 @@ fn a_sender_may_be_left_out_and_nobody_gets_it_twice() {
         hub().join(&both.0, "twice.*", join()).unwrap();
         let mut out = member("twice.a");
         let message = Outgoing {
-            excluded: vec![out.0.id()],
+            excluded: vec![who(&out)],
             ..outgoing(&["twice.a", "twice.b"], "once")
         };
         assert_eq!(hub().publish(&message).unwrap().local, 1);
@@ -412,7 +416,7 @@ fn who_was_left_out_is_left_out_after_a_reconnect_too() {
         let start = hub().join(&first.0, "echo", kept()).unwrap().position;
         let message = Outgoing {
             targets: vec![Target::Kept("echo".into(), LIMITS.unwrap())],
-            excluded: vec![first.0.id()],
+            excluded: vec![who(&first)],
             ..outgoing(&["echo"], "my own")
         };
         hub().publish(&message).unwrap();

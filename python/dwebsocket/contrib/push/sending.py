@@ -101,7 +101,9 @@ def _make_room(key: Any, using: str) -> None:
     surplus = list(keys[limit : limit + _AT_ONCE])
     if surplus:
         dropped, _ = mine.filter(pk__in=surplus).delete()
-        logger.warning("Dropped %d of the user %s: LIMIT is %d", dropped, key, limit)
+        logger.warning(
+            "Dropped %d notifications of the user %s: LIMIT is %d", dropped, key, limit
+        )
 
 
 def _key(user: Any) -> Any:

@@ -98,7 +98,7 @@ def _targets(options: dict[str, Any]) -> tuple[str, list[str]]:
     if options["group"] is not None:
         return "group", list(options["group"])
     if options["user"] is not None:
-        return "user", [options["user"]]
+        return "user", [push._key(options["user"])]
     return "all", []
 
 

@@ -29,10 +29,19 @@ impl std::fmt::Debug for Who {
     }
 }
 
+impl std::fmt::Display for Address {
+    /// Where the servers are; not who to be there.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let servers = self.servers.iter().map(ServerAddr::as_url_str);
+        f.write_str(&servers.collect::<Vec<_>>().join(","))
+    }
+}
+
 impl Address {
     /// Reads `nats://user:password@host:port?replicas=3`. There may be several servers with commas between
     /// them, of which the first says who to be; what comes after `?` is said once, at the end.
     pub(super) fn parse(text: &str) -> Result<Self, BrokerError> {
+        super::super::check_quoting(text)?;
         let (text, options) = text.split_once('?').unwrap_or((text, ""));
         let replicas = replicas(options)?;
         let mut servers = Vec::new();
@@ -55,6 +64,10 @@ impl Address {
             }
             if servers.is_empty() {
                 who = identity(&url)?;
+            } else if matches!(who, Who::Nobody) && !matches!(identity(&url)?, Who::Nobody) {
+                return Err(refused(
+                    "the first server says who to be; a comma in a password is written %2C",
+                ));
             }
             // Given as options, which are not percent-encoded, and not logged.
             let _ = url.set_username("");
@@ -93,9 +106,10 @@ fn replicas(options: &str) -> Result<usize, BrokerError> {
     let mut replicas = 1;
     for (name, value) in url::form_urlencoded::parse(options.as_bytes()) {
         if name != "replicas" {
-            return Err(refused(&format!(
-                "{name:?} is not known, \"replicas\" alone is"
-            )));
+            // Not named: a ? in a password that was not quoted brings it here.
+            return Err(refused(
+                "nothing but replicas=... may come after the ?, and a ? in a password is written %3F",
+            ));
         }
         let number = value.parse().ok().filter(|n| REPLICAS.contains(n));
         replicas = number.ok_or_else(|| refused("replicas has to be a number from 1 to 5"))?;
@@ -176,6 +190,7 @@ mod tests {
             "nats://a?replicas=many",
             "nats://a?replica=3",
             "nats://a?replicas=3,b",
+            "nats://me:12,34@h",
         ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }

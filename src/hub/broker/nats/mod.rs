@@ -118,6 +118,10 @@ impl Nats {
         Ok(Self(shared))
     }
 
+    pub(super) fn address(&self) -> String {
+        self.0.address.to_string()
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.0.live().is_some()
     }
