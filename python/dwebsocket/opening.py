@@ -19,6 +19,9 @@ from .runners import Call
 
 __all__ = ("Opening", "Subprotocols", "wants_websocket")
 
+#: What sessions speak (docs/client.md): every view may be one.
+SESSION_PROTOCOL = "dwebsocket.v1"
+
 logger = logging.getLogger("dwebsocket.handshake")
 security_logger = logging.getLogger("django.security.dwebsocket")
 
@@ -92,9 +95,12 @@ def _check_head(request: HttpRequest, view_profile: Profile) -> _engine.Handshak
         HandshakeError: It is not an acceptable handshake.
     """
     meta = request.META
-    if meta.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
+    spoken = meta.get("SERVER_PROTOCOL", "HTTP/1.1")
+    if spoken != "HTTP/1.1":
+        # HTTP/2 has a handshake of another kind (RFC 8441), without Upgrade.
         raise HandshakeError(
-            "A WebSocket needs HTTP/1.1. (Behind nginx: proxy_http_version 1.1.)"
+            f"A WebSocket needs HTTP/1.1, and this is {spoken or 'something else'}. "
+            "(Behind nginx: proxy_http_version 1.1.)"
         )
     if meta.get("CONTENT_LENGTH") not in (None, "", "0") or meta.get(
         "HTTP_TRANSFER_ENCODING"
@@ -186,8 +192,7 @@ class Opening:
             ConfigurationError: The project's function returned one that the client
                 does not speak, which RFC 6455 section 4.2.2 forbids.
         """
-        if self._subprotocols is None:
-            return None
+        chosen = None
         if callable(self._subprotocols):
             chosen = self._subprotocols(request, list(offered))
             if chosen is not None and chosen not in offered:
@@ -195,5 +200,11 @@ class Opening:
                     f"The subprotocol {chosen!r} is not one of those that the client "
                     f"offers: {offered!r}"
                 )
-            return chosen
-        return next((name for name in self._subprotocols if name in offered), None)
+        elif self._subprotocols is not None:
+            known = self._subprotocols
+            chosen = next((name for name in known if name in offered), None)
+        if chosen is None and SESSION_PROTOCOL in offered:
+            # dwebsocket.js offers it; a browser gives a connection up where nothing
+            # of its offer is taken.
+            return SESSION_PROTOCOL
+        return chosen

@@ -37,6 +37,9 @@ __all__ = ("Refused", "Session")
 
 logger = logging.getLogger("dwebsocket.session")
 
+#: Of the protocol, for clients that may meet several; also in its subprotocol's name.
+VERSION = 1
+
 
 class Refused(Exception):
     """A request of the client's cannot be met; it learns the code and the message.
@@ -131,7 +134,12 @@ class Session:
         """Serve the client until it goes."""
         self.websocket._connection.envelop()
         self.send(
-            {"type": "welcome", "id": self.websocket.member_id, "ping": self.ping}
+            {
+                "type": "welcome",
+                "id": self.websocket.member_id,
+                "ping": self.ping,
+                "version": VERSION,
+            }
         )
         while True:
             try:
@@ -155,7 +163,12 @@ class Session:
             self._error(number, "forbidden", str(error) or "not allowed")
         except hub.BrokerError as error:
             # What it says of the servers is not for visitors.
-            logger.warning("A client's command had to wait: %s", error)
+            logger.warning(
+                "A client's command at %s had to wait: %s",
+                self.request.path,
+                error,
+                extra={"request": self.request},
+            )
             self._error(number, "unavailable", "not possible now; try again")
         except Exception:
             logger.exception(

@@ -453,7 +453,26 @@ def test_addresses(page: Page, fake: Fake, relative: str) -> None:
     page("(url) => void make({protocols: ['chat', 'x']}, url)", url)
     page.until("socket.state === 'open'")
     assert page("socket.url") == f"{ws}ws/"
-    assert fake.subprotocols == [["chat", "x"]]
+    assert fake.subprotocols == [["chat", "x", "dwebsocket.v1"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "offered"),
+    [
+        ("{}", ["dwebsocket.v1"]),
+        ("{protocols: []}", ["dwebsocket.v1"]),
+        ("{protocols: undefined}", ["dwebsocket.v1"]),
+        ("{protocols: null}", []),
+        ("{protocols: 'chat'}", ["chat", "dwebsocket.v1"]),
+        ("{protocols: ['dwebsocket.v1', 'x']}", ["dwebsocket.v1", "x"]),
+    ],
+)
+def test_the_protocol_is_named_once(
+    page: Page, fake: Fake, options: str, offered: list[str]
+) -> None:
+    page(f"(url) => void make({options}, url)", fake.url.replace("http", "ws") + "ws/")
+    page.until("socket.state === 'open'")
+    assert fake.subprotocols == [offered]
 
 
 def test_in_a_worker(page: Page, fake: Fake) -> None:

@@ -140,6 +140,25 @@ class TestRefusals:
             assert opening._limit() == 7
 
 
+class TestProtocol:
+    @pytest.mark.parametrize(
+        "spoken",
+        ["HTTP/0.9", "HTTP/1.0", "HTTP/1.2", "HTTP/2", "HTTP/2.0", "HTTP/3", ""],
+    )
+    def test_only_http_1_1_is_a_websockets(self, spoken):
+        headers = {
+            "HTTP_CONNECTION": "Upgrade",
+            "HTTP_UPGRADE": "websocket",
+            "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+            "HTTP_SEC_WEBSOCKET_VERSION": "13",
+        }
+        request = RequestFactory().get("/", SERVER_PROTOCOL=spoken, **headers)
+        response = echo(request)
+        assert response.status_code == 400
+        assert b"HTTP/1.1" in response.content
+        assert spoken.encode() in response.content
+
+
 class TestSubprotocols:
     @pytest.mark.parametrize(
         ("route", "offered", "chosen"),
@@ -151,13 +170,26 @@ class TestSubprotocols:
             ("function", ["a", "b"], "b"),
             ("function", None, None),
             ("none", ["a"], None),
+            # Of dwebsocket.js, which every view may have to do with.
+            ("none", ["dwebsocket.v1"], "dwebsocket.v1"),
+            ("none", ["a", "dwebsocket.v1"], "dwebsocket.v1"),
+            ("list", ["dwebsocket.v1"], "dwebsocket.v1"),
+            ("list", ["dwebsocket.v1", "second"], "second"),
+            ("function", ["dwebsocket.v1", "b"], "b"),
+            ("nothing", ["b", "dwebsocket.v1"], "dwebsocket.v1"),
+            ("nothing", ["b"], None),
         ],
     )
     def test_one_is_chosen(self, site, route, offered, chosen):
         def none(request):
             request.websocket.send(str(request.websocket.subprotocol))
 
-        views = {"list": with_list, "function": with_function, "none": websocket(none)}
+        views = {
+            "list": with_list,
+            "function": with_function,
+            "none": websocket(none),
+            "nothing": websocket(subprotocols=lambda request, offered: None)(none),
+        }
         with site(views).connect(route, subprotocols=offered) as connection:
             assert connection.recv(timeout=10) == str(chosen)
             assert connection.subprotocol == chosen

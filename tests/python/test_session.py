@@ -77,6 +77,7 @@ def client(site, kind):
             welcome = hear()
             assert welcome["type"] == "welcome"
             assert welcome["ping"] > 0
+            assert welcome["version"] == 1
             yield ask, hear, welcome["id"]
 
 
@@ -120,6 +121,23 @@ def test_join_publish_members_leave(client):
     back = hear()
     assert (back["recovered"], back["offset"], back["missed"]) == (True, 2, 1)
     assert hear()["data"] == "while away"
+
+
+def test_a_page_may_name_the_protocol_or_not(site):
+    @websocket
+    def view(request):
+        request.websocket.send(str(request.websocket.subprotocol))
+        Session(request.websocket, request).run()
+
+    running = site({"": view})
+    for offered, chosen in (
+        (None, None),
+        (["dwebsocket.v1"], "dwebsocket.v1"),
+        (["dwebsocket.v2", "dwebsocket.v1"], "dwebsocket.v1"),
+    ):
+        with running.connect("", subprotocols=offered) as connection:
+            assert connection.recv(10) == str(chosen)
+            assert json.loads(connection.recv(10))["type"] == "welcome"
 
 
 def test_ping_and_data(client):

@@ -14,6 +14,7 @@ const DEFAULTS = {
   isFinal: (code) => code === 1008 || (code >= 4000 && code <= 4099),
 };
 
+const PROTOCOL = "dwebsocket.v1"; // this protocol's name as a subprotocol
 const STABLE = 5000; // milliseconds; a connection that lasts so long was a good one
 const FORMER = 16; // ids of former connections that are remembered
 
@@ -164,7 +165,11 @@ export class DWebSocket extends EventTarget {
     super();
     const backoff = { ...DEFAULTS.backoff, ...options.backoff };
     this.#url = absolute(url);
-    this.#settings = { ...DEFAULTS, ...options, backoff };
+    const { protocols: asked = [] } = options;
+    const protocols = [asked ?? []].flat();
+    // Last: what the page asks for goes before it. A name twice is an error.
+    if (asked !== null && !protocols.includes(PROTOCOL)) protocols.push(PROTOCOL);
+    this.#settings = { ...DEFAULTS, ...options, backoff, protocols };
     this.open();
   }
 
