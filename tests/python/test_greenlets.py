@@ -267,7 +267,7 @@ def test_the_exit_lets_views_end():
     shutdown.stop()
     atexit.unregister(shutdown.stop)
     assert ended == [True]
-    assert peer_end.get(timeout=10).code == 1001
+    assert peer_end.get(timeout=10).code == 1012
     """
 
 
