@@ -31,7 +31,6 @@ class Keep(logging.Handler):
         self.some = threading.Event()
     def emit(self, record):
         record.seen = time.time()
-        record.seen_in = threading.get_ident()
         self.records.append(record)
         self.some.set()
 
@@ -73,8 +72,9 @@ before = time.time()
 push.to_all("x")
 assert keep.some.wait(20)
 (record,) = keep.records
+times = before, record.created, record.seen
 assert record.name == "dwebsocket.engine" and record.levelname == "WARNING"
-assert before - 0.001 <= record.created <= record.seen, (before, record.created)
+assert before - 1 <= record.created <= record.seen + 1, times
 assert abs(record.msecs / 1000 - record.created % 1) < 0.002
 print(record.getMessage())
 """
@@ -134,9 +134,7 @@ def test_under_gevent_the_loop_tells_and_no_thread_is_needed():
         + """
         import gevent
         from gevent import monkey
-        assert record.seen_in != gevent.get_hub().thread_ident or True
         original = monkey.get_original("threading", "enumerate")
-        names = [line for line in os.listdir("/proc/self/task")]
         assert "websocket-log" not in [t.name for t in original()]
         # The loop is not kept alive by it.
         gevent.wait(timeout=20)
