@@ -43,8 +43,10 @@ class Key(NamedTuple):
 
     def problem(self, name: str, value: Any) -> str:
         """Return what to say of a value that is not acceptable."""
-        if not self.secret:
-            return f"{name} must be {self.expected}, not {value!r}."
+        shown = repr(value)
+        # Also where somebody has taken the wrong setting for the URL.
+        if not (self.secret or ("://" in shown and "@" in shown)):
+            return f"{name} must be {self.expected}, not {shown}."
         kind = type(value).__name__
         return f"{name} must be {self.expected}, not this {kind}, which may be secret."
 

@@ -17,16 +17,18 @@ from typing import Any
 
 from . import _engine, cooperation, databases
 
-__all__ = ("drain", "start")
+__all__ = ("PATIENCE", "drain", "start")
 
 logger = logging.getLogger("dwebsocket.engine")
 
-#: Seconds that the end of the process waits for another thread that is just logging.
-_PATIENCE = 2.0
+#: Seconds for which a thread that logs may hold up the end of the process.
+PATIENCE = 2.0
 
 #: Held while records are taken out and logged, so that they stay in order, and that the
 #: end of the process does not come in between. The handler of a record may be anything.
 _lock = threading.RLock()
+#: Another one, since a handler may use the broker.
+_start_lock = threading.Lock()
 _started_in: int | None = None
 #: The event loop's watcher, under gevent.
 _watcher: Any = None
@@ -34,20 +36,25 @@ _watcher: Any = None
 
 def _renew_lock() -> None:
     """Forget a lock that a thread may hold which a forked child does not have."""
-    global _lock
-    _lock = threading.RLock()
+    global _lock, _start_lock
+    _lock, _start_lock = threading.RLock(), threading.Lock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)
 
 
-def drain() -> None:
-    """Hand what the engine has to log to :mod:`logging`."""
-    if not _lock.acquire(timeout=_PATIENCE):
+def drain(patience: float = 0.0) -> None:
+    """Hand what the engine has to log to :mod:`logging`.
+
+    Args:
+        patience: Seconds to wait where another thread is just doing it.
+    """
+    if not _lock.acquire(timeout=patience):
         return
     try:
-        for level, message, created in _engine.drain_log():
-            _log(level, message, created)
+        while records := _engine.drain_log():
+            for level, message, created in records:
+                _log(level, message, created)
     finally:
         _lock.release()
 
@@ -68,7 +75,7 @@ def _log(level: int, message: str, created: float) -> None:
 def _try_to_drain() -> None:
     databases.begin()
     try:
-        drain()
+        drain(PATIENCE)
     except Exception:
         # Of a filter, say. As logging does where a handler fails.
         if logging.raiseExceptions:
@@ -86,7 +93,7 @@ def start() -> None:
     global _started_in
     if _started_in == os.getpid():
         return
-    with _lock:
+    with _start_lock:
         if _started_in == os.getpid():
             return
         if cooperation.is_patched():

@@ -110,4 +110,4 @@ def _stop() -> None:
             timeout,
         )
     _engine.stop(max(deadline - time.monotonic(), _FLOOR), RESTART)
-    engine_log.drain()
+    engine_log.drain(engine_log.PATIENCE)

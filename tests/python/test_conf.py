@@ -257,6 +257,14 @@ def test_a_broker_that_is_not_acceptable_is_not_shown(value):
     assert "s3cret" not in repr([message, str(caught.value), found, ours])
 
 
+@pytest.mark.parametrize("key", ["BROKER_PREFIX", "BROKER_TIMEOUT", "SERVERS", "CHAT"])
+def test_a_broker_in_the_wrong_place_is_not_shown(key):
+    ((name, message),) = conf.problems({key: "redis://:s3cret@localhost"})
+    assert name == key
+    assert "must be" in message
+    assert "s3cret" not in message
+
+
 @pytest.mark.parametrize(
     "url",
     [

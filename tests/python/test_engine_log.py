@@ -233,6 +233,13 @@ def test_no_thread_left_is_no_failure(monkeypatch, caplog):
     assert engine_log._started_in is None
 
 
+def _say(monkeypatch, batches):
+    """Have the engine say that, in batches."""
+    left = list(batches)
+    drain = lambda: left.pop(0) if left else []  # noqa: E731
+    monkeypatch.setattr(engine_log._engine, "drain_log", drain)
+
+
 def test_records_keep_their_level_and_their_time(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     lines = [
@@ -240,7 +247,7 @@ def test_records_keep_their_level_and_their_time(monkeypatch, caplog):
         (logging.WARNING, "100 %s", 1_000_001.5),
         (logging.ERROR, "three", time.time()),
     ]
-    monkeypatch.setattr(engine_log._engine, "drain_log", lambda: lines)
+    _say(monkeypatch, [lines[:2], lines[2:]])
     engine_log.drain()
     found = [(r.levelno, r.getMessage(), r.created) for r in caplog.records]
     assert found == lines
@@ -250,7 +257,7 @@ def test_records_keep_their_level_and_their_time(monkeypatch, caplog):
 
 def test_a_level_that_is_off_is_not_logged(monkeypatch, caplog):
     caplog.set_level(logging.ERROR, "dwebsocket.engine")
-    monkeypatch.setattr(engine_log._engine, "drain_log", lambda: [(30, "x", 1.0)])
+    _say(monkeypatch, [[(30, "x", 1.0)]])
     engine_log.drain()
     assert caplog.records == []
 
@@ -272,7 +279,9 @@ def test_the_end_waits_for_who_is_logging(monkeypatch):
     monkeypatch.setattr(
         engine_log._engine, "drain_log", lambda: order.append("end") or []
     )
-    threading.Timer(0.05, leave.set).start()
     engine_log.drain()
+    assert order == []
+    threading.Timer(0.05, leave.set).start()
+    engine_log.drain(10)
     other.join(10)
     assert order == ["other", "end"]

@@ -128,6 +128,7 @@ impl Events for Receiver {
             _ => "it cannot be connected to",
         };
         let (address, again) = (self.address(), again());
+        let error = error.strip_prefix(UNAVAILABLE).unwrap_or(error);
         warn(format!(
             "the broker is away: {address}: {what}: {error}; {again}"
         ));
@@ -143,6 +144,9 @@ impl Receiver {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How [`BrokerError::Unavailable`] begins; a line that says so need not say it again.
+const UNAVAILABLE: &str = "the broker is unavailable: ";
 
 /// When the broker is connected to again.
 fn again() -> String {

@@ -80,7 +80,8 @@ class Command(BaseCommand):
         else:
             # What waits is tried until the process has ended.
             raise CommandError(
-                "the broker cannot be reached; perhaps the message was not sent"
+                f"the broker {_engine.broker_address()} cannot be reached within "
+                f"{settings.BROKER_TIMEOUT} seconds; perhaps the message was not sent"
             )
 
     def _publish(self, options: dict[str, Any]) -> Published:

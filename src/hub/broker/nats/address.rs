@@ -166,6 +166,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_shows_who_to_be() {
+        for text in [
+            "nats://me:s3cret@h:1",
+            "nats://s3cret@h,i",
+            "tls://s3cret:@h",
+        ] {
+            let address = Address::parse(text).unwrap();
+            let shown = format!("{address} {address:?}");
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
+    }
+
+    #[test]
     fn a_url_says_how_many_servers_keep_a_history() {
         for (text, expected) in [
             ("nats://a", 1),
