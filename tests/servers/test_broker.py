@@ -409,3 +409,41 @@ def test_under_gevent_nobody_else_waits_for_the_broker(
         # Or else the broker has held up nobody, and nothing was tried here.
         assert waits or question == "members"
         page.hear(answer)
+
+
+TASK = """
+import logging, sys
+from django.conf import settings
+settings.configure(LOGGING_CONFIG=None, DWEBSOCKET={"BROKER": sys.argv[1]})
+import django
+django.setup()
+logging.basicConfig(level="INFO", stream=sys.stdout, format="%(levelname)s %(message)s")
+from dwebsocket import push
+print(push.to_all("x").broker, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_task_hears_that_the_broker_is_away_and_that_it_is_back(broker: Broker):
+    command = [PYTHON, "-c", TASK, broker.url]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT
+    ) as task:
+        assert task.stdout is not None
+        try:
+            assert task.stdout.readline() == "sent\n"
+            broker.kill()
+            away = task.stdout.readline()
+            assert away.startswith("WARNING the broker is away: ")
+            assert "the connection has broken" in away
+            broker.start()
+            back = task.stdout.readline()
+            assert back.startswith("INFO the broker is back: ")
+            where = broker.url.partition("://")[2].partition("/")[0]
+            assert where in away
+            assert where in back
+            task.communicate(timeout=20)
+            assert task.returncode == 0
+        finally:
+            task.kill()

@@ -162,6 +162,8 @@ def test_the_async_twin_does_the_same(visit, ana):
 def test_who_is_nobody_gets_nothing(ana, notifications):
     with pytest.raises(ValueError, match="primary key"):
         notify(AnonymousUser(), "x")
+    with pytest.raises(ValueError, match=r"primary key .* user\.pk"):
+        notify(ana.get_username(), "x")
     with pytest.raises(TypeError):
         notify(ana, object())
     with pytest.raises(ValueError, match="JSON"):
