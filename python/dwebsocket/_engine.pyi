@@ -144,6 +144,25 @@ class WakeQueue:
         """Return the ids of the armed connections that became ready, and reset."""
 
 @final
+class Sender:
+    """The habit of a sender that is no thread: a greenlet.
+
+    Of threads, the engine knows by itself; see :meth:`Connection.is_served`.
+    """
+
+    def __new__(cls) -> Sender: ...
+    def note(self, id: int) -> None:
+        """Note that it sends to the connection with this id; 0: to many."""
+    def serves(self, id: int) -> bool:
+        """Return what :meth:`Connection.is_served` does for a thread."""
+    @property
+    def turns(self) -> int:
+        """How often it has turned from one connection to another."""
+
+def turns() -> int:
+    """Return how often the calling thread has turned from one connection to another."""
+
+@final
 class Adoption:
     """A socket taken from the WSGI server, on its way to becoming a connection.
 
@@ -267,6 +286,14 @@ class Connection:
             TypeError: ``data`` is none of the types above.
             ValueError: ``binary`` is False and the bytes are not UTF-8, or ``overflow``
                 is unknown.
+        """
+    def is_served(self) -> bool:
+        """Return whether the calling thread serves this connection.
+
+        It does if its latest calls of :meth:`send` all went here. One such call proves
+        nothing: a loop over many connections begins like that, too. A thread that has
+        sent to others before, comes back to this connection, or publishes to many,
+        needs more of them.
         """
     def ping(self, payload: bytes = b"") -> bool:
         """Send a ping of at most 125 bytes; return False where it is closing.

@@ -52,6 +52,7 @@ def check_settings(
     for name, paths in (
         ("FACTORY_CLASS", [settings.FACTORY_CLASS]),
         ("SERVERS", settings.SERVERS),
+        ("CONTEXT_HOOKS", settings.CONTEXT_HOOKS),
     ):
         for path in paths:
             try:

@@ -75,6 +75,7 @@ KEYS: dict[str, Key] = {
     ),
     "OVERFLOW": Key("auto", _one_of(*OVERFLOW), f"one of {OVERFLOW}", engine=True),
     "SEND_TIMEOUT": Key(30.0, _positive, _SECONDS),
+    "GONE_TIMEOUT": Key(60.0, _optional(_positive), f"None or {_SECONDS}"),
     "MAX_MESSAGE_SIZE": Key(1_048_576, _integer(1), _COUNT, engine=True),
     "MAX_FRAME_SIZE": Key(
         None, _optional(_integer(1)), f"None or {_COUNT}", engine=True
@@ -160,6 +161,9 @@ KEYS: dict[str, Key] = {
         lambda value: isinstance(value, Mapping),
         "a dict of the settings of contrib.push",
         scoped=False,
+    ),
+    "CONTEXT_HOOKS": Key(
+        (), _strings, "a list of dotted paths of functions", scoped=False
     ),
     "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
     "SERVERS": Key(
@@ -248,6 +252,7 @@ class Profile(NamedTuple):
         options: The engine's options.
         overflow: What a full outbox does.
         send_timeout: How long a send waits for room in it.
+        gone_timeout: When a view is ended that overlooks the end; None: never.
         allowed_origins: Origins allowed beside the site's own.
     """
 
@@ -255,6 +260,7 @@ class Profile(NamedTuple):
     options: _engine.Options
     overflow: str
     send_timeout: float
+    gone_timeout: float | None
     allowed_origins: tuple[str, ...]
 
 
@@ -312,6 +318,7 @@ def _build(dialect: str, overrides: dict[str, Any]) -> Profile:
         ),
         overflow=values["OVERFLOW"],
         send_timeout=float(values["SEND_TIMEOUT"]),
+        gone_timeout=values["GONE_TIMEOUT"],
         allowed_origins=tuple(values["ALLOWED_ORIGINS"]),
     )
 

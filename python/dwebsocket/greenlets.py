@@ -19,7 +19,7 @@ from .context import RequestContext
 from .runners import Call
 from .websocket import WebSocket
 
-__all__ = ("runner",)
+__all__ = ("runner", "sender")
 
 _READ = 1
 
@@ -67,6 +67,16 @@ def _waker() -> Waker:
     return waker
 
 
+def sender() -> _engine.Sender:
+    """Return the habit of this greenlet."""
+    current: Any = gevent.getcurrent()
+    try:
+        habit: _engine.Sender = current._dwebsocket_sender
+    except AttributeError:
+        habit = current._dwebsocket_sender = _engine.Sender()
+    return habit
+
+
 class Port:
     """Waits for one connection without blocking the hub."""
 
@@ -95,12 +105,25 @@ class Port:
                 return message
         return connection.receive(0)
 
-    def send(self, message: Any, binary: bool | None, timeout: float) -> bool:
+    def offer(self, message: Any, binary: bool | None, overflow: str) -> bool:
+        """Do as the engine's ``send``, and note whose send it is."""
+        sender().note(self._connection.id)
+        return self._connection.send(message, binary, overflow)
+
+    def is_served(self) -> bool:
+        """Return whether this greenlet serves the connection."""
+        return sender().serves(self._connection.id)
+
+    def turns(self) -> int:
+        """Return how often this greenlet has turned from connection to connection."""
+        return sender().turns
+
+    def send(self, message: Any, binary: bool | None, timeout: float | None) -> bool:
         """Do as the engine's ``send`` with "block", cooperatively."""
         connection = self._connection
         if _native_thread() != self._thread:
             return connection.send(message, binary, "block", timeout)
-        deadline = time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         while not connection.send(message, binary, "refuse"):
             if connection.ended or connection.close_code is not None:
                 return False

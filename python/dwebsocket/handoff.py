@@ -16,7 +16,7 @@ from django.core.handlers.wsgi import LimitedStream
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from . import _engine, runners, servers, shutdown
+from . import _engine, context, runners, servers, shutdown
 from .conf import Profile, settings
 from .context import RequestContext
 
@@ -128,6 +128,8 @@ class Handoff:
         self.call = call
         # Taken here: response middleware may set language and time zone back.
         self.context = RequestContext()
+        call.carried = context.carried(call.request)
+        call.gone_timeout = profile.gone_timeout
 
     def run(self, headers: list[tuple[str, str]]) -> None:
         """Take the socket, answer the handshake and start the view.

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from django.core.signals import setting_changed
 
-from . import _engine, cooperation, group_options
+from . import _engine, arguments, cooperation, group_options
 from ._engine import BrokerError, Joined, Published
 from .broker import connect, use
 from .conf import settings
@@ -156,6 +156,7 @@ class Group:
             TypeError: The message is neither str nor bytes (see :meth:`send_json`).
             ValueError: The group's name breaks the rules.
         """
+        message = arguments.message(message)
         if not isinstance(message, str | bytes | bytearray | memoryview):
             raise TypeError(
                 f"a message is str or bytes, not {type(message).__name__}; send_json() "
@@ -178,6 +179,7 @@ class Group:
 
     def _publish(self, message: Payload, excluded: list[int]) -> Published:
         use()
+        cooperation.note_many()
         data, binary, is_json = message
         return cooperation.call(
             _engine.publish,
@@ -247,6 +249,7 @@ class Group:
 def disconnect(kind: str, targets: list[str], code: int, reason: str) -> Published:
     """Close the connections of groups, users or all; see :meth:`Group.close`."""
     check_reason(reason)
+    code, reason = arguments.close_code(code), arguments.reason(reason)
     use()
     return cooperation.call(_engine.disconnect, kind, targets, code, reason)
 

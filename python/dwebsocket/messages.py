@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.functional import Promise
+
+from . import arguments
 
 __all__ = ("Message", "Payload", "check_reason", "ids", "payload", "to_json")
 
@@ -25,7 +28,7 @@ def to_json(data: Any, **kwargs: Any) -> str:
     """
     kwargs.setdefault("cls", DjangoJSONEncoder)
     kwargs.setdefault("allow_nan", False)
-    return json.dumps(data, **kwargs)
+    return arguments.well_formed(json.dumps(data, **kwargs))
 
 
 def payload(message: Any) -> Payload:
@@ -36,8 +39,8 @@ def payload(message: Any) -> Payload:
     Raises:
         TypeError, ValueError: As :func:`to_json`.
     """
-    if isinstance(message, str):
-        return message, False, False
+    if isinstance(message, str | Promise):
+        return arguments.message(message), False, False
     if isinstance(message, bytes | bytearray | memoryview):
         return bytes(message), True, False
     return to_json(message), False, True
@@ -71,6 +74,7 @@ def check_reason(reason: str) -> None:
 
     Raises:
         ValueError: It is too long for a control frame (RFC 6455 section 5.5).
+        TypeError: It is neither str nor bytes.
     """
-    if len(reason.encode()) > 123:
+    if len(arguments.reason(reason, None).encode()) > 123:
         raise ValueError("a close reason is at most 123 bytes of UTF-8")

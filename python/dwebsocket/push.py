@@ -162,6 +162,7 @@ def _to(
 def publish(kind: str, targets: list[str], payload: hub.Payload) -> Published:
     """Send what :func:`dwebsocket.hub.payload` has made to "user"s or to "all"."""
     broker.use()
+    cooperation.note_many()
     data, binary, is_json = payload
     return cooperation.call(
         _engine.publish, kind, targets, data, binary=binary, json=is_json

@@ -17,10 +17,10 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
 
-from . import _engine, cooperation, databases, signals, users
+from . import _engine, context, cooperation, databases, reporting, signals, users
 from .conf import settings
 from .context import RequestContext
-from .exceptions import ConfigurationError, WebSocketClosed
+from .exceptions import ConfigurationError, PeerGone, WebSocketClosed
 from .memory import Crowd
 from .websocket import WebSocket
 
@@ -53,7 +53,7 @@ class Call:
         kwargs: The keyword arguments.
     """
 
-    __slots__ = ("args", "kwargs", "request", "view")
+    __slots__ = ("args", "carried", "gone_timeout", "kwargs", "request", "view")
 
     def __init__(
         self,
@@ -66,11 +66,31 @@ class Call:
         self.request = request
         self.args = args
         self.kwargs = kwargs
+        #: What the project's hooks bring over from the request's thread.
+        self.carried: list[Any] = []
+        #: The setting ``GONE_TIMEOUT``.
+        self.gone_timeout: float | None = None
 
     def run(self, websocket: WebSocket) -> None:
         """Call the view and close the WebSocket when it is done."""
+        try:
+            with context.applied(self.carried):
+                self._run(websocket)
+        except Exception:
+            reporting.report(
+                logger,
+                "Error in a context hook of the WebSocket view of %s",
+                self.request.path,
+                request=self.request,
+            )
+        finally:
+            # It is closed already, unless a hook has failed.
+            websocket.close(INTERNAL_ERROR)
+
+    def _run(self, websocket: WebSocket) -> None:
         databases.begin()
         websocket._owner = threading.get_ident()
+        websocket._gone_timeout = self.gone_timeout
         users.identify(self.request, websocket)
         signals.emit(signals.websocket_opened, websocket, request=self.request)
         code = self._close_code()
@@ -107,12 +127,23 @@ class Call:
             )
             return POLICY_VIOLATION
         except Exception:
-            logger.exception(
+            reporting.report(
+                logger,
                 "Error in the WebSocket view of %s",
                 request.path,
-                extra={"request": request},
+                request=request,
             )
             return INTERNAL_ERROR
+        except PeerGone as gone:
+            logger.warning(
+                "Ended the WebSocket view %s of %s: %s, and it did not notice "
+                "(GONE_TIMEOUT)",
+                _name(self.view),
+                request.path,
+                gone,
+                extra={"request": request},
+            )
+            return NORMAL
         except BaseException:
             # SystemExit, or gevent's GreenletExit: this thread is to end.
             return GOING_AWAY
@@ -137,11 +168,18 @@ class Call:
             if session is not None and session.modified:
                 session.save()
         except Exception:
-            logger.exception(
+            reporting.report(
+                logger,
                 "The session of %s could not be saved",
                 self.request.path,
-                extra={"request": self.request},
+                request=self.request,
             )
+
+
+def _name(view: Any) -> str:
+    """Return what a view is called where it is defined."""
+    name = getattr(view, "__qualname__", None)
+    return f"{view.__module__}.{name}" if name else repr(view)
 
 
 def log_engine() -> None:

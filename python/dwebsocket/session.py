@@ -29,7 +29,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from . import hub
+from . import hub, reporting
 from .exceptions import WebSocketClosed
 from .websocket import WebSocket
 
@@ -158,10 +158,11 @@ class Session:
             logger.warning("A client's command had to wait: %s", error)
             self._error(number, "unavailable", "not possible now; try again")
         except Exception:
-            logger.exception(
+            reporting.report(
+                logger,
                 "Error in the session of %s",
                 self.request.path,
-                extra={"request": self.request},
+                request=self.request,
             )
             self._error(number, "invalid", "the server could not do this")
 

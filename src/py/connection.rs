@@ -11,7 +11,7 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyMemoryView, PyString},
 };
 
-use super::{errors, wait};
+use super::{errors, sender, wait};
 use crate::{
     connection::{Connection, End, Inbox, Overflow, Received, Sent},
     protocol::{Message, OpCode, close::is_sendable},
@@ -195,6 +195,7 @@ impl PyConnection {
         let payload = Payload::from_python(data)?;
         let bytes = payload.as_bytes();
         let opcode = payload.opcode(binary)?;
+        sender::note(self.connection.id());
         if overflow == "block" {
             return self.transmit_blocking(py, opcode, bytes, timeout);
         }
@@ -211,6 +212,10 @@ impl PyConnection {
         };
         let sent = self.transmit(py, opcode, bytes, overflow);
         Ok(matches!(sent, Sent::Done | Sent::DroppedOldest(_)))
+    }
+
+    fn is_served(&self) -> bool {
+        sender::serves(self.connection.id())
     }
 
     #[pyo3(signature = (payload=None))]

@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{errors, wait};
+use super::{errors, sender, wait};
 use crate::{
     hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Published, Target},
     protocol::close::is_sendable,
@@ -152,6 +152,7 @@ pub(super) fn publish(
         timeout: self::timeout(timeout)?,
     };
     let hub = hub()?;
+    sender::note(sender::MANY);
     let published = wait::apart(py, || hub.publish(&outgoing));
     Ok(published.map_err(errors::value)?.into())
 }

@@ -10,6 +10,7 @@ mod handshake;
 mod hub;
 mod membership;
 mod options;
+mod sender;
 mod wait;
 mod wake;
 
@@ -84,7 +85,9 @@ mod _engine {
         },
         membership::PyJoined,
         options::PyOptions,
-        reserve, seal, stop,
+        reserve, seal,
+        sender::{PySender, turns},
+        stop,
         wake::PyWakeQueue,
     };
 

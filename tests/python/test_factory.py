@@ -60,9 +60,10 @@ def test_a_factory_answers_for_its_request():
     factory = WebSocketFactory(request)
     assert factory.is_websocket() is True
     assert factory.get_websocket_version() == "13"
-    assert factory.create_websocket() is None
+    assert isinstance(factory.create_websocket(), DefaultWebSocket)
     with pytest.raises(SocketUnavailable):
         factory.get_wsgi_sock()
     plain = WebSocketFactory(RequestFactory().get("/"))
     assert plain.is_websocket() is False
     assert plain.get_websocket_version() == ""
+    assert plain.create_websocket() is None
