@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponseBadRequest
@@ -139,7 +139,7 @@ def websocket(
 if TYPE_CHECKING:
     from .websocket import WebSocket
 
-    class DecoratorModule:
+    class DecoratorModule(Protocol):
         """What ``dwebsocket.websocket`` is: the decorator, and the module."""
 
         WebSocket: type[WebSocket]

@@ -178,9 +178,10 @@ class _Module(types.ModuleType):
     ) -> Any:
         """Let a view talk WebSocket; see :func:`dwebsocket.decorators.websocket`."""
         # Imported late: it knows of this module.
-        from .decorators import websocket
+        from . import decorators
 
-        return websocket(view, subprotocols=subprotocols, **overrides)
+        decorate: Any = decorators.websocket
+        return decorate(view, subprotocols=subprotocols, **overrides)
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return importlib.import_module, (self.__name__,)
