@@ -48,7 +48,7 @@ def _decorate(view: Any, opening: Opening, require: bool) -> Any:
         if inline.is_open(getattr(request, "websocket", None)):
             # The view runs already; this decorator is the second one on it, or a
             # middleware has opened the WebSocket.
-            return view(*args, **kwargs)
+            return inline.call(view, args, kwargs)
         if wants_websocket(request):
             return opening.respond(request, view, args, kwargs)
         handoff.mark(request, False)

@@ -10,19 +10,20 @@ server's thread as long as it does. The server's response goes nowhere.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse
 
-from .exceptions import HandshakeError, SocketUnavailable
+from .exceptions import HandshakeError, SocketUnavailable, WebSocketClosed
 
 if TYPE_CHECKING:
     from .factory import WebSocketFactory
     from .websocket import WebSocket
 
-__all__ = ("Unopened", "create", "is_open")
+__all__ = ("Unopened", "call", "create", "is_open")
 
 #: The request's attribute with the conversation that it carries.
 _ATTRIBUTE = "_dwebsocket_conversation"
@@ -186,6 +187,16 @@ def create(factory: WebSocketFactory) -> WebSocket | None:
         overflow=profile.overflow,
         send_timeout=profile.send_timeout,
     )
+
+
+def call(view: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a decorated view whose WebSocket is open; return what Django can take."""
+    try:
+        returned = view(*args, **kwargs)
+    except WebSocketClosed:
+        # receive() told the view that the peer has gone, and that was its end.
+        returned = None
+    return HttpResponse() if returned is None else returned
 
 
 def is_open(websocket: Any) -> bool:
