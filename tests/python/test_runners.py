@@ -280,3 +280,82 @@ def test_what_the_engine_has_to_log_is_logged(monkeypatch, caplog):
     runners.log_engine()
     assert [(r.levelno, r.getMessage()) for r in caplog.records] == lines
     assert {r.name for r in caplog.records} == {"dwebsocket.engine"}
+
+
+class TestPeerGone:
+    """A page that was closed costs no thread for ever."""
+
+    def overlook(self, site, view, **options):
+        @websocket(gone_timeout=0.2, **options)
+        def decorated(request):
+            return view(request)
+
+        running = site({"": decorated})
+        with running.connect() as connection:
+            connection.recv(timeout=TIMEOUT)
+            connection.send("unread")
+        assert runners.join(TIMEOUT), "the view still runs"
+
+    @pytest.mark.parametrize("dialect", ["modern", "classic"])
+    def test_ends_a_view_that_only_sends(self, site, caplog, dialect):
+        finished = []
+
+        def view(request):
+            try:
+                while True:
+                    try:
+                        request.websocket.send("x")
+                        time.sleep(0.01)
+                    except Exception:
+                        continue
+            finally:
+                request.websocket.send("bye")
+                finished.append(True)
+
+        self.overlook(site, view, dialect=dialect)
+        assert finished == [True]
+        [record] = [r for r in caplog.records if r.name == LOGGER]
+        assert record.levelno == logging.WARNING
+        assert "TestPeerGone.overlook" in record.getMessage()
+        assert record.exc_info is None
+        assert "Traceback" not in caplog.text
+
+    def test_ends_a_loop_that_asks_as_well(self, site, caplog):
+        def view(request):
+            while True:
+                request.websocket.wait(0.01)
+                request.websocket.send("x")
+
+        self.overlook(site, view)
+        assert len([r for r in caplog.records if r.name == LOGGER]) == 1
+
+    @pytest.mark.parametrize("dialect", ["modern", "classic"])
+    def test_is_closed_ends_a_loop_before_that(self, site, caplog, dialect):
+        def view(request):
+            while not request.websocket.is_closed():
+                request.websocket.send("x")
+                time.sleep(0.001)
+
+        self.overlook(site, view, dialect=dialect)
+        assert [r for r in caplog.records if r.name == LOGGER] == []
+
+    def test_can_be_turned_off(self, site):
+        stop = threading.Event()
+        vain = []
+
+        @websocket(gone_timeout=None)
+        def view(request):
+            while not stop.is_set():
+                if not request.websocket.send("x"):
+                    vain.append(1)
+                time.sleep(0.001)
+
+        running = site({"": view})
+        with running.connect() as connection:
+            connection.recv(timeout=TIMEOUT)
+        deadline = time.monotonic() + TIMEOUT
+        while len(vain) < 300:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        stop.set()
+        assert runners.join(TIMEOUT)
