@@ -142,6 +142,7 @@ def _conversation(request: HttpRequest, websocket: WebSocket) -> Any:
                 signals.emit(signals.websocket_opened, websocket, request=request)
                 self.finished.wait()
             finally:
+                websocket._owner = 0
                 websocket.close(self.code)
                 self._tell_end(websocket)
                 databases.end()
@@ -174,11 +175,17 @@ got_request_exception.connect(_note_error, dispatch_uid="dwebsocket.inline")
 
 
 def create(factory: WebSocketFactory) -> WebSocket | None:
-    """Return a WebSocket that is not open yet; None for a plain request."""
+    """Return a WebSocket that is not open yet; None for a plain request.
+
+    In a view whose WebSocket is open, return that one.
+    """
     from . import conf
 
     if not factory.is_websocket():
         return None
+    found: WebSocket | None = getattr(factory.request, "websocket", None)
+    if is_open(found):
+        return found
     profile = conf.profile("classic")
     stand_in: Any = Unopened(factory.request)
     return factory.websocket_class(

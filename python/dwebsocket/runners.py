@@ -94,6 +94,8 @@ class Call:
         users.identify(self.request, websocket)
         signals.emit(signals.websocket_opened, websocket, request=self.request)
         code = self._close_code()
+        # Another thread may have this one's number later.
+        websocket._owner = 0
         try:
             self._save_session()
         finally:
