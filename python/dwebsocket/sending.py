@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any, TypeAlias
 
+from django.utils.functional import Promise
+
 from . import _engine, arguments
 from .messages import to_json
 from .receiving import Receiving
@@ -13,6 +15,7 @@ __all__ = ("Data", "Sending")
 
 Data: TypeAlias = "str | bytes | bytearray | memoryview"
 
+_TEXT = (str, Promise)
 #: Failed sends in a row, no message read between, that show that nobody is reading.
 _UNREAD_SENDS = 16
 
@@ -70,15 +73,16 @@ class Sending(Receiving):
         Raises:
             TypeError: The message is neither str nor bytes.
         """
-        kind = binary
         if binary is None and message.__class__ is not str:
-            kind = self._binary if not isinstance(message, str) else None
-        if timeout is not None:
-            arguments.seconds(timeout)
+            binary = self._binary if not isinstance(message, _TEXT) else None
         try:
-            if overflow is None and self._send(message, kind, "refuse"):
+            if (
+                overflow is None
+                and timeout is None
+                and self._send(message, binary, "refuse")
+            ):
                 return True
-            return self._send_full(message, kind, overflow or self._overflow, timeout)
+            return self._send_full(message, binary, overflow or self._overflow, timeout)
         except (TypeError, UnicodeEncodeError):
             mended = arguments.message(message)
             if mended is message:

@@ -5,7 +5,7 @@
 //! to be declared, and the answer is known at the moment in which it meets a full outbox.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashSet,
     sync::{Mutex, PoisonError},
 };
@@ -14,6 +14,9 @@ use pyo3::prelude::*;
 
 /// Stands for a message to many: no connection has this id.
 pub(super) const MANY: u64 = 0;
+
+/// Stands for none yet.
+const NOBODY: u64 = u64::MAX;
 
 /// Sends in a row that prove that a sender serves a connection, if it has never sent to another one. The
 /// first send proves nothing: a loop over many begins like this, too.
@@ -25,79 +28,142 @@ const AGAIN: u32 = 64;
 /// Connections that a sender's memory holds; then it begins anew.
 const MEMORY: usize = 4096;
 
-/// What a sender has done so far.
+/// The connection that a sender has sent to last, and how often in a row.
+#[derive(Debug)]
+struct Latest {
+    id: Cell<u64>,
+    in_a_row: Cell<u32>,
+}
+
+impl Latest {
+    const fn new() -> Self {
+        Self {
+            id: Cell::new(NOBODY),
+            in_a_row: Cell::new(0),
+        }
+    }
+
+    /// Counts one more send to the same connection; false where it is another one.
+    #[inline]
+    fn repeats(&self, id: u64) -> bool {
+        let same = self.id.get() == id;
+        if same {
+            self.in_a_row.set(self.in_a_row.get().saturating_add(1));
+        }
+        same
+    }
+
+    /// Begins to count sends to another connection; returns the one before.
+    fn begin(&self, id: u64) -> u64 {
+        self.in_a_row.set(1);
+        self.id.replace(id)
+    }
+}
+
+/// What a sender has done before that.
 #[derive(Debug, Default)]
-struct Habit {
-    current: u64,
-    in_a_row: u32,
+struct Past {
     needed: u32,
     turns: u64,
     others: HashSet<u64>,
 }
 
-impl Habit {
-    fn note(&mut self, id: u64) {
-        if id == self.current && self.needed != 0 {
-            self.in_a_row = self.in_a_row.saturating_add(1);
-        } else {
-            self.turn(id);
-        }
-    }
-
-    #[cold]
-    fn turn(&mut self, id: u64) {
+impl Past {
+    fn turn(&mut self, from: u64, to: u64) {
         if self.others.len() >= MEMORY {
             self.others.clear();
         }
-        if self.needed != 0 {
-            self.others.insert(self.current);
+        if from != NOBODY {
+            self.others.insert(from);
             self.turns += 1;
         }
         self.needed = if self.others.is_empty() {
             FIRST
-        } else if self.others.contains(&id) {
+        } else if self.others.contains(&to) {
             AGAIN
         } else {
             NEXT
         };
-        self.current = id;
-        self.in_a_row = 1;
     }
 
-    fn serves(&self, id: u64) -> bool {
-        id != MANY && id == self.current && self.in_a_row >= self.needed
+    fn serves(&self, latest: &Latest, id: u64) -> bool {
+        id != MANY && id == latest.id.get() && latest.in_a_row.get() >= self.needed
     }
 }
 
 thread_local! {
-    static THREAD: RefCell<Habit> = RefCell::default();
+    // Apart from the rest, since it is used by every send and needs no destructor.
+    static LATEST: Latest = const { Latest::new() };
+    static PAST: RefCell<Past> = RefCell::default();
 }
 
-fn with<T: Default>(use_habit: impl FnOnce(&mut Habit) -> T) -> T {
-    THREAD
-        .try_with(|habit| {
-            habit
-                .try_borrow_mut()
-                .map(|mut habit| use_habit(&mut habit))
-                .unwrap_or_default()
-        })
-        .unwrap_or_default()
+fn with_past<T: Default>(use_past: impl FnOnce(&mut Past) -> T) -> T {
+    PAST.try_with(|past| {
+        past.try_borrow_mut()
+            .map(|mut past| use_past(&mut past))
+            .unwrap_or_default()
+    })
+    .unwrap_or_default()
 }
 
 /// Notes that the calling thread sends to a connection, or to [`MANY`].
+#[inline]
 pub(super) fn note(id: u64) {
-    with(|habit| habit.note(id));
+    LATEST.with(|latest| {
+        if !latest.repeats(id) {
+            turn(latest, id);
+        }
+    });
+}
+
+#[cold]
+fn turn(latest: &Latest, id: u64) {
+    let from = latest.begin(id);
+    with_past(|past| past.turn(from, id));
 }
 
 /// Whether the calling thread serves this connection.
 pub(super) fn serves(id: u64) -> bool {
-    with(|habit| habit.serves(id))
+    LATEST.with(|latest| with_past(|past| past.serves(latest, id)))
 }
 
 /// How often the calling thread has turned from one connection to another.
 #[pyfunction]
 pub(super) fn turns() -> u64 {
-    with(|habit| habit.turns)
+    with_past(|past| past.turns)
+}
+
+/// A habit as a value, for a sender that is no thread.
+#[derive(Debug)]
+struct Habit {
+    latest: Latest,
+    past: Past,
+}
+
+impl Default for Habit {
+    fn default() -> Self {
+        Self {
+            latest: Latest::new(),
+            past: Past::default(),
+        }
+    }
+}
+
+impl Habit {
+    fn note(&mut self, id: u64) {
+        if !self.latest.repeats(id) {
+            let from = self.latest.begin(id);
+            self.past.turn(from, id);
+        }
+    }
+
+    fn serves(&self, id: u64) -> bool {
+        self.past.serves(&self.latest, id)
+    }
+
+    fn turns(&self) -> u64 {
+        self.past.turns
+    }
 }
 
 /// The habit of a sender that is no thread.
@@ -127,7 +193,10 @@ impl PySender {
 
     #[getter]
     fn turns(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).turns
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .turns()
     }
 }
 
@@ -154,7 +223,7 @@ mod tests {
         let habit = after([1, 1]);
         assert!(habit.serves(1));
         assert!(!habit.serves(2));
-        assert_eq!(habit.turns, 0);
+        assert_eq!(habit.turns(), 0);
     }
 
     #[test]
@@ -164,9 +233,9 @@ mod tests {
             let pass = [1, 2, 3].into_iter().cycle().take(9);
             for id in pass.flat_map(|id| std::iter::repeat_n(id, batch)) {
                 habit.note(id);
-                assert!(habit.turns < 3 || !habit.serves(id));
+                assert!(habit.turns() < 3 || !habit.serves(id));
             }
-            assert_eq!(habit.turns, 8);
+            assert_eq!(habit.turns(), 8);
         }
     }
 
@@ -180,7 +249,7 @@ mod tests {
                 assert!(habit.serves(id), "{id}");
             }
         }
-        assert!(habit.others.len() <= MEMORY);
+        assert!(habit.past.others.len() <= MEMORY);
     }
 
     #[test]
@@ -198,12 +267,12 @@ mod tests {
         let habit = after([1, MANY, 1, MANY, MANY, MANY]);
         assert!(!habit.serves(1));
         assert!(!habit.serves(MANY));
-        assert_eq!(habit.turns, 3);
+        assert_eq!(habit.turns(), 3);
     }
 
     #[test]
     fn each_thread_has_a_habit_of_its_own() {
-        let id = u64::MAX;
+        let id = u64::MAX - 1;
         note(id);
         note(id);
         assert!(serves(id));
