@@ -12,6 +12,7 @@ mod actor;
 pub mod adopt;
 mod closing;
 mod courier;
+pub mod habit;
 mod inbox;
 mod keepalive;
 mod outbox;

@@ -11,9 +11,9 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyMemoryView, PyString},
 };
 
-use super::{errors, sender, wait};
+use super::{errors, wait};
 use crate::{
-    connection::{Connection, End, Inbox, Overflow, Received, Sent},
+    connection::{Connection, End, Inbox, Overflow, Received, Sent, habit},
     protocol::{Message, OpCode, close::is_sendable},
 };
 
@@ -195,7 +195,7 @@ impl PyConnection {
         let payload = Payload::from_python(data)?;
         let bytes = payload.as_bytes();
         let opcode = payload.opcode(binary)?;
-        sender::note(self.connection.id());
+        habit::note(self.connection.id());
         if overflow == "block" {
             return self.transmit_blocking(py, opcode, bytes, timeout);
         }
@@ -215,7 +215,7 @@ impl PyConnection {
     }
 
     fn is_served(&self) -> bool {
-        sender::serves(self.connection.id())
+        habit::serves(self.connection.id())
     }
 
     #[pyo3(signature = (payload=None))]

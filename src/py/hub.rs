@@ -9,8 +9,9 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{errors, sender, wait};
+use super::{errors, wait};
 use crate::{
+    connection::habit,
     hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Published, Target},
     protocol::close::is_sendable,
     runtime::{engine, running},
@@ -152,7 +153,7 @@ pub(super) fn publish(
         timeout: self::timeout(timeout)?,
     };
     let hub = hub()?;
-    sender::note(sender::MANY);
+    habit::note(habit::MANY);
     let published = wait::apart(py, || hub.publish(&outgoing));
     Ok(published.map_err(errors::value)?.into())
 }
