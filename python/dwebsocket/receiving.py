@@ -186,7 +186,10 @@ class Receiving:
     def count_messages(self) -> int:
         """Return how many messages wait (classic dialect: the final None is one)."""
         if self._modern:
-            return 0 if self._closed else self._connection.pending
+            count = 0 if self._closed else self._connection.pending
+            if not count and (self._closed or self._connection.ended):
+                self._in_vain()
+            return count
         if self._closed or self._ends:
             self._refuse()
         ended = self._connection.ended

@@ -359,3 +359,33 @@ class TestPeerGone:
             time.sleep(0.01)
         stop.set()
         assert runners.join(TIMEOUT)
+
+
+def test_a_helper_of_the_view_serves_a_browser_that_reads_late(site):
+    """12 MB in messages of 50 KB, as a log tail or a download sends them."""
+    stuck = threading.Event()
+
+    @websocket
+    def view(request):
+        socket = request.websocket
+        socket.wait()
+
+        def tail():
+            for number in range(240):
+                assert socket.send(f"{number:<50000}")
+
+        helper = threading.Thread(target=tail)
+        helper.start()
+        while socket.stats["outbox_bytes"] < 3_500_000:
+            time.sleep(0.01)
+        stuck.set()
+        helper.join()
+
+    with site({"": view}).connect(max_queue=1, compression=None) as connection:
+        connection.send("go")
+        assert stuck.wait(TIMEOUT)
+        time.sleep(0.2)
+        got = [connection.recv(timeout=TIMEOUT) for _ in range(240)]
+        assert [len(text) for text in got] == [50000] * 240
+        with pytest.raises(ConnectionClosed, match="1000"):
+            connection.recv(timeout=TIMEOUT)

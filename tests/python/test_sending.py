@@ -294,7 +294,9 @@ class TestGone:
         return websocket
 
     @pytest.mark.parametrize("modern", [True, False])
-    @pytest.mark.parametrize("call", ["send", "wait", "read", "receive", "mixed"])
+    @pytest.mark.parametrize(
+        "call", ["send", "wait", "read", "receive", "count", "mixed"]
+    )
     def test_ends_a_view_that_overlooks_everything(self, pair, modern, call):
         websocket = self.own(pair, modern=modern)
         calls = {
@@ -302,6 +304,7 @@ class TestGone:
             "wait": [lambda: websocket.wait(1)],
             "read": [websocket.wait, websocket.read],
             "receive": [websocket.receive],
+            "count": [websocket.has_messages, lambda: time.sleep(0.001)],
             "mixed": [websocket.wait, lambda: websocket.send_json([1])],
         }[call]
 
