@@ -193,7 +193,10 @@ class Receiving:
         if self._closed or self._ends:
             self._refuse()
         ended = self._connection.ended
-        return self._connection.pending + ended
+        count = self._connection.pending
+        if ended and not count:
+            self._in_vain()
+        return count + ended
 
     def can_read(self, timeout: float | None = 0.0) -> bool:
         """Return whether a message or the end is there, within a time."""
