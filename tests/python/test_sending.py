@@ -288,7 +288,7 @@ class TestGone:
         websocket, peer = pair(**options)
         websocket._owner = threading.get_ident()
         websocket._gone_timeout = 0.05
-        peer.close()
+        peer.drop()
         while websocket.send("x"):
             pass
         return websocket
