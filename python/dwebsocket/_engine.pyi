@@ -380,6 +380,13 @@ class Published:
     def dropped(self) -> int:
         """How many connections lost a message to their limits."""
 
+def broker_check(url: str) -> None:
+    """Check that a broker's URL can be used; connect to nothing.
+
+    Raises:
+        ValueError: It cannot.
+    """
+
 def hub_configure(
     *, broker: str | None, prefix: str = "dwebsocket", timeout: float = 2.0
 ) -> None:

@@ -11,10 +11,18 @@ from typing import Any, NamedTuple
 
 from django.core.signals import setting_changed
 
-from . import _engine, group_options
+from . import _engine, group_options, origin
 from .exceptions import ConfigurationError
 
-__all__ = ("DEFAULTS", "OVERFLOW", "Profile", "profile", "settings", "problems")
+__all__ = (
+    "DEFAULTS",
+    "OVERFLOW",
+    "Profile",
+    "acceptable",
+    "problems",
+    "profile",
+    "settings",
+)
 
 DIALECTS = ("classic", "modern")
 COMPRESSION = ("shared", "dedicated", "off")
@@ -30,6 +38,8 @@ class Key(NamedTuple):
         expected: What is, in words for an error message.
         engine: Whether it is an option of the engine, under its lowercase name.
         scoped: Whether a decorator may give its own, under the lowercase name.
+        detail: Returns what is wrong with a value that is not acceptable, in words; ""
+            where ``expected`` says enough.
     """
 
     default: Any
@@ -37,6 +47,14 @@ class Key(NamedTuple):
     expected: str
     engine: bool = False
     scoped: bool = True
+    detail: Callable[[Any], str] | None = None
+
+    def problem(self, where: str, value: Any) -> str:
+        """Return what is wrong with a value, as a sentence; "" if nothing is."""
+        if self.valid(value):
+            return ""
+        detail = self.detail(value) if self.detail is not None else ""
+        return f"{where} must be {self.expected}{detail or f', not {value!r}'}."
 
 
 def _integer(low: int) -> Callable[[Any], bool]:
@@ -58,7 +76,35 @@ def _strings(value: Any) -> bool:
 
 
 def _origins(value: Any) -> bool:
-    return _strings(value) and all(item == "*" or "://" in item for item in value)
+    return _strings(value) and not any(map(origin.problem, value))
+
+
+def _origins_detail(value: Any) -> str:
+    if not _strings(value):
+        return ""
+    wrong = "; ".join(filter(None, map(origin.problem, value)))
+    # What has an "@" may have a password, too.
+    shown = "" if any("@" in item for item in value) else f", not {value!r}"
+    return f"{shown}: {wrong}"
+
+
+def _broker(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not _broker_problem(value))
+
+
+def _broker_problem(url: str) -> str:
+    """Return what is wrong with a broker's URL; not the URL, which has a password."""
+    try:
+        _engine.broker_check(url)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _broker_detail(value: Any) -> str:
+    if not isinstance(value, str):
+        return f", not of the type {type(value).__name__}"
+    return f": {_broker_problem(value)}"
 
 
 def _one_of(*values: Any) -> Callable[[Any], bool]:
@@ -71,7 +117,10 @@ _COUNT = "a whole number of at least 1"
 KEYS: dict[str, Key] = {
     "DIALECT": Key(None, _one_of(None, *DIALECTS), f"None or one of {DIALECTS}"),
     "ALLOWED_ORIGINS": Key(
-        (), _origins, "a list of origins such as 'https://example.com', or '*'"
+        (),
+        _origins,
+        "a list of origins such as 'https://example.com', or '*'",
+        detail=_origins_detail,
     ),
     "OVERFLOW": Key("auto", _one_of(*OVERFLOW), f"one of {OVERFLOW}", engine=True),
     "SEND_TIMEOUT": Key(30.0, _positive, _SECONDS),
@@ -132,9 +181,10 @@ KEYS: dict[str, Key] = {
     ),
     "BROKER": Key(
         None,
-        lambda value: value is None or (isinstance(value, str) and "://" in value),
+        _broker,
         "None or a URL such as 'redis://localhost:6379/0' or 'nats://localhost'",
         scoped=False,
+        detail=_broker_detail,
     ),
     "BROKER_PREFIX": Key(
         "dwebsocket",
@@ -145,7 +195,7 @@ KEYS: dict[str, Key] = {
     "BROKER_TIMEOUT": Key(2.0, _positive, _SECONDS, scoped=False),
     "GROUPS": Key(
         {},
-        lambda value: not group_options.problem(value),
+        lambda value: not group_options.problems(value),
         "a dict of groups' names (or 'prefix*') and their options",
         scoped=False,
     ),
@@ -194,12 +244,27 @@ def problems(values: object) -> list[tuple[str, str]]:
         if key is None:
             hint = nearest(str(name).upper(), KEYS)
             found.append((name, f"DWEBSOCKET has no setting {name!r}.{hint}"))
-        elif not key.valid(value):
-            message = f"DWEBSOCKET[{name!r}] must be {key.expected}, not {value!r}."
-            if name == "GROUPS":
-                message = group_options.problem(value)
+        elif name == "GROUPS":
+            found += [(name, message) for message in group_options.problems(value)]
+        elif message := key.problem(f"DWEBSOCKET[{name!r}]", value):
             found.append((name, message))
     return found
+
+
+def acceptable(name: str) -> Any:
+    """Return a setting's value; its default if what the project says cannot be used.
+
+    For system checks, which go on where something else is wrong.
+    """
+    from django.conf import settings as django_settings
+
+    key = KEYS[name]
+    given = getattr(django_settings, "DWEBSOCKET", {})
+    values = [given.get(name, key.default)] if isinstance(given, Mapping) else []
+    if not (values and name in given):
+        old = [old for old, new in OLD_NAMES.items() if new == name]
+        values = [getattr(django_settings, one, key.default) for one in old] or values
+    return next((value for value in values if key.valid(value)), key.default)
 
 
 class Settings:
@@ -273,9 +338,9 @@ def check_overrides(overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]
             raise ConfigurationError(
                 f"There is no argument {name!r}.{nearest(name, _SCOPED)}"
             )
-        key = KEYS[_SCOPED[name]]
-        if not key.valid(value):
-            raise ConfigurationError(f"{name} must be {key.expected}, not {value!r}.")
+        message = KEYS[_SCOPED[name]].problem(name, value)
+        if message:
+            raise ConfigurationError(message)
     return tuple(
         (name, tuple(value) if isinstance(value, list) else value)
         for name, value in sorted(overrides.items())

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest, HttpResponseBadRequest
+from django.http import HttpRequest
 
-from . import checks, conf, handoff
+from . import checks, conf, plain
 from .exceptions import ConfigurationError
 from .opening import Opening, Subprotocols, wants_websocket
 from .runners import ASYNC
@@ -50,10 +50,7 @@ def _decorate(view: Any, opening: Opening, require: bool) -> Any:
             return view(*args, **kwargs)
         if wants_websocket(request):
             return opening.respond(request, view, args, kwargs)
-        handoff.mark(request, False)
-        if require:
-            return HttpResponseBadRequest()
-        return view(*args, **kwargs)
+        return plain.answer(request, view, args, kwargs, require)
 
     wrapper.opens_websocket = True  # type: ignore[attr-defined]
     wrapper.accept_websocket = True  # type: ignore[attr-defined]

@@ -35,30 +35,37 @@ _SERVER_KEYS = (
 class IsWebSocket:
     """``request.is_websocket``: may be called, or looked at without calling."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_value", "asked")
 
     def __init__(self, value: bool) -> None:
         self._value = value
+        #: Whether somebody has looked.
+        self.asked = False
 
     def __call__(self) -> bool:
+        self.asked = True
         return self._value
 
     def __bool__(self) -> bool:
+        self.asked = True
         return self._value
 
     def __repr__(self) -> str:
         return f"<is_websocket: {self._value}>"
 
 
-YES, NO = IsWebSocket(True), IsWebSocket(False)
+YES = IsWebSocket(True)
 
 
-def mark(request: Any, is_websocket: bool, websocket: Any = None) -> None:
+def mark(request: Any, is_websocket: bool, websocket: Any = None) -> IsWebSocket:
     """Set the request's two attributes, also behind REST framework's wrapper."""
+    # On plain HTTP it is noted whether the view asks: one for each request.
+    question = YES if is_websocket else IsWebSocket(False)
     while request is not None:
-        request.is_websocket = YES if is_websocket else NO
+        request.is_websocket = question
         request.websocket = websocket
         request = request.__dict__.get("_request")
+    return question
 
 
 def _empty_stream() -> LimitedStream:

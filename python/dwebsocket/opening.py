@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
-from . import _engine, broker, origin, signals
+from . import _engine, broker, last_resort, origin, plain, signals
 from .conf import Profile, profile, settings
 from .exceptions import ConfigurationError, HandshakeError, SocketUnavailable
 from .handoff import Handoff, HandoffResponse, mark
@@ -21,6 +21,7 @@ __all__ = ("Opening", "Subprotocols", "wants_websocket")
 
 logger = logging.getLogger("dwebsocket.handshake")
 security_logger = logging.getLogger("django.security.dwebsocket")
+last_resort.attach(security_logger)
 
 Subprotocols: TypeAlias = (
     "Sequence[str] | Callable[[HttpRequest, list[str]], str | None] | None"
@@ -64,6 +65,7 @@ def _refuse(
         content_type="text/plain; charset=utf-8",
         headers=dict(headers),
     )
+    plain.vary(response)
     if signals.websocket_rejected.receivers:
         signals.send(
             signals.websocket_rejected,
@@ -156,9 +158,7 @@ class Opening:
             return _refuse(
                 request,
                 403,
-                f"A page from {request.META.get('HTTP_ORIGIN')} may not open a "
-                "WebSocket here. If it should, add that origin to "
-                "DWEBSOCKET['ALLOWED_ORIGINS'] or CSRF_TRUSTED_ORIGINS.",
+                origin.explain(request),
                 log=security_logger,
             )
         subprotocol = self._choose(request, handshake.protocols)

@@ -11,11 +11,13 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 
 from . import _engine, cooperation, databases, signals, users
 from .conf import settings
@@ -41,6 +43,20 @@ _REFUSALS = (Http404, PermissionDenied, SuspiciousOperation)
 
 #: Held while the stack size of new threads is a view's.
 _stack_lock = threading.RLock()
+
+
+def _name(view: Any) -> str:
+    name = getattr(view, "__qualname__", None)
+    return f"{view.__module__}.{name}" if name else repr(view)
+
+
+def _wants_response(error: AssertionError) -> bool:
+    """Whether this is REST framework, which insists on a response of a view."""
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    return (
+        frame.f_code.co_name == "finalize_response"
+        and frame.f_globals.get("__name__") == "rest_framework.views"
+    )
 
 
 class Call:
@@ -73,7 +89,7 @@ class Call:
         websocket._owner = threading.get_ident()
         users.identify(self.request, websocket)
         signals.emit(signals.websocket_opened, websocket, request=self.request)
-        code = self._close_code()
+        code = self._close_code(websocket)
         try:
             self._save_session()
         finally:
@@ -85,11 +101,11 @@ class Call:
             # to ask without waiting is to let the next one go.
             websocket._connection.receive(0)
 
-    def _close_code(self) -> int:
+    def _close_code(self, websocket: WebSocket) -> int:
         request = self.request
         try:
             # What it returns would be an HTTP response: there is nobody to send it to.
-            returned = self.view(*self.args, **self.kwargs)
+            returned = self._call_view()
             if inspect.iscoroutine(returned):
                 # An async view that a synchronous decorator hid from the check.
                 returned.close()
@@ -116,7 +132,51 @@ class Call:
         except BaseException:
             # SystemExit, or gevent's GreenletExit: this thread is to end.
             return GOING_AWAY
-        return NORMAL
+        return self._judge(returned, websocket)
+
+    def _call_view(self) -> Any:
+        cached = getattr(self.request, "_cache_update_cache", None)
+        try:
+            returned = self.view(*self.args, **self.kwargs)
+        except AssertionError as error:
+            if not _wants_response(error):
+                raise
+            return None
+        if cached is not False and not getattr(
+            self.request, "_cache_update_cache", True
+        ):
+            raise ConfigurationError(
+                f"A cached page answered the WebSocket instead of {_name(self.view)}. "
+                "Put cache_page above (outside) the WebSocket's decorator."
+            )
+        return returned
+
+    def _judge(self, returned: Any, websocket: WebSocket) -> int:
+        """Return the close code for what a view has returned.
+
+        A response that would have refused plain HTTP (login_required's redirect, say)
+        refuses the WebSocket, unless the conversation is over anyway.
+        """
+        status = getattr(returned, "status_code", 200)
+        over = websocket._closed or websocket._connection.ended
+        if over or not isinstance(returned, HttpResponseBase) or status < 300:
+            return NORMAL
+        failed = status >= 500
+        logger.log(
+            logging.ERROR if failed else logging.WARNING,
+            "%s (%s): %s: %s returned this response when the WebSocket was open "
+            "already, where nobody gets it. Put what answers so (login_required, "
+            "api_view, ...) above the WebSocket's decorator: then it answers the "
+            "handshake.",
+            "Failed" if failed else "Refused",
+            status,
+            self.request.path,
+            _name(self.view),
+            extra={"request": self.request},
+        )
+        code = INTERNAL_ERROR if failed else POLICY_VIOLATION
+        websocket.close(code, f"{'failed' if failed else 'refused'} ({status})")
+        return code
 
     def _tell_end(self, websocket: WebSocket) -> None:
         # A copy: another thread may join or leave meanwhile.

@@ -11,7 +11,7 @@ use pyo3::{
 
 use super::{errors, wait};
 use crate::{
-    hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Published, Target},
+    hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Published, Target, broker::Broker},
     protocol::close::is_sendable,
     runtime::{engine, running},
 };
@@ -106,6 +106,11 @@ pub(super) fn hub_configure(
     };
     let hub = hub()?;
     wait::apart(py, || hub.connect(url, prefix)).map_err(|error| errors::value(error.to_string()))
+}
+
+#[pyfunction]
+pub(super) fn broker_check(url: &str) -> PyResult<()> {
+    Broker::check(url).map_err(|error| errors::value(error.to_string()))
 }
 
 #[pyfunction]

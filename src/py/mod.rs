@@ -79,8 +79,8 @@ mod _engine {
         connection_count, drain_log,
         handshake::{PyHandshake, handshake},
         hub::{
-            BrokerError, PyPublished, count, disconnect, history, hub_configure, hub_flush,
-            hub_stats, members, occupied, publish,
+            BrokerError, PyPublished, broker_check, count, disconnect, history, hub_configure,
+            hub_flush, hub_stats, members, occupied, publish,
         },
         membership::PyJoined,
         options::PyOptions,

@@ -172,7 +172,7 @@ def test_login_required_outside_redirects_and_inside_closes(site):
     assert response.status == 302
     with (
         running.connect("inside") as connection,
-        pytest.raises(ConnectionClosed, match="1000"),
+        pytest.raises(ConnectionClosed, match=r"1008 .* refused \(302\)"),
     ):
         connection.recv(timeout=10)
 

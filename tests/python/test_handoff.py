@@ -226,8 +226,11 @@ class TestRequest:
 def test_is_websocket_is_callable_and_truthy_only_on_a_websocket():
     assert handoff.YES() is True
     assert handoff.YES
-    assert handoff.NO() is False
-    assert not handoff.NO
+    plain = handoff.IsWebSocket(False)
+    assert not plain.asked
+    assert plain() is False
+    assert not plain
+    assert plain.asked
     assert "True" in repr(handoff.YES)
 
 

@@ -9,8 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.http import Http404, HttpResponse
+from django.http import (
+    Http404,
+    HttpResponse,
+    HttpResponseForbidden,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.test import RequestFactory, override_settings
+from rest_framework.response import Response
 from websockets.exceptions import ConnectionClosed
 
 from dwebsocket import runners, websocket
@@ -39,10 +48,60 @@ def logged(caplog):
 
 class TestTheEnd:
     @pytest.mark.parametrize(
-        "value", [None, HttpResponse("ignored"), HttpResponse(status=500), 42]
+        "value", [None, HttpResponse("ignored"), HttpResponse(status=204), 42]
     )
     def test_returning_closes_with_1000(self, pair, caplog, value):
         _, peer = run(pair, lambda request: value)
+        assert peer.closing().code == 1000
+        assert logged(caplog) == []
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            HttpResponseRedirect("/login/"),
+            HttpResponseForbidden(),
+            HttpResponseNotAllowed(["POST"]),
+            JsonResponse({"detail": "slow down"}, status=429),
+            Response({"detail": "no"}, status=401),
+            StreamingHttpResponse(iter(()), status=404),
+        ],
+        ids=lambda value: str(value.status_code),
+    )
+    def test_a_response_that_refuses_closes_with_1008(self, pair, caplog, value):
+        def refusing(request):
+            return value
+
+        _, peer = run(pair, refusing)
+        close = peer.closing()
+        assert (close.code, close.reason) == (1008, f"refused ({value.status_code})")
+        [record] = logged(caplog)
+        assert record.levelno == logging.WARNING
+        assert "refusing" in record.getMessage()
+        assert "above the WebSocket's decorator" in record.getMessage()
+
+    def test_a_response_that_fails_closes_with_1011(self, pair, caplog):
+        _, peer = run(pair, lambda request: HttpResponse(status=503))
+        assert peer.closing().code == 1011
+        [record] = logged(caplog)
+        assert record.levelno == logging.ERROR
+
+    def test_a_response_after_the_views_own_close_is_ignored(self, pair, caplog):
+        def view(request):
+            request.websocket.close(4003, "mine")
+            return HttpResponse(status=403)
+
+        _, peer = run(pair, view)
+        assert peer.closing().code == 4003
+        assert logged(caplog) == []
+
+    def test_a_response_after_the_peers_close_is_ignored(self, pair, caplog):
+        def view(request):
+            while request.websocket.wait() is not None:
+                pass
+            return HttpResponse("please connect with a WebSocket", status=400)
+
+        _, peer = run(pair, view)
+        peer.close(1000)
         assert peer.closing().code == 1000
         assert logged(caplog) == []
 

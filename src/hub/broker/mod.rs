@@ -147,7 +147,32 @@ impl fmt::Debug for Broker {
     }
 }
 
+/// The error for the scheme of a URL that is no broker's.
+fn unknown(scheme: Option<&str>) -> BrokerError {
+    BrokerError::Url(match scheme {
+        Some(scheme) => {
+            format!("\"{scheme}\" is not a broker that is known; redis:// and nats:// are")
+        }
+        None => "it has no scheme, as redis://localhost:6379/0 has".into(),
+    })
+}
+
 impl Broker {
+    /// Checks that [`Self::open`] takes a URL; connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Url`]
+    pub fn check(url: &str) -> Result<(), BrokerError> {
+        match url.split_once("://").map(|(scheme, _)| scheme) {
+            #[cfg(feature = "redis")]
+            Some("redis" | "rediss" | "redis+unix" | "unix") => redis::check(url),
+            #[cfg(feature = "nats")]
+            Some("nats" | "tls") => nats::check(url),
+            scheme => Err(unknown(scheme)),
+        }
+    }
+
     /// Starts connecting, and returns at once. To be called within a tokio runtime.
     ///
     /// # Errors
@@ -163,12 +188,7 @@ impl Broker {
             Some("nats" | "tls") => {
                 Nats::open(url, prefix, events).map(|nats| Self(Kind::Nats(nats)))
             }
-            Some(scheme) => Err(BrokerError::Url(format!(
-                "\"{scheme}\" is not a broker that is known; redis:// and nats:// are"
-            ))),
-            None => Err(BrokerError::Url(
-                "it has no scheme, as redis://localhost:6379/0 has".into(),
-            )),
+            scheme => Err(unknown(scheme)),
         }
     }
 

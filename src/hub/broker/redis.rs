@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use redis::{
-    AsyncConnectionConfig, Client, Msg, RedisResult, Script, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, Msg, RedisResult, Script, Value,
     aio::{MultiplexedConnection, PubSubSink, PubSubStream},
 };
 use tokio::sync::Notify;
@@ -130,17 +130,35 @@ struct Shared {
 #[derive(Clone)]
 pub(super) struct Redis(Arc<Shared>);
 
+/// Checks a URL as [`Redis::open`] does.
+pub(super) fn check(url: &str) -> Result<(), BrokerError> {
+    client(url).map(drop)
+}
+
+/// Reads a URL; connects to nothing.
+fn client(url: &str) -> Result<Client, BrokerError> {
+    let refused = |words: &str| Err(BrokerError::Url(words.into()));
+    if url.ends_with("#insecure") {
+        return refused("certificates are always checked: #insecure is not supported");
+    }
+    let client = Client::open(url).map_err(|error| BrokerError::Url(error.to_string()))?;
+    let settings = client.get_connection_info();
+    if let ConnectionAddr::Tcp(_, 0) | ConnectionAddr::TcpTls { port: 0, .. } = settings.addr() {
+        return refused("nothing can listen on port 0");
+    }
+    if settings.redis_settings().db() < 0 {
+        return refused("the number of the database is negative");
+    }
+    Ok(client)
+}
+
 impl Redis {
     pub(super) fn open(
         url: &str,
         prefix: &str,
         events: Arc<dyn Events>,
     ) -> Result<Self, BrokerError> {
-        if url.ends_with("#insecure") {
-            let words = "certificates are always checked: #insecure is not supported";
-            return Err(BrokerError::Url(words.into()));
-        }
-        let client = Client::open(url).map_err(|error| BrokerError::Url(error.to_string()))?;
+        let client = client(url)?;
         let shared = Arc::new(Shared {
             client,
             prefix: prefix.to_owned(),

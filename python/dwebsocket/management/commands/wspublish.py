@@ -61,7 +61,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Send, and tell what became of it."""
-        if not settings.BROKER:
+        try:
+            broker = settings.BROKER
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        if not broker:
             raise CommandError(
                 "This command reaches the server's processes over a broker. Set "
                 "DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0' or "

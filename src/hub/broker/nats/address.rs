@@ -48,6 +48,9 @@ impl Address {
             if url.host_str().is_none_or(str::is_empty) {
                 return Err(refused("it has no host"));
             }
+            if url.port() == Some(0) {
+                return Err(refused("nothing can listen on port 0"));
+            }
             if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
                 return Err(refused(
                     "nothing but ?replicas=... may come after the host and the port",
@@ -168,6 +171,7 @@ mod tests {
         for text in [
             "nats://",
             "nats://h:x",
+            "nats://h:0",
             "nats://a,,b",
             "nats://h/path",
             "nats://a,redis://b",

@@ -97,6 +97,11 @@ struct Shared {
 #[derive(Clone)]
 pub(super) struct Nats(Arc<Shared>);
 
+/// Checks a URL as [`Nats::open`] does.
+pub(super) fn check(url: &str) -> Result<(), BrokerError> {
+    Address::parse(url).map(drop)
+}
+
 impl Nats {
     pub(super) fn open(
         url: &str,
