@@ -11,27 +11,30 @@ import logging
 __all__ = ("attach",)
 
 
-def _taken(record: logging.LogRecord, own: logging.Handler) -> bool:
-    """Whether some other handler takes a record."""
-    logger: logging.Logger | None = logging.getLogger(record.name)
-    while logger is not None:
-        for handler in logger.handlers:
-            if handler is own or record.levelno < handler.level:
-                continue
-            if handler.filter(record):
-                return True
-        logger = logger.parent if logger.propagate else None
-    return False
-
-
 class _LastResort(logging.Handler):
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
     def emit(self, record: logging.LogRecord) -> None:
         last = logging.lastResort
-        if last is None or record.levelno < last.level or _taken(record, self):
+        if last is None or record.levelno < last.level or self._is_taken(record):
             return
         last.handle(record)
+
+    def _is_taken(self, record: logging.LogRecord) -> bool:
+        """Whether some other handler takes a record."""
+        logger: logging.Logger | None = self._logger
+        while logger is not None:
+            for handler in logger.handlers:
+                if handler is self or record.levelno < handler.level:
+                    continue
+                if handler.filter(record):
+                    return True
+            logger = logger.parent if logger.propagate else None
+        return False
 
 
 def attach(logger: logging.Logger) -> None:
     """Have a logger's warnings shown where no handler takes them."""
-    logger.addHandler(_LastResort())
+    logger.addHandler(_LastResort(logger))

@@ -13,6 +13,7 @@ from django.utils.log import log_response
 
 from . import unopened
 from .handoff import mark
+from .runners import name_of
 
 __all__ = ("answer", "vary")
 
@@ -88,7 +89,7 @@ def _upgrade_required(
     log_response(
         "Upgrade Required: %s: %s needs a WebSocket, and this was plain HTTP",
         request.path,
-        getattr(view, "__qualname__", None) or repr(view),
+        name_of(view),
         response=response,
         request=request,
         logger=logger,

@@ -26,7 +26,7 @@ from .exceptions import ConfigurationError, WebSocketClosed
 from .memory import Crowd
 from .websocket import WebSocket
 
-__all__ = ("ASYNC", "Call", "join", "kind", "start")
+__all__ = ("ASYNC", "Call", "join", "kind", "name_of", "start")
 
 logger = logging.getLogger("dwebsocket.view")
 engine_logger = logging.getLogger("dwebsocket.engine")
@@ -45,7 +45,9 @@ _REFUSALS = (Http404, PermissionDenied, SuspiciousOperation)
 _stack_lock = threading.RLock()
 
 
-def _name(view: Any) -> str:
+def name_of(view: Any) -> str:
+    """Return a view's dotted name, that of its class where it was made of one."""
+    view = getattr(view, "view_class", None) or getattr(view, "cls", None) or view
     name = getattr(view, "__qualname__", None)
     return f"{view.__module__}.{name}" if name else repr(view)
 
@@ -146,7 +148,7 @@ class Call:
             self.request, "_cache_update_cache", True
         ):
             raise ConfigurationError(
-                f"A cached page answered the WebSocket instead of {_name(self.view)}. "
+                f"A cached page answered the WebSocket instead of {name_of(self.view)}. "
                 "Put cache_page above (outside) the WebSocket's decorator."
             )
         return returned
@@ -171,7 +173,7 @@ class Call:
             "Failed" if failed else "Refused",
             status,
             self.request.path,
-            _name(self.view),
+            name_of(self.view),
             extra={"request": self.request},
         )
         code = INTERNAL_ERROR if failed else POLICY_VIOLATION

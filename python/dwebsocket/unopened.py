@@ -12,26 +12,28 @@ import ast
 import functools
 import inspect
 import linecache
+import re
 import traceback
 from types import FrameType
 
 __all__ = ("needed",)
 
 _NAME = "websocket"
+_NO_ATTRIBUTE = re.compile(r"'NoneType' object has no attribute '(\w+)'")
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def needed(error: Exception) -> bool:
     """Return whether an error of a view is that ``request.websocket`` is None."""
+    attribute = None
     if isinstance(error, AttributeError):
-        # None is the default of an error that somebody raises by hand, too.
-        about_none = error.obj is None and error.name is not None
-        attribute = error.name
-    else:
-        about_none = isinstance(error, TypeError) and "NoneType" in str(error)
-        attribute = None
-    if not about_none:
+        # error.name and error.obj are not set where an attribute is assigned to.
+        message = _NO_ATTRIBUTE.match(str(error))
+        if message is None:
+            return False
+        attribute = message.group(1)
+    elif not isinstance(error, TypeError) or "NoneType" not in str(error):
         return False
     *steps, (frame, line) = traceback.walk_tb(error.__traceback__)
     trail = _Trail()

@@ -5,7 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-import uuid
 
 import pytest
 
@@ -14,15 +13,16 @@ from dwebsocket import last_resort
 
 @pytest.fixture
 def logger(monkeypatch):
-    """Return a logger below one with a handler that takes nothing, and what is shown."""
+    """Return a logger, its parent whose handler takes nothing, and what is shown."""
     shown = io.StringIO()
     monkeypatch.setattr(logging, "lastResort", logging.StreamHandler(shown))
-    parent = logging.getLogger(f"tests.{uuid.uuid4().hex}")
-    parent.propagate = False
+    # Unknown to logging's manager, and so to pytest.
+    parent = logging.Logger("site")
     nothing = logging.NullHandler()
     nothing.setLevel(logging.CRITICAL)
     parent.addHandler(nothing)
-    child = parent.getChild("security")
+    child = logging.Logger("site.security")
+    child.parent = parent
     last_resort.attach(child)
     return child, parent, shown
 

@@ -66,9 +66,7 @@ class Section:
         Args:
             code: The id that they have.
         """
-        return [
-            Error(message, obj=name, id=code) for name, message in self.problems()
-        ]
+        return [Error(message, obj=name, id=code) for name, message in self.problems()]
 
     def _forget(self, *, setting: str, **kwargs: Any) -> None:
         if setting == "DWEBSOCKET":

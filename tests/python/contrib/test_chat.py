@@ -463,6 +463,27 @@ def test_the_settings_are_checked(section, code, message):
     assert message in found[0].msg
 
 
+def test_none_of_the_findings_hides_another():
+    section = {"NO": 1, "PERMISSIONS": "nowhere.Rules", "ROOMS": ["<b>"]}
+    with override_settings(DWEBSOCKET={"CHAT": section, "OUTBOX_BYTES": 0}):
+        found = checks.check_chat()
+    assert [each.id for each in found] == [
+        "dwebsocket.E021",
+        "dwebsocket.E022",
+        "dwebsocket.E023",
+    ]
+    with override_settings(DWEBSOCKET=None):
+        assert checks.check_chat() == []
+
+
+def test_the_app_needs_the_packages_own():
+    with override_settings(INSTALLED_APPS=["dwebsocket.contrib.chat"]):
+        assert [each.id for each in checks.check_chat()] == ["dwebsocket.E029"]
+    apps = ["dwebsocket.apps.DwebsocketConfig", "dwebsocket.contrib.chat"]
+    with override_settings(INSTALLED_APPS=apps):
+        assert checks.check_chat() == []
+
+
 def test_what_is_kept_is_json(serve, room):
     serve().enter(room, "Ana").write(room, "\ud800 lone")
     deadline = time.monotonic() + 10

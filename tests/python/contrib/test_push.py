@@ -258,6 +258,21 @@ def test_users_must_be_known():
         assert [each.id for each in checks.check_push()] == ["dwebsocket.E012"]
 
 
+def test_none_of_the_findings_hides_another():
+    with override_settings(
+        DWEBSOCKET={"PUSH": {"NO": 1}, "OUTBOX_BYTES": 0},
+        MIDDLEWARE=[],
+        INSTALLED_APPS=["dwebsocket.contrib.push"],
+    ):
+        found = [each.id for each in checks.check_push()]
+    assert found == [
+        "dwebsocket.E011",
+        "dwebsocket.E012",
+        "dwebsocket.E012",
+        "dwebsocket.E019",
+    ]
+
+
 def test_the_migrations_are_complete():
     call_command("makemigrations", "dwebsocket_push", check=True, dry_run=True)
 
