@@ -148,7 +148,7 @@ class Call:
             self.request, "_cache_update_cache", True
         ):
             raise ConfigurationError(
-                f"A cached page answered the WebSocket instead of {name_of(self.view)}. "
+                f"A cached page answered instead of {name_of(self.view)}. "
                 "Put cache_page above (outside) the WebSocket's decorator."
             )
         return returned

@@ -154,9 +154,11 @@ class TestCaches:
         running = site({"": websocket(cache_page(60)(page))})
         assert_echoes(running)
         assert running.request()[1] == b"the page"
-        with running.connect() as connection:
-            with pytest.raises(ConnectionClosed, match="1011"):
-                connection.recv(timeout=10)
+        with (
+            running.connect() as connection,
+            pytest.raises(ConnectionClosed, match="1011"),
+        ):
+            connection.recv(timeout=10)
         assert runners.join(10)
         assert "Put cache_page above" in caplog.text
 

@@ -66,7 +66,7 @@ def by_getattr(request):
 
 
 def comprehension(request):
-    return [message for message in request.websocket]
+    return [message.upper() for message in request.websocket]
 
 
 def built_in(request):
