@@ -179,7 +179,8 @@ class ChatSession(Session):
         """Return a mark by which a person is known, in all rooms and connections."""
         user = self.permissions.user
         if user.is_authenticated:
-            return salted_hmac("dwebsocket.chat", str(user.pk)).hexdigest()[:20]
+            salt, key = "dwebsocket.chat", str(user.pk)
+            return salted_hmac(salt, key, algorithm="sha256").hexdigest()[:20]
         # The key is random, and secret; without one, each connection is somebody.
         secret = self._key or self.websocket.member_id
         return hashlib.sha256(secret.encode()).hexdigest()[:20]
