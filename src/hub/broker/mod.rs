@@ -305,6 +305,39 @@ fn chance() -> f64 {
 mod tests {
     use super::*;
 
+    #[cfg(all(feature = "redis", feature = "nats"))]
+    #[test]
+    fn a_url_is_checked_without_connecting() {
+        for url in [
+            "redis://h",
+            "rediss://u:p@h:1/2",
+            "unix:///s",
+            "nats://a,b",
+            "tls://h",
+        ] {
+            assert_eq!(Broker::check(url), Ok(()), "{url}");
+        }
+        for url in [
+            "",
+            "h:1",
+            "http://h",
+            "redis://",
+            "redis://h:x",
+            "redis://h:0",
+            "redis://h/x",
+            "redis://h/-1",
+            "rediss://h#insecure",
+            "unix://",
+            "nats://",
+            "nats://h:0",
+        ] {
+            assert!(
+                matches!(Broker::check(url), Err(BrokerError::Url(_))),
+                "{url}"
+            );
+        }
+    }
+
     #[test]
     fn pauses_grow_up_to_a_limit() {
         let mut backoff = Backoff::default();
