@@ -8,7 +8,7 @@ set -eu
 
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-targets=${*:-frame chunked inflate handshake extensions}
+targets=${*:-frame chunked inflate handshake extensions broker}
 
 cd "$(dirname "$0")/.."
 export RUSTC_BOOTSTRAP=1

@@ -23,8 +23,8 @@ pub struct ProtocolConfig {
     pub max_message_size: usize,
     /// Bytes of one frame's payload as it is on the wire. Default: no limit of its own.
     pub max_frame_size: usize,
-    /// Frames that one message may consist of, so that empty fragments cannot go on for ever.
-    /// Default 16,384.
+    /// Empty frames that one message may contain, so that they cannot go on for ever. Those with a
+    /// payload are limited by `max_message_size`. Default 16,384.
     pub max_fragments: u32,
     /// Whether text that is not UTF-8 fails the connection (RFC 6455 section 8.1). Default true;
     /// the classic dialect of the old package delivers it as it is.

@@ -68,12 +68,15 @@ pub enum ProtocolError {
         /// The limit that it went past.
         limit: usize,
     },
-    /// A message has more frames than `max_fragments`. Close with 1008.
-    #[error("a message has more than {limit} fragments")]
+    /// A message has more empty frames than `max_fragments`. Close with 1008.
+    #[error("a message has more than {limit} empty fragments")]
     TooManyFragments {
         /// The limit that it went past.
         limit: u32,
     },
+    /// A compressed message consists of blocks that inflate to next to nothing. Close with 1008.
+    #[error("a compressed message has too many blocks that are empty")]
+    EmptyDeflate,
 }
 
 impl ProtocolError {
@@ -95,7 +98,7 @@ impl ProtocolError {
             | Self::CloseCode(_)
             | Self::CorruptDeflate => 1002,
             Self::CloseReason | Self::InvalidUtf8 => 1007,
-            Self::TooManyFragments { .. } => 1008,
+            Self::TooManyFragments { .. } | Self::EmptyDeflate => 1008,
             Self::MessageTooBig { .. } | Self::FrameTooBig { .. } => 1009,
         }
     }
@@ -215,6 +218,7 @@ mod tests {
             (ProtocolError::CloseReason, 1007),
             (ProtocolError::InvalidUtf8, 1007),
             (ProtocolError::TooManyFragments { limit: 1 }, 1008),
+            (ProtocolError::EmptyDeflate, 1008),
             (ProtocolError::MessageTooBig { limit: 1 }, 1009),
             (ProtocolError::FrameTooBig { limit: 1 }, 1009),
         ];

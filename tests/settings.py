@@ -14,6 +14,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django.contrib.sessions",
+    "dwebsocket",
     "dwebsocket.contrib.chat",
     "dwebsocket.contrib.push",
 ]

@@ -10,12 +10,15 @@ The whole of an echo service::
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import hub, push, signals
 from ._engine import __version__
-from .decorators import accept_websocket, require_websocket, websocket
+from .decorators import accept_websocket, require_websocket
 from .exceptions import (
     ConfigurationError,
     HandshakeError,
+    PeerGone,
     ReceiveTimeout,
     SocketUnavailable,
     WebSocketClosed,
@@ -23,9 +26,19 @@ from .exceptions import (
     WebSocketException,
 )
 
+if TYPE_CHECKING:
+    from .decorators import DecoratorModule
+
+    websocket: DecoratorModule
+else:
+    # The module has the decorator's name, and can be called like it: old code reaches
+    # for dwebsocket.websocket.WebSocket.
+    from . import websocket
+
 __all__ = (
     "ConfigurationError",
     "HandshakeError",
+    "PeerGone",
     "ReceiveTimeout",
     "SocketUnavailable",
     "WebSocketClosed",

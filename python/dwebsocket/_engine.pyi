@@ -16,7 +16,7 @@ class Options:
     Args:
         max_message_size: Bytes of one message after reassembly and inflation.
         max_frame_size: Bytes of one frame's payload; None: no limit of its own.
-        max_fragments: Frames that one message may consist of.
+        max_fragments: Empty frames that one message may contain.
         ping_interval: Seconds between keepalive pings; None: no pings.
         ping_timeout: Seconds to wait for the pong before the peer counts as gone.
         handshake_timeout: Seconds within which the 101 must be written out.
@@ -144,6 +144,25 @@ class WakeQueue:
         """Return the ids of the armed connections that became ready, and reset."""
 
 @final
+class Sender:
+    """The habit of a sender that is no thread: a greenlet.
+
+    Of threads, the engine knows by itself; see :meth:`Connection.is_served`.
+    """
+
+    def __new__(cls) -> Sender: ...
+    def note(self, id: int) -> None:
+        """Note that it sends to the connection with this id; 0: to many."""
+    def serves(self, id: int) -> bool:
+        """Return what :meth:`Connection.is_served` does for a thread."""
+    @property
+    def turns(self) -> int:
+        """How often it has turned from one connection to another."""
+
+def turns() -> int:
+    """Return how often the calling thread has turned from one connection to another."""
+
+@final
 class Adoption:
     """A socket taken from the WSGI server, on its way to becoming a connection.
 
@@ -174,6 +193,44 @@ class Adoption:
             RuntimeError: The engine's threads cannot be started, or it has stopped.
             OSError: The socket is not usable.
         """
+
+@final
+class Held:
+    """A second descriptor of a socket of the WSGI server's.
+
+    Dropped without :meth:`adopt`, it is closed; the server's own stays as it is.
+    """
+
+    def adopt(
+        self, fd: int, epoll_fd: int | None = None, sock: object | None = None
+    ) -> Adoption:
+        """Take the socket away from the server, which knows it as ``fd``.
+
+        Args:
+            fd: The server's descriptor.
+            epoll_fd: As for :func:`adopt`.
+            sock: The server's socket object: its ``fileno()`` must still be ``fd``. No
+                other Python thread runs between this question and the end of the call.
+
+        Raises:
+            OSError: ``fd`` is not this socket any more, the socket was adopted or
+                closed before, or no descriptor is left. What is behind ``fd`` is then
+                as it was.
+        """
+
+    def close(self) -> None:
+        """Close the second descriptor; does nothing after :meth:`adopt`."""
+
+def hold(fd: int, sock: object | None = None) -> Held:
+    """Duplicate the descriptor of a request's socket.
+
+    Args:
+        fd: The server's descriptor of a connected TCP or Unix stream socket.
+        sock: The server's socket object: its ``fileno()`` must be ``fd``.
+
+    Raises:
+        OSError: ``fd`` is not a connected stream socket, or no descriptor is left.
+    """
 
 def adopt(fd: int, epoll_fd: int | None = None) -> Adoption:
     """Take the socket behind the server's descriptor ``fd``.
@@ -268,8 +325,20 @@ class Connection:
             ValueError: ``binary`` is False and the bytes are not UTF-8, or ``overflow``
                 is unknown.
         """
+    def is_served(self) -> bool:
+        """Return whether the calling thread serves this connection.
+
+        It does if its latest calls of :meth:`send` all went here. One such call proves
+        nothing: a loop over many connections begins like that, too. A thread that has
+        sent to others before, comes back to this connection, or publishes to many,
+        needs more of them.
+        """
     def ping(self, payload: bytes = b"") -> bool:
-        """Send a ping of at most 125 bytes; return False where it is closing.
+        """Send a ping of at most 125 bytes.
+
+        Returns:
+            Whether it is on its way: False where the connection is closing, or where 64
+            pings wait already, because the peer does not read.
 
         Raises:
             ValueError: The payload is too long (RFC 6455 section 5.5).
@@ -380,6 +449,13 @@ class Published:
     def dropped(self) -> int:
         """How many connections lost a message to their limits."""
 
+def broker_check(url: str) -> None:
+    """Check that a broker's URL can be used; connect to nothing.
+
+    Raises:
+        ValueError: It cannot.
+    """
+
 def hub_configure(
     *, broker: str | None, prefix: str = "dwebsocket", timeout: float = 2.0
 ) -> None:
@@ -402,7 +478,7 @@ def publish(
     *,
     binary: bool = False,
     json: bool = False,
-    exclude: list[int] | None = None,
+    exclude: list[str] | None = None,
     histories: list[tuple[int, float]] | None = None,
     timeout: float | None = None,
 ) -> Published:
@@ -414,7 +490,8 @@ def publish(
         data: The message.
         binary: Whether it goes out as a binary message.
         json: Whether it is a JSON text.
-        exclude: The ids of connections of this process that do not get it.
+        exclude: The :attr:`Connection.member_id` of connections, of any process, that
+            do not get it.
         histories: For each group, how many messages it keeps (0: none), and for how
             many seconds.
         timeout: Seconds to wait for the broker.
@@ -460,6 +537,31 @@ def history(
         BrokerError: The broker cannot be asked.
     """
 
+def start() -> None:
+    """Start the engine of this process, if it does not run.
+
+    Raises:
+        OSError: The system has no thread or no descriptor left, or the process ends.
+    """
+
+def settle_stack() -> None:
+    """Keep huge pages off the calling thread's stack."""
+
+def json_depth(text: bytes) -> int:
+    """Return how deep arrays and objects are nested in JSON, at the most."""
+
+def position(
+    group: str, size: int, ttl: float = 300.0, timeout: float | None = None
+) -> tuple[int, str]:
+    """Return where a group's history stands: the latest offset, and the epoch.
+
+    Raises:
+        BrokerError: The broker cannot be asked.
+    """
+
+def broker_address() -> str | None:
+    """Return where the broker is, without the password; None where there is none."""
+
 def stop(timeout: float, code: int = 1001) -> int:
     """Close every connection and stop the engine of this process.
 
@@ -485,5 +587,19 @@ def seal() -> None:
     returned to it then would crash the process.
     """
 
-def drain_log() -> list[tuple[int, str]]:
-    """Return and forget what the engine has to log: (logging level, message)."""
+def drain_log() -> list[tuple[int, str, float]]:
+    """Return and forget what the engine has to log: (logging level, message, time)."""
+
+def wait_log(timeout: float | None = None) -> bool:
+    """Wait until :func:`drain_log` has something, outside of the interpreter.
+
+    Returns:
+        False where nothing has come in time, or there is no engine in this process.
+    """
+
+def log_to(queue: WakeQueue) -> bool:
+    """Report to an event loop from now on that :func:`drain_log` has something.
+
+    Returns:
+        False where there is no engine in this process.
+    """

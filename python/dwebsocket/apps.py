@@ -14,5 +14,10 @@ class DwebsocketConfig(AppConfig):
     verbose_name = "WebSockets"
 
     def ready(self) -> None:
-        """Register the checks."""
-        from . import checks  # noqa: F401
+        """Register the checks, and hear of logouts wherever they happen."""
+        from . import (
+            checks,  # noqa: F401
+            rights,
+        )
+
+        rights.listen()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from typing import Any
 
-from . import _engine
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_started
+
+from . import _engine, engine_log
 from .conf import settings
 from .exceptions import ConfigurationError
 
@@ -20,16 +24,31 @@ _connected_in: int | None = None
 _several = False
 #: Whether it has been looked at who else there is, once for each process.
 _looked = False
+#: Whether this process answers HTTP requests, so that WebSockets may come.
+_serving = False
+#: Whether it was said that nobody is there to be reached, once for each process.
+_told = False
 
 
 def _renew() -> None:
     """Forget the lock of a thread that a forked child does not have."""
-    global _lock, _looked
+    global _lock, _looked, _told
     _lock = threading.Lock()
-    _looked = False
+    _looked = _told = False
 
 
 os.register_at_fork(after_in_child=_renew)
+
+
+def _note_request(sender: Any, **kwargs: Any) -> None:
+    """Remember that this process is a WSGI server's: the first request says so."""
+    global _serving
+    if isinstance(sender, type) and issubclass(sender, WSGIHandler):
+        _serving = True
+        request_started.disconnect(dispatch_uid="dwebsocket.broker")
+
+
+request_started.connect(_note_request, dispatch_uid="dwebsocket.broker")
 
 
 def connect() -> None:
@@ -60,13 +79,15 @@ def connect() -> None:
             from . import shutdown
 
             shutdown.arm()
+            engine_log.start()
         _connected_in = os.getpid()
 
 
 def note_server(several: bool) -> None:
     """Remember what a server says of itself: ``wsgi.multiprocess`` (PEP 3333)."""
-    global _several
+    global _several, _serving
     _several = several
+    _serving = True
 
 
 def use() -> None:
@@ -76,6 +97,21 @@ def use() -> None:
     if not _looked:
         _looked = True
         _warn_if_alone()
+    if not (_serving or _told):
+        _warn_if_nobody()
+
+
+def _warn_if_nobody() -> None:
+    """Warn, once, in a process that no WebSocket can come to: a command, a task."""
+    global _told
+    if settings.BROKER is None and not _engine.connection_count():
+        _told = True
+        logger.warning(
+            "No broker is set, and no connection is open in this process: what it "
+            "sends to groups, users and all reaches nobody, and it sees no members. "
+            "Set DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0' or "
+            "'nats://localhost', here and in the server's processes."
+        )
 
 
 def _warn_if_alone() -> None:

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks.registry import CheckRegistry
 from django.utils.module_loading import import_string
 
-from .conf import KEYS, OLD_NAMES, problems, settings
+from .conf import KEYS, OLD_NAMES, acceptable, problems
 
 __all__ = ("check_middleware", "check_settings", "later_view_middleware")
 
@@ -35,9 +37,30 @@ def _check_values() -> list[CheckMessage]:
         )
     for old, name in OLD_NAMES.items():
         value = getattr(django_settings, old, KEYS[name].default)
-        if not KEYS[name].valid(value):
-            message = f"{old} must be {KEYS[name].expected}, not {value!r}."
+        message = KEYS[name].problem(old, value)
+        if message:
             found.append(Error(message, id="dwebsocket.E002", obj=old))
+    return found
+
+
+def _check_paths() -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for name, paths in (
+        ("FACTORY_CLASS", [acceptable("FACTORY_CLASS")]),
+        ("SERVERS", acceptable("SERVERS")),
+        ("CONTEXT_HOOKS", acceptable("CONTEXT_HOOKS")),
+    ):
+        for path in paths:
+            problem = ""
+            try:
+                if not callable(import_string(path)):
+                    problem = "it cannot be called"
+            except Exception as error:
+                # Whatever a module raises; ValueError for a path such as ".name".
+                problem = f"{type(error).__name__}: {error}"
+            if problem:
+                message = f"DWEBSOCKET[{name!r}] names {path!r}: {problem}"
+                found.append(Error(message, id="dwebsocket.E003"))
     return found
 
 
@@ -46,20 +69,7 @@ def check_settings(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Check the values in ``DWEBSOCKET``, and what they name."""
-    found = _check_values()
-    if found:
-        return found
-    for name, paths in (
-        ("FACTORY_CLASS", [settings.FACTORY_CLASS]),
-        ("SERVERS", settings.SERVERS),
-    ):
-        for path in paths:
-            try:
-                import_string(path)
-            except ImportError as error:
-                message = f"DWEBSOCKET[{name!r}] names {path!r}: {error}"
-                found.append(Error(message, id="dwebsocket.E003"))
-    return found
+    return [*_check_values(), *_check_paths()]
 
 
 @register(Tags.security, deploy=True)
@@ -68,16 +78,19 @@ def check_origins(
 ) -> list[CheckMessage]:
     """Warn of an Origin check that is off."""
     given = getattr(django_settings, "DWEBSOCKET", {})
-    if isinstance(given, dict) and "*" in (given.get("ALLOWED_ORIGINS") or ()):
-        return [
-            Warning(
-                "DWEBSOCKET['ALLOWED_ORIGINS'] has '*': any web page may open "
-                "WebSockets here with its visitor's cookies.",
-                hint="Name the origins that may.",
-                id="dwebsocket.W003",
-            )
-        ]
-    return []
+    listed = given.get("ALLOWED_ORIGINS") if isinstance(given, Mapping) else ()
+    if not isinstance(listed, list | tuple):
+        return []
+    return [
+        Warning(
+            f"DWEBSOCKET['ALLOWED_ORIGINS'] has {entry!r}: any web page may open "
+            f"WebSockets here with its visitor's cookies{how}.",
+            hint="Name the origins that may.",
+            id="dwebsocket.W003",
+        )
+        for entry, how in (("*", ""), ("null", ", from a sandboxed frame"))
+        if entry in listed
+    ]
 
 
 def workers() -> int:
@@ -102,7 +115,8 @@ def check_broker(
 ) -> list[CheckMessage]:
     """Warn of several workers that do not hear of one another."""
     given = getattr(django_settings, "DWEBSOCKET", {})
-    if not isinstance(given, dict) or given.get("BROKER") or workers() < 2:
+    # One that cannot be used is an error already.
+    if not isinstance(given, Mapping) or given.get("BROKER") or workers() < 2:
         return []
     return [
         Warning(
@@ -118,7 +132,7 @@ def check_broker(
 def _looks_at_views(path: str) -> bool:
     try:
         return hasattr(import_string(path), "process_view")
-    except ImportError:
+    except Exception:
         # Django says so itself when it loads the middleware.
         return False
 
@@ -137,23 +151,57 @@ def check_middleware(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Check where the middleware stands, in projects that use it."""
+    found: list[CheckMessage] = []
     if MIDDLEWARE in (getattr(django_settings, "MIDDLEWARE_CLASSES", None) or ()):
         hint = "The decorators need no middleware. Remove it, or list it in MIDDLEWARE."
-        return [
+        found.append(
             Warning(
                 "Django has not read MIDDLEWARE_CLASSES since 2.0.",
                 hint=hint,
                 id="dwebsocket.W001",
             )
-        ]
-    after = later_view_middleware()
-    if not after:
-        return []
-    return [
-        Warning(
-            f"{MIDDLEWARE} stands before {', '.join(after)}, which must look at a view "
-            "before it runs.",
-            hint="Put WebSocketMiddleware at the end of MIDDLEWARE.",
-            id="dwebsocket.W002",
         )
-    ]
+    after = later_view_middleware()
+    if after:
+        found.append(
+            Warning(
+                f"{MIDDLEWARE} stands before {', '.join(after)}, which must look at a "
+                "view before it runs.",
+                hint="Put WebSocketMiddleware at the end of MIDDLEWARE.",
+                id="dwebsocket.W002",
+            )
+        )
+    return found
+
+
+def _join_running() -> None:
+    """Have a run of the checks that has begun already take these in, too.
+
+    Django takes a copy of its list of checks, and one of those imports the URLconf. In
+    a project that does not list the app, this is where the first decorator is imported:
+    too late for that copy. So the copy is looked for, in every thread: with the
+    reloader, another one may import the URLconf first, while the check waits for it.
+    """
+    ours = (check_settings, check_broker, check_middleware)
+    run = CheckRegistry.run_checks.__code__
+    for frame in sys._current_frames().values():
+        step: FrameType | None = frame
+        while step is not None:
+            if step.f_code is run:
+                _extend(step.f_locals, ours)
+            step = step.f_back
+
+
+def _extend(run: Mapping[str, Any], ours: tuple[Any, ...]) -> None:
+    running, tags = run.get("checks"), run.get("tags")
+    if not isinstance(running, list):
+        return
+    late = (*ours, check_origins) if run.get("include_deployment_checks") else ours
+    for check in late:
+        wanted = tags is None or not set(check.tags).isdisjoint(tags)
+        if wanted and check not in running:
+            # A list may grow while a loop goes through it.
+            running.append(check)
+
+
+_join_running()

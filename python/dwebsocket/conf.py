@@ -10,11 +10,20 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.core.signals import setting_changed
+from django.views.decorators.debug import sensitive_variables
 
-from . import _engine, group_options
+from . import _engine, group_options, origin
 from .exceptions import ConfigurationError
 
-__all__ = ("DEFAULTS", "OVERFLOW", "Profile", "profile", "settings", "problems")
+__all__ = (
+    "DEFAULTS",
+    "OVERFLOW",
+    "Profile",
+    "acceptable",
+    "problems",
+    "profile",
+    "settings",
+)
 
 DIALECTS = ("classic", "modern")
 COMPRESSION = ("shared", "dedicated", "off")
@@ -30,6 +39,8 @@ class Key(NamedTuple):
         expected: What is, in words for an error message.
         engine: Whether it is an option of the engine, under its lowercase name.
         scoped: Whether a decorator may give its own, under the lowercase name.
+        detail: Returns what is wrong with a value that is not acceptable, in words; ""
+            where ``expected`` says enough.
     """
 
     default: Any
@@ -37,6 +48,21 @@ class Key(NamedTuple):
     expected: str
     engine: bool = False
     scoped: bool = True
+    detail: Callable[[Any], str] | None = None
+
+    def problem(self, where: str, value: Any) -> str:
+        """Return what is wrong with a value, as a sentence; "" if nothing is."""
+        if self.valid(value):
+            return ""
+        detail = self.detail(value) if self.detail is not None else ""
+        if not detail:
+            shown = repr(value)
+            # Somebody may have taken the wrong setting for a broker's URL.
+            secret = "://" in shown and "@" in shown
+            kind = type(value).__name__
+            detail = f", not this {kind}, which may be secret" if secret else ""
+            detail = detail or f", not {shown}"
+        return f"{where} must be {self.expected}{detail}."
 
 
 def _integer(low: int) -> Callable[[Any], bool]:
@@ -58,7 +84,35 @@ def _strings(value: Any) -> bool:
 
 
 def _origins(value: Any) -> bool:
-    return _strings(value) and all(item == "*" or "://" in item for item in value)
+    return _strings(value) and not any(map(origin.problem, value))
+
+
+def _origins_detail(value: Any) -> str:
+    if not _strings(value):
+        return ""
+    wrong = "; ".join(filter(None, map(origin.problem, value)))
+    # What has an "@" may have a password, too.
+    shown = "" if any("@" in item for item in value) else f", not {value!r}"
+    return f"{shown}: {wrong}"
+
+
+def _broker(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not _broker_problem(value))
+
+
+def _broker_problem(url: str) -> str:
+    """Return what is wrong with a broker's URL; not the URL, which has a password."""
+    try:
+        _engine.broker_check(url)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _broker_detail(value: Any) -> str:
+    if not isinstance(value, str):
+        return f", not of the type {type(value).__name__}"
+    return f": {_broker_problem(value)}"
 
 
 def _one_of(*values: Any) -> Callable[[Any], bool]:
@@ -71,10 +125,14 @@ _COUNT = "a whole number of at least 1"
 KEYS: dict[str, Key] = {
     "DIALECT": Key(None, _one_of(None, *DIALECTS), f"None or one of {DIALECTS}"),
     "ALLOWED_ORIGINS": Key(
-        (), _origins, "a list of origins such as 'https://example.com', or '*'"
+        (),
+        _origins,
+        "a list of origins such as 'https://example.com', or '*'",
+        detail=_origins_detail,
     ),
     "OVERFLOW": Key("auto", _one_of(*OVERFLOW), f"one of {OVERFLOW}", engine=True),
     "SEND_TIMEOUT": Key(30.0, _positive, _SECONDS),
+    "GONE_TIMEOUT": Key(60.0, _optional(_positive), f"None or {_SECONDS}"),
     "MAX_MESSAGE_SIZE": Key(1_048_576, _integer(1), _COUNT, engine=True),
     "MAX_FRAME_SIZE": Key(
         None, _optional(_integer(1)), f"None or {_COUNT}", engine=True
@@ -116,9 +174,10 @@ KEYS: dict[str, Key] = {
         scoped=False,
     ),
     "THREAD_STACK_SIZE": Key(
-        # CPython 3.13 needs 1.7 MiB to survive a peer's deeply nested JSON; from 2 MiB
-        # on, a kernel that hands out huge pages freely would give each stack one.
-        2_031_616,
+        # CPython 3.13 recurses 10,000 levels deep in C, at up to 360 bytes each (repr
+        # of an OrderedDict), whatever the stack has: 3.5 MiB. Only what is touched is
+        # memory, and the engine sees to it that no huge page makes that more.
+        6_225_920,
         lambda value: value == 0 or _integer(65_536)(value),
         "0 (the system's default) or a number of bytes of at least 65536",
         scoped=False,
@@ -132,9 +191,10 @@ KEYS: dict[str, Key] = {
     ),
     "BROKER": Key(
         None,
-        lambda value: value is None or (isinstance(value, str) and "://" in value),
+        _broker,
         "None or a URL such as 'redis://localhost:6379/0' or 'nats://localhost'",
         scoped=False,
+        detail=_broker_detail,
     ),
     "BROKER_PREFIX": Key(
         "dwebsocket",
@@ -145,7 +205,7 @@ KEYS: dict[str, Key] = {
     "BROKER_TIMEOUT": Key(2.0, _positive, _SECONDS, scoped=False),
     "GROUPS": Key(
         {},
-        lambda value: not group_options.problem(value),
+        lambda value: not group_options.problems(value),
         "a dict of groups' names (or 'prefix*') and their options",
         scoped=False,
     ),
@@ -159,6 +219,20 @@ KEYS: dict[str, Key] = {
         {},
         lambda value: isinstance(value, Mapping),
         "a dict of the settings of contrib.push",
+        scoped=False,
+    ),
+    "CONTEXT_HOOKS": Key(
+        (), _strings, "a list of dotted paths of functions", scoped=False
+    ),
+    "RECHECK_INTERVAL": Key(
+        None,
+        lambda value: value is not False and (value in (None, 0) or _positive(value)),
+        "None, 0 (never) or a number of seconds",
+    ),
+    "USER_MAX_AGE": Key(
+        5.0,
+        lambda value: value is not False and (value == 0 or _positive(value)),
+        "a number of seconds, 0 or more",
         scoped=False,
     ),
     "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
@@ -184,6 +258,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
+# The report of an error shows what is in variables; there may be a password in these.
+@sensitive_variables("values", "value")
 def problems(values: object) -> list[tuple[str, str]]:
     """Return what is wrong with a ``DWEBSOCKET`` dict, as pairs of key and message."""
     if not isinstance(values, Mapping):
@@ -194,12 +270,27 @@ def problems(values: object) -> list[tuple[str, str]]:
         if key is None:
             hint = nearest(str(name).upper(), KEYS)
             found.append((name, f"DWEBSOCKET has no setting {name!r}.{hint}"))
-        elif not key.valid(value):
-            message = f"DWEBSOCKET[{name!r}] must be {key.expected}, not {value!r}."
-            if name == "GROUPS":
-                message = group_options.problem(value)
+        elif name == "GROUPS":
+            found += [(name, message) for message in group_options.problems(value)]
+        elif message := key.problem(f"DWEBSOCKET[{name!r}]", value):
             found.append((name, message))
     return found
+
+
+def acceptable(name: str) -> Any:
+    """Return a setting's value; its default if what the project says cannot be used.
+
+    For system checks, which go on where something else is wrong.
+    """
+    from django.conf import settings as django_settings
+
+    key = KEYS[name]
+    given = getattr(django_settings, "DWEBSOCKET", {})
+    values = [given.get(name, key.default)] if isinstance(given, Mapping) else []
+    if not (values and name in given):
+        old = [old for old, new in OLD_NAMES.items() if new == name]
+        values = [getattr(django_settings, one, key.default) for one in old] or values
+    return next((value for value in values if key.valid(value)), key.default)
 
 
 class Settings:
@@ -208,6 +299,7 @@ class Settings:
     def __init__(self) -> None:
         self._values: dict[str, Any] | None = None
 
+    @sensitive_variables("given", "values")
     def _load(self) -> dict[str, Any]:
         from django.conf import settings as django_settings
 
@@ -248,14 +340,19 @@ class Profile(NamedTuple):
         options: The engine's options.
         overflow: What a full outbox does.
         send_timeout: How long a send waits for room in it.
+        gone_timeout: When a view is ended that overlooks the end; None: never.
         allowed_origins: Origins allowed beside the site's own.
+        recheck_interval: Seconds between two checks of the user's login; 0: never,
+            None: not unless the view asks for it.
     """
 
     modern: bool
     options: _engine.Options
     overflow: str
     send_timeout: float
+    gone_timeout: float | None
     allowed_origins: tuple[str, ...]
+    recheck_interval: float | None = None
 
 
 settings = Settings()
@@ -273,9 +370,9 @@ def check_overrides(overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]
             raise ConfigurationError(
                 f"There is no argument {name!r}.{nearest(name, _SCOPED)}"
             )
-        key = KEYS[_SCOPED[name]]
-        if not key.valid(value):
-            raise ConfigurationError(f"{name} must be {key.expected}, not {value!r}.")
+        message = KEYS[_SCOPED[name]].problem(name, value)
+        if message:
+            raise ConfigurationError(message)
     return tuple(
         (name, tuple(value) if isinstance(value, list) else value)
         for name, value in sorted(overrides.items())
@@ -312,7 +409,9 @@ def _build(dialect: str, overrides: dict[str, Any]) -> Profile:
         ),
         overflow=values["OVERFLOW"],
         send_timeout=float(values["SEND_TIMEOUT"]),
+        gone_timeout=values["GONE_TIMEOUT"],
         allowed_origins=tuple(values["ALLOWED_ORIGINS"]),
+        recheck_interval=values["RECHECK_INTERVAL"],
     )
 
 

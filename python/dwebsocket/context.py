@@ -1,12 +1,14 @@
 """What holds during a request and has to hold in the view's own thread too.
 
 Context variables are copied. Django's language, time zone, URLconf and script prefix
-are not among them for a synchronous thread, whatever they are made of inside.
+are not among them for a synchronous thread, whatever they are made of inside. What a
+project keeps in thread-locals of its own, its hooks bring over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from datetime import tzinfo
 from typing import Any
@@ -14,14 +16,73 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
+from django.utils.module_loading import import_string
 
-__all__ = ("RequestContext",)
+from . import databases
+from .conf import settings
+from .exceptions import ConfigurationError
+
+__all__ = ("RequestContext", "applied", "carried", "carry")
+
+_hooks: list[Callable[[Any], Any]] = []
+
+
+def carry(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Have a function bring over what the request's thread has; usable as a decorator.
+
+    It is called with the request, in the thread of the request. What it returns is
+    applied in the thread of the view: a context manager is entered for as long as the
+    view runs, a function is called before it begins, None is nothing. The setting
+    ``CONTEXT_HOOKS`` names such functions, too.
+    """
+    if hook not in _hooks:
+        _hooks.append(hook)
+    return hook
+
+
+def carried(request: Any) -> list[Any]:
+    """Return what the project's hooks want to have applied in the view's thread.
+
+    Raises:
+        ConfigurationError: A hook returned something else.
+    """
+    found = []
+    for hook in (*map(import_string, settings.CONTEXT_HOOKS), *_hooks):
+        thing = hook(request)
+        if thing is None:
+            continue
+        if not (hasattr(thing, "__enter__") or callable(thing)):
+            raise ConfigurationError(
+                f"The context hook {hook!r} must return a context manager, a function "
+                f"or None, not {type(thing).__name__}."
+            )
+        found.append(thing)
+    return found
+
+
+@contextlib.contextmanager
+def applied(things: list[Any]) -> Iterator[None]:
+    """Apply what :func:`carried` returned, in the view's thread."""
+    with contextlib.ExitStack() as stack:
+        for thing in things:
+            if hasattr(thing, "__enter__"):
+                stack.enter_context(thing)
+            else:
+                thing()
+        yield
 
 
 class RequestContext:
     """A snapshot of the calling thread's state."""
 
-    __slots__ = ("_context", "_language", "_prefix", "_urlconf", "_zone")
+    __slots__ = (
+        "_context",
+        "_databases",
+        "_language",
+        "_prefix",
+        "_urlconf",
+        "_zone",
+    )
 
     def __init__(self) -> None:
         self._context = copy_context()
@@ -33,6 +94,7 @@ class RequestContext:
         )
         self._urlconf = get_urlconf()
         self._prefix = get_script_prefix()
+        self._databases = databases.shared()
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function with that state, in another thread."""
@@ -49,4 +111,5 @@ class RequestContext:
             set_urlconf(self._urlconf)
         if self._prefix != "/":
             set_script_prefix(self._prefix)
+        databases.share(self._databases)
         return function(*args)

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from .conf import settings
 
-__all__ = ("call", "is_patched")
+__all__ = ("call", "is_patched", "note_many")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,3 +33,10 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     from . import gevent_pool
 
     return gevent_pool.call(function, *args, **kwargs)
+
+
+def note_many() -> None:
+    """Note that this greenlet sends to many; of threads, the engine knows by itself."""
+    greenlets = sys.modules.get(f"{__package__}.greenlets")
+    if greenlets is not None:
+        greenlets.sender().note(0)

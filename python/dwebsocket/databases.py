@@ -14,13 +14,19 @@ from typing import Any
 from django.db import connections
 from django.db.backends.signals import connection_created
 
-__all__ = ("begin", "end", "in_use", "receive")
+__all__ = ("begin", "end", "in_use", "receive", "rest", "share", "shared")
 
 #: Seconds that a connection which may be kept is kept while its view waits.
 KEEP = 10.0
 
 #: Whether this thread (greenlet) may have a database connection open.
 in_use: ContextVar[bool] = ContextVar("dwebsocket_databases", default=False)
+
+
+#: Aliases of connections that belong to another thread, see :func:`share`.
+_borrowed: ContextVar[frozenset[str]] = ContextVar(
+    "dwebsocket_borrowed", default=frozenset()
+)
 
 
 def _note(**kwargs: Any) -> None:
@@ -30,6 +36,30 @@ def _note(**kwargs: Any) -> None:
 connection_created.connect(_note, dispatch_uid="dwebsocket.databases")
 
 
+def shared() -> dict[str, Any]:
+    """Return this thread's connections that other threads may use as well, by alias.
+
+    Those are the ones that ``LiveServerTestCase`` shares: SQLite databases in memory. A
+    second connection to one is refused ("database table is locked") as soon as both
+    have something to do.
+    """
+    return {
+        connection.alias: connection
+        for connection in connections.all(initialized_only=True)
+        if connection.allow_thread_sharing
+        and connection.vendor == "sqlite"
+        and connection.is_in_memory_db()  # type: ignore[attr-defined]
+    }
+
+
+def share(found: dict[str, Any]) -> None:
+    """Use what :func:`shared` has returned in another thread, until :func:`end`."""
+    for alias, connection in found.items():
+        connections[alias] = connection
+    if found:
+        _borrowed.set(frozenset(found))
+
+
 def begin() -> None:
     """Forget what the request's thread had open: it is not this thread's."""
     in_use.set(False)
@@ -37,6 +67,10 @@ def begin() -> None:
 
 def end() -> None:
     """Close this thread's connections: nobody else will."""
+    for alias in _borrowed.get():
+        # Its owner closes it, and may have stopped sharing it.
+        del connections[alias]
+    _borrowed.set(frozenset())
     if in_use.get():
         connections.close_all()
         in_use.set(False)
@@ -50,8 +84,9 @@ def _let_go(everything: bool = False) -> float | None:
     """
     pause: float | None = None
     idle = True
+    borrowed = _borrowed.get()
     for connection in connections.all(initialized_only=True):
-        if connection.connection is None:
+        if connection.connection is None or connection.alias in borrowed:
             continue
         if connection.in_atomic_block:
             idle = False
@@ -70,6 +105,12 @@ def _let_go(everything: bool = False) -> float | None:
     if idle:
         in_use.set(False)
     return pause
+
+
+def rest() -> None:
+    """Close the connections that are not to be kept: nothing more is asked for now."""
+    if in_use.get():
+        _let_go()
 
 
 def receive(

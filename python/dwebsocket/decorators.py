@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest, HttpResponseBadRequest
+from django.http import HttpRequest
 
-from . import checks, conf, handoff
+from . import checks, conf, inline, plain
 from .exceptions import ConfigurationError
 from .opening import Opening, Subprotocols, wants_websocket
 from .runners import ASYNC
@@ -45,15 +45,13 @@ def _decorate(view: Any, opening: Opening, require: bool) -> Any:
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         request = _request_in(args, kwargs)
-        if getattr(request, "websocket", None) is not None:
-            # The view runs already; this decorator is the second one on it.
-            return view(*args, **kwargs)
+        if inline.is_open(getattr(request, "websocket", None)):
+            # The view runs already; this decorator is the second one on it, or a
+            # middleware has opened the WebSocket.
+            return inline.call(view, args, kwargs)
         if wants_websocket(request):
             return opening.respond(request, view, args, kwargs)
-        handoff.mark(request, False)
-        if require:
-            return HttpResponseBadRequest()
-        return view(*args, **kwargs)
+        return plain.answer(request, view, args, kwargs, require)
 
     wrapper.opens_websocket = True  # type: ignore[attr-defined]
     wrapper.accept_websocket = True  # type: ignore[attr-defined]
@@ -133,3 +131,19 @@ def websocket(
     Takes the arguments of :func:`accept_websocket`.
     """
     return _decorator(view, "modern", False, subprotocols, overrides)
+
+
+if TYPE_CHECKING:
+    from .websocket import WebSocket
+
+    class DecoratorModule(Protocol):
+        """What ``dwebsocket.websocket`` is: the decorator, and the module."""
+
+        WebSocket: type[WebSocket]
+
+        @overload
+        def __call__(self, view: View, /) -> View: ...
+        @overload
+        def __call__(
+            self, *, subprotocols: Subprotocols = None, **overrides: Any
+        ) -> Callable[[View], View]: ...

@@ -7,6 +7,8 @@ WebSocketException
 ├── WebSocketClosed (ConnectionError)           receive(): the conversation is over
 ├── WebSocketEOF (EOFError)                     classic wait(): asked after the end
 └── ReceiveTimeout (TimeoutError)               receive(): no message came in time
+
+PeerGone (BaseException)                        leaves a view that overlooks the end
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 __all__ = (
     "ConfigurationError",
     "HandshakeError",
+    "PeerGone",
     "ReceiveTimeout",
     "SocketUnavailable",
     "WebSocketClosed",
@@ -87,3 +90,11 @@ class WebSocketEOF(WebSocketException, EOFError):
 
 class ReceiveTimeout(WebSocketException, TimeoutError):
     """No message came within the time given to ``receive()``; still connected."""
+
+
+class PeerGone(BaseException):
+    """Leaves a view that has made only calls in vain since its peer has gone.
+
+    No :exc:`Exception`, so that it gets through a loop that goes on after any of these.
+    ``finally`` runs; nothing is logged but one line. See the setting ``GONE_TIMEOUT``.
+    """

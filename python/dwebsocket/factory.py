@@ -10,7 +10,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from . import _engine, servers
+from . import _engine, inline, servers
 from .websocket import WebSocket
 
 __all__ = ("WebSocketFactory",)
@@ -49,12 +49,15 @@ class WebSocketFactory:
     def create_websocket(
         self, connection: _engine.Connection | None = None, **options: Any
     ) -> WebSocket | None:
-        """Return the WebSocket for a connection; None before there is one.
+        """Return the WebSocket for a connection.
+
+        Without one, return a WebSocket that ``accept_connection()`` will open, for the
+        view that runs in this thread; None if the request does not ask for a WebSocket.
 
         Args:
             connection: The engine's connection.
             options: The other arguments of the WebSocket.
         """
         if connection is None:
-            return None
+            return inline.create(self)
         return self.websocket_class(connection, **options)

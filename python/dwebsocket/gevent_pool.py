@@ -13,6 +13,8 @@ import gevent
 from gevent._hub_local import get_hub_if_exists
 from gevent.threadpool import ThreadPool
 
+from ._engine import BrokerError
+
 __all__ = ("call",)
 
 P = ParamSpec("P")
@@ -27,7 +29,11 @@ _pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
 
 
 def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function in a real thread while other greenlets run."""
+    """Call a function in a real thread while other greenlets run.
+
+    Raises:
+        BrokerError: The system has no thread left.
+    """
     hub = get_hub_if_exists()
     if hub is None or gevent.getcurrent() is hub:
         # A real thread, whose waiting holds up no greenlet; or the hub itself, which
@@ -44,7 +50,11 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         except BaseException as error:
             return None, error
 
-    result, error = pool.apply(attempt)
+    try:
+        result, error = pool.apply(attempt)
+    except RuntimeError as failure:
+        # Of the pool's own; a thread that it has already may still do it.
+        raise BrokerError(f"no thread is left to ask it: {failure}") from failure
     if error is not None:
         raise error
     return result  # type: ignore[return-value]

@@ -16,12 +16,15 @@ from gevent.event import Event
 
 from . import _engine
 from .context import RequestContext
-from .runners import Call
+from .runners import GOING_AWAY, Call, give_up
 from .websocket import WebSocket
 
-__all__ = ("runner",)
+__all__ = ("runner", "sender")
 
 _READ = 1
+
+#: How long, in seconds, a view may find one message after the other before others run.
+_SLICE = 0.001
 
 
 class Waker:
@@ -67,21 +70,35 @@ def _waker() -> Waker:
     return waker
 
 
+def sender() -> _engine.Sender:
+    """Return the habit of this greenlet."""
+    current: Any = gevent.getcurrent()
+    try:
+        habit: _engine.Sender = current._dwebsocket_sender
+    except AttributeError:
+        habit = current._dwebsocket_sender = _engine.Sender()
+    return habit
+
+
 class Port:
     """Waits for one connection without blocking the hub."""
 
-    __slots__ = ("_connection", "_thread", "_waker")
+    __slots__ = ("_connection", "_since", "_thread", "_waker")
 
     def __init__(self, connection: _engine.Connection, waker: Waker) -> None:
         self._connection = connection
         self._waker = waker
         self._thread = _native_thread()
+        self._since = time.monotonic()
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
         """Do as the engine's ``receive``, cooperatively."""
         connection = self._connection
         message = connection.receive(0)
-        if message is not None or timeout == 0:
+        if timeout == 0:
+            return message
+        if message is not None:
+            self._let_others_run()
             return message
         if _native_thread() != self._thread:
             # A real thread (of gevent's pool, say): it may block.
@@ -95,12 +112,32 @@ class Port:
                 return message
         return connection.receive(0)
 
-    def send(self, message: Any, binary: bool | None, timeout: float) -> bool:
+    def _let_others_run(self) -> None:
+        """Switch, if it has not for a while: who is flooded never has to wait."""
+        now = time.monotonic()
+        if now - self._since > _SLICE and _native_thread() == self._thread:
+            gevent.sleep(0)
+            self._since = time.monotonic()
+
+    def offer(self, message: Any, binary: bool | None, overflow: str) -> bool:
+        """Do as the engine's ``send``, and note whose send it is."""
+        sender().note(self._connection.id)
+        return self._connection.send(message, binary, overflow)
+
+    def is_served(self) -> bool:
+        """Return whether this greenlet serves the connection."""
+        return sender().serves(self._connection.id)
+
+    def turns(self) -> int:
+        """Return how often this greenlet has turned from connection to connection."""
+        return sender().turns
+
+    def send(self, message: Any, binary: bool | None, timeout: float | None) -> bool:
         """Do as the engine's ``send`` with "block", cooperatively."""
         connection = self._connection
         if _native_thread() != self._thread:
             return connection.send(message, binary, "block", timeout)
-        deadline = time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         while not connection.send(message, binary, "refuse"):
             if connection.ended or connection.close_code is not None:
                 return False
@@ -123,11 +160,38 @@ class Port:
             event.wait(left)
             return True
         finally:
+            self._since = time.monotonic()
             self._waker.forget(number, event)
 
 
 #: The thread below the greenlets.
 _native_thread: Callable[[], int] = monkey.get_original("_thread", "get_ident")
+
+
+class Seat:
+    """Does as the seats of threads do.
+
+    Args:
+        greenlets: The runner.
+    """
+
+    __slots__ = ("_greenlets",)
+
+    def __init__(self, greenlets: Greenlets) -> None:
+        self._greenlets = greenlets
+
+    def run(
+        self,
+        context: RequestContext,
+        call: Call,
+        websocket: WebSocket,
+        connection: _engine.Connection,
+    ) -> None:
+        """Run the call in a greenlet."""
+        self._greenlets.start(context, call, websocket, connection)
+
+    def cancel(self) -> None:
+        """Do nothing: no greenlet waits."""
 
 
 class Greenlets:
@@ -144,11 +208,34 @@ class Greenlets:
         """Return the way to wait for a connection in this hub."""
         return Port(connection, _waker())
 
-    def start(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
+    def reserve(self) -> Seat:
+        """Return what runs the call in a greenlet, of which there are always more."""
+        return Seat(self)
+
+    def start(
+        self,
+        context: RequestContext,
+        call: Call,
+        websocket: WebSocket,
+        connection: _engine.Connection,
+    ) -> None:
         """Run the call."""
-        greenlet = gevent.spawn(context.run, call.run, websocket)
+
+        def serve() -> None:
+            try:
+                context.run(call.run, websocket)
+            except BaseException:
+                give_up(connection, call.request)
+
+        def ended(greenlet: Any) -> None:
+            self._running.discard(greenlet)
+            # Killed before it began, it has not closed anything.
+            connection.close(GOING_AWAY, "")
+
+        greenlet = gevent.Greenlet(serve)
         self._running.add(greenlet)
-        greenlet.rawlink(self._running.discard)
+        greenlet.rawlink(ended)
+        greenlet.start()
 
     def join(self, timeout: float) -> bool:
         """Let the views run until they have ended; return whether that was in time."""

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ("Options", "check", "problem")
+__all__ = ("Options", "check", "problems")
 
 
 class Options(NamedTuple):
@@ -48,22 +48,29 @@ def check(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must be {expected}, not {value!r}")
 
 
-def problem(groups: Any) -> str:
-    """Return what is wrong with ``DWEBSOCKET["GROUPS"]``, or ""."""
+def problems(groups: Any) -> list[str]:
+    """Return all that is wrong with ``DWEBSOCKET["GROUPS"]``."""
     if not isinstance(groups, Mapping):
-        return f"DWEBSOCKET['GROUPS'] must be a dict, not {type(groups).__name__}."
+        return [f"DWEBSOCKET['GROUPS'] must be a dict, not {type(groups).__name__}."]
+    found = []
     for name, given in groups.items():
         where = f"DWEBSOCKET['GROUPS'][{name!r}]"
         if not isinstance(name, str) or not name:
-            return f"{where}: a group's name (or 'prefix*') must be a str."
+            found.append(f"{where}: a group's name (or 'prefix*') must be a str.")
         if not isinstance(given, Mapping):
-            return f"{where} must be a dict, not {type(given).__name__}."
-        for option, value in given.items():
-            if option not in _VALID:
-                near = difflib.get_close_matches(str(option), _VALID, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                return f"{where} has no option {option!r}.{hint}"
-            valid, expected = _VALID[option]
-            if not valid(value):
-                return f"{where}[{option!r}] must be {expected}, not {value!r}."
-    return ""
+            found.append(f"{where} must be a dict, not {type(given).__name__}.")
+        else:
+            found += [_problem(where, *item) for item in given.items()]
+    return [message for message in found if message]
+
+
+def _problem(where: str, option: Any, value: Any) -> str:
+    """Return what is wrong with an option, or ""."""
+    if option not in _VALID:
+        near = difflib.get_close_matches(str(option), _VALID, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"{where} has no option {option!r}.{hint}"
+    valid, expected = _VALID[option]
+    if valid(value):
+        return ""
+    return f"{where}[{option!r}] must be {expected}, not {value!r}."

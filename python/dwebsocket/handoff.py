@@ -8,19 +8,27 @@ socket taken from the server and the view started.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django.core.handlers.wsgi import LimitedStream
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
-from . import _engine, runners, servers, shutdown
+from . import _engine, context, runners, servers
 from .conf import Profile, settings
 from .context import RequestContext
+from .exceptions import ConfigurationError
 
 __all__ = ("Handoff", "HandoffResponse", "mark")
+
+logger = logging.getLogger("dwebsocket.handshake")
 
 #: What servers keep in the environ for as long as a request lasts.
 _SERVER_KEYS = (
@@ -35,30 +43,37 @@ _SERVER_KEYS = (
 class IsWebSocket:
     """``request.is_websocket``: may be called, or looked at without calling."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_value", "asked")
 
     def __init__(self, value: bool) -> None:
         self._value = value
+        #: Whether somebody has looked.
+        self.asked = False
 
     def __call__(self) -> bool:
+        self.asked = True
         return self._value
 
     def __bool__(self) -> bool:
+        self.asked = True
         return self._value
 
     def __repr__(self) -> str:
         return f"<is_websocket: {self._value}>"
 
 
-YES, NO = IsWebSocket(True), IsWebSocket(False)
+YES = IsWebSocket(True)
 
 
-def mark(request: Any, is_websocket: bool, websocket: Any = None) -> None:
+def mark(request: Any, is_websocket: bool, websocket: Any = None) -> IsWebSocket:
     """Set the request's two attributes, also behind REST framework's wrapper."""
+    # On plain HTTP it is noted whether the view asks: one for each request.
+    question = YES if is_websocket else IsWebSocket(False)
     while request is not None:
-        request.is_websocket = YES if is_websocket else NO
+        request.is_websocket = question
         request.websocket = websocket
         request = request.__dict__.get("_request")
+    return question
 
 
 def _empty_stream() -> LimitedStream:
@@ -82,6 +97,7 @@ def _detach(request: Any) -> None:
     environ["wsgi.input"] = _EMPTY
     request.META = request.environ = environ
     request._stream = _EMPTY
+    request.__dict__.pop("close", None)  # set by servers.release_with()
 
 
 def _remote_address(meta: Mapping[str, Any]) -> tuple[str, int]:
@@ -97,16 +113,21 @@ class Handoff:
         subprotocol: The subprotocol chosen, or None.
         profile: The settings of the view.
         permit: The connection's place in the process.
-        server: The server's socket.
+        server: The server's socket, held by a descriptor of our own.
         call: The view's call.
+        runner: What runs it.
+        seat: The thread that waits for it.
     """
 
     __slots__ = (
+        "_made_in",
         "call",
         "context",
         "handshake",
         "permit",
         "profile",
+        "runner",
+        "seat",
         "server",
         "subprotocol",
     )
@@ -117,40 +138,80 @@ class Handoff:
         subprotocol: str | None,
         profile: Profile,
         permit: _engine.Permit,
-        server: servers.ServerSocket,
+        server: servers.Held,
         call: runners.Call,
+        runner: Any,
+        seat: Any,
     ) -> None:
+        #: The process, until the handoff has been run or called off.
+        self._made_in: int | None = os.getpid()
+        self.runner = runner
+        self.seat = seat
         self.handshake = handshake
         self.subprotocol = subprotocol
         self.profile = profile
         self.permit = permit
         self.server = server
         self.call = call
+        call.recheck_interval = profile.recheck_interval
         # Taken here: response middleware may set language and time zone back.
         self.context = RequestContext()
+        call.carried = context.carried(call.request)
+        call.gone_timeout = profile.gone_timeout
 
     def run(self, headers: list[tuple[str, str]]) -> None:
-        """Take the socket, answer the handshake and start the view.
+        """Take the socket, answer the handshake and start the view, once.
 
         Args:
             headers: What middleware has put into the response.
 
         Raises:
             OSError: The socket cannot be taken; nothing has been sent yet.
+            ClientGone: The server has seen the client go; it ends the request.
             ValueError: A header cannot be sent; the same.
         """
+        if self._made_in is None:
+            return
+        self._made_in = None
+        try:
+            self._run(headers)
+        finally:
+            self._release()
+
+    def _run(self, headers: list[tuple[str, str]]) -> None:
         head = self.handshake.response(self.subprotocol, headers)
-        shutdown.arm()
-        runner = runners.kind()
-        adoption = _engine.adopt(self.server.fd, self.server.epoll_fd)
-        connection = adoption.start(
-            head,
-            self.server.leftover(),
-            self.handshake,
-            self.profile.options,
-            self.permit,
-            runner.wake_queue(),
-        )
+        adoption = self.server.adopt()
+        # From here on, no answer of the server reaches the client any more.
+        try:
+            connection = adoption.start(
+                head,
+                self.server.leftover(),
+                self.handshake,
+                self.profile.options,
+                self.permit,
+                self.runner.wake_queue(),
+            )
+        except BaseException as error:
+            # The socket is closed with it; the traceback would keep it open.
+            del adoption
+            if not isinstance(error, Exception):
+                # Ctrl-C, in a server that answers in its main thread: the process ends.
+                raise
+            logger.exception(
+                "The WebSocket of %s could not be opened, and was cut off",
+                self.call.request.path,
+                extra={"request": self.call.request},
+            )
+            return
+        try:
+            self._begin(connection)
+        except BaseException as error:
+            runners.give_up(connection, self.call.request)
+            if not isinstance(error, Exception):
+                raise
+
+    def _begin(self, connection: _engine.Connection) -> None:
+        """Start the view."""
         request = self.call.request
         factory: Callable[[HttpRequest], Any] = import_string(settings.FACTORY_CLASS)
         websocket = factory(request).create_websocket(
@@ -160,15 +221,79 @@ class Handoff:
             send_timeout=self.profile.send_timeout,
             subprotocol=self.subprotocol,
             remote_address=_remote_address(request.META),
-            port=runner.port(connection),
+            port=self.runner.port(connection),
         )
+        if websocket is None:
+            raise ConfigurationError(
+                f"create_websocket() of {settings.FACTORY_CLASS} must return the "
+                "WebSocket of the connection, not None."
+            )
         _detach(request)
         mark(request, True, websocket)
         # The middleware has saved it; what the view changes comes on top of that.
         session = getattr(request, "session", None)
         if session is not None:
             session.modified = False
-        runners.start(self.context, self.call, websocket, runner)
+        self.seat.run(self.context, self.call, websocket, connection)
+
+    def _release(self) -> None:
+        """Give back what has not been used; a traceback may keep this object."""
+        self.seat.cancel()
+        self.server.close()
+        del self.seat, self.permit, self.server
+
+    def call_off(self) -> None:
+        """Give everything back, unless the view has been started; idempotent."""
+        made_in, self._made_in = self._made_in, None
+        if made_in is None:
+            return
+        self._release()
+        # The child of a fork has a copy of it, which nobody misses.
+        if made_in == os.getpid() and not sys.is_finalizing():
+            logger.warning(
+                "The WebSocket of %s was not opened: the decorator's response was "
+                "thrown away. A middleware has answered something else; if it was not "
+                "to refuse, it must return the response that it gets.",
+                self.call.request.path,
+                extra={"request": self.call.request},
+            )
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled: a cache would hand out a connection that is gone.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("the response to a WebSocket's handshake cannot be kept")
+
+    def __del__(self) -> None:
+        # Middleware need not close the responses that it throws away.
+        if getattr(self, "_made_in", None) is not None:
+            self.call_off()
+
+
+class Switching(int):
+    """The status 101, which is of no use in a response of somebody else's.
+
+    The client would wait for a WebSocket that nobody has opened.
+    """
+
+    def __int__(self) -> int:
+        caller = sys._getframe(1)
+        if caller.f_code is _COPIES:
+            response = caller.f_locals.get("self")
+            # One that streams the original starts the view when it is iterated.
+            if not getattr(response, "streaming", False):
+                raise ConfigurationError(
+                    "A middleware makes a response of its own with the status of a "
+                    "WebSocket's (101), so that the WebSocket cannot be opened. It "
+                    "must return the response that it gets."
+                )
+        return 101
+
+
+#: What turns a status into a number where a response is made.
+_COPIES = HttpResponseBase.__init__.__code__
 
 
 class HandoffResponse(HttpResponse):
@@ -178,16 +303,15 @@ class HandoffResponse(HttpResponse):
         handoff: What to do then.
     """
 
-    status_code = 101
+    status_code = Switching(101)
 
     def __init__(self, handoff: Handoff) -> None:
         super().__init__()
-        self._handoff: Handoff | None = handoff
+        self._handoff: Handoff = handoff
 
     def __iter__(self) -> Iterator[bytes]:
-        handoff, self._handoff = self._handoff, None
-        if handoff is not None:
-            handoff.run(self._all_headers())
+        with contextlib.suppress(servers.ClientGone):
+            self._handoff.run(self._all_headers())
         # Nothing for the server to send: it sends no header before a body's first byte
         # (PEP 3333), and what it sends at the end goes nowhere.
         yield from ()
@@ -199,6 +323,6 @@ class HandoffResponse(HttpResponse):
         return [*self.items(), *cookies]
 
     def close(self) -> None:
-        """Give the connection's place back if nobody has iterated."""
-        self._handoff = None
+        """Give the connection's place and descriptor back if nobody has iterated."""
+        self._handoff.call_off()
         super().close()

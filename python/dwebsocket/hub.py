@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from django.core.signals import setting_changed
 
-from . import _engine, cooperation, group_options
+from . import _engine, arguments, cooperation, group_options
 from ._engine import BrokerError, Joined, Published
 from .broker import connect, use
 from .conf import settings
@@ -32,10 +32,12 @@ from .messages import Message, Payload, check_reason, ids, payload, to_json
 __all__ = (
     "BrokerError",
     "Group",
+    "History",
     "Joined",
     "Member",
     "Options",
     "Payload",
+    "Position",
     "Published",
     "Stats",
     "check_reason",
@@ -64,6 +66,25 @@ class Member(NamedTuple):
     info: Any
 
 
+class Position(NamedTuple):
+    """A place in a group's history; ``join()`` takes it as ``since``.
+
+    Args:
+        offset: The number of the latest message; 0 before the first.
+        epoch: Which history that is; "" where there is none.
+    """
+
+    offset: int
+    epoch: str
+
+
+class History(list[tuple[int, "str | bytes"]]):
+    """The latest messages of a group, with their offsets, and where it stood then."""
+
+    #: Of several groups: offset 0, and epoch "".
+    position = Position(0, "")
+
+
 class Stats(NamedTuple):
     """What the hub of this process has now, and what it has lost since it began.
 
@@ -75,8 +96,9 @@ class Stats(NamedTuple):
         dropped: Messages that WebSockets lost to full outboxes, whoever sent them.
         waiting: Messages with a history that wait for the broker.
         lost: What the way over the broker lost, at the least: messages that are too
-            large for it or came faster than this process could take them, and news of
-            presence, which are made up for.
+            large for it or came faster than this process could take them, news of
+            presence, which are made up for, and what came from the broker and was no
+            message of this package.
         broker: "none", "connected" or "away".
     """
 
@@ -146,7 +168,8 @@ class Group:
 
         Args:
             message: ``str`` goes out as text, ``bytes`` as binary.
-            exclude: A WebSocket of this process, or several, that do not get it.
+            exclude: A WebSocket that does not get it, the ``member_id`` of one in any
+                process, or several of them.
 
         Returns:
             How many connections of this process it went to (``.local``), and what the
@@ -156,6 +179,7 @@ class Group:
             TypeError: The message is neither str nor bytes (see :meth:`send_json`).
             ValueError: The group's name breaks the rules.
         """
+        message = arguments.message(message)
         if not isinstance(message, str | bytes | bytearray | memoryview):
             raise TypeError(
                 f"a message is str or bytes, not {type(message).__name__}; send_json() "
@@ -176,8 +200,9 @@ class Group:
         """
         return self._publish((to_json(data, **kwargs), False, True), ids(exclude))
 
-    def _publish(self, message: Payload, excluded: list[int]) -> Published:
+    def _publish(self, message: Payload, excluded: list[str]) -> Published:
         use()
+        cooperation.note_many()
         data, binary, is_json = message
         return cooperation.call(
             _engine.publish,
@@ -222,23 +247,55 @@ class Group:
         use()
         return cooperation.call(_engine.count, list(self.names))
 
-    def history(self, limit: int = 100) -> list[tuple[int, str | bytes]]:
+    def history(self, limit: int = 100) -> History:
         """Return the latest messages, the oldest first, with their offsets.
 
         Args:
             limit: How many, of each group.
 
+        Returns:
+            A list of pairs; its ``position`` is where the history stood then.
+
         Raises:
             BrokerError: The broker cannot be asked.
         """
         use()
-        return [
-            entry
-            for name, (size, ttl, _) in zip(self.names, self.each, strict=True)
-            for entry in cooperation.call(
+        found = History()
+        for name, (size, ttl, _) in zip(self.names, self.each, strict=True):
+            entries, offset, epoch = cooperation.call(
                 _engine.history, name, limit, size, float(ttl)
-            )[0]
-        ]
+            )
+            found += entries
+            found.position = Position(offset, epoch)
+        if len(self.names) > 1:
+            found.position = Position(0, "")
+        return found
+
+    def position(self) -> Position:
+        """Return where the history stands: what is sent from now on comes after it.
+
+        For a page that is made by the server and then joins with it (``since``): what
+        is sent in between is not missed. Ask for it before what the page shows.
+
+        Returns:
+            The offset of the latest message, and the epoch; 0 and "" where no history
+            is kept, or where it has not begun: ``since`` then asks for all of it.
+
+        Raises:
+            BrokerError: The broker cannot be asked.
+            ValueError: These are several groups, each with a position of its own.
+        """
+        if len(self.names) != 1:
+            raise ValueError("several groups have no position in common")
+        use()
+        (options,) = self.each
+        if not options.history:
+            return Position(0, "")
+        return Position(
+            *cooperation.call(
+                _engine.position, self.names[0], options.history, float(options.ttl)
+            )
+        )
 
     def __repr__(self) -> str:
         return f"<Group {', '.join(self.names)}>"
@@ -247,6 +304,7 @@ class Group:
 def disconnect(kind: str, targets: list[str], code: int, reason: str) -> Published:
     """Close the connections of groups, users or all; see :meth:`Group.close`."""
     check_reason(reason)
+    code, reason = arguments.close_code(code), arguments.reason(reason)
     use()
     return cooperation.call(_engine.disconnect, kind, targets, code, reason)
 

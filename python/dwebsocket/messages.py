@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.functional import Promise
+
+from . import arguments
 
 __all__ = ("Message", "Payload", "check_reason", "ids", "payload", "to_json")
 
 Message: TypeAlias = "str | bytes | bytearray | memoryview"
 #: The data, whether it is binary, whether it is JSON.
 Payload: TypeAlias = "tuple[str | bytes, bool, bool]"
+
+#: The process, and the number of the connection there.
+_MEMBER_ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,19}", re.ASCII)
 
 
 def to_json(data: Any, **kwargs: Any) -> str:
@@ -25,7 +32,7 @@ def to_json(data: Any, **kwargs: Any) -> str:
     """
     kwargs.setdefault("cls", DjangoJSONEncoder)
     kwargs.setdefault("allow_nan", False)
-    return json.dumps(data, **kwargs)
+    return arguments.well_formed(json.dumps(data, **kwargs))
 
 
 def payload(message: Any) -> Payload:
@@ -36,34 +43,54 @@ def payload(message: Any) -> Payload:
     Raises:
         TypeError, ValueError: As :func:`to_json`.
     """
-    if isinstance(message, str):
-        return message, False, False
+    if isinstance(message, str | Promise):
+        return arguments.message(message), False, False
     if isinstance(message, bytes | bytearray | memoryview):
         return bytes(message), True, False
     return to_json(message), False, True
 
 
-def ids(exclude: Any) -> list[int]:
-    """Return the ids of what a caller wants left out.
+def ids(exclude: Any) -> list[str]:
+    """Return the member ids of what a caller wants left out.
+
+    Args:
+        exclude: A WebSocket, the ``member_id`` of one in any process, a ``Member``, or
+            several of them.
 
     Raises:
-        TypeError: It is not a WebSocket, and not several.
+        TypeError: It is none of these, or a str that is no ``member_id``.
     """
     if exclude is None:
         return []
-    # A WebSocket can be iterated over, too.
-    if hasattr(exclude, "member_id"):
-        return [exclude.id]
+    if _is_one(exclude):
+        return [_id(exclude)]
     if hasattr(exclude, "websocket"):
         # It can be iterated over as well, and nobody would be left out.
         raise TypeError("exclude takes WebSockets: request.websocket, not the request")
-    if isinstance(exclude, str | bytes) or not isinstance(exclude, Iterable):
+    if isinstance(exclude, bytes) or not isinstance(exclude, Iterable):
         exclude = [exclude]
-    chosen = list(exclude)
-    for websocket in chosen:
-        if not hasattr(websocket, "member_id"):
-            raise TypeError(f"exclude takes WebSockets, not {websocket!r}")
-    return [websocket.id for websocket in chosen]
+    return [_id(one) for one in exclude]
+
+
+def _is_one(exclude: Any) -> bool:
+    # A WebSocket and a Member can be iterated over, too.
+    return (
+        isinstance(exclude, str) or hasattr(exclude, "member_id") or _is_member(exclude)
+    )
+
+
+def _is_member(exclude: Any) -> bool:
+    return isinstance(exclude, tuple) and hasattr(exclude, "info")
+
+
+def _id(one: Any) -> str:
+    if hasattr(one, "member_id"):
+        one = one.member_id
+    elif _is_member(one):
+        one = one.id
+    if not isinstance(one, str) or not _MEMBER_ID.fullmatch(one):
+        raise TypeError(f"exclude takes WebSockets and their member_id, not {one!r}")
+    return one
 
 
 def check_reason(reason: str) -> None:
@@ -71,6 +98,7 @@ def check_reason(reason: str) -> None:
 
     Raises:
         ValueError: It is too long for a control frame (RFC 6455 section 5.5).
+        TypeError: It is neither str nor bytes.
     """
-    if len(reason.encode()) > 123:
+    if len(arguments.reason(reason, None).encode()) > 123:
         raise ValueError("a close reason is at most 123 bytes of UTF-8")

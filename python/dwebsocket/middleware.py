@@ -9,6 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
 
+from . import inline
 from .checks import later_view_middleware
 from .conf import settings
 from .exceptions import ConfigurationError
@@ -52,7 +53,8 @@ class WebSocketMiddleware:
         self, request: HttpRequest
     ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Set the request's attributes and go on."""
-        mark(request, wants_websocket(request))
+        if not inline.is_open(getattr(request, "websocket", None)):
+            mark(request, wants_websocket(request))
         response: HttpResponseBase | Awaitable[HttpResponseBase]
         response = self.get_response(request)
         return response
@@ -68,6 +70,9 @@ class WebSocketMiddleware:
         if not wants_websocket(request):
             if _flag(view, "require_websocket"):
                 return HttpResponseBadRequest()
+            return None
+        if inline.is_open(getattr(request, "websocket", None)):
+            # Another middleware has opened it.
             return None
         if _flag(view, "opens_websocket"):
             # Decorated: it does so itself, when it is called.

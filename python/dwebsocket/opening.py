@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import resource
 from collections.abc import Callable, Sequence
@@ -11,7 +12,18 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
-from . import _engine, broker, origin, signals
+from . import (
+    _engine,
+    broker,
+    capacity,
+    last_resort,
+    origin,
+    plain,
+    runners,
+    servers,
+    shutdown,
+    signals,
+)
 from .conf import Profile, profile, settings
 from .exceptions import ConfigurationError, HandshakeError, SocketUnavailable
 from .handoff import Handoff, HandoffResponse, mark
@@ -19,8 +31,15 @@ from .runners import Call
 
 __all__ = ("Opening", "Subprotocols", "wants_websocket")
 
+#: What sessions speak (docs/client.md): every view may be one.
+SESSION_PROTOCOL = "dwebsocket.v1"
+
 logger = logging.getLogger("dwebsocket.handshake")
 security_logger = logging.getLogger("django.security.dwebsocket")
+last_resort.attach(security_logger)
+
+#: When a client may try again.
+_LATER = (("Retry-After", "10"),)
 
 Subprotocols: TypeAlias = (
     "Sequence[str] | Callable[[HttpRequest, list[str]], str | None] | None"
@@ -41,13 +60,14 @@ def wants_websocket(request: HttpRequest) -> bool:
 def _limit() -> int:
     """Return how many connections this process may have.
 
-    By default three quarters of the files it may open: past that the server could not
-    accept a plain request any more.
+    By default three quarters of the files it may open, past which the server could not
+    accept a plain request any more, and no more than there are threads for views.
     """
     if settings.MAX_CONNECTIONS is not None:
         return int(settings.MAX_CONNECTIONS)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft * 3 // 4, 1) if soft != resource.RLIM_INFINITY else 1 << 30
+    files = max(soft * 3 // 4, 1) if soft != resource.RLIM_INFINITY else 1 << 30
+    return min(files, capacity.views())
 
 
 def _refuse(
@@ -64,6 +84,7 @@ def _refuse(
         content_type="text/plain; charset=utf-8",
         headers=dict(headers),
     )
+    plain.vary(response)
     if signals.websocket_rejected.receivers:
         signals.send(
             signals.websocket_rejected,
@@ -85,6 +106,16 @@ def _refuse(
     return response
 
 
+def _refuse_without_thread(request: HttpRequest, error: Exception) -> HttpResponse:
+    return _refuse(
+        request,
+        503,
+        "This process can start no thread for another WebSocket: "
+        f"{error or type(error).__name__}.",
+        _LATER,
+    )
+
+
 def _check_head(request: HttpRequest, view_profile: Profile) -> _engine.Handshake:
     """Check the request's head against RFC 6455 section 4.2.1.
 
@@ -92,9 +123,12 @@ def _check_head(request: HttpRequest, view_profile: Profile) -> _engine.Handshak
         HandshakeError: It is not an acceptable handshake.
     """
     meta = request.META
-    if meta.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
+    spoken = meta.get("SERVER_PROTOCOL", "HTTP/1.1")
+    if spoken != "HTTP/1.1":
+        # HTTP/2 has a handshake of another kind (RFC 8441), without Upgrade.
         raise HandshakeError(
-            "A WebSocket needs HTTP/1.1. (Behind nginx: proxy_http_version 1.1.)"
+            f"A WebSocket needs HTTP/1.1, and this is {spoken or 'something else'}. "
+            "(Behind nginx: proxy_http_version 1.1.)"
         )
     if meta.get("CONTENT_LENGTH") not in (None, "", "0") or meta.get(
         "HTTP_TRANSFER_ENCODING"
@@ -110,6 +144,15 @@ def _check_head(request: HttpRequest, view_profile: Profile) -> _engine.Handshak
         extensions=meta.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""),
         options=view_profile.options,
     )
+
+
+def _cannot_hold(request: HttpRequest, error: OSError) -> HttpResponse:
+    if isinstance(error, servers.SocketBusy):
+        return _refuse(request, 503, str(error), _LATER, level="warning")
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        message = f"This process has no file descriptor left: {error}."
+        return _refuse(request, 503, message, _LATER, level="error")
+    return _refuse(request, 501, f"The socket of this request is not usable: {error}.")
 
 
 class Opening:
@@ -148,6 +191,8 @@ class Opening:
             return _refuse(request, error.status, error.message, error.headers)
         except SocketUnavailable as error:
             return _refuse(request, 501, str(error))
+        except servers.ClientGone:
+            return HttpResponse(status=400)  # nobody reads it
 
     def _accept(self, request: HttpRequest, call: Call) -> HttpResponse:
         view_profile = profile(self._dialect, self._overrides)
@@ -156,27 +201,52 @@ class Opening:
             return _refuse(
                 request,
                 403,
-                f"A page from {request.META.get('HTTP_ORIGIN')} may not open a "
-                "WebSocket here. If it should, add that origin to "
-                "DWEBSOCKET['ALLOWED_ORIGINS'] or CSRF_TRUSTED_ORIGINS.",
+                origin.explain(request),
                 log=security_logger,
             )
         subprotocol = self._choose(request, handshake.protocols)
-        broker.note_server(bool(request.META.get("wsgi.multiprocess")))
-        broker.connect()
         server = _factory(request).get_wsgi_sock()
+        # All that takes a thread comes at a moment at which it can still be refused.
+        try:
+            _engine.start()
+            shutdown.arm()
+        except (OSError, RuntimeError, MemoryError) as error:
+            return _refuse_without_thread(request, error)
         permit = _engine.reserve(_limit())
         if permit is None:
             return _refuse(
                 request,
                 503,
                 f"This process has {_engine.connection_count()} WebSockets open, which "
-                "is the limit (DWEBSOCKET['MAX_CONNECTIONS']).",
-                [("Retry-After", "10")],
+                "is the limit (DWEBSOCKET['MAX_CONNECTIONS'], or what the system has "
+                "of files and threads).",
+                _LATER,
                 level="warning",
             )
+        try:
+            held = servers.Held(server)
+        except OSError as error:
+            return _cannot_hold(request, error)
+        runner = runners.kind()
+        try:
+            seat = runner.reserve()
+        except (RuntimeError, MemoryError) as error:
+            held.close()
+            return _refuse_without_thread(request, error)
+        servers.release_with(request, held)
+        broker.note_server(bool(request.META.get("wsgi.multiprocess")))
+        broker.connect()
         return HandoffResponse(
-            Handoff(handshake, subprotocol, view_profile, permit, server, call)
+            Handoff(
+                handshake,
+                subprotocol,
+                view_profile,
+                permit,
+                held,
+                call,
+                runner,
+                seat,
+            )
         )
 
     def _choose(self, request: HttpRequest, offered: list[str]) -> str | None:
@@ -186,8 +256,7 @@ class Opening:
             ConfigurationError: The project's function returned one that the client
                 does not speak, which RFC 6455 section 4.2.2 forbids.
         """
-        if self._subprotocols is None:
-            return None
+        chosen = None
         if callable(self._subprotocols):
             chosen = self._subprotocols(request, list(offered))
             if chosen is not None and chosen not in offered:
@@ -195,5 +264,11 @@ class Opening:
                     f"The subprotocol {chosen!r} is not one of those that the client "
                     f"offers: {offered!r}"
                 )
-            return chosen
-        return next((name for name in self._subprotocols if name in offered), None)
+        elif self._subprotocols is not None:
+            known = self._subprotocols
+            chosen = next((name for name in known if name in offered), None)
+        if chosen is None and SESSION_PROTOCOL in offered:
+            # dwebsocket.js offers it; a browser gives a connection up where nothing
+            # of its offer is taken.
+            return SESSION_PROTOCOL
+        return chosen

@@ -11,19 +11,22 @@ server's (a Celery worker, a management command), ``DWEBSOCKET["BROKER"]`` is ne
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import transaction
-from django.db.models import UUIDField
+from django.db.models import IntegerField, UUIDField
 from django.utils.functional import LazyObject, empty
 
 from . import _engine, broker, cooperation, hub
 from ._engine import Published
+from .conf import settings
+from .rights import LOGGED_OUT
 
 __all__ = (
     "adisconnect",
@@ -36,11 +39,10 @@ __all__ = (
     "to_user",
 )
 
+logger = logging.getLogger("dwebsocket.hub")
+
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: Of the private range (RFC 6455 section 7.4.2): the site has ended the session.
-LOGGED_OUT = 4001
 
 
 def _run(
@@ -58,7 +60,7 @@ def _key(user: Any) -> str:
     """Return what a user is known by: the primary key.
 
     Raises:
-        ValueError: It is nobody: not saved, or anonymous.
+        ValueError: It is nobody: not saved, or anonymous; or no user has such a key.
         TypeError: It is neither a user nor a primary key.
     """
     if isinstance(user, type):
@@ -71,17 +73,48 @@ def _key(user: Any) -> str:
         raise TypeError(
             f"a user is a model instance or its primary key, not {type(user).__name__}"
         )
-    return _canonical(key) if isinstance(key, str) else str(key)
+    if not settings.TRACK_USERS:
+        _warn_untracked()
+    return _canonical(key) if key is user else str(key)
 
 
-def _canonical(key: str) -> str:
-    """Return a UUID as the key of a user has it, and other keys as they are."""
+@functools.cache
+def _warn_untracked() -> None:
+    """Warn, once, that no WebSocket is known to be a user's."""
+    logger.warning(
+        "DWEBSOCKET['TRACK_USERS'] is False, so that nobody knows whose a WebSocket "
+        "is: what is sent to a user reaches nobody"
+    )
+
+
+def _canonical(key: str | int | UUID) -> str:
+    """Return a primary key as the users of this site have it.
+
+    Raises:
+        ValueError: No user of this site can have it: it is a name, say.
+    """
     try:
-        uuid = UUID(key)
-        has_uuids = isinstance(get_user_model()._meta.pk, UUIDField)
-    except (ValueError, ImproperlyConfigured):
-        return key
-    return str(uuid) if has_uuids else key
+        model = get_user_model()
+    except ImproperlyConfigured:
+        # A site without users; a middleware may say who somebody is all the same.
+        return str(key)
+    field: Any = model._meta.pk
+    while getattr(field, "remote_field", None) is not None:
+        field = field.remote_field.model._meta.pk
+    if not isinstance(field, IntegerField | UUIDField):
+        return str(key)
+    has_uuids = isinstance(field, UUIDField)
+    try:
+        if isinstance(key, int if has_uuids else UUID):
+            # Django would make one of the other, and it would be nobody's.
+            raise ValidationError("another type")
+        return str(field.to_python(key))
+    except ValidationError:
+        kind = "a UUID" if has_uuids else "a number"
+        raise ValueError(
+            f"{key!r} is not the primary key of a user, which is {kind} on this site: "
+            "pass the user, or user.pk"
+        ) from None
 
 
 def to_group(
@@ -97,7 +130,8 @@ def to_group(
     Args:
         name: The group.
         message: ``str`` and ``bytes`` go out as they are, anything else as JSON.
-        exclude: A WebSocket of this process, or several, that do not get it.
+        exclude: A WebSocket that does not get it, the ``member_id`` of one in any
+            process, or several of them.
         on_commit: Send when the database transaction commits, and not at all if it is
             rolled back.
         using: The database whose transaction that is.
@@ -131,7 +165,8 @@ def to_user(
         using: As for :func:`to_group`.
 
     Raises:
-        ValueError: The user has no primary key: not saved, or anonymous.
+        ValueError: The user has no primary key: not saved, or anonymous; or no user of
+            this site can have that key: it is a name, say.
         TypeError: It is neither a user nor a primary key.
     """
     return _to("user", [_key(user)], message, on_commit, using)
@@ -162,6 +197,7 @@ def _to(
 def publish(kind: str, targets: list[str], payload: hub.Payload) -> Published:
     """Send what :func:`dwebsocket.hub.payload` has made to "user"s or to "all"."""
     broker.use()
+    cooperation.note_many()
     data, binary, is_json = payload
     return cooperation.call(
         _engine.publish, kind, targets, data, binary=binary, json=is_json
@@ -187,7 +223,7 @@ def disconnect(
 
     Raises:
         ValueError: The code may not be sent, the reason is too long, or the user has no
-            primary key.
+            primary key, or none that a user of this site can have.
         TypeError: It is neither a user nor a primary key.
     """
     targets = [_key(user)]

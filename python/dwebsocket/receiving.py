@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import threading
@@ -11,7 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import _engine, databases
-from .exceptions import ReceiveTimeout, WebSocketClosed, WebSocketEOF
+from .arguments import seconds
+from .exceptions import PeerGone, ReceiveTimeout, WebSocketClosed, WebSocketEOF
+from .parsing import from_json
 from .protocol import Protocol
 from .signals import emit, websocket_message
 
@@ -21,6 +22,10 @@ __all__ = ("Receiving",)
 #: that overlooks the end must not take the processor from everybody else.
 _PATIENCE = 3
 _PAUSE = 0.075
+#: Calls in vain, one after the other, without which no view is ended.
+_VAIN_CALLS = 5
+#: The longest that poll() waits, in milliseconds.
+_POLL_LIMIT = 2**31 - 1
 
 _end_lock = threading.Lock()
 
@@ -36,6 +41,11 @@ os.register_at_fork(after_in_child=_renew_lock)
 _in_use = databases.in_use.get
 
 
+def _no_constant(name: str) -> Any:
+    # Python's own extension of JSON; send_json() does not send it either.
+    raise ValueError(f"{name} is not a JSON value")
+
+
 class Receiving:
     """The receiving half of :class:`~dwebsocket.websocket.WebSocket`."""
 
@@ -45,14 +55,20 @@ class Receiving:
         "_closed",
         "_connection",
         "_ends",
+        "_gone_timeout",
         "_modern",
+        "_owner",
+        "_port",
         "_receive",
+        "_send",
+        "_vain_calls",
+        "_vain_since",
+        "_vain_turns",
         "handle",
     )
 
     def __init__(self, connection: _engine.Connection, modern: bool, port: Any) -> None:
-        self._connection = connection
-        self._receive = (connection if port is None else port).receive
+        self._use(connection, port)
         self._modern = modern
         #: The code with which this side has closed, 0 before.
         self._closed = 0
@@ -60,23 +76,42 @@ class Receiving:
         self._ends = 0
         #: Old code's callback, called with each message's opcode and data.
         self.handle: Any = None
+        #: The thread (greenlet) of the view.
+        self._owner = 0
+        #: The setting ``GONE_TIMEOUT``.
+        self._gone_timeout: float | None = None
+        #: The view's latest calls that were in vain: how many, since when, and how
+        #: often the thread had turned to other connections by then.
+        self._vain_calls = 0
+        self._vain_since = 0.0
+        self._vain_turns = 0
+
+    def _use(self, connection: _engine.Connection, port: Any) -> None:
+        self._connection = connection
+        self._port = port
+        if port is None:
+            self._receive, self._send = connection.receive, connection.send
+        else:
+            self._receive, self._send = port.receive, port.offer
 
     def wait(self, timeout: float | None = None) -> Any:
         """Return the next message; block until there is one.
 
         Args:
-            timeout: Seconds to wait at most; None (or less than 0): no limit.
+            timeout: Seconds to wait at most, any real number; None, less than 0 or
+                infinity: no limit.
 
         Returns:
             The message; None when the time is up, and at the end.
 
         Raises:
+            TypeError, ValueError: The timeout is not a number, or nan.
             EOFError: In the classic dialect, when asked again after the end.
         """
+        if timeout is not None:
+            timeout = seconds(timeout)
         if self._closed:
             return self._at_end()
-        if timeout is not None and timeout < 0:
-            timeout = None
         if _in_use():
             message = databases.receive(self._receive, timeout)
         else:
@@ -115,9 +150,9 @@ class Receiving:
             WebSocketClosed: The connection is closed and every message read.
             ReceiveTimeout: (a TimeoutError) ``timeout`` seconds have passed.
         """
+        if timeout is not None:
+            timeout = seconds(timeout)
         if not self._closed:
-            if timeout is not None and timeout < 0:
-                timeout = None
             if _in_use():
                 message = databases.receive(self._receive, timeout)
             else:
@@ -131,6 +166,7 @@ class Receiving:
             if not self._closed and not self._connection.ended:
                 raise ReceiveTimeout(f"no message within {timeout} seconds")
         self._ends = self._ends or 1
+        self._in_vain()
         code = self._connection.close_code or self._closed or 1006
         raise WebSocketClosed(code, self._connection.close_reason)
 
@@ -139,9 +175,9 @@ class Receiving:
 
         Raises:
             WebSocketClosed, ReceiveTimeout: As :meth:`receive` does.
-            ValueError: The message is not JSON.
+            ValueError: The message is not JSON, or nested deeper than 128 levels.
         """
-        return json.loads(self.receive(timeout))
+        return from_json(self.receive(timeout), parse_constant=_no_constant)
 
     def has_messages(self) -> bool:
         """Return whether a message waits (classic dialect: or the final None)."""
@@ -150,19 +186,27 @@ class Receiving:
     def count_messages(self) -> int:
         """Return how many messages wait (classic dialect: the final None is one)."""
         if self._modern:
-            return 0 if self._closed else self._connection.pending
+            count = 0 if self._closed else self._connection.pending
+            if not count and (self._closed or self._connection.ended):
+                self._in_vain()
+            return count
         if self._closed or self._ends:
             self._refuse()
         ended = self._connection.ended
-        return self._connection.pending + ended
+        count = self._connection.pending
+        if ended and not count:
+            self._in_vain()
+        return count + ended
 
     def can_read(self, timeout: float | None = 0.0) -> bool:
         """Return whether a message or the end is there, within a time."""
+        timeout = seconds(timeout)
         if self._closed or self._connection.ended or self._connection.pending:
             return True
         poll = select.poll()
         poll.register(self._connection.fileno(), select.POLLIN)
-        return bool(poll.poll(None if timeout is None else timeout * 1000))
+        limit = None if timeout is None else min(timeout * 1000, _POLL_LIMIT)
+        return bool(poll.poll(limit))
 
     def __iter__(self) -> Iterator[Any]:
         """Yield messages until the end (classic dialect: and the final None)."""
@@ -190,6 +234,7 @@ class Receiving:
         with _end_lock:
             self._ends += 1
             ends = self._ends
+        self._in_vain()
         if self._closed or self._modern:
             self._brake(ends)
         elif ends > 1:
@@ -202,8 +247,32 @@ class Receiving:
         with _end_lock:
             self._ends += 1
             ends = self._ends
+        self._in_vain()
         self._brake(ends - 1)
         raise WebSocketEOF("the WebSocket has been closed")
+
+    def _in_vain(self) -> None:
+        """Note a call in vain; end a view that has made no others for too long.
+
+        Only in the thread of the view, and not while this thread sends to others.
+
+        Raises:
+            PeerGone: The peer has gone, and the view has overlooked it.
+        """
+        if self._gone_timeout is None or self._owner != threading.get_ident():
+            return
+        port = self._port
+        turns = _engine.turns() if port is None else port.turns()
+        now = time.monotonic()
+        if not self._vain_calls or turns != self._vain_turns:
+            self._vain_calls, self._vain_since, self._vain_turns = 1, now, turns
+            return
+        self._vain_calls += 1
+        passed = now - self._vain_since
+        if self._vain_calls >= _VAIN_CALLS and passed >= self._gone_timeout:
+            # Not again at once: "finally" may want to send, too.
+            self._vain_calls = 0
+            raise PeerGone(f"the peer has been gone for {passed:.0f} seconds")
 
     @staticmethod
     def _brake(asked: int) -> None:

@@ -11,23 +11,35 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 
-from . import _engine, cooperation, databases, signals, users
+from . import (
+    _engine,
+    context,
+    cooperation,
+    databases,
+    engine_log,
+    reporting,
+    rights,
+    signals,
+    users,
+    watching,
+)
 from .conf import settings
 from .context import RequestContext
-from .exceptions import ConfigurationError, WebSocketClosed
+from .exceptions import ConfigurationError, PeerGone, WebSocketClosed
 from .memory import Crowd
 from .websocket import WebSocket
 
-__all__ = ("ASYNC", "Call", "join", "kind", "start")
+__all__ = ("ASYNC", "Call", "give_up", "join", "kind", "name_of", "start")
 
 logger = logging.getLogger("dwebsocket.view")
-engine_logger = logging.getLogger("dwebsocket.engine")
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
 
@@ -36,11 +48,30 @@ ASYNC = (
     "def'. (Each runs in a thread of its own, so that waiting holds nobody up.)"
 )
 
+#: Statuses of responses that turn a visitor away: redirects and errors of the client.
+_REFUSED = range(300, 500)
+
 #: What a view raises to turn a visitor away: worth a line, not a traceback.
 _REFUSALS = (Http404, PermissionDenied, SuspiciousOperation)
 
 #: Held while the stack size of new threads is a view's.
 _stack_lock = threading.RLock()
+
+
+def name_of(view: Any) -> str:
+    """Return a view's dotted name, that of its class where it was made of one."""
+    view = getattr(view, "view_class", None) or getattr(view, "cls", None) or view
+    name = getattr(view, "__qualname__", None)
+    return f"{view.__module__}.{name}" if name else repr(view)
+
+
+def _wants_response(error: AssertionError) -> bool:
+    """Whether this is REST framework, which insists on a response of a view."""
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    return (
+        frame.f_code.co_name == "finalize_response"
+        and frame.f_globals.get("__name__") == "rest_framework.views"
+    )
 
 
 class Call:
@@ -53,7 +84,15 @@ class Call:
         kwargs: The keyword arguments.
     """
 
-    __slots__ = ("args", "kwargs", "request", "view")
+    __slots__ = (
+        "args",
+        "carried",
+        "gone_timeout",
+        "kwargs",
+        "recheck_interval",
+        "request",
+        "view",
+    )
 
     def __init__(
         self,
@@ -66,30 +105,62 @@ class Call:
         self.request = request
         self.args = args
         self.kwargs = kwargs
+        #: What the project's hooks bring over from the request's thread.
+        self.carried: list[Any] = []
+        #: The setting ``GONE_TIMEOUT``.
+        self.gone_timeout: float | None = None
+        #: Seconds between two checks of the user's login; None: as the view says.
+        self.recheck_interval: float | None = None
 
     def run(self, websocket: WebSocket) -> None:
-        """Call the view and close the WebSocket when it is done."""
-        databases.begin()
-        websocket._owner = threading.get_ident()
-        users.identify(self.request, websocket)
-        signals.emit(signals.websocket_opened, websocket, request=self.request)
-        code = self._close_code()
+        """Call the view and close the WebSocket when it is done.
+
+        Whatever is raised here, the view's own exceptions aside, is for the caller to
+        log: a context hook's, say. The WebSocket may be open then.
+        """
+        with context.applied(self.carried):
+            self._run(websocket)
+
+    def _run(self, websocket: WebSocket) -> None:
+        code = INTERNAL_ERROR
         try:
+            databases.begin()
+            websocket._owner = threading.get_ident()
+            websocket._gone_timeout = self.gone_timeout
+            users.identify(self.request, websocket)
+            websocket._rights = rights.Rights(self.request)
+            websocket._rights.never = self.recheck_interval == 0
+            if self.recheck_interval:
+                watching.begin(websocket, self.recheck_interval)
+            signals.emit(signals.websocket_opened, websocket, request=self.request)
+            code = self._close_code(websocket)
+            # Another thread may have this one's number later.
+            websocket._owner = 0
             self._save_session()
         finally:
-            websocket.close(code)
-            self._tell_end(websocket)
+            try:
+                websocket.close(code)
+                watching.end(websocket)
+                websocket._rights = None
+                self._tell_end(websocket)
+            finally:
+                self._leave(websocket)
+
+    def _leave(self, websocket: WebSocket) -> None:
+        """Give back what the view's thread has."""
+        try:
             databases.end()
-            log_engine()
+            engine_log.drain()
+        finally:
             # The engine wakes views in turn, and this one will not come back for more:
             # to ask without waiting is to let the next one go.
             websocket._connection.receive(0)
 
-    def _close_code(self) -> int:
+    def _close_code(self, websocket: WebSocket) -> int:
         request = self.request
         try:
             # What it returns would be an HTTP response: there is nobody to send it to.
-            returned = self.view(*self.args, **self.kwargs)
+            returned = self._call_view()
             if inspect.iscoroutine(returned):
                 # An async view that a synchronous decorator hid from the check.
                 returned.close()
@@ -107,16 +178,67 @@ class Call:
             )
             return POLICY_VIOLATION
         except Exception:
-            logger.exception(
+            reporting.report(
+                logger,
                 "Error in the WebSocket view of %s",
                 request.path,
-                extra={"request": request},
+                request=request,
             )
             return INTERNAL_ERROR
+        except PeerGone as gone:
+            logger.warning(
+                "Ended the WebSocket view %s of %s: %s, and it did not notice "
+                "(GONE_TIMEOUT)",
+                name_of(self.view),
+                request.path,
+                gone,
+                extra={"request": request},
+            )
+            return NORMAL
         except BaseException:
             # SystemExit, or gevent's GreenletExit: this thread is to end.
             return GOING_AWAY
-        return NORMAL
+        return self._judge(returned, websocket)
+
+    def _call_view(self) -> Any:
+        cached = getattr(self.request, "_cache_update_cache", None)
+        try:
+            returned = self.view(*self.args, **self.kwargs)
+        except AssertionError as error:
+            if not _wants_response(error):
+                raise
+            return None
+        if cached is not False and not getattr(
+            self.request, "_cache_update_cache", True
+        ):
+            raise ConfigurationError(
+                f"A cached page answered instead of {name_of(self.view)}. "
+                "Put cache_page above (outside) the WebSocket's decorator."
+            )
+        return returned
+
+    def _judge(self, returned: Any, websocket: WebSocket) -> int:
+        """Return the close code for what a view has returned.
+
+        A response that would have refused plain HTTP (login_required's redirect, say)
+        refuses the WebSocket, unless the conversation is over anyway.
+        """
+        status = getattr(returned, "status_code", 200)
+        over = websocket._closed or websocket._connection.ended
+        if over or not isinstance(returned, HttpResponseBase) or status not in _REFUSED:
+            return NORMAL
+        logger.warning(
+            "Refused (%s): %s: %s returned this response when the WebSocket was open "
+            "already, where nobody gets it. Put what answers so (login_required, "
+            "api_view, ...) above the WebSocket's decorator: then it answers the "
+            "handshake.",
+            status,
+            self.request.path,
+            name_of(self.view),
+            extra={"request": self.request},
+        )
+        websocket.close(POLICY_VIOLATION, f"refused ({status})")
+        return POLICY_VIOLATION
 
     def _tell_end(self, websocket: WebSocket) -> None:
         # A copy: another thread may join or leave meanwhile.
@@ -137,21 +259,85 @@ class Call:
             if session is not None and session.modified:
                 session.save()
         except Exception:
-            logger.exception(
+            reporting.report(
+                logger,
                 "The session of %s could not be saved",
                 self.request.path,
-                extra={"request": self.request},
+                request=self.request,
             )
 
 
-def log_engine() -> None:
-    """Hand what the engine has to log to :mod:`logging`."""
-    for level, message in _engine.drain_log():
-        engine_logger.log(level, message)
+def give_up(
+    connection: _engine.Connection, request: HttpRequest, code: int = INTERNAL_ERROR
+) -> None:
+    """Close a connection that no view serves (any more), and log the exception."""
+    connection.close(code, "")
+    reporting.report(
+        logger,
+        "The WebSocket of %s was closed, for it could not be served",
+        request.path,
+        request=request,
+    )
+
+
+class Seat:
+    """A thread that waits for its view: it is there before the 101 is sent.
+
+    Args:
+        threads: The runner.
+    """
+
+    __slots__ = ("_box", "_called", "_threads")
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        # A bare lock: cheaper than an Event, and it may be released in a forked child.
+        self._called = threading.Lock()
+        self._called.acquire()
+        #: The thread takes the lock, and then what it is to do, if there is anything.
+        self._box: list[Any] = [self._called]
+
+    def begin(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        thread = threading.Thread(
+            # Not a method of this object: that would keep it, and so the thread, alive.
+            target=self._threads.wait,
+            args=(self._box,),
+            name="websocket-waiting",
+            daemon=True,
+        )
+        _start_small(thread, settings.THREAD_STACK_SIZE)
+
+    def run(
+        self,
+        context: RequestContext,
+        call: Call,
+        websocket: WebSocket,
+        connection: _engine.Connection,
+    ) -> None:
+        """Have the thread run the call."""
+        self._box.append((context, call, websocket, connection))
+        try:
+            self._threads.enter(connection)
+        except BaseException:
+            self._box.pop()
+            raise
+        self._called.release()
+
+    def cancel(self) -> None:
+        """Let the thread end, unless it runs a call; idempotent."""
+        if self._called.locked():
+            self._called.release()
+
+    __del__ = cancel
 
 
 class Threads:
-    """Runs each view in a daemon thread with a small stack."""
+    """Runs each view in a daemon thread with a stack of its own size."""
 
     def __init__(self) -> None:
         self.forget()
@@ -170,37 +356,41 @@ class Threads:
         """Return None: a thread waits by blocking."""
         return None
 
-    def start(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
-        """Run the call.
+    def reserve(self) -> Seat:
+        """Return a thread that waits for its call.
 
         Raises:
             RuntimeError: The system has no thread left.
         """
-        thread = threading.Thread(
-            target=self._run,
-            args=(context, call, websocket),
-            name=f"websocket-{websocket.id}",
-            daemon=True,
-        )
-        with self._changed:
-            self._running.add(websocket.id)
-        try:
-            _start_small(thread, settings.THREAD_STACK_SIZE)
-        except RuntimeError:
-            self._done(websocket)
-            raise
+        seat = Seat(self)
+        seat.begin()
+        return seat
 
-    def _run(self, context: RequestContext, call: Call, websocket: WebSocket) -> None:
+    def wait(self, box: list[Any]) -> None:
+        """Be the thread of a seat: wait for the call, and run it."""
+        _engine.settle_stack()
+        box.pop(0).acquire()
+        if not box:
+            return
+        context, call, websocket, connection = box.pop()
+        threading.current_thread().name = f"websocket-{connection.id}"
         try:
             context.run(call.run, websocket)
+        except BaseException:
+            give_up(connection, call.request)
         finally:
-            self._done(websocket)
+            self._done(connection)
 
-    def _done(self, websocket: WebSocket) -> None:
+    def enter(self, connection: _engine.Connection) -> None:
+        """Take note that a view begins."""
+        with self._changed:
+            self._running.add(connection.id)
+
+    def _done(self, connection: _engine.Connection) -> None:
         with self._changed:
             before = len(self._running)
             # Not there: this view has forked, and this is the child.
-            self._running.discard(websocket.id)
+            self._running.discard(connection.id)
             running = len(self._running)
             if not running:
                 self._changed.notify_all()
@@ -264,8 +454,11 @@ def start(
     context: RequestContext, call: Call, websocket: WebSocket, runner: Any
 ) -> None:
     """Run a view; close the WebSocket where that is not possible."""
+    connection = websocket._connection
     try:
-        runner.start(context, call, websocket)
+        runner.reserve().run(context, call, websocket, connection)
     except RuntimeError:
+        connection.close(1013, "try again later")
         logger.exception("No thread for the WebSocket view of %s", call.request.path)
-        websocket.close(1013, "try again later")
+    except Exception:
+        give_up(connection, call.request)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any, TypeAlias
 
-from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.functional import Promise
 
-from . import _engine
+from . import _engine, arguments
+from .messages import to_json
 from .receiving import Receiving
 
 __all__ = ("Data", "Sending")
 
 Data: TypeAlias = "str | bytes | bytearray | memoryview"
 
+_TEXT = (str, Promise)
 #: Failed sends in a row, no message read between, that show that nobody is reading.
 _UNREAD_SENDS = 16
 
@@ -27,8 +28,6 @@ class Sending(Receiving):
         "_failed",
         "_failed_at",
         "_overflow",
-        "_owner",
-        "_port",
         "_send_timeout",
     )
 
@@ -41,7 +40,6 @@ class Sending(Receiving):
         send_timeout: float,
     ) -> None:
         super().__init__(connection, modern, port)
-        self._port = port
         # What bytes are sent as: the engine decides by their content, or binary.
         self._binary = True if modern else None
         self._overflow = overflow
@@ -49,8 +47,6 @@ class Sending(Receiving):
         #: Sends that failed in a row, and how many messages had been read by then.
         self._failed = 0
         self._failed_at = 0
-        #: The thread of the view.
-        self._owner = 0
 
     def send(
         self,
@@ -64,10 +60,12 @@ class Sending(Receiving):
 
         Args:
             message: ``str`` goes out as text; ``bytes`` as binary in the modern
-                dialect, as text where it is valid UTF-8 in the classic one.
+                dialect, as text where it is valid UTF-8 in the classic one. Halves of
+                surrogate pairs become U+FFFD, as when a browser sends them.
             binary: True: as a binary message, False: as text, whatever the type.
             overflow: What to do when the outbox is full, instead of the setting.
-            timeout: Seconds that "block" waits, instead of ``SEND_TIMEOUT``.
+            timeout: Seconds that a send waits for room, instead of ``SEND_TIMEOUT``;
+                less than 0, or infinity: no limit.
 
         Returns:
             Whether the message is on its way.
@@ -76,29 +74,37 @@ class Sending(Receiving):
             TypeError: The message is neither str nor bytes.
         """
         if binary is None and message.__class__ is not str:
-            binary = self._binary if not isinstance(message, str) else None
-        if overflow is None and self._connection.send(message, binary, "refuse"):
-            return True
-        return self._send_full(message, binary, overflow or self._overflow, timeout)
+            binary = self._binary if not isinstance(message, _TEXT) else None
+        try:
+            if (
+                overflow is None
+                and timeout is None
+                and self._send(message, binary, "refuse")
+            ):
+                return True
+            return self._send_full(message, binary, overflow or self._overflow, timeout)
+        except (TypeError, UnicodeEncodeError):
+            mended = arguments.message(message)
+            if mended is message:
+                raise
+        return self.send(mended, binary, overflow=overflow, timeout=timeout)
 
     def _send_full(
         self, message: Data, binary: bool | None, overflow: str, timeout: float | None
     ) -> bool:
         """Send to a connection that is closed, or whose outbox is full."""
         connection = self._connection
-        if timeout is None:
-            timeout = self._send_timeout
-        own = overflow == "auto" and self._owner == threading.get_ident()
+        limit = self._send_timeout if timeout is None else arguments.seconds(timeout)
         if self._closed or connection.ended:
             sent = False
             # For its TypeError.
             connection.send(message, binary, "refuse")
-        elif overflow == "block" or own:
+        elif overflow == "block" or (overflow == "auto" and self._is_served()):
             if self._port is None:
-                sent = connection.send(message, binary, "block", timeout)
+                sent = connection.send(message, binary, "block", limit)
             else:
-                sent = self._port.send(message, binary, timeout)
-            if not sent and own:
+                sent = self._port.send(message, binary, limit)
+            if not sent and overflow == "auto":
                 # A peer that reads nothing for so long has lost the conversation.
                 sent = connection.send(message, binary, "close")
         else:
@@ -108,6 +114,18 @@ class Sending(Receiving):
             self._note_failure()
         return sent
 
+    def _is_served(self) -> bool:
+        """Return whether this thread (greenlet) may wait for room.
+
+        The view's own may, and one whose latest sends all went here: nobody else is
+        kept waiting. One that sends around may not.
+        """
+        if self._owner == threading.get_ident():
+            return True
+        if self._port is None:
+            return self._connection.is_served()
+        return bool(self._port.is_served())
+
     def _note_failure(self) -> None:
         connection = self._connection
         if not (self._closed or connection.ended or connection.close_code):
@@ -115,7 +133,9 @@ class Sending(Receiving):
         taken = connection.stats["received_messages"] - connection.pending
         if taken != self._failed_at:
             self._failed_at, self._failed = taken, 0
+            self._vain_calls = 0
         self._failed += 1
+        self._in_vain()
 
     def send_json(self, data: Any, **kwargs: Any) -> bool:
         """Send ``data`` as JSON text.
@@ -123,19 +143,21 @@ class Sending(Receiving):
         Args:
             data: What Django's JSON encoder can encode.
             kwargs: Go to :func:`json.dumps`.
+
+        Raises:
+            TypeError: It has something that JSON has no form for.
+            ValueError: It has a number that JSON has no form for (``nan``, ``inf``).
         """
-        kwargs.setdefault("cls", DjangoJSONEncoder)
-        return self.send(json.dumps(data, **kwargs), False)
+        return self.send(to_json(data, **kwargs), False)
 
     def ping(self, payload: str | bytes = b"") -> bool:
         """Send a ping of at most 125 bytes, beside those that the engine sends.
 
         Returns:
-            Whether it is on its way.
+            Whether it is on its way. ``False`` where the connection is closing, or
+            where 64 pings wait already, because the peer does not read.
         """
-        if isinstance(payload, str):
-            payload = payload.encode()
-        return self._connection.ping(payload)
+        return self._connection.ping(arguments.ping_payload(payload))
 
     def _sends_in_vain(self) -> bool:
         """Return whether sending has shown that the conversation is over.

@@ -20,7 +20,6 @@ may have ``MAX_MESSAGE_SIZE`` bytes, as everywhere.)
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -29,13 +28,27 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from . import hub
-from .exceptions import WebSocketClosed
+from . import hub, reporting, rights
+from .conf import settings
+from .exceptions import ReceiveTimeout, WebSocketClosed
+from .parsing import from_json
+from .trouble import Trouble
 from .websocket import WebSocket
 
 __all__ = ("Refused", "Session")
 
 logger = logging.getLogger("dwebsocket.session")
+
+trouble = Trouble(logger, "may_join() could not be asked again")
+
+#: What it costs to join a group again: all of its members may hear of that.
+REJOIN = 20
+#: Bytes of a publish that count as one command more.
+WEIGHT = 16_384
+#: Names of groups that are remembered of a client.
+MAX_KNOWN = 1_000
+#: Of the protocol, for clients that may meet several; also in its subprotocol's name.
+VERSION = 1
 
 
 class Refused(Exception):
@@ -50,6 +63,27 @@ class Refused(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class _Points:
+    """What a client may spend."""
+
+    __slots__ = ("_burst", "_left", "_rate", "_then")
+
+    def __init__(self, rate: float | None, burst: float) -> None:
+        self._rate = rate
+        self._burst = self._left = float(burst)
+        self._then = time.monotonic()
+
+    def spend(self, points: float) -> float:
+        """Take points, and return the seconds until they are earned."""
+        if self._rate is None:
+            return 0
+        now = time.monotonic()
+        earned = (now - self._then) * self._rate
+        self._left = min(self._left + earned, self._burst) - points
+        self._then = now
+        return max(-self._left, 0) / self._rate
 
 
 class Session:
@@ -73,12 +107,31 @@ class Session:
     #: Whether it may join "prefix*", which is every group that begins so. may_join()
     #: then gets that name, star and all, and must think of every group it stands for.
     patterns = False
+    #: Seconds between two checks whether the user is still logged in and active, and of
+    #: may_join() for the groups that the client is in; None: no checks. The setting
+    #: RECHECK_INTERVAL and the decorator's argument go before it.
+    recheck: float | None = 30.0
+    #: Points that a client earns each second for what costs others something, and may
+    #: save up: a join costs 1, of a group that it is or was in REJOIN, a leave 1, an
+    #: answer to "members" 1 and another for each 50 of them. Whoever has none waits.
+    #: None: no limit.
+    membership_rate: float | None = 5.0
+    membership_burst = 400
+    #: Members that one answer to "members" names; it has the number of all.
+    max_members = 1_000
 
     def __init__(self, websocket: WebSocket, request: HttpRequest) -> None:
         self.websocket = websocket
         self.request = request
         self._credit = float(self.burst)
         self._counted = time.monotonic()
+        self._membership = _Points(self.membership_rate, self.membership_burst)
+        #: Groups that the client has joined, and when may_join() was asked.
+        self._asked: dict[str, float] = {}
+        #: Groups that it is or was in; a client that knows so many is not believed.
+        self._known: set[str] = set()
+        self._interval: float | None = None
+        self._reviewed = time.monotonic()
         self._commands: dict[str, Callable[[dict[str, Any]], None]] = {
             "join": self._join,
             "leave": self._leave,
@@ -129,16 +182,100 @@ class Session:
 
     def run(self) -> None:
         """Serve the client until it goes."""
+        self._begin_watch()
         self.websocket._connection.envelop()
         self.send(
-            {"type": "welcome", "id": self.websocket.member_id, "ping": self.ping}
+            {
+                "type": "welcome",
+                "id": self.websocket.member_id,
+                "ping": self.ping,
+                "version": VERSION,
+            }
         )
         while True:
             try:
-                message = self.websocket.receive()
+                message = self._next()
             except WebSocketClosed:
                 return
             self._answer(message)
+
+    def _begin_watch(self) -> None:
+        known = self.websocket._rights
+        if known is None or known.never:
+            return
+        if known.interval is None and self.recheck:
+            self.websocket.watch(self.recheck)
+        self._interval = known.interval
+
+    def _next(self) -> str | bytes:
+        """Return the next message; ask again what the client may, when it is time."""
+        while True:
+            left = None
+            if self._interval is not None:
+                left = self._reviewed + self._interval - time.monotonic()
+                if left <= 0:
+                    self._review()
+                    continue
+            with contextlib.suppress(ReceiveTimeout):
+                message: str | bytes = self.websocket.receive(left)
+                return message
+
+    def _review(self) -> None:
+        """Take the client out of the groups that it may not be in any longer."""
+        self._reviewed = time.monotonic()
+        known = self.websocket._rights
+        if known is not None:
+            # As the watcher has read it.
+            rights.renew(self.request, known.user)
+        for group in list(self._asked):
+            if not self._may_stay(group):
+                self._remove(group)
+
+    def _refresh(self) -> None:
+        """Read the user anew, if the latest time is too long ago.
+
+        Raises:
+            WebSocketClosed: The login has ended.
+        """
+        known = self.websocket._rights
+        if known is None or known.interval is None:
+            return
+        if time.monotonic() - known.tried >= settings.USER_MAX_AGE:
+            if not self.websocket.recheck():
+                raise WebSocketClosed(rights.LOGGED_OUT, self.websocket.close_reason)
+            rights.renew(self.request, known.user)
+
+    def _may_stay(self, group: str) -> bool:
+        self._asked[group] = time.monotonic()
+        try:
+            return bool(self.may_join(group))
+        except (PermissionDenied, Refused):
+            return False
+        except Exception as error:
+            # The database is away, say: nobody is sent out for that.
+            trouble.note(error)
+            return True
+
+    def _remove(self, group: str) -> None:
+        self._asked.pop(group, None)
+        if self.websocket.leave(group):
+            self.send({"type": "removed", "group": group})
+
+    def _must_be_in(self, group: str) -> None:
+        """Make sure that the client is in a group, and still may be.
+
+        Raises:
+            Refused: It is not.
+        """
+        if group not in self.websocket.groups:
+            raise Refused("forbidden", "join the group first")
+        asked = self._asked.get(group)
+        if asked is None or self._interval is None:
+            return
+        age = time.monotonic() - asked
+        if age >= settings.USER_MAX_AGE and not self._may_stay(group):
+            self._remove(group)
+            raise Refused("forbidden", "you may not be in this group any longer")
 
     def _answer(self, message: str | bytes) -> None:
         number: Any = None
@@ -146,7 +283,13 @@ class Session:
             self._pace()
             command = _parse(message)
             number = command.get("id")
-            self._command(command)(command)
+            action = self._command(command)
+            if command["type"] == "publish":
+                # Many get it: a long one counts as several.
+                self._credit -= len(message) / WEIGHT
+            if command["type"] != "ping":
+                self._refresh()
+            action(command)
         except WebSocketClosed:
             raise
         except Refused as error:
@@ -155,13 +298,19 @@ class Session:
             self._error(number, "forbidden", str(error) or "not allowed")
         except hub.BrokerError as error:
             # What it says of the servers is not for visitors.
-            logger.warning("A client's command had to wait: %s", error)
+            logger.warning(
+                "A client's command at %s had to wait: %s",
+                self.request.path,
+                error,
+                extra={"request": self.request},
+            )
             self._error(number, "unavailable", "not possible now; try again")
         except Exception:
-            logger.exception(
+            reporting.report(
+                logger,
                 "Error in the session of %s",
                 self.request.path,
-                extra={"request": self.request},
+                request=self.request,
             )
             self._error(number, "invalid", "the server could not do this")
 
@@ -180,17 +329,26 @@ class Session:
         if self._credit < 0:
             time.sleep(-self._credit / self.rate)
 
+    def _spend(self, points: float) -> None:
+        """Pay for what costs others something; wait until there are points enough."""
+        left = self._membership.spend(points)
+        while left > 0 and not self.websocket._connection.ended:
+            time.sleep(min(left, 0.25))
+            left -= 0.25
+
     def _error(self, number: Any, code: str, message: str) -> None:
         self.send({"type": "error", "id": number, "code": code, "message": message})
 
     def _command(self, command: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
-        found = self._commands.get(str(command.get("type")))
+        kind = command.get("type")
+        found = self._commands.get(kind) if isinstance(kind, str) else None
         if found is None:
             known = ", ".join(self._commands)
             raise Refused("invalid", f"unknown type; these are known: {known}")
         return found
 
     def _join(self, command: dict[str, Any]) -> None:
+        self._spend(self._price(_name(command)))
         group = self._allowed(command)
         groups = self.websocket.groups
         if group not in groups and len(groups) >= self.max_groups:
@@ -209,16 +367,24 @@ class Session:
                 info=info,
                 reply=number,
             )
+        self._asked[group] = time.monotonic()
+        if len(self._known) < MAX_KNOWN:
+            self._known.add(group)
+
+    def _price(self, group: str) -> float:
+        known = group in self._known or len(self._known) >= MAX_KNOWN
+        return REJOIN if known else 1
 
     def _leave(self, command: dict[str, Any]) -> None:
         group = _name(command)
+        self._spend(1)
+        self._asked.pop(group, None)
         with _names():
             self.websocket.leave(group, reply=command.get("id"))
 
     def _publish(self, command: dict[str, Any]) -> None:
         group = _name(command)
-        if group not in self.websocket.groups:
-            raise Refused("forbidden", "join the group first")
+        self._must_be_in(group)
         data = command.get("data")
         if not self.may_publish(group, data):
             raise Refused("forbidden", "you may not publish here")
@@ -234,19 +400,22 @@ class Session:
         self.send(answer)
 
     def _members(self, command: dict[str, Any]) -> None:
+        self._spend(1)
         group = self._allowed(command)
         with _names():
             found = self.group(group).members()
-        members = [member._asdict() for member in found]
+        members = [member._asdict() for member in found[: self.max_members]]
         self.send(
             {
                 "type": "members",
                 "id": command.get("id"),
                 "group": group,
-                "count": len(members),
+                "count": len(found),
                 "members": members,
             }
         )
+        # The next command waits for that.
+        self._spend(len(members) / 50)
 
     def _allowed(self, command: dict[str, Any]) -> str:
         group = _name(command)
@@ -273,15 +442,15 @@ def _no_constant(name: str) -> Any:
 
 def _parse(message: str | bytes) -> dict[str, Any]:
     try:
-        command = json.loads(message, parse_constant=_no_constant)
+        command = from_json(message, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Refused("invalid", f"not JSON: {error}") from error
     if not isinstance(command, dict):
         raise Refused("invalid", "a JSON object is needed")
-    if not isinstance(command.get("id"), int | str | None):
-        command.pop("id")
+    number = command.get("id")
+    if not isinstance(number, int | str | None):
         raise Refused("invalid", "an id is a number or a string")
-    if len(str(command.get("id"))) > 64:
+    if number is not None and len(str(number)) > 64:
         raise Refused("invalid", "an id has at most 64 characters")
     return command
 

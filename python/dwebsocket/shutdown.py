@@ -1,8 +1,11 @@
 """The end of a process that has, or had, connections.
 
-Peers get a Close frame (1001; 1012 when the development server reloads), views see the
-end and may finish, then the engine stops. Bounded, so that a server's own grace time
-holds.
+Peers get a Close frame with 1012 (service restart), views see the end and may finish,
+then the engine stops. Bounded, so that a server's own grace time holds.
+
+1012 and not 1001 (going away), whatever ends the process: a worker that has served its
+share, a reload and a deployment all begin with the same signals as an end for good, and
+another process takes over. There are clients that come back after 1012 alone.
 """
 
 from __future__ import annotations
@@ -13,31 +16,22 @@ import os
 import sys
 import threading
 import time
-from typing import Any
 
-from django.utils.autoreload import file_changed
-
-from . import _engine, runners
+from . import _engine, engine_log, runners
 from .conf import settings
 
 __all__ = ("arm", "stop")
 
 logger = logging.getLogger("dwebsocket")
 
-GOING_AWAY, RESTART = 1001, 1012
+#: RFC 6455 section 7.4.1, and the registry of close codes at IANA.
+RESTART = 1012
 #: What is left to the closing handshakes at least, in seconds.
 _FLOOR = 0.2
 
 _lock = threading.Lock()
 _armed_in: int | None = None
 _helper: Helper | None = None
-_code = GOING_AWAY
-
-
-def _note_reload(**kwargs: Any) -> None:
-    """Remember that the process ends because its code has changed."""
-    global _code
-    _code = RESTART
 
 
 def _renew_lock() -> None:
@@ -47,7 +41,6 @@ def _renew_lock() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_lock)
-file_changed.connect(_note_reload, dispatch_uid="dwebsocket.shutdown")
 
 
 class Helper(threading.Thread):
@@ -105,13 +98,16 @@ def stop() -> None:
 def _stop() -> None:
     timeout = settings.SHUTDOWN_TIMEOUT
     deadline = time.monotonic() + timeout
-    _engine.close_all(_code)
+    _engine.close_all(RESTART)
     if not runners.join(timeout):
         logger.warning("WebSocket views were still running after %s seconds", timeout)
     if not _engine.hub_flush(max(deadline - time.monotonic(), _FLOOR)):
         logger.warning(
-            "Messages to groups with a history were not stored: the broker could not "
-            "be reached before the process ended (SHUTDOWN_TIMEOUT)"
+            "%d messages to groups with a history were not stored: the broker %s could "
+            "not be reached before the process ended (SHUTDOWN_TIMEOUT: %s seconds)",
+            _engine.hub_stats()[5],
+            _engine.broker_address(),
+            timeout,
         )
-    _engine.stop(max(deadline - time.monotonic(), _FLOOR), _code)
-    runners.log_engine()
+    _engine.stop(max(deadline - time.monotonic(), _FLOOR), RESTART)
+    engine_log.drain(engine_log.PATIENCE)

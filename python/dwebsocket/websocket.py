@@ -1,17 +1,29 @@
-"""The WebSocket that a view talks to."""
+"""The WebSocket that a view talks to, and the decorator of the same name.
+
+``dwebsocket.websocket`` is both: a module, and a decorator::
+
+    @dwebsocket.websocket
+    def echo(request): ...
+
+    isinstance(request.websocket, dwebsocket.websocket.WebSocket)
+
+See :func:`dwebsocket.decorators.websocket` for its arguments.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
+import types
+from collections.abc import Callable
 from typing import Any
 
-from . import _engine
+from . import _engine, arguments, rights, watching
 from .grouping import Grouping
+from .inline import Unopened
 from .protocol import Protocol
 
 __all__ = ("WebSocket",)
-
-#: A close reason's limit: a control frame's 125 bytes less the code (RFC 6455 5.5).
-_REASON_BYTES = 123
 
 
 class WebSocket(Grouping):
@@ -35,7 +47,7 @@ class WebSocket(Grouping):
         port: How to wait, where that is not by blocking the thread.
     """
 
-    __slots__ = ("_protocol", "remote_address", "subprotocol")
+    __slots__ = ("_protocol", "_rights", "remote_address", "subprotocol")
 
     def __init__(
         self,
@@ -50,6 +62,8 @@ class WebSocket(Grouping):
     ) -> None:
         super().__init__(connection, modern, port, overflow, send_timeout)
         self._protocol: Protocol | None = None
+        #: What the request's user may; None outside of the view's time.
+        self._rights: rights.Rights | None = None
         self.subprotocol = subprotocol
         self.remote_address = remote_address
 
@@ -62,14 +76,11 @@ class WebSocket(Grouping):
 
         Raises:
             ValueError: The code is not one that may be sent.
+            TypeError: It is not a whole number, or the reason neither str nor bytes.
         """
         if self._closed:
             return
-        if isinstance(reason, str):
-            reason = reason.encode(errors="replace")
-        text = bytes(reason or b"")[:_REASON_BYTES].decode(errors="ignore")
-        if code is None:
-            code = 1000
+        code, text = arguments.close_code(code), arguments.reason(reason)
         # Whoever wakes up from waiting must see that it was this side's doing.
         self._closed = code
         try:
@@ -78,16 +89,55 @@ class WebSocket(Grouping):
             self._closed = 0
             raise
 
+    def recheck(self) -> bool:
+        """Return whether the login that the connection was opened with still holds.
+
+        The session and the user are read anew. Where the user has logged out, is not
+        active any longer or was deleted, where the password has changed or the session
+        has expired, the connection is closed with 4001. Otherwise ``request.user`` is
+        the user as the database has it now. Guests may always stay.
+
+        A database that is away ends nothing: the answer is True, and the log has it.
+        """
+        return rights.may_stay(self)
+
+    def watch(
+        self, interval: float = 30.0, allowed: Callable[[], bool] | None = None
+    ) -> None:
+        """Have the login checked from time to time, also while the view waits.
+
+        As :meth:`recheck`, but ``request.user`` stays as it is: another thread does it,
+        one for the whole process. On a logout, a user's deactivation or deletion by
+        Django's means, the connection is closed at once, in all processes that a broker
+        joins.
+
+        Args:
+            interval: Seconds between two checks (see ``RECHECK_INTERVAL``).
+            allowed: Asked beside that, in that thread: whether a token has not expired,
+                say. The connection is closed with 4001 when it returns False.
+
+        Raises:
+            ValueError: The interval is no number greater than 0.
+            RuntimeError: The view has ended.
+        """
+        if not (type(interval) in (int, float) and 0 < interval < 1e9):
+            raise ValueError(f"a number of seconds greater than 0, not {interval!r}")
+        if self._rights is None:
+            raise RuntimeError("the view has ended")
+        if allowed is not None:
+            self._rights.allowed = allowed
+        watching.begin(self, interval)
+
     def is_closed(self) -> bool:
         """Return whether the conversation is over.
 
-        Never True while the view has messages to read; in the classic dialect not
-        before the final None was read or a send has failed.
+        Never True while the view has messages to read, unless it only sends; in the
+        classic dialect not before the final None was read or a send has failed.
         """
         if self._closed or self._ends:
             return True
-        if self._modern:
-            return self._connection.ended and not self._connection.pending
+        if self._modern and self._connection.ended and not self._connection.pending:
+            return True
         return self._sends_in_vain()
 
     is_close = is_closed
@@ -139,7 +189,44 @@ class WebSocket(Grouping):
         return self._connection.fileno()
 
     def accept_connection(self) -> None:
-        """Do nothing: the connection was accepted before the view began."""
+        """Open a WebSocket that a middleware has made by ``create_websocket()``.
+
+        Do nothing to any other: it was opened before the view began.
+
+        Raises:
+            HandshakeError: The handshake is not acceptable.
+            PermissionDenied: The Origin is not allowed.
+            SocketUnavailable: The server's socket cannot be had.
+        """
+        connection: Any = self._connection
+        if isinstance(connection, Unopened):
+            connection.accept(self)
+
+    def _become(self, opened: WebSocket) -> None:
+        """Take over the connection that was opened for this WebSocket."""
+        self._use(opened._connection, opened._port)
+        self.subprotocol = opened.subprotocol
+        self.remote_address = opened.remote_address
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._connection.id}>"
+
+
+class _Module(types.ModuleType):
+    """This module, which can be called as the decorator."""
+
+    def __call__(
+        self, view: Any = None, /, *, subprotocols: Any = None, **overrides: Any
+    ) -> Any:
+        """Let a view talk WebSocket; see :func:`dwebsocket.decorators.websocket`."""
+        # Imported late: it knows of this module.
+        from . import decorators
+
+        decorate: Any = decorators.websocket
+        return decorate(view, subprotocols=subprotocols, **overrides)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return importlib.import_module, (self.__name__,)
+
+
+sys.modules[__name__].__class__ = _Module

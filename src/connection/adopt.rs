@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     net::Shutdown,
     os::{
         fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -26,24 +27,28 @@ pub struct Adopted {
     pub socket: Socket,
 }
 
-/// Takes the socket behind `fd`.
+/// A second descriptor of a server's socket.
 ///
-/// `epoll` is the epoll instance of the server's event loop, if it has one. Its registrations belong
-/// to the open file, not to the number: `dup2` would leave one behind that nobody can remove any
-/// more, and every frame would wake the server's loop. So it is removed first.
+/// It is made while the server is known to have the socket open. The server may close its descriptor
+/// later, and the system may give the same number to the socket of another client: the second
+/// descriptor stays, and [`Held::take`] finds the difference.
+#[derive(Debug)]
+pub struct Held {
+    socket: Socket,
+}
+
+/// Duplicates the descriptor of a connected stream socket.
 ///
 /// # Errors
 ///
-/// `fd` is not the stream socket of a connection, or no descriptor is left. The server's descriptor is then
-/// as it was.
-pub fn adopt(fd: RawFd, epoll: Option<RawFd>) -> io::Result<Adopted> {
+/// `fd` is not the stream socket of a connection, or no descriptor is left.
+pub fn hold(fd: RawFd) -> io::Result<Held> {
     if fd < 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
-    // SAFETY: the server holds `fd` open while it iterates the response that calls this, and the
-    // borrow ends before this function does.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    let socket = Socket::from(borrowed.try_clone_to_owned()?);
+    // SAFETY: the borrow ends with this statement. A number that is closed meanwhile is an error of
+    // the system call, or names another file, which the checks of the caller find.
+    let socket = Socket::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
     if socket.r#type()? != Type::STREAM {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -57,17 +62,70 @@ pub fn adopt(fd: RawFd, epoll: Option<RawFd>) -> io::Result<Adopted> {
             "a listening socket",
         ));
     }
-    let (ours, theirs) = UnixStream::pair()?;
-    theirs.set_nonblocking(is_nonblocking(fd)?)?;
-    // The server's next read meets the end of the file at once.
-    ours.shutdown(Shutdown::Write)?;
-    if let Some(epoll) = epoll {
-        forget_in_epoll(epoll, fd);
+    Ok(Held { socket })
+}
+
+impl Held {
+    /// Takes the socket away from the server, which knows it as `fd`.
+    ///
+    /// `epoll` is the epoll instance of the server's event loop, if it has one. Its registrations
+    /// belong to the open file, not to the number: `dup2` would leave one behind that nobody can
+    /// remove any more, and every frame would wake the server's loop. So it is removed first.
+    ///
+    /// The caller makes sure that the server does not close `fd` during the call: it holds the
+    /// server's lock, or the interpreter's, having asked the server's socket object for its number.
+    ///
+    /// # Errors
+    ///
+    /// `fd` does not refer to the held socket any more, or no descriptor is left. What `fd` refers to
+    /// is then as it was.
+    pub fn take(self, fd: RawFd, epoll: Option<RawFd>) -> io::Result<Adopted> {
+        let (ours, theirs) = UnixStream::pair()?;
+        theirs.set_nonblocking(is_nonblocking(self.socket.as_raw_fd())?)?;
+        // The server's next read meets the end of the file at once.
+        ours.shutdown(Shutdown::Write)?;
+        if identity(fd)? != identity(self.socket.as_raw_fd())? {
+            return Err(closed_meanwhile());
+        }
+        if let Some(epoll) = epoll {
+            forget_in_epoll(epoll, fd);
+        }
+        replace(&theirs.into(), fd)?;
+        // Registering needs the engine; without it, the pair is simply closed.
+        engine()?.handle().spawn(swallow(ours));
+        Ok(Adopted {
+            socket: self.socket,
+        })
     }
-    replace(&theirs.into(), fd)?;
-    // Registering needs the engine; without it, the pair is simply closed.
-    engine()?.handle().spawn(swallow(ours));
-    Ok(Adopted { socket })
+}
+
+/// Holds and takes the socket behind `fd` at once; see [`hold`] and [`Held::take`].
+///
+/// # Errors
+///
+/// Those of both.
+pub fn adopt(fd: RawFd, epoll: Option<RawFd>) -> io::Result<Adopted> {
+    hold(fd)?.take(fd, epoll)
+}
+
+/// The error for a descriptor that does not refer to the held socket any more.
+pub(crate) fn closed_meanwhile() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "the server has closed this connection before its WebSocket could open",
+    )
+}
+
+/// The device and the inode behind a descriptor: no two sockets that are open share them.
+fn identity(fd: RawFd) -> io::Result<(libc::dev_t, libc::ino_t)> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `stat` has room for what the call writes; a bad descriptor is an error.
+    if unsafe { libc::fstat(fd, stat.as_mut_ptr()) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has succeeded, so it has written all of `stat`.
+    let stat = unsafe { stat.assume_init() };
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// Registers a socket with the reactor of the runtime that the caller has entered.
@@ -108,16 +166,33 @@ fn is_nonblocking(fd: RawFd) -> io::Result<bool> {
     }
 }
 
-/// Makes `number` mean what `source` does.
+/// Makes `number` mean what `source` does, with close-on-exec, which Python sets on every descriptor
+/// that it makes (PEP 446).
+#[cfg(target_os = "linux")]
+fn replace(source: &OwnedFd, number: RawFd) -> io::Result<()> {
+    loop {
+        // SAFETY: `source` is open. `number` is the server's and stays open and the server's; only
+        // what it refers to changes, which is the purpose of this module. The flag is set by the same
+        // call, so that a program started by another thread never inherits the descriptor.
+        if unsafe { libc::dup3(source.as_raw_fd(), number, libc::O_CLOEXEC) } >= 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Makes `number` mean what `source` does; without `dup3`, close-on-exec takes a second call.
+#[cfg(not(target_os = "linux"))]
 fn replace(source: &OwnedFd, number: RawFd) -> io::Result<()> {
     // SAFETY: `source` is open. `number` is the server's and stays open and the server's; only what
     // it refers to changes, which is the purpose of this module.
-    let result = unsafe { libc::dup2(source.as_raw_fd(), number) };
-    if result < 0 {
+    if unsafe { libc::dup2(source.as_raw_fd(), number) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: F_SETFD takes no pointer. `dup2` clears close-on-exec, which Python sets on every
-    // descriptor that it makes (PEP 446).
+    // SAFETY: F_SETFD takes no pointer.
     unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
     Ok(())
 }

@@ -16,11 +16,17 @@ use super::{
     turnstile::{Turn, Turnstile},
     wake::{Flag, WakeQueue},
 };
-use crate::{config::Config, protocol::Message};
+use crate::{config::Config, protocol::Message, runtime::Weight};
 
 /// How long a thread whose turn is next stays awake for it. A turn takes some 20 microseconds, and so
 /// does waking a thread on an idle processor.
 const ON_DECK: Duration = Duration::from_micros(50);
+
+/// How long a view may find one message after the other while others wait for their turns.
+const SLICE: Duration = Duration::from_micros(500);
+
+/// The longest that it then stands back; the turnstile lets everybody through long before.
+const BACK: Duration = Duration::from_millis(100);
 
 /// What a wait came back with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +70,7 @@ pub struct Inbox {
 struct State {
     queue: VecDeque<Message>,
     bytes: usize,
+    weight: Weight,
     ended: bool,
     /// The view has come back for more and was told of the end.
     end_seen: bool,
@@ -77,6 +84,10 @@ struct State {
     /// Stands in the turnstile's line.
     in_line: bool,
     turn: Option<Turn>,
+    /// When the view first found a message there while others waited.
+    keeps_waiting: Option<Instant>,
+    /// It has done so for too long, and its next wait lets them go first.
+    stands_back: bool,
     armed: bool,
     room_armed: bool,
     flag: Option<Box<Flag>>,
@@ -111,9 +122,14 @@ impl Inbox {
     }
 
     /// Takes the oldest message without waiting. Whoever will not [`Inbox::wait`] next lets the
-    /// next thread have its turn.
+    /// next thread have its turn; whoever would, and has kept others from theirs for too long, gets
+    /// nothing until then.
     pub fn take(&self, connection: &Connection, waits_next: bool) -> Received {
         let mut state = self.state();
+        if waits_next && self.overstays(&mut state) {
+            state.stands_back = true;
+            return Received::Nothing;
+        }
         let (received, resume) = self.pop(&mut state);
         let keeps_turn = waits_next || matches!(received, Received::Message(_));
         let turn = if keeps_turn { None } else { state.turn.take() };
@@ -126,6 +142,10 @@ impl Inbox {
     /// Takes the oldest message, for which it waits until `deadline`.
     pub fn wait(&self, connection: &Connection, deadline: Option<Instant>) -> Received {
         let mut state = self.state();
+        state.keeps_waiting = None;
+        if std::mem::take(&mut state.stands_back) {
+            state = self.stand_back(state);
+        }
         if state.has_nothing() {
             // Before going to sleep: whoever is next then runs while this thread does.
             if let Some(turn) = state.turn.take() {
@@ -149,6 +169,39 @@ impl Inbox {
         received
     }
 
+    /// Whether the view has messages although others wait, and has had for a slice of time.
+    fn overstays(&self, state: &mut State) -> bool {
+        let Consumer::Threads(turnstile) = &self.consumer else {
+            return false;
+        };
+        if state.has_nothing() || !turnstile.is_kept_waiting_by(state.turn) {
+            state.keeps_waiting = None;
+            return false;
+        }
+        let since = *state.keeps_waiting.get_or_insert_with(Instant::now);
+        since.elapsed() >= SLICE
+    }
+
+    /// Gives the turn to others and waits for the next one, behind them.
+    fn stand_back<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let (Consumer::Threads(turnstile), Some(me)) = (&self.consumer, self.me.upgrade()) else {
+            return state;
+        };
+        if state.in_line || state.admitted {
+            // Another thread waits here, too.
+            return state;
+        }
+        state.waiting += 1;
+        state.in_line = true;
+        let turn = state.turn.take();
+        drop(state);
+        turnstile.stand_back(me);
+        if let Some(turn) = turn {
+            turnstile.release(turn);
+        }
+        self.await_turn(self.state(), Some(Instant::now() + BACK))
+    }
+
     /// Waits until a turn is granted or the deadline has passed.
     fn park<'a>(
         &'a self,
@@ -156,6 +209,14 @@ impl Inbox {
         deadline: Option<Instant>,
     ) -> MutexGuard<'a, State> {
         state.waiting += 1;
+        self.await_turn(state, deadline)
+    }
+
+    fn await_turn<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, State> {
         while !state.admitted {
             if std::mem::take(&mut state.on_deck) {
                 drop(state);
@@ -297,8 +358,11 @@ impl Inbox {
             return (Received::End, false);
         };
         state.bytes -= len(&message);
-        if state.queue.is_empty() && state.queue.capacity() > 16 {
-            state.queue = VecDeque::new();
+        if state.queue.is_empty() {
+            if state.queue.capacity() > 16 {
+                state.queue = VecDeque::new();
+            }
+            state.weight.gone();
         }
         state.update_flag();
         // Half of the limit, so that reading does not stop and start at every message.
@@ -356,6 +420,8 @@ impl Handler for Inbox {
     fn on_message(&self, connection: &Arc<Connection>, message: Message) {
         let mut state = self.state();
         state.bytes += len(&message);
+        let bytes = state.bytes;
+        state.weight.grown(bytes);
         state.queue.push_back(message);
         if state.queue.len() >= self.max_messages || state.bytes >= self.max_bytes {
             self.full.store(true, Ordering::Release);

@@ -12,6 +12,7 @@ mod actor;
 pub mod adopt;
 mod closing;
 mod courier;
+pub mod habit;
 mod inbox;
 mod keepalive;
 mod outbox;
@@ -197,7 +198,7 @@ impl Connection {
         });
         engine.register(&connection);
         // From the caller's thread: in the usual case the peer has its answer before this returns.
-        let _ = connection.outbox().flush();
+        let _ = connection.outbox().flush_ready();
         let actor = Actor::new(Arc::clone(&connection), socket, decoder, leftover, permit);
         engine.handle().spawn(actor);
         Ok(connection)

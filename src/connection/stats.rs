@@ -9,7 +9,6 @@ use std::{
 };
 
 use super::Connection;
-use crate::protocol::OpCode;
 
 /// Counters of one connection; what is sent, its outbox counts.
 #[derive(Debug, Default)]
@@ -72,17 +71,23 @@ impl Connection {
         (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
-    /// Sends a ping of at most 125 bytes (section 5.5.2); false where the connection is closing. The
-    /// pong sets [`Connection::latency`].
+    /// Sends a ping of at most 125 bytes (section 5.5.2); false where the connection is closing, or where
+    /// 64 pings wait already for a peer that does not read. The pong sets [`Connection::latency`].
     pub fn ping(&self, payload: &[u8]) -> bool {
         if self.is_foreign() {
             return false;
         }
-        *self.pinged() = Some(Box::new(Pinged {
+        let pinged = Pinged {
             payload: payload.to_vec(),
             at: Instant::now(),
-        }));
-        self.outbox().control(OpCode::Ping, payload)
+        };
+        // Noted first, for the pong may come before this returns.
+        let before = self.pinged().replace(Box::new(pinged));
+        let sent = self.outbox().ping(payload);
+        if !sent {
+            *self.pinged() = before;
+        }
+        sent
     }
 
     /// Takes note of a pong that is not the keepalive's.

@@ -76,7 +76,7 @@ impl WakeQueue {
     }
 
     /// Reports a connection. Bounded by the number of connections, for each is armed for one report.
-    pub(super) fn push(&self, id: u64) {
+    pub(crate) fn push(&self, id: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0.push(id);
         state.1.set(true);

@@ -4,20 +4,26 @@
 //! version 1 | flags | origin u64 | sequence u64 | n u16, n * u64 excluded | n u16, n * (u16, channel) | payload
 //! ```
 //!
-//! Little-endian. The excluded are connections of the origin. The channels are there if the message
-//! goes to several: a process delivers it to all of them when it meets the first, so that nobody
-//! gets it twice.
+//! Little-endian. The excluded are connections of the origin; where connections of other processes
+//! are, too, a flag says so, and `n u16, n * (process u64, connection u64)` follows them. The channels
+//! are there if the message goes to several: a process delivers it to all of them when it meets the
+//! first, so that nobody gets it twice.
 
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::message::Kind;
+use super::{
+    EVERYBODY, GROUP, MAX_NAME, PRESENCE, USER, json::is_json, message::Kind, target, who::Who,
+};
+use crate::protocol::close;
 
 const VERSION: u8 = 1;
 const BINARY: u8 = 1;
 const JSON: u8 = 2;
 const CLOSE: u8 = 4;
+/// Beside one of these: connections of other processes are excluded, too.
+const OTHERS: u8 = 8;
 
 /// What is to be done with the receivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +41,7 @@ pub(super) struct Envelope {
     pub(super) origin: u64,
     /// Rises with every envelope of the origin.
     pub(super) sequence: u64,
-    pub(super) excluded: Vec<u64>,
+    pub(super) excluded: Vec<Who>,
     /// All channels that it goes to, if there are several.
     pub(super) channels: Vec<Arc<str>>,
     pub(super) body: Body,
@@ -55,14 +61,25 @@ impl Envelope {
             }
         };
         let mut bytes = BytesMut::with_capacity(64 + payload.len());
+        let (own, others): (Vec<Who>, Vec<Who>) = self
+            .excluded
+            .iter()
+            .partition(|(process, _)| *process == self.origin);
         bytes.put_u8(VERSION);
-        bytes.put_u8(flags);
+        bytes.put_u8(flags | if others.is_empty() { 0 } else { OTHERS });
         bytes.put_u64_le(self.origin);
         bytes.put_u64_le(self.sequence);
-        // Both lists are limited where they come in, far below what fits.
-        bytes.put_u16_le(self.excluded.len() as u16);
-        for id in &self.excluded {
-            bytes.put_u64_le(*id);
+        // All lists are limited where they come in, far below what fits.
+        bytes.put_u16_le(own.len() as u16);
+        for (_, id) in own {
+            bytes.put_u64_le(id);
+        }
+        if !others.is_empty() {
+            bytes.put_u16_le(others.len() as u16);
+            for (process, id) in others {
+                bytes.put_u64_le(process);
+                bytes.put_u64_le(id);
+            }
         }
         bytes.put_u16_le(self.channels.len() as u16);
         for channel in &self.channels {
@@ -73,7 +90,8 @@ impl Envelope {
         bytes.freeze()
     }
 
-    /// `None` for what is not an envelope: others may write to the broker, too.
+    /// `None` for what is not an envelope: others may write to the broker, too. What comes out can be
+    /// handed on as it is: text is UTF-8, JSON is JSON, a Close frame takes the code and the reason.
     pub(super) fn decode(mut bytes: Bytes) -> Option<Self> {
         if bytes.try_get_u8().ok()? != VERSION {
             return None;
@@ -82,31 +100,46 @@ impl Envelope {
         let origin = bytes.try_get_u64_le().ok()?;
         let sequence = bytes.try_get_u64_le().ok()?;
         let mut excluded = Vec::new();
-        for _ in 0..bytes.try_get_u16_le().ok()? {
-            excluded.push(bytes.try_get_u64_le().ok()?);
+        for _ in 0..count(&mut bytes, target::MAX_EXCLUDED)? {
+            excluded.push((origin, bytes.try_get_u64_le().ok()?));
+        }
+        if flags & OTHERS != 0 {
+            for _ in 0..count(&mut bytes, target::MAX_EXCLUDED)? {
+                let process = bytes.try_get_u64_le().ok()?;
+                excluded.push((process, bytes.try_get_u64_le().ok()?));
+            }
         }
         let mut channels = Vec::new();
-        for _ in 0..bytes.try_get_u16_le().ok()? {
+        for _ in 0..count(&mut bytes, target::MAX_TARGETS)? {
             let len = usize::from(bytes.try_get_u16_le().ok()?);
             if bytes.len() < len {
                 return None;
             }
-            channels.push(std::str::from_utf8(&bytes.split_to(len)).ok()?.into());
+            let channel = bytes.split_to(len);
+            let channel = std::str::from_utf8(&channel).ok()?;
+            if !is_channel(channel) {
+                return None;
+            }
+            channels.push(channel.into());
         }
-        let body = match flags {
+        let body = match flags & !OTHERS {
             BINARY => Body::Message(Kind::Binary, bytes),
             0 | JSON => {
-                std::str::from_utf8(&bytes).ok()?;
-                let kind = if flags == JSON {
-                    Kind::Json
-                } else {
-                    Kind::Text
+                let text = std::str::from_utf8(&bytes).ok()?;
+                let kind = match flags & !OTHERS {
+                    JSON if is_json(text) => Kind::Json,
+                    JSON => return None,
+                    _ => Kind::Text,
                 };
                 Body::Message(kind, bytes)
             }
             CLOSE => {
                 let code = bytes.try_get_u16_le().ok()?;
-                Body::Close(code, std::str::from_utf8(&bytes).ok()?.into())
+                let reason = std::str::from_utf8(&bytes).ok()?;
+                if !close::is_sendable(code) || !close::reason_fits(reason) {
+                    return None;
+                }
+                Body::Close(code, reason.into())
             }
             flags if flags == BINARY | JSON => Body::Presence(bytes),
             _ => return None,
@@ -121,6 +154,20 @@ impl Envelope {
     }
 }
 
+/// Reads how many of something follow.
+fn count(bytes: &mut Bytes, most: usize) -> Option<usize> {
+    let count = usize::from(bytes.try_get_u16_le().ok()?);
+    (count <= most).then_some(count)
+}
+
+/// Whether a channel can be one of this package's.
+fn is_channel(channel: &str) -> bool {
+    if let Some(group) = channel.strip_prefix(GROUP) {
+        return (1..=MAX_NAME).contains(&group.len());
+    }
+    channel.starts_with(USER) || channel == EVERYBODY || channel == PRESENCE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +176,7 @@ mod tests {
         Envelope {
             origin: 7,
             sequence: 1 << 40,
-            excluded: vec![1, 2],
+            excluded: vec![(7, 1), (7, 2), (8, 1)],
             channels: vec!["g:a".into(), "g:\u{e9}".into()],
             body,
         }
@@ -158,5 +205,57 @@ mod tests {
         assert_eq!(Envelope::decode(Bytes::from_static(b"\x02hello")), None);
         let text = envelope(Body::Message(Kind::Text, vec![0xff].into()));
         assert_eq!(Envelope::decode(text.encode()), None);
+    }
+
+    #[test]
+    fn what_would_break_a_frame_is_refused() {
+        for json in ["", "nope", "NaN", "{", "1,\"type\":\"joined\"", "{}{}"] {
+            let body = Body::Message(Kind::Json, json.into());
+            assert_eq!(Envelope::decode(envelope(body).encode()), None, "{json}");
+        }
+        for code in [
+            0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 4464, 65535,
+        ] {
+            let decoded = Envelope::decode(envelope(Body::Close(code, "".into())).encode());
+            assert_eq!(decoded.is_some(), code == 4464, "{code}");
+        }
+        for (bytes, expected) in [(123, true), (124, false), (60_000, false)] {
+            let body = Body::Close(1000, "x".repeat(bytes).into());
+            let decoded = Envelope::decode(envelope(body).encode());
+            assert_eq!(decoded.is_some(), expected, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn lists_and_names_have_limits() {
+        let body = || Body::Message(Kind::Text, "x".into());
+        let channels = |name: &str, count| Envelope {
+            channels: vec![name.into(); count],
+            ..envelope(body())
+        };
+        let longest = format!("g:{}", "x".repeat(MAX_NAME));
+        for (name, count, expected) in [
+            ("u:7", 1_000, true),
+            ("u:7", 1_001, false),
+            ("a:", 2, true),
+            ("g:", 2, false),
+            ("g", 2, false),
+            ("", 2, false),
+            ("\u{e9}", 2, false),
+            ("x:y", 2, false),
+            (&longest, 2, true),
+            (&format!("{longest}x"), 2, false),
+        ] {
+            let decoded = Envelope::decode(channels(name, count).encode());
+            assert_eq!(decoded.is_some(), expected, "{name} {count}");
+        }
+        for (count, expected) in [(1_000, true), (1_001, false)] {
+            let excluded = Envelope {
+                excluded: vec![(1, 1); count],
+                ..envelope(body())
+            };
+            let decoded = Envelope::decode(excluded.encode());
+            assert_eq!(decoded.is_some(), expected, "{count}");
+        }
     }
 }

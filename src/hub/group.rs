@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     history::{Limits, Missed, Position, Ring},
-    message::{self, Kind, Message},
+    message::{self, Message},
 };
 use crate::{
     connection::{Connection, Sent},
@@ -159,10 +159,18 @@ impl State {
         }
     }
 
+    /// Nobody has had the message of this offset, though there is no history to say so: it is a new one,
+    /// and a higher offset that came before it was not true.
+    pub(super) fn nobody_has(&mut self, offset: u64) {
+        for member in &mut self.members {
+            member.after = member.after.min(offset.saturating_sub(1));
+        }
+    }
+
     /// All members have got the message of this offset, though there is no history to say so.
     pub(super) fn all_have(&mut self, offset: u64) {
         for member in &mut self.members {
-            member.after = member.after.max(offset);
+            member.after = offset;
         }
     }
 
@@ -170,8 +178,8 @@ impl State {
     pub(super) fn skip(&mut self, channel: &str, position: Position) {
         if let Some(ring) = &mut self.ring {
             let name = channel.get(2..).unwrap_or_default();
-            let empty = Message::new(name.into(), Kind::Text, Bytes::new(), Some(position));
-            ring.push(Arc::new(empty), Instant::now(), Duration::ZERO);
+            let unreadable = Message::unreadable(name.into(), position);
+            ring.push(Arc::new(unreadable), Instant::now(), Duration::ZERO);
         }
     }
 
@@ -183,6 +191,17 @@ impl State {
         // The broker has the history, where there is one.
         let forgettable = remote || self.ring.as_ref().is_none_or(|ring| ring.is_expired(now));
         self.members.is_empty() && self.joining == 0 && self.outbound.is_empty() && forgettable
+    }
+
+    /// The broker has said where the history stands; what was heard of higher offsets is not true.
+    pub(super) fn doubt(&mut self, seen: u64, top: u64) {
+        if self.seen > seen {
+            return;
+        }
+        self.seen = top;
+        for member in &mut self.members {
+            member.after = member.after.min(top);
+        }
     }
 
     /// What a joining member is to be told and sent: whether it gets all that it has missed, the
@@ -204,6 +223,9 @@ impl State {
             return (false, top, Vec::new());
         };
         match ring.missed(since) {
+            Missed::Known(missed) if missed.iter().any(|one| !one.is_readable()) => {
+                (false, top, Vec::new())
+            }
             Missed::Known(missed) => (true, top, missed),
             Missed::Ahead if fetched.is_some() => (true, since.clone(), Vec::new()),
             Missed::Ahead => (false, top, Vec::new()),
@@ -214,10 +236,11 @@ impl State {
                 missed.extend(ring.after(0));
                 let whole = missed
                     .first()
-                    .is_some_and(|first| first.offset() == since.offset + 1)
+                    .is_some_and(|first| first.offset() - 1 == since.offset)
+                    && missed.iter().all(|one| one.is_readable())
                     && missed
                         .windows(2)
-                        .all(|pair| pair[1].offset() == pair[0].offset() + 1);
+                        .all(|pair| pair[1].offset() - 1 == pair[0].offset());
                 if whole {
                     (true, top, missed)
                 } else {

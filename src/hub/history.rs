@@ -20,6 +20,21 @@ pub struct Position {
     pub epoch: Arc<str>,
 }
 
+/// The highest number that JavaScript and Redis's scripts can count to.
+const MAX_OFFSET: u64 = (1 << 53) - 1;
+
+/// Bytes of an epoch.
+const MAX_EPOCH: usize = 32;
+
+impl Position {
+    /// Whether a history can have this position, which a stranger may have written.
+    pub(super) fn is_possible(&self) -> bool {
+        self.offset <= MAX_OFFSET
+            && (1..=MAX_EPOCH).contains(&self.epoch.len())
+            && self.epoch.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+}
+
 /// How much of a group's history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -89,7 +104,7 @@ impl Ring {
     /// Where the next message is.
     pub(super) fn next(&self) -> Position {
         Position {
-            offset: self.top + 1,
+            offset: self.top.saturating_add(1),
             epoch: Arc::clone(&self.epoch),
         }
     }
@@ -97,7 +112,7 @@ impl Ring {
     /// Adds the next message, whose position is [`Ring::next`].
     /// It is of that age already.
     pub(super) fn push(&mut self, message: Arc<Message>, now: Instant, age: Duration) {
-        self.top += 1;
+        self.top = self.top.saturating_add(1);
         self.touched = now;
         let at = before(now, age);
         self.entries.push_back(Entry { at, message });
@@ -139,7 +154,7 @@ impl Ring {
 
     /// The offset before the oldest message that is here.
     pub(super) fn floor(&self) -> u64 {
-        self.top - self.entries.len() as u64
+        self.top.saturating_sub(self.entries.len() as u64)
     }
 
     /// The messages after an offset.

@@ -96,7 +96,8 @@ pub(super) fn check_name(name: &str, may_be_pattern: bool) -> Result<(), String>
 }
 
 impl Hub {
-    /// Makes a connection a member, and sends it what it has missed.
+    /// Makes a connection a member, and sends it what it has missed. Where it is a member already, the
+    /// others hear of it only if its `info` or `present` has changed.
     ///
     /// # Errors
     ///
@@ -120,7 +121,8 @@ impl Hub {
         if join.limits.is_some() || join.present {
             self.start_ticking();
         }
-        self.leave_silently(connection, &channel);
+        // A member that joins again stays where it is: to leave first would tell all others twice.
+        let again = is_member(connection, &channel);
         let joined = self.enter(connection, &channel, &join)?;
         if join.present {
             let member = presence::Member {
@@ -130,17 +132,12 @@ impl Hub {
             self.presence(Some(connection.id()), |presence, now| {
                 presence.join(name, member, now)
             });
-            let left = {
-                let memberships = connection.memberships();
-                !memberships
-                    .groups
-                    .iter()
-                    .any(|group| group.channel == channel)
-            };
-            if left {
+            if !is_member(connection, &channel) {
                 // It may have ended, or another thread have left, before presence knew of it.
                 self.absent(name, connection.id());
             }
+        } else if again {
+            self.absent(name, connection.id());
         }
         Ok(joined)
     }
@@ -325,6 +322,14 @@ impl Hub {
             .map(|group| group.name().to_owned())
             .collect()
     }
+}
+
+fn is_member(connection: &Connection, channel: &str) -> bool {
+    let memberships = connection.memberships();
+    memberships
+        .groups
+        .iter()
+        .any(|group| &*group.channel == channel)
 }
 
 fn joined_frame(

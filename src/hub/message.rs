@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
-use super::history::Position;
+use super::{history::Position, who::Who};
 use crate::protocol::{Broadcast, OpCode};
 
 /// What a payload is.
@@ -19,15 +19,6 @@ pub enum Kind {
     Json,
 }
 
-/// Who is not to have a message.
-#[derive(Debug)]
-struct Excluded {
-    /// The process that has sent it.
-    node: u64,
-    /// Connections of that process.
-    connections: Box<[u64]>,
-}
-
 /// A message, encoded once for all members.
 #[derive(Debug)]
 pub(super) struct Message {
@@ -36,7 +27,9 @@ pub(super) struct Message {
     kind: Kind,
     payload: Bytes,
     position: Option<Position>,
-    excluded: Option<Box<Excluded>>,
+    readable: bool,
+    /// Who is not to have it.
+    excluded: Box<[Who]>,
     plain: Arc<Broadcast>,
     /// For members who want to know the group and the position, too.
     enveloped: OnceLock<Arc<Broadcast>>,
@@ -59,29 +52,34 @@ impl Message {
             plain: Arc::new(Broadcast::new(opcode, payload.clone())),
             payload,
             position,
-            excluded: None,
+            readable: true,
+            excluded: Box::default(),
             enveloped: OnceLock::new(),
         }
     }
 
-    /// Leaves connections of a process out.
-    pub(super) fn excluding(mut self, node: u64, connections: &[u64]) -> Self {
-        if !connections.is_empty() {
-            let connections = connections.into();
-            self.excluded = Some(Box::new(Excluded { node, connections }));
+    /// Takes the place of an entry of a history that is no message.
+    pub(super) fn unreadable(group: Arc<str>, position: Position) -> Self {
+        Self {
+            readable: false,
+            ..Self::new(group, Kind::Text, Bytes::new(), Some(position))
         }
+    }
+
+    /// False for what only takes the place of a message.
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Leaves connections out.
+    pub(super) fn excluding(mut self, connections: &[Who]) -> Self {
+        self.excluded = connections.into();
         self
     }
 
-    /// Whether one of these connections, with their processes, is left out.
-    pub(super) fn excludes(&self, connections: &[(u64, u64)]) -> bool {
-        let Some(excluded) = &self.excluded else {
-            return false;
-        };
-        let is_excluded = |(node, connection): &(u64, u64)| {
-            *node == excluded.node && excluded.connections.contains(connection)
-        };
-        connections.iter().any(is_excluded)
+    /// Whether one of these connections is left out.
+    pub(super) fn excludes(&self, connections: &[Who]) -> bool {
+        connections.iter().any(|one| self.excluded.contains(one))
     }
 
     pub(super) fn kind(&self) -> Kind {

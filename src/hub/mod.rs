@@ -12,6 +12,7 @@ pub mod broker;
 mod envelope;
 mod group;
 mod history;
+mod json;
 mod link;
 mod members;
 mod message;
@@ -42,12 +43,13 @@ pub use self::{
     message::Kind,
     stats::Stats,
     target::{Fate, Outgoing, Published, Target},
+    who::{Who, parse_member_id},
 };
 use self::{
     group::Group,
     link::{Link, Recent},
     presence::Presence,
-    stats::Lost,
+    stats::{Lost, Malformed},
 };
 
 /// Bytes of a group's name.
@@ -76,6 +78,7 @@ pub struct Hub {
     /// Somebody who has asked who is here will be answered before the next tick.
     answering: AtomicBool,
     lost: Lost,
+    malformed: Malformed,
 }
 
 impl Hub {
@@ -95,6 +98,7 @@ impl Hub {
             ticking: AtomicBool::new(false),
             answering: AtomicBool::new(false),
             lost: Lost::default(),
+            malformed: Malformed::default(),
         }
     }
 
@@ -183,6 +187,14 @@ impl Hub {
             }
         }
     }
+}
+
+/// Whether bytes are an envelope, as they come from the broker: for the fuzz target.
+#[doc(hidden)]
+#[must_use]
+pub fn is_envelope(bytes: &[u8]) -> bool {
+    envelope::Envelope::decode(bytes::Bytes::copy_from_slice(bytes))
+        .is_some_and(|one| envelope::Envelope::decode(one.encode()) == Some(one))
 }
 
 /// What a channel is for, by its first two bytes.

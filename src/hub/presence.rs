@@ -27,7 +27,7 @@ use std::{
 use self::{
     peer::Peer,
     roster::Roster,
-    wire::{Body, Message},
+    wire::{Body, Change, Message, Part},
 };
 
 pub use self::wire::MAX_INFO;
@@ -51,6 +51,9 @@ const QUIET: Duration = Duration::from_millis(500);
 /// Nobody waits longer for what the others have.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What is kept of the other nodes' members, in bytes, about.
+const MAX_HELD: usize = 256 << 20;
+
 /// Nodes that are known at once.
 const MAX_NODES: usize = 4096;
 
@@ -59,7 +62,7 @@ const MAX_NODES: usize = 4096;
 pub struct Member {
     /// The node and the connection, as in `3f2a-17`.
     pub id: Arc<str>,
-    /// A JSON object as text. One of more than 64 KiB becomes `{}`.
+    /// JSON as text. Of more than 64 KiB, or where not everybody can read it, it becomes `{}`.
     pub info: Arc<str>,
 }
 
@@ -89,6 +92,10 @@ pub struct Presence {
     rosters: Answers,
     /// When the others were last asked who they are.
     greeted: Option<Instant>,
+    /// What the other nodes' members take, in bytes, about.
+    held: usize,
+    /// Messages and members that were ignored, as they cannot be true or are too many.
+    ignored: u64,
 }
 
 /// When the others were last told something, and whether somebody is waiting for it.
@@ -128,6 +135,8 @@ impl Presence {
             beats: Answers::default(),
             rosters: Answers::default(),
             greeted: None,
+            held: 0,
+            ignored: 0,
         }
     }
 
@@ -158,15 +167,26 @@ impl Presence {
         outputs
     }
 
+    /// How many messages and members were ignored: others may write to the broker, too.
+    #[must_use]
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
     /// Takes what came on the control channel. The node's own messages, and what is no message, are
-    /// ignored.
+    /// ignored; so are members whose info is not JSON that everybody can read.
     pub fn receive(&mut self, message: &[u8], now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
         let Some(Message { node, body }) = wire::decode(message) else {
+            self.ignored += u64::from(!wire::is_foreign(message));
             return outputs;
         };
         let known = self.peers.contains_key(node);
-        if *node == *self.node || (!known && self.peers.len() >= MAX_NODES) {
+        if *node == *self.node {
+            return outputs;
+        }
+        if !known && self.peers.len() >= MAX_NODES {
+            self.ignored += 1;
             return outputs;
         }
         match body {
@@ -179,12 +199,24 @@ impl Presence {
             .entry(node.into())
             .or_insert_with(|| Peer::new(now));
         peer.heard = now;
+        let before = peer.bytes();
+        let has_room = self.held.saturating_add(message.len()) <= MAX_HELD;
         match body {
             Body::Beat(version) | Body::Hello(version) => peer.announce(version),
             Body::Ask(_) => {}
+            Body::Change(version, Change::Join(_)) | Body::Part(Part { version, .. })
+                if !has_room =>
+            {
+                self.ignored += 1;
+                peer.refuse(version, now);
+            }
             Body::Change(version, change) => peer.change(version, change, &mut outputs),
-            Body::Part(part) => peer.part(part, now, &mut outputs),
+            Body::Part(part) => match peer.part(part, now, &mut outputs) {
+                Some(left_out) => self.ignored += left_out as u64,
+                None => self.ignored += 1,
+            },
         }
+        self.held = (self.held + peer.bytes()).saturating_sub(before);
         // Of a node that is known, what is missing may be on its way: that waits for the tick.
         if !known && peer.should_ask(now) {
             outputs.push(Output::Send(wire::ask(&self.node, node)));
@@ -297,6 +329,7 @@ impl Presence {
         self.peers.retain(|_, peer| {
             let alive = now.saturating_duration_since(peer.heard) < LEASE;
             if !alive {
+                self.held = self.held.saturating_sub(peer.bytes());
                 mem::take(&mut peer.roster).replace(Vec::new(), outputs);
             }
             alive
@@ -304,9 +337,9 @@ impl Presence {
     }
 }
 
-/// Something that is too large for a message is not told.
+/// Something that is too large for a message, or that not everybody can read, is not told.
 fn fit(mut member: Member) -> Member {
-    if member.info.len() > MAX_INFO {
+    if !wire::is_info(&member.info) {
         member.info = "{}".into();
     }
     member

@@ -12,6 +12,7 @@ use super::{
     message::{Kind, Message},
     new_epoch,
     target::{Channels, Fate, Outgoing, Published, Target, channels},
+    who::Who,
 };
 use crate::runtime::{self, Engine};
 
@@ -41,7 +42,8 @@ impl Hub {
         channels: &[Arc<str>],
         published: &mut Published,
     ) {
-        let mut delivery = Delivery::new(&outgoing.excluded, channels.len() > 1);
+        let excluded = self.own(&outgoing.excluded);
+        let mut delivery = Delivery::new(&excluded, channels.len() > 1);
         for channel in channels {
             self.deliver(channel, outgoing.kind, &outgoing.payload, &mut delivery);
         }
@@ -56,7 +58,7 @@ impl Hub {
     fn hand_over(
         &'static self,
         channels: &[Arc<str>],
-        excluded: &[u64],
+        excluded: &[Who],
         body: Body,
         timeout: Duration,
     ) -> Fate {
@@ -67,7 +69,7 @@ impl Hub {
         link.publish(channels, envelope.encode(), timeout)
     }
 
-    pub(super) fn envelope(&self, channels: &[Arc<str>], excluded: &[u64], body: Body) -> Envelope {
+    pub(super) fn envelope(&self, channels: &[Arc<str>], excluded: &[Who], body: Body) -> Envelope {
         Envelope {
             origin: self.node,
             sequence: self.next_sequence(),
@@ -169,9 +171,10 @@ impl Hub {
         limits: Limits,
         published: &mut Published,
     ) {
+        let excluded = self.own(&outgoing.excluded);
         loop {
             let group = self.obtain(channel);
-            let mut delivery = Delivery::new(&outgoing.excluded, false);
+            let mut delivery = Delivery::new(&excluded, false);
             let mut state = group.lock();
             if state.gone {
                 continue;
@@ -179,7 +182,7 @@ impl Hub {
             let payload = outgoing.payload.clone();
             let position = state.next(limits, &new_epoch);
             let message = Message::new(group.name().into(), outgoing.kind, payload, Some(position));
-            let message = Arc::new(message.excluding(self.node, &outgoing.excluded));
+            let message = Arc::new(message.excluding(&outgoing.excluded));
             state.keep(&message);
             self.spread(channel, &state, &message, &mut delivery);
             published.local += delivery.reached;

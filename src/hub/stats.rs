@@ -1,9 +1,15 @@
 //! What the hub has, and what it has lost.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use super::{BrokerState, GROUP, Hub, USER};
-use crate::runtime::Engine;
+use crate::runtime::{self, Engine, Level};
 
 /// A reading of [`Hub::stats`]; all of it is of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +27,7 @@ pub struct Stats {
     /// Messages that wait for the broker.
     pub waiting: usize,
     /// What the way over the broker has lost: messages that it never takes, or that came faster than
-    /// they could be taken. At least so many: what a server or a client library discards, it does not
+    /// they could be taken, or that are none. At least so many: what a server or a client library discards, it does not
     /// count.
     pub lost: u64,
     /// How things stand with the broker.
@@ -38,7 +44,50 @@ impl Lost {
     }
 }
 
+/// Strange things that come from the broker have a line in the log no more often than this.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What has come from the broker and is nothing of this package.
+#[derive(Debug, Default)]
+pub(super) struct Malformed {
+    /// A std mutex: held for an addition.
+    state: Mutex<(u64, Option<Instant>)>,
+}
+
+impl Malformed {
+    /// Returns how many there were since the last line in the log, this one included, where it is time
+    /// for another.
+    fn note(&self, now: Instant) -> Option<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 += 1;
+        if state
+            .1
+            .is_some_and(|last| now.duration_since(last) < SILENCE)
+        {
+            return None;
+        }
+        state.1 = Some(now);
+        Some(std::mem::take(&mut state.0))
+    }
+}
+
 impl Hub {
+    /// Counts something from the broker that is ignored; the log has a line now and then.
+    pub(super) fn malformed(&self, channel: &str, why: &str) {
+        self.lost.note();
+        if let Some(count) = self.malformed.note(Instant::now())
+            && let Some(engine) = runtime::running()
+        {
+            let others = match count {
+                1 => String::new(),
+                count => format!("; {} more since the last line like this", count - 1),
+            };
+            let message =
+                format!("something on {channel:?} of the broker was ignored: {why}{others}");
+            engine.log().push(Level::Warning, message);
+        }
+    }
+
     /// What there is now, and what has been lost since the process began.
     #[must_use]
     pub fn stats(&self, engine: &Engine) -> Stats {
@@ -60,10 +109,17 @@ impl Hub {
             if group.channel.starts_with(GROUP) {
                 stats.groups += 1;
                 stats.memberships += state.len();
-            } else if group.channel.starts_with(USER) && state.len() > 0 {
+            } else if is_user(&group.channel) && state.len() > 0 {
                 stats.users += 1;
             }
         }
         stats
     }
+}
+
+/// Names that begin with `~` stand for something else of a user: a login (`rights.py`).
+fn is_user(channel: &str) -> bool {
+    channel
+        .strip_prefix(USER)
+        .is_some_and(|name| !name.starts_with('~'))
 }

@@ -9,13 +9,14 @@ use super::{
     history::{Limits, Position},
     members::check_name,
     message::Kind,
+    who::Who,
 };
 
 /// Groups or users that one call may name.
-const MAX_TARGETS: usize = 1_000;
+pub(super) const MAX_TARGETS: usize = 1_000;
 
 /// Connections that one call may leave out.
-const MAX_EXCLUDED: usize = 1_000;
+pub(super) const MAX_EXCLUDED: usize = 1_000;
 
 /// Who is to get a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +41,8 @@ pub struct Outgoing {
     pub kind: Kind,
     /// The message.
     pub payload: Bytes,
-    /// Connections of this process that do not get it.
-    pub excluded: Vec<u64>,
+    /// Connections that do not get it, of this process or of others.
+    pub excluded: Vec<Who>,
     /// How long to wait for the broker.
     pub timeout: Duration,
 }

@@ -13,6 +13,9 @@ use super::{
     presence::{self, Output, Presence},
 };
 
+/// A connection, and before it the process that has it.
+pub type Who = (u64, u64);
+
 /// Connections that a client may have had before, and say so.
 const MAX_FORMER: usize = 16;
 
@@ -101,6 +104,12 @@ impl Hub {
         self.presence(Some(id), |presence, now| presence.leave(name, &member, now));
     }
 
+    /// Those of the connections that this process has.
+    pub(super) fn own(&self, connections: &[Who]) -> Vec<u64> {
+        let own = connections.iter().filter(|(node, _)| *node == self.node);
+        own.map(|(_, connection)| *connection).collect()
+    }
+
     /// How the others know a connection.
     #[must_use]
     pub fn member_id(&self, connection: u64) -> Arc<str> {
@@ -165,15 +174,18 @@ impl Hub {
     }
 }
 
-/// The processes and connections of member ids; what is none is nobody's.
-pub(super) fn former(ids: &[String]) -> Vec<(u64, u64)> {
+/// Whom a [`Hub::member_id`] of any process names; `None`: it is none.
+#[must_use]
+pub fn parse_member_id(id: &str) -> Option<Who> {
+    let (node, connection) = id.split_once('-')?;
+    Some((
+        u64::from_str_radix(node, 16).ok()?,
+        connection.parse().ok()?,
+    ))
+}
+
+/// Whom member ids name; what is none is nobody's.
+pub(super) fn former(ids: &[String]) -> Vec<Who> {
     let latest = ids.iter().rev().take(MAX_FORMER);
-    let parsed = latest.filter_map(|id| {
-        let (node, connection) = id.split_once('-')?;
-        Some((
-            u64::from_str_radix(node, 16).ok()?,
-            connection.parse().ok()?,
-        ))
-    });
-    parsed.collect()
+    latest.filter_map(|id| parse_member_id(id)).collect()
 }

@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// A fragment with less than this is hardly more than its header.
+const SMALL_FRAGMENT: u64 = 16;
+
 /// The frame whose payload is being read.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
@@ -41,6 +44,8 @@ pub struct Decoder {
     /// The payload of a control frame of which a part has arrived.
     control: Vec<u8>,
     message: Option<Assembly>,
+    /// Fragments of next to nothing, since somebody has asked.
+    small_fragments: u32,
     /// A Close frame or an error was the last thing to be said.
     ended: bool,
 }
@@ -62,6 +67,7 @@ impl Decoder {
             frame: None,
             control: Vec::new(),
             message: None,
+            small_fragments: 0,
             ended: false,
         }
     }
@@ -93,6 +99,24 @@ impl Decoder {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.header.is_empty() && self.frame.is_none() && self.message.is_none()
+    }
+
+    /// Bytes of memory that the message under way holds.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.message.as_ref().map_or(0, Assembly::capacity)
+    }
+
+    /// How many fragments of next to nothing have come since this was asked last: work for the reader
+    /// that is no event.
+    pub fn take_small_fragments(&mut self) -> u32 {
+        std::mem::take(&mut self.small_fragments)
+    }
+
+    /// Whether messages may be compressed, so that a few bytes can be much work.
+    #[must_use]
+    pub fn inflates(&self) -> bool {
+        self.inflater.is_some()
     }
 
     fn read(&mut self, input: &mut &mut [u8]) -> Result<Option<Event>, ProtocolError> {
@@ -144,6 +168,10 @@ impl Decoder {
                 });
             }
             let rules = &self.rules;
+            let part = !fin || opcode == OpCode::Continuation;
+            if part && length < SMALL_FRAGMENT {
+                self.small_fragments = self.small_fragments.saturating_add(1);
+            }
             let message = self
                 .message
                 .get_or_insert_with(|| Assembly::new(opcode, compressed, rules));

@@ -36,6 +36,13 @@ pub enum Event {
 /// Memory that a message may hold beyond four times what has arrived of it.
 const HEADROOM: usize = 1024;
 
+/// After so many compressed bytes, what they have come to is judged.
+const STEP: usize = 4 * 1024;
+
+/// Compressed bytes for each byte that they come to, beyond one step, at most. Who flushes after each byte
+/// has 8; blocks that are empty could go on for ever.
+const DEFLATE_RATIO: usize = 16;
+
 /// What is common to all messages of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageRules {
@@ -48,7 +55,11 @@ pub(crate) struct MessageRules {
 #[derive(Debug)]
 pub(crate) struct Assembly {
     data: Vec<u8>,
-    frames: u32,
+    frames: u64,
+    /// Frames without a payload.
+    empty: u32,
+    /// Bytes on the wire, where they have to be inflated.
+    deflated: usize,
     utf8: Utf8Validator,
     /// Text, and it has to be UTF-8.
     checked: bool,
@@ -63,6 +74,8 @@ impl Assembly {
         Self {
             data: Vec::new(),
             frames: 0,
+            empty: 0,
+            deflated: 0,
             utf8: Utf8Validator::default(),
             checked: text && rules.validate_utf8,
             text,
@@ -78,12 +91,16 @@ impl Assembly {
         length: u64,
         rules: &MessageRules,
     ) -> Result<(), ProtocolError> {
-        if self.frames >= rules.max_fragments {
-            return Err(ProtocolError::TooManyFragments {
-                limit: rules.max_fragments,
-            });
-        }
         self.frames += 1;
+        // Frames with a payload may be as small, and so as many, as the peer likes: the size limits them.
+        if length == 0 {
+            if self.empty >= rules.max_fragments {
+                return Err(ProtocolError::TooManyFragments {
+                    limit: rules.max_fragments,
+                });
+            }
+            self.empty += 1;
+        }
         if !self.compressed && length > (rules.max_size - self.data.len()) as u64 {
             return Err(ProtocolError::MessageTooBig {
                 limit: rules.max_size,
@@ -142,7 +159,21 @@ impl Assembly {
         inflater: &mut Inflater,
         rules: &MessageRules,
     ) -> Result<(), ProtocolError> {
-        self.inflate_with(rules, |data| inflater.push(piece, data, rules.max_size))?;
+        // Judged at the same bytes of the message, however it is cut into pieces.
+        let mut piece = piece;
+        loop {
+            let step = STEP - self.deflated % STEP;
+            let (now, later) = piece.split_at(step.min(piece.len()));
+            self.inflate_with(rules, |data| inflater.push(now, data, rules.max_size))?;
+            self.deflated += now.len();
+            if now.len() == step && self.deflated / DEFLATE_RATIO > STEP + self.data.len() {
+                return Err(ProtocolError::EmptyDeflate);
+            }
+            piece = later;
+            if piece.is_empty() {
+                break;
+            }
+        }
         if last {
             self.inflate_with(rules, |data| inflater.finish(data, rules.max_size))?;
         }
@@ -180,7 +211,6 @@ impl Assembly {
     }
 
     /// Bytes of memory held.
-    #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.data.capacity()
     }

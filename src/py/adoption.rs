@@ -7,26 +7,81 @@ use pyo3::prelude::*;
 
 use super::{
     PyPermit, connection::PyConnection, errors, handshake::PyHandshake, options::PyOptions,
-    wake::PyWakeQueue,
+    start::ready, wake::PyWakeQueue,
 };
-use crate::{
-    connection::{Connection, Consumer, Inbox, Parts, adopt as adopted},
-    runtime::engine,
-};
+use crate::connection::{Connection, Consumer, Inbox, Parts, adopt as adopted};
 
 /// A socket taken from the WSGI server.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Adoption")]
 pub(super) struct PyAdoption(Mutex<Option<adopted::Adopted>>);
 
+/// A socket of the WSGI server's that is held until it is adopted or closed.
+#[pyclass(frozen, module = "dwebsocket._engine", name = "Held")]
+pub(super) struct PyHeld(Mutex<Option<adopted::Held>>);
+
+/// Raises unless a socket object has its descriptor still.
+///
+/// Python's sockets forget the number before they close it, with the interpreter's lock held. So until
+/// that lock is released, which nothing after this call does, the number stays what it is.
+fn ask(sock: Option<&Bound<'_, PyAny>>, fd: RawFd) -> PyResult<()> {
+    match sock {
+        Some(sock) if sock.call_method0("fileno")?.extract::<RawFd>()? != fd => {
+            Err(errors::os(adopted::closed_meanwhile()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (fd, sock=None))]
+pub(super) fn hold(fd: RawFd, sock: Option<&Bound<'_, PyAny>>) -> PyResult<PyHeld> {
+    ask(sock, fd)?;
+    let held = adopted::hold(fd).map_err(errors::os)?;
+    Ok(PyHeld(Mutex::new(Some(held))))
+}
+
 #[pyfunction]
 #[pyo3(signature = (fd, epoll_fd=None))]
 pub(super) fn adopt(fd: RawFd, epoll_fd: Option<RawFd>) -> PyResult<PyAdoption> {
+    // First, for the socket cannot be given back.
+    ready().map_err(errors::os)?;
     let adoption = adopted::adopt(fd, epoll_fd).map_err(errors::os)?;
     Ok(PyAdoption(Mutex::new(Some(adoption))))
 }
 
 #[pymethods]
+impl PyHeld {
+    #[pyo3(signature = (fd, epoll_fd=None, sock=None))]
+    fn adopt(
+        &self,
+        fd: RawFd,
+        epoll_fd: Option<RawFd>,
+        sock: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyAdoption> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(held) = held else {
+            return Err(errors::os(adopted::closed_meanwhile()));
+        };
+        ask(sock, fd)?;
+        let adoption = held.take(fd, epoll_fd).map_err(errors::os)?;
+        Ok(PyAdoption(Mutex::new(Some(adoption))))
+    }
+
+    fn close(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+#[pymethods]
 impl PyAdoption {
+    fn __repr__(&self) -> &'static str {
+        let adoption = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *adoption {
+            Some(_) => "<Adoption>",
+            None => "<Adoption started>",
+        }
+    }
+
     #[pyo3(signature = (head, leftover, handshake, options, permit, wake=None))]
     #[allow(clippy::too_many_arguments)] // what a connection is made of
     fn start(
@@ -46,9 +101,7 @@ impl PyAdoption {
         let consumer = match wake {
             Some(wake) => Consumer::EventLoop(Arc::clone(&wake.0)),
             None => Consumer::Threads(Arc::clone(
-                engine()
-                    .map_err(|error| errors::engine(&error))?
-                    .turnstile(),
+                ready().map_err(|error| errors::engine(&error))?.turnstile(),
             )),
         };
         let inbox = Inbox::new(&options.config, consumer);

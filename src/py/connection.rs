@@ -13,7 +13,7 @@ use pyo3::{
 
 use super::{errors, wait};
 use crate::{
-    connection::{Connection, End, Inbox, Overflow, Received, Sent},
+    connection::{Connection, End, Inbox, Overflow, Received, Sent, habit},
     protocol::{Message, OpCode, close::is_sendable},
 };
 
@@ -88,6 +88,14 @@ impl PyConnection {
 
 #[pymethods]
 impl PyConnection {
+    fn __repr__(&self) -> String {
+        let id = self.connection.id();
+        match self.connection.end() {
+            None => format!("<Connection {id} open>"),
+            Some(end) => format!("<Connection {id} closed with {}>", end.code),
+        }
+    }
+
     #[getter]
     fn id(&self) -> u64 {
         self.connection.id()
@@ -195,6 +203,7 @@ impl PyConnection {
         let payload = Payload::from_python(data)?;
         let bytes = payload.as_bytes();
         let opcode = payload.opcode(binary)?;
+        habit::note(self.connection.id());
         if overflow == "block" {
             return self.transmit_blocking(py, opcode, bytes, timeout);
         }
@@ -211,6 +220,10 @@ impl PyConnection {
         };
         let sent = self.transmit(py, opcode, bytes, overflow);
         Ok(matches!(sent, Sent::Done | Sent::DroppedOldest(_)))
+    }
+
+    fn is_served(&self) -> bool {
+        habit::serves(self.connection.id())
     }
 
     #[pyo3(signature = (payload=None))]

@@ -1,6 +1,6 @@
 use pyo3::prelude::*;
 
-use super::{errors, options::PyOptions};
+use super::{errors, options::PyOptions, repr};
 use crate::protocol::handshake::{Handshake, Request, accept};
 
 /// An opening handshake that passed every check.
@@ -22,6 +22,15 @@ impl PyHandshake {
     #[getter]
     fn extensions(&self) -> Option<&str> {
         self.0.extensions.as_deref()
+    }
+
+    fn __repr__(&self) -> String {
+        let protocols: Vec<_> = self.0.protocols.iter().map(|one| repr::text(one)).collect();
+        format!(
+            "<Handshake protocols=[{}] extensions={}>",
+            protocols.join(", "),
+            repr::optional(self.0.extensions.as_deref().map(repr::text))
+        )
     }
 
     fn response(

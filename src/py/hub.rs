@@ -9,11 +9,15 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{errors, wait};
+use super::{errors, repr, start::ready, wait};
 use crate::{
-    hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Published, Target},
+    connection::habit,
+    hub::{
+        BrokerState, Fate, Hub, Kind, Limits, Outgoing, Position, Published, Target, Who,
+        broker::Broker, parse_member_id,
+    },
     protocol::close::is_sendable,
-    runtime::{engine, running},
+    runtime::running,
 };
 
 create_exception!(
@@ -34,7 +38,7 @@ pub(super) fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
 }
 
 pub(super) fn hub() -> PyResult<&'static Hub> {
-    Ok(engine().map_err(|error| errors::engine(&error))?.hub())
+    Ok(ready().map_err(|error| errors::engine(&error))?.hub())
 }
 
 pub(super) fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
@@ -61,6 +65,19 @@ fn targets(kind: &str, names: Vec<String>, histories: &[(usize, f64)]) -> PyResu
     }
 }
 
+/// Whom member ids name.
+fn excluded(ids: Vec<String>) -> PyResult<Vec<Who>> {
+    let parsed = ids.into_iter().map(|id| {
+        parse_member_id(&id).ok_or_else(|| {
+            errors::value(format!(
+                "exclude takes WebSockets and their member_id, not {}",
+                repr::text(&id)
+            ))
+        })
+    });
+    parsed.collect()
+}
+
 /// What became of a message.
 #[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Published")]
 pub(super) struct PyPublished {
@@ -69,6 +86,20 @@ pub(super) struct PyPublished {
     offset: u64,
     epoch: String,
     dropped: usize,
+}
+
+#[pymethods]
+impl PyPublished {
+    fn __repr__(&self) -> String {
+        format!(
+            "Published(local={}, broker={}, offset={}, epoch={}, dropped={})",
+            self.local,
+            repr::text(self.broker),
+            self.offset,
+            repr::text(&self.epoch),
+            self.dropped
+        )
+    }
 }
 
 impl From<Published> for PyPublished {
@@ -109,6 +140,11 @@ pub(super) fn hub_configure(
 }
 
 #[pyfunction]
+pub(super) fn broker_check(url: &str) -> PyResult<()> {
+    Broker::check(url).map_err(|error| errors::value(error.to_string()))
+}
+
+#[pyfunction]
 #[pyo3(signature = (
     kind,
     targets,
@@ -128,7 +164,7 @@ pub(super) fn publish(
     data: &Bound<'_, PyAny>,
     binary: bool,
     json: bool,
-    exclude: Option<Vec<u64>>,
+    exclude: Option<Vec<String>>,
     histories: Option<Vec<(usize, f64)>>,
     timeout: Option<f64>,
 ) -> PyResult<PyPublished> {
@@ -148,10 +184,11 @@ pub(super) fn publish(
             (false, false) => Kind::Text,
         },
         payload: payload.into(),
-        excluded: exclude.unwrap_or_default(),
+        excluded: excluded(exclude.unwrap_or_default())?,
         timeout: self::timeout(timeout)?,
     };
     let hub = hub()?;
+    habit::note(habit::MANY);
     let published = wait::apart(py, || hub.publish(&outgoing));
     Ok(published.map_err(errors::value)?.into())
 }
@@ -238,6 +275,32 @@ pub(super) fn history<'py>(
         (offset, data)
     });
     Ok((entries.collect(), top.offset, top.epoch.to_string()))
+}
+
+#[pyfunction]
+#[pyo3(signature = (group, size, ttl=300.0, timeout=None))]
+pub(super) fn position(
+    py: Python<'_>,
+    group: &str,
+    size: usize,
+    ttl: f64,
+    timeout: Option<f64>,
+) -> PyResult<(u64, String)> {
+    let limits = limits(size.max(1), ttl)?;
+    let timeout = self::timeout(timeout)?;
+    let hub = hub()?;
+    let Some(limits) = limits else {
+        return Ok((0, String::new()));
+    };
+    let Position { offset, epoch } = wait::apart(py, || hub.position(group, limits, timeout))
+        .map_err(|error| BrokerError::new_err(error.to_string()))?;
+    Ok((offset, epoch.to_string()))
+}
+
+/// Where the broker is, without the name and the password.
+#[pyfunction]
+pub(super) fn broker_address(py: Python<'_>) -> Option<String> {
+    py.detach(|| running()?.hub().broker_address())
 }
 
 fn name(state: BrokerState) -> &'static str {

@@ -6,7 +6,7 @@ use super::{
     connection::PyConnection,
     errors,
     hub::{self, BrokerError},
-    wait,
+    repr, wait,
 };
 use crate::hub::{Hub, Join, JoinError, Joined, Position};
 
@@ -17,6 +17,19 @@ pub(super) struct PyJoined {
     offset: u64,
     epoch: String,
     missed: usize,
+}
+
+#[pymethods]
+impl PyJoined {
+    fn __repr__(&self) -> String {
+        format!(
+            "Joined(recovered={}, offset={}, epoch={}, missed={})",
+            repr::boolean(self.recovered),
+            self.offset,
+            repr::text(&self.epoch),
+            self.missed
+        )
+    }
 }
 
 impl From<Joined> for PyJoined {

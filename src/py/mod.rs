@@ -8,12 +8,16 @@ mod connection;
 mod errors;
 mod handshake;
 mod hub;
+mod log;
 mod membership;
 mod options;
+mod repr;
+mod sender;
+mod start;
 mod wait;
 mod wake;
 
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 use pyo3::prelude::*;
 
@@ -22,6 +26,17 @@ use crate::runtime::{self, Permit};
 /// A place among the process's connections.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Permit")]
 struct PyPermit(std::sync::Mutex<Option<Permit>>);
+
+#[pymethods]
+impl PyPermit {
+    fn __repr__(&self) -> &'static str {
+        let permit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *permit {
+            Some(_) => "<Permit>",
+            None => "<Permit given away>",
+        }
+    }
+}
 
 #[pyfunction]
 fn reserve(limit: usize) -> Option<PyPermit> {
@@ -55,17 +70,6 @@ fn seal() {
     wait::seal();
 }
 
-#[pyfunction]
-fn drain_log() -> Vec<(u8, String)> {
-    let records = runtime::running()
-        .map(|engine| engine.log().drain())
-        .unwrap_or_default();
-    records
-        .into_iter()
-        .map(|(level, message)| (level as u8, message))
-        .collect()
-}
-
 #[pymodule(gil_used = false)]
 mod _engine {
     use pyo3::prelude::*;
@@ -73,18 +77,22 @@ mod _engine {
     #[pymodule_export]
     use super::{
         PyPermit,
-        adoption::{PyAdoption, adopt},
+        adoption::{PyAdoption, PyHeld, adopt, hold},
         close_all,
         connection::PyConnection,
-        connection_count, drain_log,
+        connection_count,
         handshake::{PyHandshake, handshake},
         hub::{
-            BrokerError, PyPublished, count, disconnect, history, hub_configure, hub_flush,
-            hub_stats, members, occupied, publish,
+            BrokerError, PyPublished, broker_address, broker_check, count, disconnect, history,
+            hub_configure, hub_flush, hub_stats, members, occupied, position, publish,
         },
+        log::{drain_log, log_to, wait_log},
         membership::PyJoined,
         options::PyOptions,
-        reserve, seal, stop,
+        reserve, seal,
+        sender::{PySender, turns},
+        start::{json_depth, settle_stack, start},
+        stop,
         wake::PyWakeQueue,
     };
 

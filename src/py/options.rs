@@ -2,7 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use pyo3::prelude::*;
 
-use super::errors::{seconds, value};
+use super::{
+    errors::{seconds, value},
+    repr,
+};
 use crate::config::{Compression, Config, Overflow, ProtocolConfig};
 
 /// The limits of a connection.
@@ -87,6 +90,41 @@ impl PyOptions {
             config: Arc::new(config),
             text_as_bytes,
         })
+    }
+
+    fn __repr__(&self) -> String {
+        let config = &self.config;
+        let protocol = &config.protocol;
+        let time = |limit: Option<Duration>| repr::optional(limit.map(|limit| limit.as_secs_f64()));
+        let frame = protocol.max_frame_size;
+        format!(
+            "<Options max_message_size={} max_frame_size={} max_fragments={} ping_interval={} \
+             ping_timeout={} handshake_timeout={} close_timeout={} idle_timeout={} \
+             inbox_messages={} inbox_bytes={} outbox_messages={} outbox_bytes={} \
+             text_as_bytes={} validate_utf8={} compression={} compression_threshold={} \
+             compression_level={}>",
+            protocol.max_message_size,
+            repr::optional((frame != usize::MAX).then_some(frame)),
+            protocol.max_fragments,
+            time(config.ping_interval),
+            time(Some(config.ping_timeout)),
+            time(Some(config.handshake_timeout)),
+            time(Some(config.close_timeout)),
+            time(config.idle_timeout),
+            config.inbox_messages,
+            config.inbox_bytes,
+            config.outbox_messages,
+            config.outbox_bytes,
+            repr::boolean(self.text_as_bytes),
+            repr::boolean(protocol.validate_utf8),
+            repr::text(match protocol.compression {
+                Compression::Off => "off",
+                Compression::Shared => "shared",
+                Compression::Dedicated => "dedicated",
+            }),
+            protocol.compression_threshold,
+            protocol.compression_level,
+        )
     }
 }
 

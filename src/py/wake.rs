@@ -25,4 +25,8 @@ impl PyWakeQueue {
     fn drain(&self) -> Vec<u64> {
         self.0.drain()
     }
+
+    fn __repr__(&self) -> String {
+        format!("<WakeQueue fileno={}>", self.0.fileno())
+    }
 }

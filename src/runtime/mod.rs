@@ -13,22 +13,29 @@
 pub mod fork;
 mod gate;
 mod log;
+mod memory;
 mod permit;
 mod schedule;
+#[cfg(any(test, feature = "python"))]
+mod stack;
+mod start;
 
 use std::{
     collections::HashMap,
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
+pub(crate) use self::memory::Weight;
+#[cfg(feature = "python")]
+pub(crate) use self::stack::settle;
 pub use self::{
     gate::{Gate, Pass},
-    log::{Level, Log},
+    log::{Level, Log, Record},
     permit::Permit,
 };
 use crate::{
@@ -69,6 +76,9 @@ pub struct Engine {
     turnstile: Arc<Turnstile>,
     couriers: [Arc<Courier>; COURIERS],
     hub: Hub,
+    /// How many connections pause because their peers flood.
+    floods: AtomicUsize,
+    held: memory::Held,
 }
 
 /// Returns the engine of this process, which is started if there is none.
@@ -81,16 +91,59 @@ pub fn engine() -> io::Result<&'static Engine> {
         return Ok(engine);
     }
     fork::install_hook()?;
+    let _turn = Turn::wait()?;
+    if let Some(engine) = running() {
+        return Ok(engine);
+    }
     let fresh = Box::into_raw(Box::new(Engine::start()?));
     let null = std::ptr::null_mut();
-    // Two threads may both get here; no lock decides between them, for a lock could be held by
-    // another thread at the moment of a fork and would then stay held in the child for ever.
     match ENGINE.compare_exchange(null, fresh, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => Ok(fork::leaked(fresh)),
+        // A fork came in between.
         Err(first) => {
             fork::reclaim(fresh).shut_down(Duration::ZERO);
             Ok(fork::leaked(first))
         }
+    }
+}
+
+/// Which process starts its engine at the moment: its generation and one; 0 for none.
+static STARTING: AtomicU64 = AtomicU64::new(0);
+
+/// Time that one thread waits for another one to start the engine.
+const START: Duration = Duration::from_secs(15);
+
+/// The right to start the engine: one thread of a process has it at a time, so that a process that
+/// is short of threads starts one set of them.
+///
+/// No lock, for a lock could be held by another thread at the moment of a fork and would then stay
+/// held in the child for ever. A child sees its parent's number, and takes its own turn.
+struct Turn(u64);
+
+impl Turn {
+    fn wait() -> io::Result<Self> {
+        let mine = u64::from(fork::generation()) + 1;
+        let deadline = Instant::now() + START;
+        loop {
+            let seen = STARTING.load(Ordering::Acquire);
+            if seen != mine {
+                let swapped =
+                    STARTING.compare_exchange(seen, mine, Ordering::AcqRel, Ordering::Acquire);
+                if swapped.is_ok() {
+                    return Ok(Self(mine));
+                }
+            } else if Instant::now() >= deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            } else {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _ = STARTING.compare_exchange(self.0, 0, Ordering::AcqRel, Ordering::Acquire);
     }
 }
 
@@ -103,13 +156,7 @@ pub fn running() -> Option<&'static Engine> {
 
 impl Engine {
     fn start() -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKER_THREADS)
-            .thread_name("dwebsocket")
-            .thread_stack_size(512 * 1024)
-            .on_thread_start(schedule::yield_to_views)
-            .enable_all()
-            .build()?;
+        let runtime = start::runtime()?;
         let turnstile = Arc::new(Turnstile::default());
         let watched = Arc::clone(&turnstile);
         runtime.spawn(async move { watched.watch().await });
@@ -129,6 +176,8 @@ impl Engine {
             dropped: AtomicU64::new(0),
             empty: Condvar::new(),
             stopping: AtomicBool::new(false),
+            floods: AtomicUsize::new(0),
+            held: memory::Held::default(),
             log: Log::default(),
             gate: Gate::default(),
         })
@@ -182,6 +231,11 @@ impl Engine {
     #[must_use]
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// How many connections pause because their peers flood.
+    pub(crate) fn floods(&self) -> &AtomicUsize {
+        &self.floods
     }
 
     /// Whether [`Engine::close_all`] was called: new connections are refused.

@@ -18,9 +18,8 @@ settings.configure(
     ROOT_URLCONF=__name__,
     MIDDLEWARE=[],
     DWEBSOCKET={
-        # 9.* sends messages of up to 16 MiB, some in frames of 64 bytes.
+        # 9.* sends messages of up to 16 MiB, some of 4 MiB in frames of 64 bytes.
         "MAX_MESSAGE_SIZE": 32 * 1024 * 1024,
-        "MAX_FRAGMENTS": 1024 * 1024,
         # 12.* and 13.* are about compression: nothing is too short for it.
         "COMPRESSION": os.environ.get("AUTOBAHN_COMPRESSION", "dedicated"),
         "COMPRESSION_THRESHOLD": 0,

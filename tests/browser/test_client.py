@@ -294,6 +294,22 @@ def test_errors_that_nobody_asked_for(page: Page, fake: Fake) -> None:
     assert page("kinds(socket)") == ["open", "error", "error", "data"]
 
 
+def test_a_membership_that_the_server_has_ended_is_over(page: Page, fake: Fake) -> None:
+    page.make()
+    page.join()
+    fake.tell({"type": "removed", "group": "chat.2"})
+    fake.tell({"type": "removed", "group": "chat.1"})
+    error = page.expect("r", "error")
+    assert error == {"error": "forbidden", "willRetry": False}
+    assert page("r.state") == "out"
+    # It does not come back with the connection, and may be asked for again.
+    fake.cut()
+    page.expect("socket", "open", 2)
+    assert fake.count("join") == 1
+    page.join()
+    assert page("r.state") == "joined"
+
+
 @pytest.mark.parametrize("code", [1008, 4000, 4001, 4099])
 def test_some_codes_mean_not_to_come_back(page: Page, fake: Fake, code: int) -> None:
     page.make()
@@ -453,7 +469,26 @@ def test_addresses(page: Page, fake: Fake, relative: str) -> None:
     page("(url) => void make({protocols: ['chat', 'x']}, url)", url)
     page.until("socket.state === 'open'")
     assert page("socket.url") == f"{ws}ws/"
-    assert fake.subprotocols == [["chat", "x"]]
+    assert fake.subprotocols == [["chat", "x", "dwebsocket.v1"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "offered"),
+    [
+        ("{}", ["dwebsocket.v1"]),
+        ("{protocols: []}", ["dwebsocket.v1"]),
+        ("{protocols: undefined}", ["dwebsocket.v1"]),
+        ("{protocols: null}", []),
+        ("{protocols: 'chat'}", ["chat", "dwebsocket.v1"]),
+        ("{protocols: ['dwebsocket.v1', 'x']}", ["dwebsocket.v1", "x"]),
+    ],
+)
+def test_the_protocol_is_named_once(
+    page: Page, fake: Fake, options: str, offered: list[str]
+) -> None:
+    page(f"(url) => void make({options}, url)", fake.url.replace("http", "ws") + "ws/")
+    page.until("socket.state === 'open'")
+    assert fake.subprotocols == [offered]
 
 
 def test_in_a_worker(page: Page, fake: Fake) -> None:

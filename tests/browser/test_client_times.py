@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from .fake import Fake
-from .page import Page
+from .page import PATIENCE, Page
 
 Opened = Callable[..., Page]
 
@@ -94,6 +96,66 @@ def test_a_welcome_must_come(page: Page, fake: Fake) -> None:
     assert reconnecting["reason"] == "the server did not welcome us"
     # It was never open, so it is not closed.
     assert page("kinds(socket)") == ["reconnecting"]
+
+
+@pytest.fixture
+def warnings(page: Page) -> list[str]:
+    """Return what the module warns the page's console of, as it comes."""
+    found: list[str] = []
+
+    def note(message: Any) -> None:
+        # Chromium itself warns of connections that were given up.
+        if message.text.startswith("dwebsocket.js"):
+            assert message.type == "warning"
+            found.append(message.text)
+
+    page.page.on("console", note)
+    return found
+
+
+def said(page: Page, warnings: list[str]) -> list[str]:
+    page("1")  # what the console has got until now has come
+    return warnings
+
+
+def test_a_view_that_is_no_session_is_named(
+    page: Page, fake: Fake, warnings: list[str]
+) -> None:
+    fake.welcome = None
+    page("void make()")
+    fake.until(lambda: fake.connections)
+    # The opening is told by the browser, in its own time.
+    deadline = time.monotonic() + PATIENCE
+    while not said(page, warnings) and time.monotonic() < deadline:
+        after(page, 3.1)
+    [warning] = warnings
+    assert "/ws/ is connected, and does not say welcome" in warning
+    assert "Session" in warning
+    after(page, 60)
+    assert said(page, warnings) == [warning]
+
+
+def test_a_first_frame_that_is_no_welcome_is_named(
+    page: Page, fake: Fake, warnings: list[str]
+) -> None:
+    fake.welcome = {"type": "hello"}
+    page("void make()")
+    fake.until(lambda: fake.connections)
+    deadline = time.monotonic() + PATIENCE
+    while not said(page, warnings) and time.monotonic() < deadline:
+        page("new Promise((done) => queueMicrotask(done))")
+    [warning] = warnings
+    assert "sends no welcome first" in warning
+
+
+def test_a_session_is_not_warned_of(
+    page: Page, fake: Fake, warnings: list[str]
+) -> None:
+    make(page)
+    after(page, 60)
+    fake.cut()
+    page.expect("socket", "reconnecting")
+    assert said(page, warnings) == []
 
 
 def test_pauses_double_up_to_a_limit(page: Page, fake: Fake) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import random
 import signal
@@ -86,6 +87,23 @@ def _open(url: str) -> ClientConnection:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def get(port: int, path: str) -> tuple[http.client.HTTPResponse, bytes]:
+    """Return the answer to a request, once somebody listens, and its body."""
+    deadline = time.monotonic() + LIMIT
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response, response.read()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        finally:
+            connection.close()
 
 
 def assert_echoes(url: str) -> None:

@@ -25,7 +25,7 @@ API = ROOT / "docs" / "api.md"
 PYTHON = [block for page in PAGES for block in pages.blocks(page, "python")]
 #: The Chinese README has the code of the English one.
 OWN = [block for block in PYTHON if block.page != CHINESE]
-#: Programs that serve until they are stopped; test_readme.py serves them.
+#: Programs that serve until they are stopped; test_readme.py and test_push.py do so.
 SERVERS = [block for block in OWN if "execute_from_command_line" in block.code]
 RUNNABLE = [block for block in OWN if block not in SERVERS]
 
@@ -64,8 +64,8 @@ def test_python_runs(block: Block, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_only_the_echo_needs_to_be_served() -> None:
-    assert [block.page for block in SERVERS] == [README]
+def test_what_needs_to_be_served_has_a_test_of_its_own() -> None:
+    assert [block.page for block in SERVERS] == [README, ROOT / "docs" / "push.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

@@ -41,8 +41,8 @@ def test_a_server_ends_cleanly_with_a_hundred_waiting_views(
         report.expect("open")
     server.signal()
     for client in clients:
-        assert client.read_close().close_code == 1001
-        client.sendall(frames.encode_close(1001))
+        assert client.read_close().close_code == 1012
+        client.sendall(frames.encode_close(1012))
     for _ in clients:
         report.expect("end")
     assert server.wait() == 0
@@ -57,8 +57,8 @@ def test_a_server_ends_cleanly_amid_traffic(pool: Pool, spec: str):
         assert client.receive() == "chatter"
     server.signal()
     for client in clients:
-        assert client.read_close().close_code == 1001
-        client.sendall(frames.encode_close(1001))
+        assert client.read_close().close_code == 1012
+        client.sendall(frames.encode_close(1012))
     assert server.wait() == 0
     _clean(server)
 
@@ -76,8 +76,8 @@ def test_gunicorn_ends_cleanly_by_each_of_its_signals(
     server.idle()
     server.signal(number)
     for client in clients:
-        assert client.read_close().close_code == 1001
-        client.sendall(frames.encode_close(1001))
+        assert client.read_close().close_code == 1012
+        client.sendall(frames.encode_close(1012))
     assert server.wait() == 0
     _clean(server)
 
@@ -115,8 +115,8 @@ def test_a_worker_that_is_replaced_says_goodbye(pool: Pool, worker: str):
     client = server.open("/pid")
     old = int(str(client.receive()))
     eventually(lambda: _pid(server) != old)
-    assert client.read_close().close_code in (1001, 1012)
-    client.sendall(frames.encode_close(1001))
+    assert client.read_close().close_code == 1012
+    client.sendall(frames.encode_close(1012))
     client.ended()
     eventually(lambda: not psutil.pid_exists(old))
     with server.open("/echo") as client:

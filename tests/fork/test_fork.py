@@ -51,7 +51,7 @@ def test_a_child_that_ends_takes_its_own_connections_only(program: Start):
     theirs = parent.open(port)
     _echoes(theirs, "hello")
     assert parent.end(child) == 0
-    assert theirs.read_close().close_code == 1001
+    assert theirs.read_close().close_code == 1012
     _echoes(ours, "untouched")
     ours.close()
 
@@ -73,8 +73,8 @@ def test_a_parent_that_ends_takes_its_own_connections_only(program: Start):
     _, port = parent.fork()
     theirs = parent.open(port)
     os.kill(parent.pid, signal.SIGTERM)
-    assert ours.read_close().close_code == 1001
-    ours.sendall(frames.encode_close(1001))
+    assert ours.read_close().close_code == 1012
+    ours.sendall(frames.encode_close(1012))
     assert parent.process.wait(20) == 0
     _echoes(theirs, "untouched")
     theirs.close()

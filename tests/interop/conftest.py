@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.harness import ROOT, Server
-from tests.servers.specs import Spec, gunicorn
+from tests.servers.specs import Spec, gunicorn, uwsgi
 
 from . import clients
 from .chromium import Browser, Chromium, executable
@@ -21,6 +21,18 @@ from .nginx import Nginx
 def site_spec() -> Spec:
     """Return gunicorn with threads and this package's site."""
     spec = gunicorn("gthread", "--threads", "4")
+
+    def argv(python: str, address: str | tuple[str, int]) -> list[str]:
+        words = spec.argv(python, address)
+        words[words.index("tests.servers.site.wsgi")] = "tests.interop.site"
+        return words
+
+    return spec._replace(argv=argv)
+
+
+def uwsgi_spec() -> Spec:
+    """Return uWSGI with its own protocol and this package's site."""
+    spec = uwsgi("--socket", "ADDRESS", "--enable-threads")
 
     def argv(python: str, address: str | tuple[str, int]) -> list[str]:
         words = spec.argv(python, address)

@@ -37,15 +37,15 @@ http {{
 """
 
 
-def printed() -> list[str]:
-    """Return the configurations that the documentation prints."""
-    text = (ROOT / "docs" / "deploy-nginx.md").read_text()
+def printed(page: str = "deploy-nginx.md") -> list[str]:
+    """Return the configurations that a page of the documentation prints."""
+    text = (ROOT / "docs" / page).read_text()
     return re.findall(r"^```nginx\n(.*?)^```", text, re.M | re.S)
 
 
 def replaced(text: str, old: str, new: str) -> str:
     """Replace what the documentation surely has."""
-    assert old in text, f"docs/deploy-nginx.md has no {old!r}"
+    assert old in text, f"the documentation has no {old!r}"
     return text.replace(old, new)
 
 
@@ -56,6 +56,7 @@ class Nginx:
         upstream: The address of the site.
         directory: Where everything of it goes.
         tls: Whether to listen with TLS too.
+        uwsgi: Whether to use the configuration for uWSGI's own protocol.
         changes: More replacements in the configuration.
     """
 
@@ -65,11 +66,13 @@ class Nginx:
         directory: Path,
         *,
         tls: bool = False,
+        uwsgi: bool = False,
         changes: dict[str, str] | None = None,
     ) -> None:
         self._upstream = "{}:{}".format(*upstream)
         self._directory = directory
         self._tls = tls
+        self._uwsgi = uwsgi
         self._changes = changes or {}
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -78,6 +81,9 @@ class Nginx:
 
     def _site(self) -> str:
         site, tls = printed()
+        if self._uwsgi:
+            (site,) = printed("servers.md")
+            site = replaced(site, "uwsgi_params", "/etc/nginx/uwsgi_params")
         self.port, self.tls_port = free_port(), free_port()
         site = replaced(site, "127.0.0.1:8001", self._upstream)
         site = replaced(site, "listen 80;", f"listen 127.0.0.1:{self.port};")

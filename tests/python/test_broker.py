@@ -19,6 +19,8 @@ def fresh(monkeypatch):
     monkeypatch.setattr(broker, "_connected_in", None)
     monkeypatch.setattr(broker, "_looked", False)
     monkeypatch.setattr(broker, "_several", False)
+    monkeypatch.setattr(broker, "_serving", True)
+    monkeypatch.setattr(broker, "_told", False)
     monkeypatch.setattr(checks, "workers", lambda: 1)
 
 
@@ -68,6 +70,87 @@ def test_several_workers_are_warned_of_once_and_when_groups_are_used(
 def test_one_worker_is_not_warned_of(fresh, caplog):
     hub.group("broker.one").send("x")
     assert caplog.text == ""
+
+
+NOBODY = """
+import logging, os
+from django.conf import settings
+settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF="urls", LOGGING_CONFIG=None)
+import django
+django.setup()
+import io, sys, types
+from django.http import HttpResponse
+from django.urls import path
+urls = sys.modules["urls"] = types.ModuleType("urls")
+urls.urlpatterns = [path("", lambda request: HttpResponse())]
+from dwebsocket import hub, push
+from dwebsocket.broker import note_server
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import Client, RequestFactory
+logging.basicConfig(format="%(name)s %(levelname)s %(message)s")
+"""
+
+
+def _said(script):
+    env = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(
+        [sys.executable, "-c", NOBODY + textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env=env,
+        check=True,
+    )
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "push.to_all('x')",
+        "push.to_user(7, 'x')",
+        "push.to_group('a', 'x')",
+        "push.disconnect(7)",
+        "hub.group('a').send('x')",
+        "hub.group('a', history=5).send_json({})",
+        "hub.group('a').close()",
+        "hub.group('a').members()",
+        "hub.group('a').count()",
+        "hub.group('a').history()",
+        "hub.occupied('')",
+        # Django's own client makes no server of a process.
+        "Client().get('/'); push.to_all('x')",
+    ],
+)
+def test_who_reaches_nobody_is_told_so_once(use):
+    (line,) = _said(f"for _ in range(3):\n    {use}").splitlines()
+    assert line.startswith("dwebsocket.hub WARNING No broker is set, and no connection")
+    assert "DWEBSOCKET['BROKER']" in line
+
+
+def test_a_forked_child_is_told_for_itself():
+    said = _said(
+        """
+        push.to_all("x")
+        if not os.fork():
+            push.to_all("x")
+            os._exit(0)
+        os.wait()
+        """
+    )
+    assert said.count("No broker is set") == 2
+
+
+@pytest.mark.parametrize(
+    "serves",
+    [
+        # A server's process has answered a request.
+        "WSGIHandler()(RequestFactory().get('/').environ, lambda *given: None)",
+        "note_server(False)",
+    ],
+)
+def test_a_server_without_visitors_is_not_warned(serves):
+    assert _said(f"{serves}\npush.to_all('x')") == ""
 
 
 def test_a_process_without_connections_ends_in_time():

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import traceback
 from types import SimpleNamespace
 
 import pytest
 from django.test import override_settings
+from django.views.debug import ExceptionReporter
 
-from dwebsocket import ConfigurationError, _engine, conf
+from dwebsocket import ConfigurationError, _engine, broker, checks, conf
 
 
 def test_defaults_are_acceptable_to_themselves_and_to_the_engine():
@@ -219,3 +221,74 @@ def test_a_bad_value_of_the_hub_is_named(key, value):
     ((name, message),) = conf.problems({key: value})
     assert name == key
     assert f"DWEBSOCKET[{key!r}]" in message
+
+
+SECRETS = [
+    "s3cret",
+    "me:s3cret@localhost",
+    ":s3cret@localhost:6379",
+    "redis:/:s3cret@localhost",
+    "redis:me:s3cret@localhost",
+    b"redis://:s3cret@localhost",
+    ["redis://:s3cret@localhost"],
+    {"url": "redis://:s3cret@localhost"},
+    ("nats://s3cret@localhost",),
+]
+
+
+@pytest.mark.parametrize("value", SECRETS, ids=repr)
+def test_a_broker_that_is_not_acceptable_is_not_shown(value):
+    ((name, message),) = conf.problems({"BROKER": value})
+    assert name == "BROKER"
+    assert "must be None or a URL" in message
+    with override_settings(DWEBSOCKET={"BROKER": value}):
+        with pytest.raises(ConfigurationError, match="must be None or a URL") as caught:
+            assert conf.settings.BROKER
+        found = [check.msg for check in checks.check_settings()]
+        assert found
+        # As in the mail to the ADMINS.
+        report = ExceptionReporter(None, caught.type, caught.value, caught.tb)
+        with override_settings(DEBUG=False, DWEBSOCKET={}):
+            frames = report.get_traceback_frames()
+    ours = [
+        frame["vars"] for frame in frames if "/dwebsocket/conf.py" in frame["filename"]
+    ]
+    assert ours
+    assert "s3cret" not in repr([message, str(caught.value), found, ours])
+
+
+@pytest.mark.parametrize("key", ["BROKER_PREFIX", "BROKER_TIMEOUT", "SERVERS", "CHAT"])
+def test_a_broker_in_the_wrong_place_is_not_shown(key):
+    ((name, message),) = conf.problems({key: "redis://:s3cret@localhost"})
+    assert name == key
+    assert "must be" in message
+    assert "s3cret" not in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:s3cret@localhost",
+        "redis://:s3cret@localhost:port",
+        "redis://:s3cret@localhost:6379/zero",
+        "redis://:s3/cret@localhost",
+        "redis://me:12#s3cret@localhost",
+        "rediss://me:s3cret@",
+        "unix:///x?pass=s3cret&db=zero",
+        "nats://me:s3cret@localhost:port",
+        "nats://me:s3cret@a,b:x",
+        "nats://me:12,s3cret@a",
+        "nats://a?s3cret=1",
+        ":s3cret@localhost://",
+    ],
+)
+def test_a_broker_that_cannot_be_used_is_not_shown(url, monkeypatch):
+    monkeypatch.setattr(broker, "_connected_in", None)
+    with (
+        override_settings(DWEBSOCKET={"BROKER": url}),
+        pytest.raises(ConfigurationError, match=r"DWEBSOCKET\['BROKER'\]") as caught,
+    ):
+        broker.connect()
+    text = "".join(traceback.format_exception(caught.value))
+    assert "s3cret" not in text.replace(url, "")
+    assert "cret" not in str(caught.value)

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 import zoneinfo
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
 from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from dwebsocket import ConfigurationError, context, runners, signals, websocket
 from dwebsocket.context import RequestContext
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
@@ -82,3 +86,135 @@ def test_what_the_thread_does_stays_there():
     translation.activate("de")
     in_thread(lambda: translation.activate("fr"))
     assert translation.get_language() == "de"
+
+
+local = threading.local()
+
+
+def tenant(request):
+    """Carry a thread-local over, with a context manager."""
+    name = local.tenant
+
+    @contextlib.contextmanager
+    def apply():
+        local.tenant = name
+        seen.append(("enter", threading.current_thread().name))
+        try:
+            yield
+        finally:
+            seen.append(("exit", request.websocket.close_code is not None))
+
+    return apply()
+
+
+def user(request):
+    """Carry one over with a function."""
+    name = local.user
+    return lambda: setattr(local, "user", name)
+
+
+def nothing(request):
+    return None
+
+
+def wrong(request):
+    return "a string"
+
+
+def failing(request):
+    def apply():
+        raise ValueError("the hook fails")
+
+    return apply
+
+
+seen: list[Any] = []
+
+
+class SetsLocals:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        local.tenant, local.user = request.GET["tenant"], "ana"
+        try:
+            return self.get_response(request)
+        finally:
+            del local.tenant, local.user
+
+
+@websocket
+def tell(request):
+    values = [getattr(local, name, None) for name in ("tenant", "user")]
+    request.websocket.send_json(values)
+
+
+HERE = "tests.python.test_context"
+
+
+class TestHooks:
+    def ask(self, site, *hooks, view=tell):
+        seen.clear()
+        running = site(
+            {"": view},
+            MIDDLEWARE=[f"{HERE}.SetsLocals"],
+            DWEBSOCKET={"CONTEXT_HOOKS": [f"{HERE}.{hook}" for hook in hooks]},
+        )
+        with running.connect("?tenant=acme") as connection:
+            return list(connection)
+
+    def test_thread_locals_are_absent_without(self, site):
+        assert self.ask(site) == ["[null, null]"]
+
+    def test_they_are_carried_over(self, site):
+        assert self.ask(site, "tenant", "nothing", "user") == ['["acme", "ana"]']
+        assert runners.join(10)
+        [(enter, thread), (leave, _)] = seen
+        assert (enter, leave) == ("enter", "exit")
+        assert thread.startswith("websocket-")
+
+    def test_they_may_be_registered(self, site, monkeypatch):
+        monkeypatch.setattr(context, "_hooks", [])
+        assert context.carry(user) is user
+        context.carry(user)
+        assert context._hooks == [user]
+        assert self.ask(site) == ['[null, "ana"]']
+
+    def test_signals_have_them_too(self, site):
+        got = []
+
+        def opened(**kwargs):
+            got.append(local.user)
+
+        signals.websocket_opened.connect(opened)
+        try:
+            self.ask(site, "user")
+        finally:
+            signals.websocket_opened.disconnect(opened)
+        assert got == ["ana"]
+
+    def test_one_that_fails_in_the_views_thread_closes_with_1011(self, site, caplog):
+        with pytest.raises(ConnectionClosed, match="1011"):
+            self.ask(site, "failing")
+        assert runners.join(10)
+        assert caplog.text.count("Traceback") == 1
+        assert "could not be served" in caplog.text
+
+    def test_one_that_fails_in_the_requests_thread_is_a_500(self, site):
+        def broken(request):
+            raise ValueError
+
+        context.carry(broken)
+        try:
+            with pytest.raises(InvalidStatus) as caught:
+                self.ask(site)
+        finally:
+            context._hooks.remove(broken)
+        assert caught.value.response.status_code == 500
+
+    def test_one_that_returns_something_else_is_an_error(self):
+        with (
+            override_settings(DWEBSOCKET={"CONTEXT_HOOKS": [f"{HERE}.wrong"]}),
+            pytest.raises(ConfigurationError, match="wrong"),
+        ):
+            context.carried(RequestFactory().get("/"))

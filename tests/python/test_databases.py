@@ -245,3 +245,49 @@ class TestViews:
             pass
         assert runners.join(TIMEOUT)
         assert (recorder.opened, recorder.open) == (1, 0)
+
+
+class TestShared:
+    """A database in memory, as ``LiveServerTestCase`` shares it."""
+
+    @pytest.fixture
+    def shared(self, django_db_blocker, monkeypatch):
+        with django_db_blocker.unblock():
+            ours = connections["default"]
+            monkeypatch.setattr(ours, "is_in_memory_db", lambda: True)
+            ours.inc_thread_sharing()
+            yield ours
+            if ours.allow_thread_sharing:
+                ours.dec_thread_sharing()
+
+    def _in_thread(self, context, function):
+        seen = []
+        thread = threading.Thread(
+            target=lambda: seen.append(context.run(function)), daemon=True
+        )
+        thread.start()
+        thread.join(TIMEOUT)
+        return seen[0]
+
+    def test_the_views_thread_has_the_same_connection(self, shared):
+        assert self._in_thread(RequestContext(), lambda: connections["default"]) is (
+            shared
+        )
+
+    def test_one_that_is_not_shared_stays_with_its_thread(self, shared):
+        shared.dec_thread_sharing()
+        other = self._in_thread(RequestContext(), lambda: connections["default"])
+        assert other is not shared
+
+    def test_one_that_is_shared_no_more_does_no_harm_at_the_end(self, shared):
+        context = RequestContext()
+
+        def view():
+            databases.begin()
+            databases.in_use.set(True)  # the thread has another connection as well
+            shared.dec_thread_sharing()
+            databases.receive(lambda timeout: None, 0.01)
+            databases.end()
+            return "default" in [c.alias for c in connections.all(True)]
+
+        assert self._in_thread(context, view) is False

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import logging
 
 import pytest
 from django.conf import settings
@@ -12,14 +13,18 @@ from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.decorators import api_view
+from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
+from rest_framework.viewsets import ViewSet
 from websockets.exceptions import ConnectionClosed
 
 from dwebsocket import (
     ConfigurationError,
     accept_websocket,
     require_websocket,
+    runners,
     websocket,
 )
 
@@ -163,6 +168,112 @@ def test_the_view_gets_its_arguments(site):
         assert connection.recv(timeout=10) == "abcdefghi"
 
 
+class NoOne(BasePermission):
+    def has_permission(self, request, view):
+        return False
+
+
+class Never(BaseThrottle):
+    def allow_request(self, request, view):
+        return False
+
+    def wait(self):
+        return 7.0
+
+
+class Talks(APIView):
+    """Talks, and returns no response when it is done."""
+
+    def get(self, request):
+        for message in request.websocket:
+            request.websocket.send(message)
+
+
+class TalksSet(ViewSet):
+    def list(self, request):
+        Talks().get(request)
+
+
+@api_view(["GET"])
+def talks(request):
+    Talks().get(request)
+
+
+def guarded(rule, guard):
+    return type(guard.__name__, (Talks,), {rule: [guard]})
+
+
+class TestRestFramework:
+    """Its views insist on a response, and answer refusals themselves."""
+
+    @pytest.mark.parametrize(
+        "view",
+        [
+            websocket(talks),
+            websocket(Talks.as_view()),
+            websocket(TalksSet.as_view({"get": "list"})),
+            method_decorator(websocket, name="dispatch")(
+                type("Dispatch", (Talks,), {})
+            ).as_view(),
+            api_view(["GET"])(websocket(lambda request: Talks().get(request))),
+        ],
+        ids=["function", "class", "set", "dispatch", "inside"],
+    )
+    def test_a_conversation_ends_without_an_error(self, site, caplog, view):
+        running = site({"": view})
+        with running.connect() as connection:
+            connection.send("hello")
+            assert connection.recv(timeout=10) == "hello"
+        assert runners.join(10)
+        assert connection.close_code == 1000
+        assert caplog.records == []
+
+    @pytest.mark.parametrize(
+        ("rule", "guard", "status"),
+        [
+            ("permission_classes", IsAuthenticated, 403),
+            ("permission_classes", NoOne, 403),
+            ("throttle_classes", Never, 429),
+        ],
+    )
+    def test_a_refusal_closes_with_1008_or_answers(
+        self, site, caplog, rule, guard, status
+    ):
+        view = guarded(rule, guard)
+
+        class Inside(view):
+            get = method_decorator(websocket)(Talks.get)
+
+        running = site(
+            {"outside": websocket(view.as_view()), "inside": Inside.as_view()}
+        )
+        response, _ = running.request("inside", **HANDSHAKE)
+        assert response.status == status
+        with (
+            running.connect("outside") as connection,
+            pytest.raises(ConnectionClosed, match=rf"1008 .* refused \({status}\)"),
+        ):
+            connection.recv(timeout=10)
+        assert runners.join(10)
+        [record] = [r for r in caplog.records if r.name == "dwebsocket.view"]
+        assert record.levelno == logging.WARNING
+        assert guard.__name__ in record.getMessage()
+
+    def test_a_failed_assertion_of_the_views_own_is_an_error(self, site, caplog):
+        class Wrong(APIView):
+            def get(self, request):
+                raise AssertionError("Expected a `Response`")
+
+        running = site({"": websocket(Wrong.as_view())})
+        with (
+            running.connect() as connection,
+            pytest.raises(ConnectionClosed, match="1011"),
+        ):
+            connection.recv(timeout=10)
+        assert runners.join(10)
+        assert "Traceback" in caplog.text
+
+
 def test_login_required_outside_redirects_and_inside_closes(site):
     cookies = "django.contrib.sessions.backends.signed_cookies"
     outside = login_required(accept_websocket(view))
@@ -172,7 +283,7 @@ def test_login_required_outside_redirects_and_inside_closes(site):
     assert response.status == 302
     with (
         running.connect("inside") as connection,
-        pytest.raises(ConnectionClosed, match="1000"),
+        pytest.raises(ConnectionClosed, match=r"1008 .* refused \(302\)"),
     ):
         connection.recv(timeout=10)
 

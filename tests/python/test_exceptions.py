@@ -11,6 +11,10 @@ from dwebsocket import exceptions
 
 def test_all_have_one_base_and_are_in_the_module_docstring():
     classes = [getattr(exceptions, name) for name in exceptions.__all__]
+    # It must get through what catches exceptions.
+    classes.remove(exceptions.PeerGone)
+    assert not issubclass(exceptions.PeerGone, Exception)
+    assert "PeerGone (BaseException)" in (exceptions.__doc__ or "")
     assert all(issubclass(cls, exceptions.WebSocketException) for cls in classes)
     assert all(cls.__name__ in (exceptions.__doc__ or "") for cls in classes)
 

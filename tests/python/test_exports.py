@@ -50,3 +50,83 @@ def test_imports_work_before_settings_exist(module):
 
 def test_the_version_is_the_engines():
     assert dwebsocket.__version__ == dwebsocket._engine.__version__
+
+
+def fresh(script: str) -> None:
+    """Run a script in an interpreter that has not imported the package."""
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], check=True, timeout=30
+    )
+
+
+ORDERS = [
+    "import dwebsocket.websocket",
+    "import dwebsocket.websocket as module",
+    "from dwebsocket import websocket",
+    "from dwebsocket import *",
+    "from dwebsocket.websocket import WebSocket",
+    "from dwebsocket.decorators import websocket",
+    "import importlib; importlib.import_module('dwebsocket.websocket')",
+    "from dwebsocket.backends.default.websocket import DefaultWebSocket",
+    "import dwebsocket.websocket, importlib; importlib.reload(dwebsocket.websocket)",
+    "import dwebsocket, importlib; importlib.reload(dwebsocket)",
+]
+
+
+@pytest.mark.parametrize("first", ORDERS)
+@pytest.mark.parametrize("second", ORDERS[:4])
+def test_websocket_is_the_decorator_and_the_module(first, second):
+    fresh(
+        f"{first}\n{second}\n"
+        "import importlib, dwebsocket.websocket, dwebsocket.websocket as w\n"
+        "from dwebsocket import websocket\n"
+        "from dwebsocket.websocket import WebSocket\n"
+        "assert w is websocket is importlib.import_module('dwebsocket.websocket')\n"
+        "assert dwebsocket.websocket.WebSocket is WebSocket\n"
+        "dwebsocket.websocket.WebSocket.send_data = len\n"
+        "assert WebSocket.send_data is len\n"
+        "for decorate in (websocket, websocket(max_message_size=9)):\n"
+        "    @decorate\n"
+        "    def view(request): 'what it does'\n"
+        "    assert (view.__name__, view.__doc__) == ('view', 'what it does')\n"
+        "    assert view.opens_websocket\n"
+    )
+
+
+def test_the_module_can_be_patched(monkeypatch):
+    from unittest import mock
+
+    from dwebsocket.websocket import WebSocket
+
+    with mock.patch("dwebsocket.websocket.WebSocket.send_data", len, create=True):
+        assert WebSocket.send_data is len
+    with mock.patch("dwebsocket.websocket.WebSocket", str):
+        assert dwebsocket.websocket.WebSocket is str
+    assert dwebsocket.websocket.WebSocket is WebSocket
+
+
+def test_the_decorator_can_be_pickled_copied_and_asked_for_help():
+    import copy
+    import inspect
+    import pickle
+    import pydoc
+
+    decorator = dwebsocket.websocket
+    assert pickle.loads(pickle.dumps(decorator)) is decorator
+    assert copy.deepcopy(decorator) is decorator
+    assert "subprotocols" in inspect.signature(decorator).parameters
+    assert "decorator" in pydoc.render_doc(decorator)
+
+
+def test_no_name_hides_a_module_of_the_package():
+    # In a process of its own, as gevent's half must not be imported in this one.
+    fresh(
+        "import importlib, pkgutil, sys, dwebsocket\n"
+        "walk = pkgutil.walk_packages(dwebsocket.__path__, 'dwebsocket.')\n"
+        "names = [found.name for found in walk if '.contrib.' not in found.name]\n"
+        "assert 'dwebsocket.websocket' in names\n"
+        "for name in names:\n"
+        "    module = importlib.import_module(name)\n"
+        "    parent, _, short = name.rpartition('.')\n"
+        "    assert getattr(sys.modules[parent], short) is module, name\n"
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.exceptions import BadRequest
 from django.test import RequestFactory
 
 from dwebsocket import SocketUnavailable, accept_websocket
@@ -60,9 +61,50 @@ def test_a_factory_answers_for_its_request():
     factory = WebSocketFactory(request)
     assert factory.is_websocket() is True
     assert factory.get_websocket_version() == "13"
-    assert factory.create_websocket() is None
+    assert isinstance(factory.create_websocket(), DefaultWebSocket)
     with pytest.raises(SocketUnavailable):
         factory.get_wsgi_sock()
     plain = WebSocketFactory(RequestFactory().get("/"))
     assert plain.is_websocket() is False
     assert plain.get_websocket_version() == ""
+    assert plain.create_websocket() is None
+
+
+def test_in_a_view_that_has_one_it_is_the_same(site):
+    @accept_websocket
+    def view(request):
+        found = WebSocketFactory(request).create_websocket()
+        found.accept_connection()
+        assert found is request.websocket
+        found.send("the same")
+
+    with site({"": view}).connect() as connection:
+        assert connection.recv(timeout=10) == "the same"
+
+
+class TestBeforeItIsAccepted:
+    def create(self):
+        request = RequestFactory().get("/", HTTP_UPGRADE="websocket")
+        return WebSocketFactory(request).create_websocket()
+
+    @pytest.mark.parametrize("name", ["wait", "send", "read", "receive", "fileno"])
+    def test_it_says_what_to_do(self, name):
+        arguments = ("x",) if name == "send" else ()
+        with pytest.raises(RuntimeError, match="accept_connection"):
+            getattr(self.create(), name)(*arguments)
+
+    def test_it_can_be_looked_at_and_closed(self):
+        websocket = self.create()
+        assert websocket.is_closed() is False
+        assert websocket.close_code is None
+        assert {websocket: str(websocket)}
+        websocket.close()
+        assert websocket.is_closed() is True
+        with pytest.raises(RuntimeError, match="closed"):
+            websocket.accept_connection()
+
+    def test_a_handshake_that_is_none_is_a_value_error(self):
+        # As old middleware expects, and an answer of 400 by itself.
+        with pytest.raises(ValueError, match="Connection header") as caught:
+            self.create().accept_connection()
+        assert isinstance(caught.value, BadRequest)

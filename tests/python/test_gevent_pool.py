@@ -62,3 +62,26 @@ def test_without_a_broker_nobody_changes_threads():
     assert cooperation.is_patched()
     assert gevent.spawn(cooperation.call, ident).get(timeout=20) == ident()
     """
+
+
+@gevent_test
+def test_without_a_thread_the_broker_cannot_be_asked():
+    """
+    from dwebsocket import gevent_pool
+    import gevent.threadpool
+    asked = []
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    gevent.get_hub()
+    gevent.threadpool.ThreadPool._add_thread = refuse
+    for _ in range(40):
+        try:
+            gevent_pool.call(asked.append, 1)
+        except _engine.BrokerError as error:
+            assert "no thread is left" in str(error)
+        else:
+            raise AssertionError("nothing was raised")
+    assert asked == []
+    """

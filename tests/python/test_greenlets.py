@@ -267,7 +267,7 @@ def test_the_exit_lets_views_end():
     shutdown.stop()
     atexit.unregister(shutdown.stop)
     assert ended == [True]
-    assert peer_end.get(timeout=10).code == 1001
+    assert peer_end.get(timeout=10).code == 1012
     """
 
 
@@ -276,3 +276,134 @@ def test_the_process_of_the_tests_is_not_patched():
 
     assert "gevent.monkey" not in sys.modules
     assert runners.kind() is runners._threads
+
+
+@gevent_test
+def test_a_helper_greenlet_waits_and_one_that_sends_around_does_not():
+    """
+    BLOCK = b"x" * 200_000
+    small = {"outbox_messages": 4, "outbox_bytes": 1_000_000}
+    (served, peer), (one, peer1), (two, peer2) = [open_pair(**small) for _ in range(3)]
+    def tail():
+        sent = [served.send(BLOCK, True) for _ in range(40)]
+        return all(sent) and served.send("last")
+    def broadcast():
+        for _ in range(3):
+            for socket in (one, two):
+                socket.send("x")
+        while one.send(BLOCK, True, overflow="refuse"):
+            pass
+        return [socket.send(BLOCK, True) for socket in (one, two)]
+    helper = gevent.spawn(tail)
+    loop = gevent.spawn(broadcast)
+    assert loop.get(timeout=20) == [False, True]
+    assert (one.close_code, two.close_code) == (1013, None)
+    ticks = Ticks()
+    gevent.sleep(0.1)
+    assert not helper.dead and ticks.count > 2
+    while peer.message() != "last":
+        pass
+    assert helper.get(timeout=20) is True
+    assert served.close_code is None
+    """
+
+
+@gevent_test
+def test_a_thread_of_the_pool_that_serves_one_waits():
+    """
+    small = {"outbox_messages": 4, "outbox_bytes": 1_000_000}
+    served, peer = open_pair(**small)
+    def tail():
+        sent = [served.send(b"x" * 200_000, True) for _ in range(40)]
+        return all(sent) and served.send("last")
+    helper = gevent.get_hub().threadpool.spawn(tail)
+    gevent.sleep(0.2)
+    while peer.message() != "last":
+        pass
+    assert helper.get(timeout=20) is True
+    """
+
+
+@gevent_test
+def test_a_view_that_only_sends_is_ended_and_a_publisher_is_not():
+    """
+    from dwebsocket import hub
+    def vain(others):
+        def view(request):
+            while not done.is_set():
+                request.websocket.send("x")
+                if others:
+                    hub.group("x").send("x")
+                gevent.sleep(0.002)
+        return view
+    done = threading.Event()
+    for others in (False, True):
+        socket, peer = open_pair()
+        request = RequestFactory().get("/")
+        request.websocket = socket
+        call = Call(vain(others), request, (request,), {})
+        call.gone_timeout = 0.1
+        runners.start(RequestContext(), call, socket, runners.kind())
+        peer.message()
+        peer.close()
+        ended = runners.join(0.6 if others else 20)
+        assert ended is not others
+    done.set()
+    assert runners.join(20)
+    """
+
+
+@gevent_test
+def test_a_greenlet_that_is_killed_before_it_begins_leaves_nothing_open():
+    """
+    socket, peer = open_pair()
+    run(lambda request: request.websocket.receive(), socket)
+    [greenlet] = greenlets.runner._running
+    greenlet.kill()
+    assert peer.closing().code in (1001, 1011)
+    assert runners.join(10)
+    """
+
+
+@gevent_test
+def test_what_fails_beside_the_view_closes_with_1011():
+    """
+    from dwebsocket import databases
+
+    def fail():
+        raise MemoryError("none left")
+
+    databases.begin = fail
+    logged = []
+    runners.logger.addFilter(lambda record: logged.append(record))
+    socket, peer = open_pair()
+    run(lambda request: request.websocket.receive(), socket)
+    assert peer.closing().code == 1011
+    assert runners.join(10)
+    assert len(logged) == 1
+    """
+
+
+@gevent_test
+def test_a_greenlets_stack_bears_the_deepest_value():
+    """
+    import json
+    socket, peer = open_pair()
+    outcome = []
+
+    def view(request):
+        for depth in (900, 4900, 9900):
+            for action in (json.dumps, repr):
+                value = 1
+                for _ in range(depth):
+                    value = {"a": value}
+                try:
+                    action(value)
+                except RecursionError:
+                    pass
+        outcome.append("survived")
+
+    run(view, socket)
+    assert peer.closing().code == 1000
+    assert outcome == ["survived"]
+    """

@@ -1,20 +1,35 @@
 from __future__ import annotations
 
+import contextlib
+import copy
 import gc
+import logging
+import os
+import pickle
 import threading
+import time
+import traceback
 import weakref
 
 import pytest
 from django.core.signals import request_finished
-from django.http import HttpResponse
-from django.test import RequestFactory
+from django.http import HttpResponse, StreamingHttpResponse
+from django.test import RequestFactory, override_settings
 from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import _engine, handoff, servers, websocket
+from dwebsocket import (
+    ConfigurationError,
+    _engine,
+    handoff,
+    runners,
+    servers,
+    websocket,
+)
+from dwebsocket.backends.default.factory import WebSocketFactory
 from dwebsocket.servers import ServerSocket
 
 from .live import HANDSHAKE
-from .peer import TIMEOUT, socket_pair
+from .peer import TIMEOUT, Peer, socket_pair
 
 HERE = "tests.python.test_handoff"
 
@@ -52,9 +67,9 @@ def echo(request):
         request.websocket.send(message)
 
 
-def environ(sock):
+def environ(sock, path="/"):
     request = RequestFactory().get(
-        "/",
+        path,
         HTTP_CONNECTION="Upgrade",
         HTTP_UPGRADE="websocket",
         HTTP_SEC_WEBSOCKET_KEY="dGhlIHNhbXBsZSBub25jZQ==",
@@ -142,6 +157,74 @@ class TestResponse:
         with pytest.raises(OSError, match="."):
             list(response)
 
+    def test_a_stranger_that_got_the_number_meanwhile_is_left_alone(self, finder):
+        server, client = socket_pair()
+        stranger, friend = socket_pair()
+        response = echo(environ(server))
+        os.dup2(stranger.fileno(), server.fileno())
+        with pytest.raises(OSError, match="closed this connection"):
+            list(response)
+        friend.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            friend.recv(1)
+        assert client.recv(1) == b""
+        for sock in (server, client, stranger, friend):
+            sock.close()
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize("how", ["dropped", "closed", "request"])
+    def test_a_refusal_leaves_no_descriptor_open(self, finder, how):
+        server, client = socket_pair()
+        request = environ(server)
+        response = echo(request)
+        server.close()  # now only our own descriptor keeps the client waiting
+        kept = None
+        if how == "dropped":
+            del response
+        elif how == "closed":
+            response.close()
+        else:
+            # Middleware keeps ours and returns another: Django closes the request.
+            kept = response
+            request.close()
+        client.settimeout(TIMEOUT)
+        assert client.recv(1) == b""
+        if kept is not None:
+            with pytest.raises(OSError, match="."):
+                list(kept)
+        client.close()
+
+    def test_a_client_that_is_gone_ends_without_an_error(self, monkeypatch, quiet):
+        server, client = socket_pair()
+        gone = threading.Event()
+
+        @contextlib.contextmanager
+        def guard():
+            if gone.is_set():
+                raise servers.ClientGone
+            yield
+
+        def find(environ):
+            return ServerSocket(server.fileno(), guard=guard)
+
+        monkeypatch.setattr(servers, "_registered", [find])
+        response = echo(environ(server))
+        gone.set()
+        assert list(response) == []
+        del response
+        assert _engine.connection_count() == quiet
+        assert echo(environ(server)).status_code == 400
+        server.close()
+        client.close()
+
+    def test_the_request_can_be_copied_and_pickled_as_before(self, finder):
+        server, client = socket_pair()
+        request = environ(server)
+        list(websocket(lambda request: None)(request))
+        assert "close" not in vars(request)
+        server.close()
+        client.close()
+
     def test_request_finished_is_sent_once(self, site):
         finished = []
 
@@ -226,8 +309,11 @@ class TestRequest:
 def test_is_websocket_is_callable_and_truthy_only_on_a_websocket():
     assert handoff.YES() is True
     assert handoff.YES
-    assert handoff.NO() is False
-    assert not handoff.NO
+    plain = handoff.IsWebSocket(False)
+    assert not plain.asked
+    assert plain() is False
+    assert not plain
+    assert plain.asked
     assert "True" in repr(handoff.YES)
 
 
@@ -263,3 +349,256 @@ def test_every_middleware_of_django_lets_it_pass(site):
         connection.send("hello")
         assert connection.recv(timeout=TIMEOUT) == "hello"
         assert connection.response.headers["X-Frame-Options"] == "DENY"
+
+
+class Copies(Cookies):
+    """Answers with a response of its own that has the status of the decorator's."""
+
+    def __call__(self, request):
+        response = self.get_response(request)
+        return HttpResponse(response.content, status=response.status_code)
+
+
+class CopiesStatus(Cookies):
+    def __call__(self, request):
+        response = self.get_response(request)
+        copy = HttpResponse()
+        copy.status_code = response.status_code
+        return copy
+
+
+class Forgets(Cookies):
+    def __call__(self, request):
+        self.get_response(request)
+        return HttpResponse("instead")
+
+
+class Raises(Cookies):
+    def __call__(self, request):
+        self.get_response(request)
+        raise LookupError("no response")
+
+
+class Streams(Cookies):
+    """Wraps the response in a stream, as middleware that measures times does."""
+
+    def __call__(self, request):
+        response = self.get_response(request)
+
+        def measured():
+            yield from response
+            response.close()
+
+        return StreamingHttpResponse(measured(), status=response.status_code)
+
+
+class Keeps(Cookies):
+    """Tries to keep the response in a cache."""
+
+    def __call__(self, request):
+        response = self.get_response(request)
+        for keep in (pickle.dumps, copy.deepcopy):
+            with pytest.raises(TypeError, match="cannot be kept"):
+                keep(response)
+        assert int(response.status_code) == response.status_code == 101
+        assert f"{response.status_code} {response.status_code:d}" == "101 101"
+        # A copy that shares everything may replace it.
+        return copy.copy(response)
+
+
+def warnings(caplog, path="/"):
+    """Return what was logged of a path. (Tests before may leave something behind.)"""
+    named = [r for r in caplog.records if r.name == "dwebsocket.handshake"]
+    return [r for r in named if r.request.path == path]
+
+
+class TestThrownAway:
+    @pytest.mark.parametrize(
+        ("name", "status"),
+        [("Forgets", 200), ("Replaces", 403), ("Raises", 500), ("Copies", 500)],
+    )
+    def test_is_logged_and_leaves_nothing(self, site, quiet, caplog, name, status):
+        ran = threading.Event()
+        before = threading.active_count()
+        running = site(
+            {name: websocket(lambda request: ran.set())},
+            MIDDLEWARE=[f"{HERE}.{name}"],
+        )
+        response, _ = running.request(name, **HANDSHAKE)
+        assert response.status == status
+        # Tracebacks keep it for a moment.
+        for record in caplog.records:
+            record.exc_info = None
+        wait_until(lambda: gc.collect() is None or not waiting_threads())
+        wait_until(lambda: warnings(caplog, f"/{name}"))
+        [record] = warnings(caplog, f"/{name}")
+        assert record.levelno == logging.WARNING
+        assert f"/{name} was not opened" in record.getMessage()
+        assert "middleware" in record.getMessage()
+        wait_until(lambda: _engine.connection_count() <= quiet)
+        assert threading.active_count() <= before + 2
+        assert not ran.is_set()
+
+    def test_and_its_status_kept_is_an_error_that_names_the_middleware(
+        self, site, caplog
+    ):
+        running = site({"": echo}, MIDDLEWARE=[f"{HERE}.Copies"])
+        response, _ = running.request(**HANDSHAKE)
+        assert response.status == 500
+        [record] = [r for r in caplog.records if r.name == "django.request"]
+        error = record.exc_info[1]
+        assert isinstance(error, ConfigurationError)
+        names = [f.name for f in traceback.extract_tb(error.__traceback__)]
+        assert "__call__" in names
+        assert "must return the response" in str(error)
+
+    def test_and_its_status_set_is_logged(self, site, caplog):
+        running = site({"set": echo}, MIDDLEWARE=[f"{HERE}.CopiesStatus"])
+        response, _ = running.request("set", **HANDSHAKE)
+        assert response.status == 101
+        wait_until(lambda: warnings(caplog, "/set"))
+
+    @pytest.mark.parametrize("end", ["close", "del"])
+    @pytest.mark.django_db  # the signal request_finished looks at connections
+    def test_without_iteration(self, finder, quiet, caplog, end):
+        server, client = socket_pair()
+        response = echo(environ(server, f"/{end}"))
+        if end == "close":
+            response.close()
+        else:
+            del response
+            gc.collect()
+        assert len(warnings(caplog, f"/{end}")) == 1
+        assert _engine.connection_count() == quiet
+        wait_until(lambda: not waiting_threads())
+        # The socket is still the server's.
+        server.sendall(b"x")
+        assert client.recv(1) == b"x"
+        server.close()
+        client.close()
+
+    @pytest.mark.parametrize("name", ["Streams", "Keeps"])
+    def test_not_where_it_is_wrapped(self, site, caplog, name):
+        running = site({"wrapped": echo}, MIDDLEWARE=[f"{HERE}.{name}"])
+        with running.connect("wrapped") as connection:
+            connection.send("hello")
+            assert connection.recv(timeout=TIMEOUT) == "hello"
+        assert warnings(caplog, "/wrapped") == []
+
+    def test_in_the_child_of_a_fork_is_no_news(self, finder, caplog):
+        server, client = socket_pair()
+        response = echo(environ(server, "/fork"))
+        response._handoff._made_in = -1
+        del response
+        gc.collect()
+        assert warnings(caplog, "/fork") == []
+        server.close()
+        client.close()
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + TIMEOUT
+    while not (met := condition()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert met
+
+
+def waiting_threads():
+    return [t for t in threading.enumerate() if t.name == "websocket-waiting"]
+
+
+class Broken(WebSocketFactory):
+    error: BaseException = ValueError("broken factory")
+
+    def create_websocket(self, connection=None, **options):
+        if connection is None:
+            return None
+        raise self.error
+
+
+class Empty(WebSocketFactory):
+    def create_websocket(self, connection=None, **options):
+        return None
+
+
+class TestAfterTheAdoption:
+    """Whatever fails then is logged, and closes the connection."""
+
+    def closing(self, finder, caplog):
+        server, client = socket_pair()
+        list(echo(environ(server)))
+        server.close()
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        with client:
+            return Peer(client).closing().code
+
+    @pytest.mark.parametrize("name", ["Broken", "Empty"])
+    def test_a_factory_that_makes_none(self, finder, caplog, quiet, name):
+        with override_settings(DWEBSOCKET={"FACTORY_CLASS": f"{HERE}.{name}"}):
+            assert self.closing(finder, caplog) == 1011
+        [record] = [r for r in caplog.records if r.name == "dwebsocket.view"]
+        assert record.exc_info
+        wait_until(lambda: not waiting_threads())
+
+    @pytest.mark.parametrize(
+        "error", [MemoryError("none left"), OSError("odd"), RuntimeError("odd")]
+    )
+    @pytest.mark.parametrize(
+        ("module", "name"),
+        [
+            (runners.Seat, "run"),
+            (runners.Threads, "enter"),
+            (runners.Threads, "port"),
+            (handoff, "_detach"),
+            (handoff, "mark"),
+        ],
+    )
+    def test_any_error(self, finder, caplog, quiet, monkeypatch, module, name, error):
+        original = getattr(module, name)
+
+        def fail(*arguments):
+            if name == "mark" and len(arguments) < 3:
+                return original(*arguments)
+            raise type(error)(*error.args)
+
+        monkeypatch.setattr(module, name, fail)
+        assert self.closing(finder, caplog) == 1011
+        [record] = [r for r in caplog.records if r.name == "dwebsocket.view"]
+        assert "/" in record.getMessage()
+        wait_until(lambda: gc.collect() is None or not waiting_threads())
+        assert runners.join(TIMEOUT)
+
+    def test_even_what_ends_a_thread(self, finder, caplog, monkeypatch):
+        monkeypatch.setattr(Broken, "error", SystemExit())
+        server, client = socket_pair()
+        with override_settings(DWEBSOCKET={"FACTORY_CLASS": f"{HERE}.Broken"}):
+            response = echo(environ(server))
+            with pytest.raises(SystemExit):
+                list(response)
+        client.settimeout(TIMEOUT)
+        received = b""
+        while data := client.recv(4096):
+            received += data
+            if b"\x03\xf3" in received:
+                break
+        assert b"\x03\xf3" in received
+        server.close()
+        client.close()
+
+    def test_before_the_101_cuts_the_connection(self, caplog, monkeypatch):
+        def leftover():
+            raise LookupError("no leftover")
+
+        server, client = socket_pair()
+        found = ServerSocket(server.fileno(), leftover)
+        monkeypatch.setattr(servers, "_registered", [lambda environ: found])
+        list(echo(environ(server, "/leftover")))
+        client.settimeout(TIMEOUT)
+        assert client.recv(100) == b""
+        assert "no leftover" in caplog.text
+        assert [r.levelno for r in warnings(caplog, "/leftover")] == [logging.ERROR]
+        server.close()
+        client.close()

@@ -8,7 +8,7 @@ import time
 import pytest
 from django.test import RequestFactory, override_settings
 
-from dwebsocket import WebSocketClosed, hub
+from dwebsocket import WebSocketClosed, _engine, hub
 
 
 def test_a_message_reaches_every_member_once(pair):
@@ -34,6 +34,83 @@ def test_members_can_be_left_out(pair):
     assert hub.group("hub.out").send_json({"n": 1}).local == 2
     assert json.loads(first.message()) == {"n": 1}
     assert second.message() == "x"
+
+
+def test_members_are_left_out_by_their_ids_too(pair):
+    (one, first), (two, second) = pair(), pair()
+    for websocket in (one, two):
+        websocket.join("hub.ids")
+    group = hub.group("hub.ids")
+    assert group.send("x", exclude=one.member_id).local == 1
+    assert group.send("x", exclude=[one, two.member_id]).local == 0
+    assert group.send("x", exclude=group.members()).local == 0
+    (member,) = [one for one in group.members() if one.id == two.member_id]
+    assert group.send("y", exclude=member).local == 1
+    # Of another process, or one that has ended.
+    assert group.send("z", exclude="00000000000000ff-1").local == 2
+    assert [first.message() for _ in range(2)] == ["y", "z"]
+    assert [second.message() for _ in range(2)] == ["x", "z"]
+
+
+def test_who_was_left_out_by_id_misses_it_after_a_reconnect_too(pair):
+    group = hub.group("hub.was", history=5)
+    was = "00000000000000ff-1"
+    group.send("to others", exclude=was)
+    group.send("to all")
+    websocket, peer = pair()
+    websocket.join("hub.was", since=(0, ""), was=[was], history=5)
+    assert peer.message() == "to all"
+
+
+def test_a_page_that_was_made_before_joins_without_a_gap(pair):
+    group = hub.group("hub.page", history=5)
+    begin = group.position()
+    assert begin == (0, "")
+    group.send("shown")
+    history = group.history()
+    position = group.position()
+    assert history == [(1, "shown")]
+    assert position == history.position
+    assert position == hub.Position(offset=1, epoch=position.epoch)
+    assert position.epoch
+    group.send("meanwhile")
+    websocket, peer = pair()
+    joined = websocket.join("hub.page", since=position, history=5)
+    assert (joined.recovered, joined.missed) == (True, 1)
+    assert peer.message() == "meanwhile"
+    websocket, peer = pair()
+    # From before there was a history: all of it.
+    assert websocket.join("hub.page", since=begin, history=5).missed == 2
+
+
+def test_a_group_without_a_history_has_no_position():
+    assert hub.group("hub.nowhere").position() == (0, "")
+    assert hub.group("hub.nowhere").history().position == (0, "")
+    with pytest.raises(ValueError, match="no position in common"):
+        hub.groups("hub.a", "hub.b").position()
+    assert hub.groups("hub.a", "hub.b").history().position == (0, "")
+
+
+def test_what_the_engine_gives_says_what_it_is(pair):
+    websocket, _ = pair()
+    joined = websocket.join("hub.repr", history=5)
+    assert repr(joined) == (
+        f"Joined(recovered=False, offset=0, epoch='{joined.epoch}', missed=0)"
+    )
+    published = hub.group("hub.repr").send("x")
+    assert repr(published) == (
+        "Published(local=1, broker='none', offset=0, epoch='', dropped=0)"
+    )
+    kept = hub.group("hub.repr", history=5).send("x")
+    assert f"offset=1, epoch='{kept.epoch}'" in repr(kept)
+    connection = websocket._connection
+    assert repr(connection) == f"<Connection {connection.id} open>"
+    assert repr(_engine.Options(max_frame_size=5)).startswith(
+        "<Options max_message_size=1048576 max_frame_size=5 "
+    )
+    assert repr(_engine.reserve(1 << 30)) == "<Permit>"
+    queue = _engine.WakeQueue()
+    assert repr(queue) == f"<WakeQueue fileno={queue.fileno()}>"
 
 
 def test_leaving_ends_it(pair):
@@ -66,7 +143,22 @@ REQUEST = RequestFactory().get("/")
 REQUEST.websocket = None
 
 
-@pytest.mark.parametrize("exclude", ["x", 5, [5], [None], object(), REQUEST])
+@pytest.mark.parametrize(
+    "exclude",
+    [
+        "x",
+        5,
+        [5],
+        [None],
+        object(),
+        REQUEST,
+        "12-3",
+        "g" * 16 + "-1",
+        ["x"],
+        b"x",
+        (1, 2),
+    ],
+)
 def test_what_is_left_out_must_be_websockets(exclude):
     with pytest.raises(TypeError, match="exclude takes WebSockets"):
         hub.group("hub.out").send("x", exclude=exclude)

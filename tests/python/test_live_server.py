@@ -20,11 +20,38 @@ def greet(request):
         request.websocket.send(str(User.objects.get(username=name).pk))
 
 
-urlpatterns = [path("greet", greet)]
+@websocket
+def save(request):
+    for name in request.websocket:
+        user = User.objects.create(username=name)
+        request.websocket.send(str(user.pk))
+
+
+urlpatterns = [path("greet", greet), path("save", save)]
 
 
 @override_settings(ROOT_URLCONF=__name__, STATIC_URL="static/")
 class LiveServerTests(LiveServerTestCase):
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_views_write_while_the_test_reads(self):
+        User.objects.bulk_create(User(username=f"user{n}") for n in range(300))
+        address = self.live_server_url.replace("http:", "ws:")
+        with (
+            connect(f"{address}/save", open_timeout=10) as first,
+            connect(f"{address}/save", open_timeout=10) as second,
+        ):
+            for number in range(20):
+                # A cursor that is not at its end holds the lock of the table.
+                reading = User.objects.all().iterator(chunk_size=10)
+                next(reading)
+                first.send(f"first{number}")
+                assert first.recv(timeout=10).isdigit()
+                second.send(f"second{number}")
+                assert second.recv(timeout=10).isdigit()
+                reading.close()
+        assert runners.join(10)
+        assert User.objects.count() == 340
+
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_a_view_sees_what_the_test_has_saved(self):
         user = User.objects.create(username="somebody")

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
 import gc
 import http.client
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 from django.test import Client, RequestFactory, override_settings
@@ -13,10 +17,14 @@ from dwebsocket import (
     accept_websocket,
     opening,
     require_websocket,
+    servers,
     websocket,
 )
+from dwebsocket.servers import ServerSocket, SocketBusy
 
 from .live import HANDSHAKE
+from .peer import socket_pair
+from .test_handoff import environ
 
 
 @websocket
@@ -115,6 +123,28 @@ class TestRefusals:
         gc.collect()
         assert _engine.connection_count() == quiet
 
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [
+            (OSError(errno.EMFILE, "too many"), 503),
+            (SocketBusy("earlier output"), 503),
+            (OSError(errno.ENOTSOCK, "no socket"), 501),
+        ],
+    )
+    def test_a_socket_that_cannot_be_held_is_told_why(
+        self, site, monkeypatch, error, status, quiet
+    ):
+        def held(server):
+            raise type(error)(*error.args)
+
+        monkeypatch.setattr(servers, "Held", held)
+        response, body = site({"": echo}).request(**HANDSHAKE)
+        assert response.status == status
+        assert ("Retry-After" in response.headers) == (status == 503)
+        assert len(body) > 10
+        gc.collect()
+        assert _engine.connection_count() == quiet
+
     def test_the_test_client_gets_501_with_what_to_do(self, caplog):
         headers = {
             "HTTP_CONNECTION": "Upgrade",
@@ -140,6 +170,25 @@ class TestRefusals:
             assert opening._limit() == 7
 
 
+class TestProtocol:
+    @pytest.mark.parametrize(
+        "spoken",
+        ["HTTP/0.9", "HTTP/1.0", "HTTP/1.2", "HTTP/2", "HTTP/2.0", "HTTP/3", ""],
+    )
+    def test_only_http_1_1_is_a_websockets(self, spoken):
+        headers = {
+            "HTTP_CONNECTION": "Upgrade",
+            "HTTP_UPGRADE": "websocket",
+            "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+            "HTTP_SEC_WEBSOCKET_VERSION": "13",
+        }
+        request = RequestFactory().get("/", SERVER_PROTOCOL=spoken, **headers)
+        response = echo(request)
+        assert response.status_code == 400
+        assert b"HTTP/1.1" in response.content
+        assert spoken.encode() in response.content
+
+
 class TestSubprotocols:
     @pytest.mark.parametrize(
         ("route", "offered", "chosen"),
@@ -151,13 +200,26 @@ class TestSubprotocols:
             ("function", ["a", "b"], "b"),
             ("function", None, None),
             ("none", ["a"], None),
+            # Of dwebsocket.js, which every view may have to do with.
+            ("none", ["dwebsocket.v1"], "dwebsocket.v1"),
+            ("none", ["a", "dwebsocket.v1"], "dwebsocket.v1"),
+            ("list", ["dwebsocket.v1"], "dwebsocket.v1"),
+            ("list", ["dwebsocket.v1", "second"], "second"),
+            ("function", ["dwebsocket.v1", "b"], "b"),
+            ("nothing", ["b", "dwebsocket.v1"], "dwebsocket.v1"),
+            ("nothing", ["b"], None),
         ],
     )
     def test_one_is_chosen(self, site, route, offered, chosen):
         def none(request):
             request.websocket.send(str(request.websocket.subprotocol))
 
-        views = {"list": with_list, "function": with_function, "none": websocket(none)}
+        views = {
+            "list": with_list,
+            "function": with_function,
+            "none": websocket(none),
+            "nothing": websocket(subprotocols=lambda request, offered: None)(none),
+        }
         with site(views).connect(route, subprotocols=offered) as connection:
             assert connection.recv(timeout=10) == str(chosen)
             assert connection.subprotocol == chosen
@@ -208,3 +270,85 @@ def test_plain_http_through_the_test_client_runs_the_view(monkeypatch):
     urls = type("Urls", (), {"urlpatterns": [path("", view)]})
     with override_settings(ROOT_URLCONF=urls):
         assert Client().get("/").content == b"plain"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+class TestWithoutThreads:
+    """A process whose user may have so many threads, the main one included."""
+
+    def handshakes(self, threads, *words):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.python.threadless", str(threads), *words],
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        *lines, last = done.stdout.splitlines()
+        assert last == "stopped"
+        # One line for each refusal, and no more.
+        refused = sum(line.startswith("503") for line in lines)
+        assert done.stderr.count("WebSocket refused (503)") == refused
+        assert "panicked" not in done.stderr
+        return [tuple(map(int, line.split())) for line in lines]
+
+    @pytest.mark.timeout(120)
+    @pytest.mark.parametrize("threads", [1, 2, 3])
+    def test_the_engine_is_not_started_and_nothing_remains(self, threads):
+        assert self.handshakes(threads, "all") == [(503, 0, 0)] * 6
+
+    @pytest.mark.timeout(120)
+    def test_without_one_for_the_view_there_is_no_101(self):
+        first, *others = self.handshakes(4, "all")
+        # The engine has come to stay.
+        assert (first[0], first[2]) == (503, 3)
+        assert others == [(503, 0, 0)] * 5
+
+    @pytest.mark.timeout(120)
+    def test_views_get_those_that_are_left(self):
+        lines = self.handshakes(6, "all")
+        assert [status for status, _, _ in lines] == [101] * 2 + [503] * 4
+        assert sum(threads for _, _, threads in lines) == 5
+
+    @pytest.mark.timeout(120)
+    def test_some_are_left_to_the_server(self):
+        # Of eight, two are left; the main thread and the engine have four.
+        lines = self.handshakes(8)
+        assert [status for status, _, _ in lines] == [101] * 2 + [503] * 4
+        assert sum(threads for _, _, threads in lines) == 5
+
+
+class TestThatCannotBegin:
+    @pytest.mark.parametrize(
+        ("where", "error"),
+        [
+            ("dwebsocket._engine.start", OSError("no thread")),
+            ("dwebsocket.shutdown.arm", RuntimeError("can't start new thread")),
+            ("threading.Thread.start", RuntimeError("can't start new thread")),
+            ("threading.Thread.start", MemoryError()),
+        ],
+    )
+    def test_is_refused_before_the_socket_is_touched(
+        self, monkeypatch, caplog, quiet, where, error
+    ):
+        def fail(*args):
+            raise type(error)(*error.args)  # new: it keeps frames alive
+
+        def adopt(*args):
+            raise AssertionError("the socket was taken")
+
+        server, client = socket_pair()
+        monkeypatch.setattr(
+            servers, "_registered", [lambda environ: ServerSocket(server.fileno())]
+        )
+        monkeypatch.setattr(_engine, "adopt", adopt)
+        monkeypatch.setattr(where, fail)
+        response = echo(environ(server))
+        assert response.status_code == 503
+        assert response.headers["Retry-After"] == "10"
+        assert b"thread" in response.content
+        [record] = [r for r in caplog.records if r.name.startswith("dwebsocket")]
+        assert "no thread" in record.getMessage()
+        assert _engine.connection_count() == quiet
+        server.close()
+        client.close()

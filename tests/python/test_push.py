@@ -11,12 +11,19 @@ from uuid import UUID
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
-from django.db.models import UUIDField
-from django.test import TestCase
+from django.db.models import (
+    AutoField,
+    BigAutoField,
+    CharField,
+    IntegerField,
+    UUIDField,
+)
+from django.test import TestCase, override_settings
 from django.utils.functional import SimpleLazyObject
 
-from dwebsocket import push, users
+from dwebsocket import _engine, push, users
 
 USER = SimpleNamespace(pk=7, is_authenticated=True)
 
@@ -52,7 +59,8 @@ def test_a_user_is_reached_by_instance_and_by_key(visitor):
 def test_nobody_is_nobody(pair, attributes):
     websocket, _ = pair()
     _visit(websocket, **attributes)
-    assert push.to_user("None", "x").local == 0
+    sent = _engine.publish("user", ["None"], "x")
+    assert sent.local == 0
 
 
 def test_a_user_that_cannot_be_found_is_logged(pair, caplog):
@@ -85,7 +93,8 @@ def test_what_is_no_user_is_refused(user):
         push.disconnect(user)
 
 
-def test_a_lazy_user_and_other_keys_are_users(pair):
+def test_a_lazy_user_and_other_keys_are_users(pair, model):
+    model(UUIDField())
     key = UUID(int=7)
     _, peer = visit_as(pair, key)
     assert push.to_user(SimpleLazyObject(lambda: SimpleNamespace(pk=key)), "x").local
@@ -94,18 +103,89 @@ def test_a_lazy_user_and_other_keys_are_users(pair):
     assert [peer.message() for _ in range(3)] == ["x", "y", "z"]
 
 
-def test_a_uuid_is_a_key_however_it_is_written(pair, monkeypatch):
+@pytest.fixture
+def model(monkeypatch):
+    """Return a function that gives this site users with such a primary key."""
+
+    def choose(field):
+        chosen = SimpleNamespace(_meta=SimpleNamespace(pk=field))
+        monkeypatch.setattr(push, "get_user_model", lambda: chosen)
+        return chosen
+
+    return choose
+
+
+def test_a_uuid_is_a_key_however_it_is_written(pair, model):
     key = UUID("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")
     _, peer = visit_as(pair, key)
-    assert push.to_user(str(key).upper(), "not of this site").local == 0
-    model = SimpleNamespace(_meta=SimpleNamespace(pk=UUIDField()))
-    monkeypatch.setattr(push, "get_user_model", lambda: model)
+    model(UUIDField())
     for written in (str(key), str(key).upper(), key.hex, f"{{{key}}}"):
         assert push.to_user(written, written).local == 1
         assert peer.message() == written
-    _, other = visit_as(pair, "A0")
-    assert push.to_user("A0", "another key").local == 1
-    assert other.message() == "another key"
+
+
+NUMBERS = [AutoField(primary_key=True), BigAutoField(primary_key=True), IntegerField()]
+NAMES = ["ana", "ana@example.com", "7.5", "None", "７a", UUID(int=7), str(UUID(int=7))]
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=lambda field: type(field).__name__)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_no_key_where_keys_are_numbers(model, field, name):
+    model(field)
+    for act in (
+        lambda: push.to_user(name, "x", on_commit=True),
+        lambda: push.disconnect(name),
+    ):
+        with pytest.raises(ValueError, match=r"a number on this site: .* user\.pk"):
+            act()
+
+
+@pytest.mark.parametrize("name", ["ana", 7, "7", "a0eebc99"])
+def test_a_name_is_no_key_where_keys_are_uuids(model, name):
+    model(UUIDField())
+    with pytest.raises(ValueError, match=r"a UUID on this site: .* user\.pk"):
+        push.to_user(name, "x")
+
+
+def test_a_key_that_is_another_models_is_looked_at_there(model):
+    base = model(AutoField(primary_key=True))
+    model(SimpleNamespace(remote_field=SimpleNamespace(model=base)))
+    with pytest.raises(ValueError, match="a number on this site"):
+        push.to_user("ana", "x")
+
+
+@pytest.mark.parametrize("key", ["ana", "A0", "7", 7, UUID(int=7), " x "])
+def test_keys_may_be_names(pair, model, key):
+    model(CharField(primary_key=True))
+    _, peer = visit_as(pair, key)
+    push.to_user(key, "x")
+    assert peer.message() == "x"
+
+
+@pytest.mark.parametrize("written", ["7", " 7 ", "07", 7])
+def test_a_number_is_a_key_however_it_is_written(visitor, written):
+    _, peer = visitor
+    push.to_user(written, "x")
+    assert peer.message() == "x"
+
+
+def test_a_site_without_users_may_have_any_key(pair, monkeypatch):
+    def missing():
+        raise ImproperlyConfigured("there is no app for users")
+
+    monkeypatch.setattr(push, "get_user_model", missing)
+    _, peer = visit_as(pair, "ana")
+    push.to_user("ana", "x")
+    assert peer.message() == "x"
+
+
+def test_users_that_nobody_knows_are_warned_of_once(caplog):
+    push._warn_untracked.cache_clear()
+    with override_settings(DWEBSOCKET={"TRACK_USERS": False}):
+        push.to_user(7, "x")
+        push.disconnect(7)
+    (record,) = caplog.records
+    assert "TRACK_USERS" in record.message
 
 
 class LazyUser(TestCase):

@@ -1,25 +1,55 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import django
 import pytest
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.http import Http404, HttpResponse
+from django.http import (
+    Http404,
+    HttpResponse,
+    HttpResponseForbidden,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.test import RequestFactory, override_settings
+from rest_framework.response import Response
 from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import runners, websocket
+from dwebsocket import databases, runners, signals, users, websocket
+from dwebsocket.backends.default.websocket import DefaultWebSocket
+from dwebsocket.conf import DEFAULTS
 from dwebsocket.context import RequestContext
 from dwebsocket.runners import Call
 
 from .peer import TIMEOUT
 
 LOGGER = "dwebsocket.view"
+
+
+def interpreters():
+    """Return every Python at hand that is supported."""
+    known = Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python")
+    found = {path.parents[1].name: str(path) for path in known}
+    return [
+        sys.executable,
+        *(
+            path
+            for version, path in sorted(found.items())
+            if int(version.split(".")[1]) >= 10
+            and not version.startswith("{}.{}.".format(*sys.version_info))
+        ),
+    ]
 
 
 def run(pair, view, request=None, **options):
@@ -39,10 +69,61 @@ def logged(caplog):
 
 class TestTheEnd:
     @pytest.mark.parametrize(
-        "value", [None, HttpResponse("ignored"), HttpResponse(status=500), 42]
+        "value",
+        [
+            None,
+            HttpResponse("ignored"),
+            HttpResponse(status=204),
+            HttpResponse(status=503),
+            42,
+        ],
     )
     def test_returning_closes_with_1000(self, pair, caplog, value):
         _, peer = run(pair, lambda request: value)
+        assert peer.closing().code == 1000
+        assert logged(caplog) == []
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            HttpResponseRedirect("/login/"),
+            HttpResponseForbidden(),
+            HttpResponseNotAllowed(["POST"]),
+            JsonResponse({"detail": "slow down"}, status=429),
+            Response({"detail": "no"}, status=401),
+            StreamingHttpResponse(iter(()), status=404),
+        ],
+        ids=lambda value: str(value.status_code),
+    )
+    def test_a_response_that_refuses_closes_with_1008(self, pair, caplog, value):
+        def refusing(request):
+            return value
+
+        _, peer = run(pair, refusing)
+        close = peer.closing()
+        assert (close.code, close.reason) == (1008, f"refused ({value.status_code})")
+        [record] = logged(caplog)
+        assert record.levelno == logging.WARNING
+        assert "refusing" in record.getMessage()
+        assert "above the WebSocket's decorator" in record.getMessage()
+
+    def test_a_response_after_the_views_own_close_is_ignored(self, pair, caplog):
+        def view(request):
+            request.websocket.close(4003, "mine")
+            return HttpResponse(status=403)
+
+        _, peer = run(pair, view)
+        assert peer.closing().code == 4003
+        assert logged(caplog) == []
+
+    def test_a_response_after_the_peers_close_is_ignored(self, pair, caplog):
+        def view(request):
+            while request.websocket.wait() is not None:
+                pass
+            return HttpResponse("please connect with a WebSocket", status=400)
+
+        _, peer = run(pair, view)
+        peer.close(1000)
         assert peer.closing().code == 1000
         assert logged(caplog) == []
 
@@ -121,6 +202,93 @@ class TestTheEnd:
         peer.closing()
         assert runners.join(TIMEOUT)
         assert socket.send("into the void") is False
+
+
+class TestTrouble:
+    """What fails beside the view closes the connection, too, and is logged."""
+
+    @pytest.mark.parametrize("error", [ValueError, MemoryError, KeyboardInterrupt])
+    @pytest.mark.parametrize(
+        ("module", "name"),
+        [(databases, "begin"), (users, "identify"), (signals, "emit")],
+    )
+    def test_before_the_view(self, pair, caplog, monkeypatch, module, name, error):
+        def fail(*args, **named):
+            raise error("no more")
+
+        monkeypatch.setattr(module, name, fail)
+        _, peer = run(pair, lambda request: request.websocket.receive())
+        assert peer.closing().code == 1011
+        [record] = logged(caplog)
+        assert "/path" in record.getMessage()
+        assert "no more" in caplog.text
+
+    def test_in_the_context_of_the_request(self, pair, caplog, monkeypatch):
+        def fail(*args):
+            raise MemoryError("no more")
+
+        monkeypatch.setattr(RequestContext, "run", fail)
+        _, peer = run(pair, lambda request: None)
+        assert peer.closing().code == 1011
+        assert "no more" in (logged(caplog) and caplog.text)
+
+    def test_at_the_end(self, pair, caplog):
+        class Own(DefaultWebSocket):
+            def close(self, code=None, reason=None):
+                raise LookupError("broken close")
+
+        _, peer = run(pair, lambda request: None, websocket_class=Own)
+        assert peer.closing().code == 1011
+        assert "broken close" in (logged(caplog) and caplog.text)
+
+    def test_in_the_logging_of_the_views_own_error(self, pair, monkeypatch):
+        def fail(record):
+            raise RuntimeError("the filter fails")
+
+        runners.logger.addFilter(fail)
+        monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+        try:
+            _, peer = run(pair, lambda request: 1 / 0)
+            assert peer.closing().code == 1011
+            assert runners.join(TIMEOUT)
+        finally:
+            runners.logger.removeFilter(fail)
+
+    @pytest.mark.parametrize("error", [ValueError, MemoryError, OSError])
+    def test_of_the_runner(self, pair, caplog, monkeypatch, error):
+        def fail(self):
+            raise error("no seat")
+
+        monkeypatch.setattr(runners.Threads, "reserve", fail)
+        _, peer = run(pair, lambda request: None)
+        assert peer.closing().code == 1011
+        assert "no seat" in (logged(caplog) and caplog.text)
+
+
+class TestSeat:
+    def waiting(self):
+        return [t for t in threading.enumerate() if t.name == "websocket-waiting"]
+
+    def wait_until(self, count):
+        deadline = time.monotonic() + TIMEOUT
+        while len(self.waiting()) != count and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert len(self.waiting()) == count
+
+    def test_that_is_called_off_ends_its_thread(self):
+        before = len(self.waiting())
+        seat = runners.kind().reserve()
+        self.wait_until(before + 1)
+        seat.cancel()
+        self.wait_until(before)
+        seat.cancel()
+
+    def test_that_is_forgotten_ends_its_thread(self):
+        before = len(self.waiting())
+        seat = runners.kind().reserve()
+        self.wait_until(before + 1)
+        del seat
+        self.wait_until(before)
 
 
 class Session(SimpleNamespace):
@@ -242,6 +410,22 @@ class TestThreads:
         assert peer.closing().code == 1000
         assert outcome == ["survived"]
 
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize("python", interpreters())
+    def test_the_default_stack_bears_every_recursion(self, python):
+        script = Path(__file__).with_name("recursions.py")
+        # Django, for interpreters that do not have it.
+        packages = str(Path(django.__file__).parents[1])
+        done = subprocess.run(
+            [python, script, str(DEFAULTS["THREAD_STACK_SIZE"])],
+            env={**os.environ, "PYTHONPATH": packages, "PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        last = done.stdout.splitlines()[-1:]
+        assert (done.returncode, last) == (0, ["survived"]), done.stderr[-2000:]
+
     def test_without_a_thread_the_peer_is_asked_to_come_back(
         self, pair, caplog, monkeypatch
     ):
@@ -274,9 +458,110 @@ class TestThreads:
         assert after - before < 20 * 1024
 
 
-def test_what_the_engine_has_to_log_is_logged(monkeypatch, caplog):
-    lines = [(logging.WARNING, "one"), (logging.ERROR, "two")]
-    monkeypatch.setattr(runners._engine, "drain_log", lambda: lines)
-    runners.log_engine()
-    assert [(r.levelno, r.getMessage()) for r in caplog.records] == lines
-    assert {r.name for r in caplog.records} == {"dwebsocket.engine"}
+class TestPeerGone:
+    """A page that was closed costs no thread for ever."""
+
+    def overlook(self, site, view, **options):
+        @websocket(gone_timeout=0.2, **options)
+        def decorated(request):
+            return view(request)
+
+        running = site({"": decorated})
+        with running.connect() as connection:
+            connection.recv(timeout=TIMEOUT)
+            connection.send("unread")
+        assert runners.join(TIMEOUT), "the view still runs"
+
+    @pytest.mark.parametrize("dialect", ["modern", "classic"])
+    def test_ends_a_view_that_only_sends(self, site, caplog, dialect):
+        finished = []
+
+        def view(request):
+            try:
+                while True:
+                    try:
+                        request.websocket.send("x")
+                        time.sleep(0.01)
+                    except Exception:
+                        continue
+            finally:
+                request.websocket.send("bye")
+                finished.append(True)
+
+        self.overlook(site, view, dialect=dialect)
+        assert finished == [True]
+        [record] = [r for r in caplog.records if r.name == LOGGER]
+        assert record.levelno == logging.WARNING
+        assert "TestPeerGone.overlook" in record.getMessage()
+        assert record.exc_info is None
+        assert "Traceback" not in caplog.text
+
+    def test_ends_a_loop_that_asks_as_well(self, site, caplog):
+        def view(request):
+            while True:
+                request.websocket.wait(0.01)
+                request.websocket.send("x")
+
+        self.overlook(site, view)
+        assert len([r for r in caplog.records if r.name == LOGGER]) == 1
+
+    @pytest.mark.parametrize("dialect", ["modern", "classic"])
+    def test_is_closed_ends_a_loop_before_that(self, site, caplog, dialect):
+        def view(request):
+            while not request.websocket.is_closed():
+                request.websocket.send("x")
+                time.sleep(0.001)
+
+        self.overlook(site, view, dialect=dialect)
+        assert [r for r in caplog.records if r.name == LOGGER] == []
+
+    def test_can_be_turned_off(self, site):
+        stop = threading.Event()
+        vain = []
+
+        @websocket(gone_timeout=None)
+        def view(request):
+            while not stop.is_set():
+                if not request.websocket.send("x"):
+                    vain.append(1)
+                time.sleep(0.001)
+
+        running = site({"": view})
+        with running.connect() as connection:
+            connection.recv(timeout=TIMEOUT)
+        deadline = time.monotonic() + TIMEOUT
+        while len(vain) < 300:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        stop.set()
+        assert runners.join(TIMEOUT)
+
+
+def test_a_helper_of_the_view_serves_a_browser_that_reads_late(site):
+    """12 MB in messages of 50 KB, as a log tail or a download sends them."""
+    stuck = threading.Event()
+
+    @websocket
+    def view(request):
+        socket = request.websocket
+        socket.wait()
+
+        def tail():
+            for number in range(240):
+                assert socket.send(f"{number:<50000}")
+
+        helper = threading.Thread(target=tail)
+        helper.start()
+        while socket.stats["outbox_bytes"] < 3_500_000:
+            time.sleep(0.01)
+        stuck.set()
+        helper.join()
+
+    with site({"": view}).connect(max_queue=1, compression=None) as connection:
+        connection.send("go")
+        assert stuck.wait(TIMEOUT)
+        time.sleep(0.2)
+        got = [connection.recv(timeout=TIMEOUT) for _ in range(240)]
+        assert [len(text) for text in got] == [50000] * 240
+        with pytest.raises(ConnectionClosed, match="1000"):
+            connection.recv(timeout=TIMEOUT)

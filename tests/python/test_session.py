@@ -9,7 +9,10 @@ import pytest
 from django.test import override_settings
 
 from dwebsocket import hub, websocket
-from dwebsocket.session import Refused, Session
+from dwebsocket.session import WEIGHT, Refused, Session, _Points
+
+#: 54 KB that Python 3.13 parses, and in which it recurses 9,900 levels deep.
+DEEP = '{"a":' * 9_900 + "1" + "}" * 9_900
 
 
 class Chat(Session):
@@ -45,6 +48,14 @@ class Returning(Chat):
     rate = 1.0
 
 
+class Poor(Chat):
+    membership_rate, membership_burst = 20.0, 24
+
+
+class Few(Chat):
+    max_members = 2
+
+
 class Wild(Chat):
     patterns = True
 
@@ -77,6 +88,7 @@ def client(site, kind):
             welcome = hear()
             assert welcome["type"] == "welcome"
             assert welcome["ping"] > 0
+            assert welcome["version"] == 1
             yield ask, hear, welcome["id"]
 
 
@@ -122,6 +134,23 @@ def test_join_publish_members_leave(client):
     assert hear()["data"] == "while away"
 
 
+def test_a_page_may_name_the_protocol_or_not(site):
+    @websocket
+    def view(request):
+        request.websocket.send(str(request.websocket.subprotocol))
+        Session(request.websocket, request).run()
+
+    running = site({"": view})
+    for offered, chosen in (
+        (None, None),
+        (["dwebsocket.v1"], "dwebsocket.v1"),
+        (["dwebsocket.v2", "dwebsocket.v1"], "dwebsocket.v1"),
+    ):
+        with running.connect("", subprotocols=offered) as connection:
+            assert connection.recv(10) == str(chosen)
+            assert json.loads(connection.recv(10))["type"] == "welcome"
+
+
 def test_ping_and_data(client):
     ask, hear, _ = client
     ask({"type": "ping"}, {"type": "data", "data": {"x": 1}})
@@ -164,6 +193,14 @@ def test_ping_and_data(client):
         ('{"type": "data", "data": -Infinity}', "invalid"),
         ('{"type": "data", "data": ' + "9" * 5000 + "}", "invalid"),
         ({"type": ["join"]}, "invalid"),
+        ('{"type": ' + DEEP + "}", "invalid"),
+        ('{"type": "join", "id": ' + DEEP + "}", "invalid"),
+        ('{"type": "join", "group": ' + DEEP + "}", "invalid"),
+        ('{"type": "join", "group": "x", "since": ' + DEEP + "}", "invalid"),
+        ('{"type": "publish", "group": "x", "data": ' + DEEP + "}", "invalid"),
+        ('{"type": "data", "data": ' + "[" * 9_900 + "]" * 9_900 + "}", "invalid"),
+        ({"type": {"join": 1}}, "invalid"),
+        ({"type": True}, "invalid"),
         ({"type": "join", "id": 1, "group": "x", "since": 5}, "invalid"),
         ({"type": "join", "id": 1, "group": "x", "was": "m-1"}, "invalid"),
         ({"type": "join", "id": 1, "group": "x", "was": [1]}, "invalid"),
@@ -280,3 +317,80 @@ def test_the_rate_can_be_without_limit(monkeypatch, client):
     ask, hear, _ = client
     ask(*({"type": "ping"} for _ in range(300)))
     assert [hear() for _ in range(300)] == [{"type": "pong"}] * 300
+
+
+def test_who_joins_again_is_heard_by_nobody_else(client, site):
+    ask, hear, _ = client
+
+    @websocket
+    def view(request):
+        Chat(request.websocket, request).run()
+
+    ask({"type": "join", "id": 1, "group": "again"})
+    assert hear()["type"] == "joined"
+    with site({"ws": view}).connect("/ws") as other:
+        other.recv(10)
+        for number in range(20):
+            join = {"type": "join", "id": number, "group": "again"}
+            other.send(json.dumps(join))
+            assert json.loads(other.recv(10))["id"] == number
+        assert hear()["type"] == "join"
+        ask({"type": "ping"})
+        assert hear() == {"type": "pong"}
+        other.send(json.dumps({"type": "leave", "id": 1, "group": "again"}))
+        assert hear()["type"] == "leave"
+
+
+@pytest.mark.parametrize("kind", [Poor])
+def test_coming_and_going_is_slowed_down(client):
+    ask, hear, _ = client
+    begun = time.monotonic()
+    for number in range(2):
+        ask({"type": "join", "id": number, "group": "flap"})
+        ask({"type": "leave", "id": number, "group": "flap"})
+    assert [hear()["type"] for _ in range(4)] == ["joined", "left"] * 2
+    assert time.monotonic() - begun < 0.95
+    ask({"type": "join", "id": 3, "group": "flap"})
+    assert hear()["type"] == "joined"
+    assert time.monotonic() - begun > 0.8
+
+
+def test_the_price_of_coming_and_going():
+    # 1,000 members: an answer of 97 KB, or a join and a leave that all of them hear.
+    points = _Points(Session.membership_rate, Session.membership_burst)
+    answers = 0
+    while not points.spend(1 + 1_000 / 50):
+        answers += 1
+    assert answers < 25
+    assert 0 < points.spend(1 + 1_000 / 50) < 10
+    points = _Points(Session.membership_rate, Session.membership_burst)
+    # A page that comes back to all of its groups, and asks who is there.
+    for _ in range(Session.max_groups):
+        assert not points.spend(1)
+        assert not points.spend(1 + 50 / 50)
+    assert not _Points(None, 1).spend(1_000_000)
+
+
+@pytest.mark.parametrize("kind", [Few])
+def test_an_answer_names_so_many_members_and_counts_all(client, pair):
+    ask, hear, _ = client
+    others = [pair()[0] for _ in range(3)]
+    for other in others:
+        other.join("many", presence=True)
+    ask({"type": "members", "id": 1, "group": "many"})
+    answer = hear()
+    assert (answer["count"], len(answer["members"])) == (3, 2)
+
+
+@pytest.mark.parametrize("kind", [Patient])
+def test_a_long_message_to_many_counts_as_several(client):
+    ask, hear, _ = client
+    ask({"type": "join", "id": 1, "group": "long"})
+    hear()
+    begun = time.monotonic()
+    ask({"type": "publish", "id": 2, "group": "long", "data": "x" * 16 * WEIGHT})
+    ask({"type": "ping"})
+    while hear()["type"] != "pong":
+        pass
+    # Sixteen more than the one, at twenty a second.
+    assert time.monotonic() - begun > 0.6

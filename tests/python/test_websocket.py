@@ -185,6 +185,16 @@ class TestSurface:
         assert websocket.wait() == b"after"
         assert 0 < websocket.latency < TIMEOUT
 
+    def test_pings_that_nobody_reads_do_not_pile_up(self, pair):
+        websocket, _ = pair(engine={"outbox_bytes": 1 << 20})
+        while websocket.send(b"x" * 65536, overflow="drop_newest"):
+            pass
+        before = websocket.stats["outbox_bytes"]
+        assert sum(websocket.ping(b"p" * 125) for _ in range(1000)) == 64
+        assert websocket.stats["outbox_bytes"] - before == 64 * 127
+        websocket._connection.abort()
+        assert websocket.ping() is False
+
     def test_ping(self, pair):
         websocket, peer = pair()
         assert websocket.ping("payload") is True

@@ -14,7 +14,10 @@ use std::{
 use common::{Echo, limited, parts, tcp_pair};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Consumer, Inbox, Parts, Received, adopt::adopt},
+    connection::{
+        Connection, Consumer, Inbox, Parts, Received,
+        adopt::{adopt, hold},
+    },
 };
 use tungstenite::{Message as Wire, WebSocket, protocol::Role};
 
@@ -92,5 +95,53 @@ fn a_socket_that_the_peer_has_reset_is_taken_and_ends_at_once() {
         let connection = Connection::start(parts, Arc::clone(&inbox) as _).unwrap();
         assert_eq!(inbox.wait(&connection, None), Received::End);
         assert_eq!(connection.end().unwrap().code, 1006);
+    });
+}
+
+#[test]
+fn a_number_that_means_another_socket_is_left_alone() {
+    limited(|| {
+        let (server, mut peer) = tcp_pair();
+        let (stranger, mut friend) = tcp_pair();
+        let held = hold(server.as_raw_fd()).unwrap();
+        drop(server);
+        let error = held.take(stranger.as_raw_fd(), None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        // The stranger's socket works, and the held one is closed.
+        let mut stranger = stranger;
+        friend.write_all(b"hello").unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(stranger.read(&mut buffer).unwrap(), 5);
+        assert_eq!(peer.read(&mut buffer).unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_held_socket_stays_open_without_the_servers_descriptor() {
+    limited(|| {
+        let (server, mut peer) = tcp_pair();
+        let number = server.as_raw_fd();
+        let held = hold(number).unwrap();
+        drop(server);
+        peer.set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        assert!(peer.read(&mut [0; 16]).is_err());
+        drop(held);
+        peer.set_read_timeout(Some(common::LIMIT)).unwrap();
+        assert_eq!(peer.read(&mut [0; 16]).unwrap(), 0);
+    });
+}
+
+#[test]
+fn the_servers_descriptor_stays_closed_on_exec() {
+    limited(|| {
+        let (server, _peer) = tcp_pair();
+        let _adopted = adopt(server.as_raw_fd(), None).unwrap();
+        let path = format!("/proc/self/fdinfo/{}", server.as_raw_fd());
+        let info = std::fs::read_to_string(path).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = u32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
+        // O_CLOEXEC of the descriptor, as Linux prints it.
+        assert_ne!(flags & 0o2_000_000, 0);
     });
 }

@@ -86,6 +86,32 @@ fn the_head_goes_out_first_and_leftover_bytes_are_read_first() {
     });
 }
 
+/// The time limit of the handshake is over when the head has gone, however long the peer takes to read
+/// what was sent behind it.
+#[test]
+fn a_peer_that_reads_late_has_answered_the_handshake_all_the_same() {
+    limited(|| {
+        let (server, mut peer) = tcp_pair();
+        let config = Config {
+            handshake_timeout: Duration::from_millis(100),
+            ..Config::default()
+        };
+        let mut parts = parts(server, config);
+        parts.head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
+        let connection = Connection::start(parts, Arc::new(Echo)).unwrap();
+        let block = vec![b'x'; 64 * 1024];
+        let mut sent = 0;
+        while connection.send(OpCode::Binary, &block, Overflow::Refuse) == Sent::Done {
+            sent += 1;
+        }
+        // What would have to happen did so at the time limit.
+        thread::sleep(Duration::from_millis(300));
+        let mut all = vec![0; 36 + sent * (10 + block.len())];
+        peer.read_exact(&mut all).unwrap();
+        assert!(connection.end().is_none(), "{:?}", connection.end());
+    });
+}
+
 #[test]
 fn threads_may_send_at_once_and_frames_stay_whole() {
     limited(|| {

@@ -6,13 +6,13 @@ mod common;
 use std::{
     sync::{Arc, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use common::{Peer, connect, limited};
+use common::{Peer, connect, limited, until};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Consumer, Handler, Inbox, Overflow, Received},
+    connection::{Connection, Consumer, Handler, Inbox, Overflow, Received, Turnstile},
     protocol::{Message, OpCode},
     runtime::engine,
 };
@@ -162,5 +162,63 @@ fn several_threads_may_wait_for_one_connection() {
         peer.close(None).unwrap();
         let total: usize = views.into_iter().map(|view| view.join().unwrap()).sum();
         assert_eq!(total, 200);
+    });
+}
+
+#[test]
+fn a_view_that_never_has_to_wait_stands_back_for_others() {
+    limited(|| {
+        // Of its own, and nobody watches it: whoever has the turn has it until it is handed on.
+        let turnstile = Arc::<Turnstile>::default();
+        let config = Config::default();
+        let join = || {
+            let inbox = Inbox::new(&config, Consumer::Threads(Arc::clone(&turnstile)));
+            let (connection, peer) = connect(config.clone(), Arc::clone(&inbox) as _);
+            (connection, inbox, peer)
+        };
+        let deadline = Some(Instant::now() + common::LIMIT);
+        let (flooded, many, mut flooder) = join();
+        let (other, few, mut neighbour) = join();
+        // It waits, and so has the turn: long before the message comes.
+        let sending = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(200));
+            flooder.send(Wire::text("first")).unwrap();
+            flooder
+        });
+        let first = many.wait(&flooded, deadline);
+        assert!(matches!(first, Received::Message(_)));
+        let mut flooder = sending.join().unwrap();
+        for number in 0..200 {
+            flooder.send(Wire::text(number.to_string())).unwrap();
+        }
+        until("all have come", || many.pending() == 200);
+        // Nobody else is there: it need not stand back.
+        for _ in 0..50 {
+            thread::sleep(Duration::from_micros(100));
+            assert_ne!(many.take(&flooded, true), Received::Nothing);
+        }
+        let (told, heard) = mpsc::channel();
+        let waiter = thread::spawn(move || {
+            let received = few.wait(&other, deadline);
+            told.send(()).unwrap();
+            // It comes back for more, which hands the turn on.
+            few.take(&other, false);
+            received
+        });
+        // It has to wait first, or else it needs no turn.
+        thread::sleep(Duration::from_millis(200));
+        neighbour.send(Wire::text("me, too")).unwrap();
+        // Sooner or later it gets nothing, although there is more.
+        until("it is to stand back", || {
+            many.pending() < 100 || many.take(&flooded, true) == Received::Nothing
+        });
+        assert!(many.pending() >= 100);
+        assert!(heard.try_recv().is_err());
+        assert!(matches!(
+            many.wait(&flooded, deadline),
+            Received::Message(_)
+        ));
+        heard.recv_timeout(common::LIMIT).unwrap();
+        assert!(matches!(waiter.join().unwrap(), Received::Message(_)));
     });
 }

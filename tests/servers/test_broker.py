@@ -273,6 +273,66 @@ def test_who_was_left_out_is_left_out_by_another_process_too(servers: list[Serve
         assert back.messages(len(expected)) == expected
 
 
+def test_members_of_other_processes_can_be_left_out_by_their_ids(servers: list[Server]):
+    one, two = (Page(server) for server in servers)
+    for group in ("plain.ids", "kept.ids"):
+        here = one.join(group)
+        two.join(group)
+        two.ask("data", data={"group": group, "data": "not one", "exclude": one.id})
+        assert two.messages(1) == ["not one"]
+        two.ask("data", data={"group": group, "data": "not two", "exclude": two.id})
+        assert one.messages(1) == ["not two"]
+        one.ask("data", data={"group": group, "data": "to both", "exclude": []})
+        for page in (one, two):
+            assert page.messages(1) == ["to both"]
+    since = {"offset": 0, "epoch": here["epoch"]}
+    for server in servers:
+        back = Page(server)
+        assert back.join("kept.ids", since, was=[one.id])["missed"] == 2
+        assert back.messages(2) == ["not two", "to both"]
+
+
+def test_a_page_that_one_process_has_made_joins_another_without_a_gap(
+    servers: list[Server],
+):
+    one, two = (Page(server) for server in servers)
+
+    def position() -> dict[str, Any]:
+        one.ask("data", data={"position": "kept.page"})
+        return dict(one.hear("data")["data"])
+
+    start = position()
+    assert start["offset"] == 0
+    assert start["epoch"]
+    two.join("kept.page")
+    two.publish("kept.page", "shown")
+    made = position()
+    assert made == {"offset": 1, "epoch": start["epoch"]}
+    two.publish("kept.page", "meanwhile")
+    joined = Page(servers[1]).join("kept.page", made)
+    assert (joined["recovered"], joined["missed"]) == (True, 1)
+    joined = Page(servers[0]).join("kept.page", start)
+    assert (joined["recovered"], joined["missed"]) == (True, 2)
+
+
+def test_the_log_has_a_line_when_the_broker_goes_and_when_it_is_back(
+    servers: list[Server], broker: Broker
+):
+    page = Page(servers[0])
+    page.join("kept.log")
+    broker.kill()
+    where = broker.url.partition("://")[2].partition("/")[0]
+
+    def said(words: str) -> bool:
+        lines = servers[0].text().splitlines()
+        return any(words in line and where in line for line in lines)
+
+    # While the view goes on.
+    eventually(lambda: said("the broker is away: "))
+    broker.start()
+    page.publish("kept.log", "x")
+
+
 def test_nothing_is_lost_in_a_history_while_the_broker_is_away(
     servers: list[Server], broker: Broker
 ):
@@ -349,3 +409,41 @@ def test_under_gevent_nobody_else_waits_for_the_broker(
         # Or else the broker has held up nobody, and nothing was tried here.
         assert waits or question == "members"
         page.hear(answer)
+
+
+TASK = """
+import logging, sys
+from django.conf import settings
+settings.configure(LOGGING_CONFIG=None, DWEBSOCKET={"BROKER": sys.argv[1]})
+import django
+django.setup()
+logging.basicConfig(level="INFO", stream=sys.stdout, format="%(levelname)s %(message)s")
+from dwebsocket import push
+print(push.to_all("x").broker, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_task_hears_that_the_broker_is_away_and_that_it_is_back(broker: Broker):
+    command = [PYTHON, "-c", TASK, broker.url]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT
+    ) as task:
+        assert task.stdout is not None
+        try:
+            assert task.stdout.readline() == "sent\n"
+            broker.kill()
+            away = task.stdout.readline()
+            assert away.startswith("WARNING the broker is away: ")
+            assert "the connection has broken" in away
+            broker.start()
+            back = task.stdout.readline()
+            assert back.startswith("INFO the broker is back: ")
+            where = broker.url.partition("://")[2].partition("/")[0]
+            assert where in away
+            assert where in back
+            task.communicate(timeout=20)
+            assert task.returncode == 0
+        finally:
+            task.kill()

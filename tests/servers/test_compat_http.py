@@ -281,7 +281,8 @@ def test_login_required_outside_redirects(server: Server):
 @servers
 def test_login_required_inside_opens_and_closes(server: Server):
     client = server.open("/wrapped/login-inside")
-    assert client.answer_close().close_code == 1000
+    assert client.answer_close().close_code == 1008
+    assert "above the WebSocket's decorator" in server.logged(r"Refused \(302\)")
 
 
 @servers

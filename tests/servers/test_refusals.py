@@ -12,7 +12,7 @@ import pytest
 from .client import HttpClient, WsClient, eventually
 from .harness import Server
 from .pool import Pool
-from .specs import SPECS, gunicorn, script, uwsgi
+from .specs import SITE, SPECS, gunicorn, script, uwsgi
 
 REFUSALS: list[tuple[str, int, dict[str, Any]]] = [
     ("no key", 400, {"without": ["Sec-WebSocket-Key"]}),
@@ -91,6 +91,10 @@ UNAVAILABLE = {
         uwsgi("--http", "ADDRESS", "--enable-threads"),
         "--http-websockets",
     ),
+    "uwsgi router with websockets switched off": (
+        uwsgi("--http", "ADDRESS", "--enable-threads", "--ini", f"{SITE}/off.ini"),
+        "--http-websockets",
+    ),
     "uwsgi with gevent": (
         uwsgi("--http-socket", "ADDRESS", "--gevent", "10", "--enable-threads"),
         "--threads",
@@ -111,6 +115,31 @@ def test_a_socket_that_cannot_be_had_is_a_501_that_says_what_to_do(
     assert advice in log
     assert server.get("/ping").body == b"pong"
     assert server.get("/echo").body == b"please connect with a WebSocket"
+
+
+WARNED = {
+    "--http-raw-body": uwsgi(
+        *("--http", "ADDRESS", "--http-websockets", "--enable-threads"), relayed=True
+    ),
+    "--cheaper": uwsgi(
+        *("--http-socket", "ADDRESS", "--enable-threads"),
+        *("--processes", "2", "--cheaper", "1"),
+    ),
+}
+
+
+@pytest.mark.parametrize("option", WARNED)
+def test_an_option_that_costs_messages_or_connections_is_a_warning(
+    pool: Pool, option: str
+):
+    server = pool.fresh(WARNED[option])
+    for _ in range(2):
+        with server.open("/echo") as client:
+            client.send("hello")
+            assert client.receive() == "hello"
+    assert option in server.text()
+    # Once in each process.
+    assert server.text().count("WARNING dwebsocket.handshake") == 1
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from dwebsocket.conf import Key, nearest, settings
+from dwebsocket.conf import Key, acceptable, nearest, settings
 from dwebsocket.exceptions import ConfigurationError
 
-__all__ = ("Section", "between", "count", "path", "seconds")
+__all__ = ("Section", "between", "count", "installed", "path", "seconds")
 
 
 class Section:
@@ -43,16 +44,21 @@ class Section:
     def problems(self) -> list[tuple[str, str]]:
         """Return what is wrong, as pairs of key and message."""
         found = []
-        for name, value in getattr(settings, self._name).items():
+        for name, value in acceptable(self._name).items():
             where = f"DWEBSOCKET[{self._name!r}]"
             key = self.keys.get(name)
             if key is None:
                 hint = nearest(str(name).upper(), self.keys)
                 found.append((name, f"{where} has no setting {name!r}.{hint}"))
-            elif not key.valid(value):
-                message = f"{where}[{name!r}] must be {key.expected}, not {value!r}."
+            elif message := key.problem(f"{where}[{name!r}]", value):
                 found.append((name, message))
         return found
+
+    def acceptable(self, name: str) -> Any:
+        """Return a setting's value; its default if the project's cannot be used."""
+        key = self.keys[name]
+        value = acceptable(self._name).get(name, key.default)
+        return value if key.valid(value) else key.default
 
     def check(self, code: str) -> list[CheckMessage]:
         """Return what is wrong as messages of Django's system checks.
@@ -60,15 +66,30 @@ class Section:
         Args:
             code: The id that they have.
         """
-        try:
-            found = self.problems()
-        except ConfigurationError:
-            return []  # the package's own checks name it
-        return [Error(message, obj=name, id=code) for name, message in found]
+        return [Error(message, obj=name, id=code) for name, message in self.problems()]
 
     def _forget(self, *, setting: str, **kwargs: Any) -> None:
         if setting == "DWEBSOCKET":
             self._values = None
+
+
+def installed(app: str, code: str) -> list[CheckMessage]:
+    """Return an error if the package itself, whose script pages need, is not an app.
+
+    Args:
+        app: The app that needs it.
+        code: The id that the error has.
+    """
+    if apps.is_installed("dwebsocket"):
+        return []
+    return [
+        Error(
+            f"{app} is in INSTALLED_APPS without 'dwebsocket': its pages would not "
+            "find dwebsocket/dwebsocket.js and stay silent.",
+            hint="Add 'dwebsocket' to INSTALLED_APPS.",
+            id=code,
+        )
+    ]
 
 
 def count(default: int, low: int = 1) -> Key:
@@ -117,6 +138,7 @@ def importable(where: str, value: str, check: Callable[[Any], bool], what: str) 
     """
     try:
         found = import_string(value)
-    except ImportError as error:
+    except Exception as error:
+        # Whatever a module raises; and ValueError for a path such as ".name".
         return f"{where} names {value!r}: {error}"
     return "" if check(found) else f"{where} must name {what}, not {value!r}."

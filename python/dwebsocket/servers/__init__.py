@@ -18,9 +18,28 @@ from dwebsocket.conf import settings
 from dwebsocket.exceptions import SocketUnavailable
 
 from . import gunicorn, refused, stream, uwsgi, waitress
-from .base import Environ, Finder, ServerSocket, from_socket
+from .base import (
+    ClientGone,
+    Environ,
+    Finder,
+    ServerSocket,
+    SocketBusy,
+    from_socket,
+)
+from .holding import Held, release_with
 
-__all__ = ("Environ", "Finder", "ServerSocket", "find", "from_socket", "register")
+__all__ = (
+    "ClientGone",
+    "Environ",
+    "Finder",
+    "Held",
+    "ServerSocket",
+    "SocketBusy",
+    "find",
+    "from_socket",
+    "register",
+    "release_with",
+)
 
 _BUILT_IN: tuple[Finder, ...] = (
     refused.find,

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeAlias
 
 from dwebsocket.exceptions import SocketUnavailable
 
-__all__ = ("Environ", "Finder", "ServerSocket", "buffered", "from_socket", "nothing")
+__all__ = (
+    "ClientGone",
+    "Environ",
+    "Finder",
+    "ServerSocket",
+    "SocketBusy",
+    "buffered",
+    "from_socket",
+    "nothing",
+)
 
 Environ: TypeAlias = dict[str, Any]
+
+
+class ClientGone(Exception):
+    """The server has found out that the client is gone, and ends the request itself."""
+
+
+class SocketBusy(OSError):
+    """The server still has bytes to send that belong to an earlier request."""
 
 
 def nothing() -> bytes:
@@ -27,11 +45,18 @@ class ServerSocket(NamedTuple):
             once ``fd`` has been taken over and reads as the end of the file.
         epoll_fd: The epoll instance in which the server's event loop may still have
             ``fd`` registered, if there is one.
+        sock: The server's socket object, if it has one. The socket is only taken while
+            ``sock.fileno()`` is ``fd``.
+        guard: Returns a context manager in which the server does not close ``fd`` in
+            another thread. It is entered twice: when the handshake is checked, and
+            when the socket is taken.
     """
 
     fd: int
     leftover: Callable[[], bytes] = nothing
     epoll_fd: int | None = None
+    sock: Any = None
+    guard: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 Finder: TypeAlias = Callable[[Environ], "ServerSocket | None"]
@@ -78,4 +103,4 @@ def from_socket(
     fd = sock.fileno()
     if fd < 0:
         return None
-    return ServerSocket(fd, leftover, gevent_epoll(sock))
+    return ServerSocket(fd, leftover, gevent_epoll(sock), sock)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import logging
+import re
 import sys
 from typing import Any
 
@@ -12,13 +15,16 @@ from .base import Environ, ServerSocket
 
 __all__ = ("find",)
 
+logger = logging.getLogger("dwebsocket.handshake")
+
 _THREADS = (
     "uWSGI runs without threads, and a WebSocket's view has one of its own. Start "
     "uWSGI with --enable-threads (or with --threads)."
 )
 _ROUTER = (
     "uWSGI's HTTP router keeps what the client sends after the request. Start uWSGI "
-    "with --http-websockets beside --http, or with --http-socket instead of it."
+    "with --http-websockets and --http-raw-body beside --http, or with --http-socket "
+    "instead of it."
 )
 _TLS = (
     "uWSGI itself speaks TLS on this socket (--https-socket). Use --https with "
@@ -28,20 +34,86 @@ _GREEN = (
     "uWSGI's asynchronous modes (--gevent, --asyncio, --async, ...) are not supported. "
     "Run it with --threads, or run gunicorn with --worker-class gevent."
 )
+_RAW_BODY = (
+    "uWSGI's HTTP router drops what a client sends together with its handshake. Start "
+    "uWSGI with --http-raw-body beside --http-websockets."
+)
+_CHEAPER = (
+    "uWSGI's option --%s ends workers that have no request to answer, and closes their "
+    "WebSockets. Start uWSGI without it where WebSockets are to stay open."
+)
+
+#: Options that make the master end a worker only because it answers no request.
+_ENDING = ("cheaper", "idle", "die-on-idle")
 
 
-def _check(options: dict[Any, Any]) -> None:
+class _Options:
+    """``uwsgi.opt`` with names and values as text.
+
+    The values are ``True`` for an option that was given without one, else bytes; an
+    option that was given several times may have a list of them, and the last one holds.
+
+    Args:
+        options: What uWSGI has.
+    """
+
+    def __init__(self, options: dict[Any, Any]) -> None:
+        self._values: dict[str, str] = {}
+        for name, value in options.items():
+            if isinstance(value, list | tuple):
+                value = value[-1] if value else True
+            self._values[_text(name)] = "true" if value is True else _text(value)
+
+    def given(self, *names: str) -> bool:
+        """Return whether one of some options that take an address is there."""
+        return any(name in self._values for name in names)
+
+    def on(self, *names: str) -> bool:
+        """Return whether one of some options is switched on, as uWSGI reads them."""
+        return any(
+            self._values[name].lower() not in ("false", "off", "no", "0")
+            for name in names
+            if name in self._values
+        )
+
+    def number(self, name: str) -> int:
+        """Return an option's number, read as C's ``atoi`` does, else 0."""
+        found = re.match(r"\s*\d+", self._values.get(name, ""))
+        return int(found[0]) if found else 0
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _check(uwsgi: Any, options: _Options) -> None:
     """Raise SocketUnavailable for options under which a connection could not live."""
-    names = {n.decode() if isinstance(n, bytes) else n for n in options}
-    if names & {"gevent", "asyncio", "async", "tornado", "ugreen"}:
+    if (
+        getattr(uwsgi, "loop", None)
+        or options.on("gevent", "asyncio", "tornado", "ugreen")
+        or options.number("async") > 1
+    ):
         raise SocketUnavailable(_GREEN)
-    if not names & {"enable-threads", "threads"}:
+    wanted = options.on("enable-threads") or options.number("threads") > 0
+    # uWSGI tells what became of it: a single thread is none in older releases.
+    if not (wanted and getattr(uwsgi, "has_threads", True)):
         raise SocketUnavailable(_THREADS)
-    if "https-socket" in names:
+    if options.given("https-socket"):
         raise SocketUnavailable(_TLS)
-    routed = names & {"http", "https", "http-to-https", "httprouter"}
-    if routed and not names & {"http-websockets", "http-raw-body"}:
-        raise SocketUnavailable(_ROUTER)
+    if options.given("http", "https", "http-to-https", "httprouter"):
+        if not options.on("http-websockets", "http-raw-body"):
+            raise SocketUnavailable(_ROUTER)
+        if not options.on("http-raw-body"):
+            _warn(_RAW_BODY)
+    for name in _ENDING:
+        if options.on(name):
+            _warn(_CHEAPER, name)
+
+
+@functools.cache
+def _warn(message: str, *args: str) -> None:
+    """Log a warning, once in each process."""
+    logger.warning(message, *args)
 
 
 def _remains(threads: bool) -> bytes:
@@ -80,6 +152,7 @@ def find(environ: Environ) -> ServerSocket | None:
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is None:
         return None
-    _check(uwsgi.opt)
-    threads = int(uwsgi.opt.get("threads", uwsgi.opt.get(b"threads", 1)))
+    options = _Options(uwsgi.opt)
+    _check(uwsgi, options)
+    threads = getattr(uwsgi, "cores", None) or options.number("threads")
     return ServerSocket(uwsgi.connection_fd(), lambda: _remains(threads > 1))

@@ -2,8 +2,10 @@
 //!
 //! A future written by hand: it waits for a signal, the socket and one timer at once, holds no buffer
 //! while it waits, and is dropped cleanly at any point; its `Drop` ends the connection. Here are its
-//! stages and the writing; `reading` is what comes from the peer, `timer` what is due.
+//! stages and the writing; `reading` is what comes from the peer, `timer` what is due, `pace` how much it
+//! may do before others get their turn.
 
+mod pace;
 mod reading;
 mod timer;
 
@@ -19,10 +21,11 @@ use std::{
 use socket2::Socket;
 use tokio::{io::unix::AsyncFd, time::Sleep};
 
+use self::{pace::Pace, reading::Stash};
 use super::{Connection, End, keepalive::Keepalive, outbox::Phase};
 use crate::{
     protocol::Decoder,
-    runtime::{Level, Permit},
+    runtime::{Level, Permit, Weight},
 };
 
 /// How long the peer may take to close its side of TCP after the close handshake.
@@ -49,11 +52,16 @@ pub(super) struct Actor {
     socket: Arc<AsyncFd<Socket>>,
     decoder: Decoder,
     /// Bytes that were read but not decoded, because the handler wants no more messages.
-    stash: Vec<u8>,
+    stash: Stash,
     stage: Stage,
     /// The outbox has bytes that the socket did not take.
     writing: bool,
     keepalive: Keepalive,
+    pace: Pace,
+    /// Of a message that has come in part.
+    weight: Weight,
+    /// Bytes that were thrown away since this side has said Close.
+    ignored: usize,
     /// When the response head must have been written; `None` once it has.
     handshake_until: Option<Instant>,
     last_message: Instant,
@@ -76,11 +84,14 @@ impl Actor {
         Self {
             socket,
             decoder,
-            stash: leftover,
+            stash: Stash::new(leftover),
             stage: Stage::Open,
             // The head of the response may still be there.
             writing: true,
             keepalive: Keepalive::new(config, now),
+            pace: Pace::default(),
+            weight: Weight::default(),
+            ignored: 0,
             handshake_until: Some(handshake_until),
             last_message: now,
             timer: Box::pin(tokio::time::sleep_until(handshake_until.into())),
@@ -183,8 +194,10 @@ impl Actor {
                 if outbox.is_left_to_writer() {
                     return true;
                 }
-                if !outbox.has_unsent() {
+                if !outbox.head_waits() {
                     self.handshake_until = None;
+                }
+                if !outbox.has_unsent() {
                     return false;
                 }
             }
@@ -197,7 +210,12 @@ impl Actor {
                 }
             };
             // An error is not looked at here: it has broken the outbox, which `obey` sees.
-            let _ = guard.try_io(|_| self.connection.outbox().flush());
+            let flushed = guard.try_io(|_| self.connection.outbox().flush_ready());
+            if matches!(flushed, Ok(Ok(true))) {
+                // A fast reader: others get their turn before it gets more.
+                self.pace.exhaust();
+                return true;
+            }
         }
     }
 }
@@ -206,8 +224,14 @@ impl Future for Actor {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.pace.begin();
         while !matches!(self.stage, Stage::Done) {
-            if !self.round(cx) {
+            let again = self.round(cx);
+            if self.pace.is_exhausted() {
+                pace::yield_now(cx);
+                return Poll::Pending;
+            }
+            if !again {
                 return Poll::Pending;
             }
         }
@@ -217,6 +241,7 @@ impl Future for Actor {
 
 impl Drop for Actor {
     fn drop(&mut self) {
+        self.pace.end(self.connection.engine.floods());
         // However the task ended: the view must hear of it, and senders must not wait.
         if std::thread::panicking() {
             let error = "the engine has a defect: its task panicked";

@@ -2,35 +2,85 @@
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     io::{self, Read},
     sync::atomic::Ordering::Relaxed,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
-use super::{super::closing::truncated, Actor, End, Stage};
+use super::{
+    super::{Connection, closing::truncated, outbox::PONGS},
+    Actor, End, Stage,
+};
 use crate::{
     error::ProtocolError,
-    protocol::{CloseFrame, Event, Message, OpCode},
+    protocol::{CloseFrame, Event, Message},
 };
 
-/// Bytes read at once.
-const CHUNK: usize = 64 * 1024;
+/// Bytes read at once, at most; see [`Pace::portion`](super::pace::Pace::portion).
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// Bytes that are thrown away after this side has said Close, at most: a peer on a usual network takes
+/// longer than the time limits to send so much.
+const IGNORED: usize = 32 << 20;
 
 /// How long the answer to the peer's Close may wait for a view that is busy with the messages before
 /// it, so that its replies still go out.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Frames that carry nothing, in one portion, that nobody minds. More of them are a flood.
+const IDLE_FRAMES: u32 = 64;
 
 thread_local! {
     /// What is read before it is decoded. One for each worker thread, so that no connection owns one.
     static CHUNK_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
 }
 
+/// Bytes that wait to be decoded.
+#[derive(Debug, Default)]
+pub(super) struct Stash {
+    bytes: Vec<u8>,
+    /// Where the rest begins.
+    at: usize,
+}
+
+impl Stash {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The front, to be decoded.
+    fn front(&mut self, most: usize) -> &mut [u8] {
+        let end = self.bytes.len().min(self.at + most);
+        &mut self.bytes[self.at..end]
+    }
+
+    /// The stash without what has been read of its front; the last of it gives the memory back.
+    fn without(mut self, read: usize) -> Self {
+        self.at += read;
+        if self.at < self.bytes.len() {
+            self
+        } else {
+            Self::default()
+        }
+    }
+}
+
 impl Actor {
     fn is_reading(&self) -> bool {
+        self.pace.paused_until().is_none() && self.wants_to_read()
+    }
+
+    fn wants_to_read(&self) -> bool {
         match self.stage {
             Stage::Open => self.connection.handler.wants_more(),
             Stage::Draining { .. } | Stage::Done => false,
@@ -42,19 +92,52 @@ impl Actor {
         if !self.is_reading() {
             return Poll::Pending;
         }
+        let portion = self.pace.portion();
         if !self.stash.is_empty() {
             let mut stash = std::mem::take(&mut self.stash);
-            self.digest(&mut stash);
+            let read = self.take_in(stash.front(portion));
+            self.stash = stash.without(read);
             return Poll::Ready(());
         }
         CHUNK_BUFFER.with_borrow_mut(|chunk| {
-            match ready!(read_some(&self.socket, cx, chunk)) {
+            match ready!(read_some(&self.socket, cx, &mut chunk[..portion])) {
                 Ok(0) => self.peer_gone(None),
-                Ok(len) => self.digest(&mut chunk[..len]),
+                Ok(len) => {
+                    let read = self.take_in(&mut chunk[..len]);
+                    if read < len {
+                        self.stash = Stash::new(chunk[read..len].to_vec());
+                    }
+                }
                 Err(error) => self.peer_gone(Some(error)),
             }
             Poll::Ready(())
         })
+    }
+
+    /// Decodes what was read, or throws it away, and judges what that was worth. Returns how many bytes
+    /// were read of it.
+    fn take_in(&mut self, input: &mut [u8]) -> usize {
+        let ignoring = !matches!(self.stage, Stage::Open);
+        if ignoring {
+            self.ignored = self.ignored.saturating_add(input.len());
+            if self.ignored > IGNORED {
+                let error = "the peer went on sending after the Close frame";
+                self.finish(End::broken(Some(error.into())));
+                return input.len();
+            }
+        }
+        let began = self
+            .pace
+            .clock(input.len(), ignoring || self.decoder.inflates());
+        let (read, idle) = self.digest(input);
+        match self.decoder.buffered() {
+            0 => self.weight.gone(),
+            bytes => self.weight.grown(bytes),
+        }
+        let idle = idle || self.ignored > CHUNK;
+        let floods = self.connection.engine.floods();
+        self.pace.worked(began, read, idle, floods);
+        read
     }
 
     /// The peer has shut its side of TCP or reset it.
@@ -63,43 +146,61 @@ impl Actor {
     }
 
     /// Decodes what was read and hands it on. Answers that the handler sends meanwhile go out
-    /// together.
-    fn digest(&mut self, mut input: &mut [u8]) {
+    /// together, and so do the pongs. Returns how many bytes were read, and whether they were many frames
+    /// that carry nothing.
+    fn digest(&mut self, mut input: &mut [u8]) -> (usize, bool) {
+        let len = input.len();
         if self.connection.end.get().is_some() {
             // After the peer's Close or an error, nothing that follows is looked at.
-            return;
+            return (len, false);
         }
-        self.keepalive.progress(input.len());
+        self.keepalive.progress(len);
         let corked = self.connection.handler.answers_at_once();
         if corked {
             self.connection.outbox().cork();
         }
+        let mut pings = Pings::default();
+        let mut controls = 0_u32;
         loop {
             match self.decoder.next(&mut input) {
-                Ok(Some(event)) => self.handle(event),
+                Ok(Some(Event::Ping(payload))) => {
+                    controls += 1;
+                    self.keepalive.alive();
+                    pings.push(payload);
+                }
+                Ok(Some(event)) => {
+                    controls += u32::from(matches!(event, Event::Pong(_)));
+                    if matches!(event, Event::Close(_)) {
+                        // Before the Close frame, behind which nothing may follow.
+                        pings.answer(&self.connection);
+                    }
+                    self.handle(event);
+                }
                 Ok(None) => break,
                 Err(error) => {
+                    pings.answer(&self.connection);
                     self.fail(&error);
                     break;
                 }
             }
-            if !self.is_reading() {
-                self.stash = input.to_vec();
+            if !self.wants_to_read() {
                 break;
             }
         }
+        pings.answer(&self.connection);
         if corked {
             self.connection.outbox().uncork();
         }
+        let idle = controls.saturating_add(self.decoder.take_small_fragments());
+        (len - input.len(), idle > IDLE_FRAMES)
     }
 
     fn handle(&mut self, event: Event) {
         self.keepalive.alive();
         match event {
             Event::Message(message) => self.deliver(message),
-            Event::Ping(payload) => {
-                self.connection.outbox().control(OpCode::Pong, &payload);
-            }
+            // Answered together: see `Pings`.
+            Event::Ping(_) => {}
             Event::Pong(payload) => match self.keepalive.pong(&payload, Instant::now()) {
                 Some(latency) => self.connection.set_latency(latency),
                 None => self.connection.ponged(&payload),
@@ -164,6 +265,29 @@ impl Actor {
             Stage::Draining { .. } | Stage::Lingering { .. } | Stage::Done => {}
         }
         self.obey();
+    }
+}
+
+/// The pings in one portion, to be answered in one write. Where there are many, the latest are (RFC 6455
+/// section 5.5.3).
+#[derive(Default)]
+struct Pings(VecDeque<Bytes>);
+
+impl Pings {
+    fn push(&mut self, payload: Bytes) {
+        if self.0.len() >= PONGS {
+            self.0.pop_front();
+        }
+        self.0.push_back(payload);
+    }
+
+    fn answer(&mut self, connection: &Connection) {
+        if !self.0.is_empty() {
+            connection
+                .outbox()
+                .pong(self.0.iter().map(|payload| &**payload));
+            self.0.clear();
+        }
     }
 }
 

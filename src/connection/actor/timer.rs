@@ -6,10 +6,17 @@ use std::{
 };
 
 use super::{super::keepalive::Due, Actor, End, Stage};
-use crate::protocol::OpCode;
 
 impl Actor {
     fn deadline(&self) -> Option<Instant> {
+        let due = self.stage_deadline();
+        match self.pace.paused_until() {
+            Some(pause) => Some(due.map_or(pause, |due| due.min(pause))),
+            None => due,
+        }
+    }
+
+    fn stage_deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Open => {
                 let idle = self
@@ -39,7 +46,8 @@ impl Actor {
         }
         ready!(self.timer.as_mut().poll(cx));
         let now = Instant::now();
-        if now >= deadline {
+        self.pace.go_on(now, self.connection.engine.floods());
+        if self.stage_deadline().is_some_and(|due| due <= now) {
             self.expire(now);
         }
         Poll::Ready(())
@@ -79,7 +87,7 @@ impl Actor {
             Due::Ping(payload) => {
                 let mut outbox = self.connection.outbox();
                 outbox.release();
-                outbox.control(OpCode::Ping, &payload);
+                outbox.ping(&payload);
             }
             Due::Dead => {
                 let error = "the peer did not answer a ping within the time limit";

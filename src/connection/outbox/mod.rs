@@ -23,6 +23,7 @@ pub(super) use self::write::write_posted;
 use crate::{
     config::{Config, Overflow},
     protocol::{Broadcast, Encoder, OpCode},
+    runtime::Weight,
 };
 
 /// Payloads up to this size may be left to the [`Courier`](super::Courier): a copy costs less than the
@@ -30,7 +31,10 @@ use crate::{
 const POSTED: usize = 4 * 1024;
 
 /// Answers to pings that may wait. RFC 6455 section 5.5.3 allows to answer only the latest.
-const PONGS: usize = 64;
+pub(super) const PONGS: usize = 16;
+
+/// Pings that may wait: the application's and the keepalive's. Whoever measures needs one.
+const PINGS: usize = 64;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +67,12 @@ pub(super) enum Phase {
 }
 
 impl Item {
-    /// Bytes that it counts for; `None` for a control frame, which no limit counts.
+    /// Bytes that it counts for; `None` for the Close frame, which no limit counts.
     fn message_len(&self) -> Option<usize> {
         match self {
             Self::Message(_, payload) => Some(payload.len()),
             Self::Broadcast(message) => Some(message.len()),
-            Self::Control(..) => None,
+            Self::Close(_) => None,
         }
     }
 }
@@ -77,8 +81,8 @@ impl Item {
 enum Item {
     Message(OpCode, Bytes),
     Broadcast(Arc<Broadcast>),
-    /// A control frame, encoded.
-    Control(OpCode, Bytes),
+    /// The Close frame, encoded; the last item.
+    Close(Bytes),
 }
 
 /// The sending half of a connection.
@@ -99,6 +103,9 @@ pub(super) struct Outbox {
     posted: bool,
     /// Somebody waits for room.
     room_wanted: bool,
+    /// The socket took less than it was offered: nobody but the actor tries again, once it is told
+    /// that the socket has room. There are `unsent` bytes then.
+    blocked: bool,
     queue: VecDeque<Item>,
     queued_messages: usize,
     queued_bytes: usize,
@@ -107,7 +114,12 @@ pub(super) struct Outbox {
     sent: (u64, u64),
     /// Encoded bytes that the socket did not take; before everything in the queue.
     unsent: VecDeque<Bytes>,
-    queued_pongs: usize,
+    /// The head of the response is the first of them.
+    head_waits: bool,
+    /// Pings and pongs, encoded, which go before the messages: so they come soon, and at most
+    /// [`PINGS`] and [`PONGS`] of them wait, however many messages do.
+    controls: VecDeque<(OpCode, Bytes)>,
+    weight: Weight,
     encoder: Encoder,
     /// `None` once the connection is gone.
     socket: Option<Arc<AsyncFd<Socket>>>,
@@ -156,8 +168,9 @@ impl Outbox {
             queue: VecDeque::new(),
             queued_messages: 0,
             queued_bytes: 0,
-            queued_pongs: 0,
+            controls: VecDeque::new(),
             sent: (0, 0),
+            head_waits: !unsent.is_empty(),
             unsent,
             phase: Phase::Open,
             close_taken: false,
@@ -166,6 +179,8 @@ impl Outbox {
             corked: false,
             posted: false,
             room_wanted: false,
+            blocked: false,
+            weight: Weight::default(),
             signal,
         }
     }
@@ -178,8 +193,12 @@ impl Outbox {
     pub(super) fn backlog(&self) -> (usize, usize) {
         (
             self.queued_messages,
-            self.queued_bytes + self.unsent_bytes(),
+            self.queued_bytes + self.unsent_bytes() + self.controls_bytes(),
         )
+    }
+
+    fn controls_bytes(&self) -> usize {
+        self.controls.iter().map(|(_, frame)| frame.len()).sum()
     }
 
     /// Messages and bytes that were taken.
@@ -192,8 +211,13 @@ impl Outbox {
         self.sent.1 += len as u64;
     }
 
+    /// Whether the peer has not taken the head of the response yet, whatever else waits.
+    pub(super) fn head_waits(&self) -> bool {
+        self.head_waits
+    }
+
     pub(super) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty() || !self.queue.is_empty()
+        !self.unsent.is_empty() || !self.queue.is_empty() || !self.controls.is_empty()
     }
 
     /// Whether a message of `len` bytes would be taken now. One is always taken when none waits,
@@ -285,8 +309,7 @@ impl Outbox {
     /// Finds room for a message, by the policy; what to answer, or why there is none.
     fn admit(&mut self, len: usize, overflow: Overflow, config: &Config) -> Result<Sent, Sent> {
         if self.corked && !self.has_room(len, config) {
-            // Full of answers that were only held back to go out together.
-            let _ = self.flush();
+            self.flush_held_back();
         }
         if self.has_room(len, config) {
             return Ok(Sent::Done);
@@ -306,28 +329,54 @@ impl Outbox {
         if let Some(len) = item.message_len() {
             self.queued_messages += 1;
             self.queued_bytes += len;
+            self.weight.grown(self.queued_bytes);
         }
         self.queue.push_back(item);
     }
 
-    /// Queues a ping or pong, or writes it at once; false where the connection is closing.
-    pub(super) fn control(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
-        if self.phase != Phase::Open {
+    /// Writes a ping at once, or queues it; false where the connection is closing, or where as many wait
+    /// as may wait.
+    pub(super) fn ping(&mut self, payload: &[u8]) -> bool {
+        if self.phase != Phase::Open || self.waiting(OpCode::Ping) >= PINGS {
             return false;
         }
-        if opcode == OpCode::Pong {
-            if self.queued_pongs >= PONGS {
-                self.drop_oldest_pong();
-            }
-            self.queued_pongs += 1;
+        // What was sent before goes out before, if the socket takes it now.
+        if !self.queue.is_empty() {
+            self.flush_or_signal();
         }
-        let frame = self.encoder.control(opcode, payload);
-        self.queue.push_back(Item::Control(
-            opcode,
-            Bytes::copy_from_slice(frame.as_ref()),
-        ));
+        self.queue_control(OpCode::Ping, payload);
         self.flush_or_signal();
         true
+    }
+
+    /// Answers pings, in one write; of those that wait already, the oldest give way.
+    pub(super) fn pong<'a>(&mut self, payloads: impl Iterator<Item = &'a [u8]>) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let mut waiting = self.waiting(OpCode::Pong);
+        for payload in payloads {
+            if waiting >= PONGS {
+                let mut controls = self.controls.iter();
+                let oldest = controls.position(|(opcode, _)| *opcode == OpCode::Pong);
+                oldest.and_then(|oldest| self.controls.remove(oldest));
+            } else {
+                waiting += 1;
+            }
+            self.queue_control(OpCode::Pong, payload);
+        }
+        self.flush_or_signal();
+    }
+
+    fn waiting(&self, kind: OpCode) -> usize {
+        let controls = self.controls.iter();
+        controls.filter(|(opcode, _)| *opcode == kind).count()
+    }
+
+    fn queue_control(&mut self, opcode: OpCode, payload: &[u8]) {
+        let frame = self.encoder.control(opcode, payload);
+        let frame = Bytes::copy_from_slice(frame.as_ref());
+        self.controls.push_back((opcode, frame));
     }
 
     /// Queues the Close frame; false where there was one already.
@@ -338,10 +387,8 @@ impl Outbox {
         // 1005 stands for a Close frame without a code and is never sent (section 7.4.1).
         let code = (code != 1005).then_some(code);
         let frame = self.encoder.close(code, reason);
-        self.queue.push_back(Item::Control(
-            OpCode::Close,
-            Bytes::copy_from_slice(frame.as_ref()),
-        ));
+        self.queue
+            .push_back(Item::Close(Bytes::copy_from_slice(frame.as_ref())));
         self.phase = Phase::Closing;
         self.flush_or_signal();
         self.signal.raise();
@@ -351,7 +398,7 @@ impl Outbox {
     /// Forgets the messages that wait; returns how many.
     pub(super) fn discard_queue(&mut self) -> u64 {
         let lost = self.queued_messages;
-        self.queue.retain(|item| matches!(item, Item::Control(..)));
+        self.queue.retain(|item| matches!(item, Item::Close(_)));
         (self.queued_messages, self.queued_bytes) = (0, 0);
         lost as u64
     }
@@ -371,7 +418,10 @@ impl Outbox {
         self.phase = Phase::Broken;
         self.queue = VecDeque::new();
         self.unsent = VecDeque::new();
-        (self.queued_messages, self.queued_bytes, self.queued_pongs) = (0, 0, 0);
+        self.controls = VecDeque::new();
+        self.blocked = false;
+        self.weight.gone();
+        (self.queued_messages, self.queued_bytes) = (0, 0);
         self.signal.raise();
     }
 
@@ -412,16 +462,5 @@ impl Outbox {
             }
         }
         Some(lost)
-    }
-
-    fn drop_oldest_pong(&mut self) {
-        let oldest = self
-            .queue
-            .iter()
-            .position(|item| matches!(item, Item::Control(OpCode::Pong, _)));
-        if let Some(index) = oldest {
-            self.queue.remove(index);
-            self.queued_pongs -= 1;
-        }
     }
 }

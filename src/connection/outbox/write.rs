@@ -22,6 +22,10 @@ const BATCH: usize = 64 * 1024;
 /// system call.
 const SMALL: usize = 16 * 1024;
 
+/// Bytes that are written in one go, of one outbox: so much takes a fast reader some tenths of a
+/// millisecond, during which its lock is held and others wait.
+const STINT: usize = 256 * 1024;
+
 /// Whether the kernel may raise SIGPIPE at a write to a closed socket: never.
 #[cfg(target_os = "linux")]
 const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
@@ -54,48 +58,63 @@ enum Front {
 
 /// Writes what was posted, small messages without the lock: whoever sends to many would wait for one
 /// system call after the other, behind the courier that writes to the same members in the same order.
-/// Returns how many messages there were.
+/// Returns how many messages there were. What is more than a stint is left to the actor.
 pub(in crate::connection) fn write_posted<'a>(lock: impl Fn() -> MutexGuard<'a, Outbox>) -> usize {
     let mut outbox = lock();
     let messages = outbox.unpost();
+    let mut written = 0;
     let mut outbox = with_scratch(|scratch| {
-        while let Some(socket) = outbox.begin(scratch) {
+        while written < STINT
+            && let Some(socket) = outbox.begin(scratch)
+        {
             drop(outbox);
             let result = send(Some(&socket), scratch);
+            written += scratch.len();
             outbox = lock();
             outbox.end(result, scratch);
         }
         outbox
     });
-    if outbox.has_unsent() {
+    if written >= STINT && outbox.has_unsent() {
+        outbox.leave_to_actor();
+    } else if outbox.has_unsent() {
         outbox.flush_or_signal();
     }
     messages
 }
 
 impl Outbox {
-    /// Writes as much as the socket takes. `WouldBlock` means that some is left. Where another thread is
-    /// writing, that goes on.
-    pub(in crate::connection) fn flush(&mut self) -> io::Result<()> {
+    /// Writes as much as the socket takes, a stint at most: true if some is left although the socket
+    /// might take it. `WouldBlock` means that it does not. Where another thread is writing, that goes on.
+    fn flush(&mut self) -> io::Result<bool> {
         if self.writing {
-            return Ok(());
+            return Ok(false);
         }
+        let mut written = 0;
         let result: io::Result<()> = with_scratch(|scratch| {
-            while self.has_unsent() {
-                self.write_unsent()?;
-                self.write_front(scratch)?;
+            while self.has_unsent() && written < STINT {
+                written += self.write_unsent(STINT)?;
+                if self.unsent.is_empty() {
+                    written += self.write_front(scratch)?;
+                }
             }
             Ok(())
         });
         self.settle(&result);
-        result
+        result.map(|()| self.has_unsent())
+    }
+
+    /// Writes for the actor, which has been told that the socket has room.
+    pub(in crate::connection) fn flush_ready(&mut self) -> io::Result<bool> {
+        self.blocked = false;
+        self.flush()
     }
 
     /// What has to be done after a write, however it went.
     fn settle(&mut self, result: &io::Result<()>) {
         match result {
             Ok(()) => self.shrink(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.blocked = true,
             Err(_) => self.fail(),
         }
         if self.room_wanted {
@@ -107,11 +126,20 @@ impl Outbox {
         }
     }
 
+    fn leave_to_actor(&self) {
+        self.signal.raise();
+    }
+
     /// Takes a batch out of the queue, to be written without the lock; `None` where there is none, or
     /// where it has to be written otherwise.
     fn begin(&mut self, scratch: &mut Vec<u8>) -> Option<Arc<AsyncFd<Socket>>> {
-        let first = self.queue.front()?.message_len();
-        if self.writing || self.corked || !self.unsent.is_empty() || first > Some(SMALL) {
+        let first = self.queue.front().and_then(Item::message_len);
+        if (self.queue.is_empty() && self.controls.is_empty())
+            || self.writing
+            || self.corked
+            || !self.unsent.is_empty()
+            || (first > Some(SMALL) && self.controls.is_empty())
+        {
             return None;
         }
         let socket = Arc::clone(self.socket.as_ref()?);
@@ -143,7 +171,7 @@ impl Outbox {
         }
         let result = written(result).and_then(|written| {
             self.keep(&batch[written..]);
-            check_taken(written, batch.len())
+            check_taken(written, batch.len()).map(drop)
         });
         self.settle(&result);
         if result.is_err() || self.actor_waits {
@@ -152,26 +180,44 @@ impl Outbox {
         }
     }
 
-    /// Writes at once; the actor writes what is left.
+    /// Writes at once; the actor writes what is left. While the socket is known to be full, that costs
+    /// no system call and wakes nobody: the actor waits for the socket already.
     pub(super) fn flush_or_signal(&mut self) {
-        if !self.corked && self.flush().is_err() {
-            self.signal.raise();
+        if self.corked || self.blocked {
+            return;
+        }
+        if !matches!(self.flush(), Ok(false)) {
+            self.leave_to_actor();
         }
     }
 
-    fn write_unsent(&mut self) -> io::Result<()> {
-        while let Some(first) = self.unsent.front_mut() {
-            let written = send(self.socket.as_ref(), first)?;
+    /// Makes room, for somebody who is full of answers that were only held back to go out together.
+    pub(super) fn flush_held_back(&mut self) {
+        if !self.blocked && self.flush().is_err() {
+            self.leave_to_actor();
+        }
+    }
+
+    /// Writes what the socket refused before, up to some bytes; returns how many.
+    fn write_unsent(&mut self, most: usize) -> io::Result<usize> {
+        let mut total = 0;
+        while total < most
+            && let Some(first) = self.unsent.front_mut()
+        {
+            let offered = first.len().min(most);
+            let written = send(self.socket.as_ref(), &first[..offered])?;
             first.advance(written);
+            total += written;
             if first.is_empty() {
                 self.unsent.pop_front();
+                self.head_waits = false;
             }
         }
-        Ok(())
+        Ok(total)
     }
 
-    /// Encodes and writes the front of the queue.
-    fn write_front(&mut self, scratch: &mut Vec<u8>) -> io::Result<()> {
+    /// Encodes and writes the front of the queue; returns how many bytes that was.
+    fn write_front(&mut self, scratch: &mut Vec<u8>) -> io::Result<usize> {
         match self.take_front(scratch) {
             Front::Batch => self.write_scratch(scratch),
             Front::Whole(frame) => self.write_whole(frame, scratch),
@@ -182,6 +228,10 @@ impl Outbox {
     /// Takes out small messages together, or a large one by itself.
     fn take_front(&mut self, scratch: &mut Vec<u8>) -> Front {
         scratch.clear();
+        while let Some((opcode, frame)) = self.controls.pop_front() {
+            debug_assert!(opcode.is_control());
+            scratch.extend_from_slice(&frame);
+        }
         while let Some(item) = self.queue.front() {
             let len = item.message_len();
             if scratch.len() >= BATCH || (len > Some(SMALL) && !scratch.is_empty()) {
@@ -192,9 +242,8 @@ impl Outbox {
                 self.queued_bytes -= len;
             }
             match self.queue.pop_front() {
-                Some(Item::Control(opcode, frame)) => {
-                    self.queued_pongs -= usize::from(opcode == OpCode::Pong);
-                    self.close_taken |= opcode == OpCode::Close;
+                Some(Item::Close(frame)) => {
+                    self.close_taken = true;
                     scratch.extend_from_slice(&frame);
                 }
                 Some(Item::Broadcast(message)) => {
@@ -218,9 +267,9 @@ impl Outbox {
         Front::Batch
     }
 
-    fn write_scratch(&mut self, scratch: &[u8]) -> io::Result<()> {
+    fn write_scratch(&mut self, scratch: &[u8]) -> io::Result<usize> {
         if scratch.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let written = written(send(self.socket.as_ref(), scratch))?;
         self.keep(&scratch[written..]);
@@ -228,14 +277,13 @@ impl Outbox {
     }
 
     /// Writes a frame that others share, after what is before it; none of it is copied.
-    fn write_whole(&mut self, frame: Bytes, before: &[u8]) -> io::Result<()> {
+    fn write_whole(&mut self, frame: Bytes, before: &[u8]) -> io::Result<usize> {
         let taken = self.write_scratch(before);
         self.unsent.push_back(frame);
-        taken?;
-        self.write_unsent()
+        Ok(taken? + self.write_unsent(STINT)?)
     }
 
-    fn write_large(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
+    fn write_large(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<usize> {
         let frame = self.encoder.message(opcode, payload);
         let (header, body) = (frame.header.as_ref(), &*frame.payload);
         let slices = [IoSlice::new(header), IoSlice::new(body)];
@@ -266,10 +314,11 @@ impl Outbox {
         };
         match result {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.signal.raise();
+                self.blocked = true;
+                self.leave_to_actor();
                 Ok(())
             }
-            other => other,
+            other => other.map(drop),
         }
     }
 
@@ -281,20 +330,26 @@ impl Outbox {
 
     /// An idle connection holds no queue memory.
     fn shrink(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > 16 {
-            self.queue = VecDeque::new();
+        if self.queue.is_empty() {
+            if self.queue.capacity() > 16 {
+                self.queue = VecDeque::new();
+            }
+            self.weight.gone();
         }
         if self.unsent.is_empty() && self.unsent.capacity() > 0 {
             self.unsent = VecDeque::new();
         }
+        if self.controls.is_empty() && self.controls.capacity() > 0 {
+            self.controls = VecDeque::new();
+        }
     }
 }
 
-fn check_taken(written: usize, total: usize) -> io::Result<()> {
+fn check_taken(written: usize, total: usize) -> io::Result<usize> {
     if written < total {
         Err(ErrorKind::WouldBlock.into())
     } else {
-        Ok(())
+        Ok(written)
     }
 }
 

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Times between attempts to connect.
 const SHORTEST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(5);
+pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
 /// Where a history stands is remembered for so long: longer than any message.
 const META_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -66,6 +66,9 @@ pub trait Events: Send + Sync + 'static {
 
     /// Messages were discarded on their way here.
     fn lost(&self);
+
+    /// The server does not allow one of the subscriptions; the others are there.
+    fn refused(&self, _channel: &str, _error: &BrokerError) {}
 
     /// The connection could not be made, or has broken.
     fn disconnected(&self, error: &str);
@@ -102,13 +105,43 @@ pub struct Fetched {
     pub complete: bool,
 }
 
+/// Entries of a history that may be missing; where it is more, what comes before is of no use.
+const MAX_HOLE: u64 = 1_000;
+
 impl Fetched {
-    fn new(entries: Vec<Stored>, top: Position, after: Option<&Position>) -> Self {
-        let complete = after.is_none_or(|after| {
-            let first = entries.first().map_or(top.offset + 1, |first| first.offset);
-            let last = entries.last().map_or(after.offset, |last| last.offset);
-            after.epoch == top.epoch && first == after.offset + 1 && last == top.offset
-        });
+    /// Entries that are missing, as somebody has removed them, get empty envelopes: they keep their
+    /// places, and cannot be read.
+    fn new(found: Vec<Stored>, top: Position, after: Option<&Position>) -> Self {
+        let mut entries: Vec<Stored> = Vec::with_capacity(found.len());
+        let hole = |offset, age| Stored {
+            offset,
+            envelope: Bytes::new(),
+            age,
+        };
+        for one in found {
+            let next = entries
+                .last()
+                .map_or(one.offset, |last| last.offset.saturating_add(1));
+            if one.offset == 0 || one.offset < next || one.offset > top.offset {
+                continue;
+            }
+            if one.offset - next > MAX_HOLE {
+                entries.clear();
+            } else {
+                entries.extend((next..one.offset).map(|offset| hole(offset, one.age)));
+            }
+            entries.push(one);
+        }
+        if let Some(last) = entries.last().filter(|last| last.offset < top.offset) {
+            if top.offset - last.offset > MAX_HOLE {
+                entries.clear();
+            } else {
+                let (next, age) = (last.offset + 1, last.age);
+                entries.extend((next..=top.offset).map(|offset| hole(offset, age)));
+            }
+        }
+        let floor = top.offset - entries.len() as u64;
+        let complete = after.is_none_or(|after| after.epoch == top.epoch && after.offset == floor);
         Self {
             entries,
             top,
@@ -147,7 +180,69 @@ impl fmt::Debug for Broker {
     }
 }
 
+/// The error for the scheme of a URL that is no broker's.
+fn unknown(scheme: Option<&str>) -> BrokerError {
+    BrokerError::Url(match scheme {
+        // Where the URL has a typo, this may be a part of the password.
+        Some(scheme) if !is_scheme(scheme) => {
+            "it does not begin with a scheme, as redis://localhost:6379/0 does".into()
+        }
+        Some(scheme) => {
+            format!("\"{scheme}\" is not a broker that is known; redis:// and nats:// are")
+        }
+        None => "it has no scheme, as redis://localhost:6379/0 has".into(),
+    })
+}
+
+/// Whether it is the scheme of a URL (RFC 3986 section 3.1), and a short one.
+fn is_scheme(text: &str) -> bool {
+    let letters = |c: u8| c.is_ascii_lowercase() || c == b'+';
+    !text.is_empty() && text.len() <= 16 && text.bytes().all(letters)
+}
+
+/// Finds passwords that end the URL's authority too early, so that a part of them would be taken for
+/// a host, a port or a path, and shown as such.
+fn check_quoting(url: &str) -> Result<(), BrokerError> {
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if !scheme.ends_with("unix") => rest,
+        _ => return Ok(()),
+    };
+    let after = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
+    if after.contains('@') {
+        return Err(BrokerError::Url(
+            "a /, ? or # in a name or a password is written %2F, %3F or %23".into(),
+        ));
+    }
+    Ok(())
+}
+
 impl Broker {
+    /// Where it is, for people: a URL without the name and the password.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self.0 {
+            #[cfg(feature = "redis")]
+            Kind::Redis(ref redis) => redis.address(),
+            #[cfg(feature = "nats")]
+            Kind::Nats(ref nats) => nats.address(),
+        }
+    }
+
+    /// Checks that [`Self::open`] takes a URL; connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Url`]
+    pub fn check(url: &str) -> Result<(), BrokerError> {
+        match url.split_once("://").map(|(scheme, _)| scheme) {
+            #[cfg(feature = "redis")]
+            Some("redis" | "rediss" | "redis+unix" | "unix") => redis::check(url),
+            #[cfg(feature = "nats")]
+            Some("nats" | "tls") => nats::check(url),
+            scheme => Err(unknown(scheme)),
+        }
+    }
+
     /// Starts connecting, and returns at once. To be called within a tokio runtime.
     ///
     /// # Errors
@@ -163,12 +258,7 @@ impl Broker {
             Some("nats" | "tls") => {
                 Nats::open(url, prefix, events).map(|nats| Self(Kind::Nats(nats)))
             }
-            Some(scheme) => Err(BrokerError::Url(format!(
-                "\"{scheme}\" is not a broker that is known; redis:// and nats:// are"
-            ))),
-            None => Err(BrokerError::Url(
-                "it has no scheme, as redis://localhost:6379/0 has".into(),
-            )),
+            scheme => Err(unknown(scheme)),
         }
     }
 
@@ -260,7 +350,7 @@ impl Broker {
 
 /// Ever longer pauses, of random length so that not all processes come at once.
 #[derive(Debug)]
-struct Backoff(Duration);
+pub(super) struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Self {
@@ -269,11 +359,24 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         let most = self.0;
         self.0 = (most * 2).min(LONGEST);
         most.mul_f64(0.5 + chance() / 2.0)
     }
+}
+
+/// What is said of a connection that is not there.
+fn away(error: &BrokerError, pause: Duration) -> String {
+    let error = match error {
+        BrokerError::Unavailable(words) => words.clone(),
+        other => other.to_string(),
+    };
+    format!(
+        "{error}; the next attempt comes in {} ms, others at most {} s apart",
+        pause.as_millis(),
+        LONGEST.as_secs()
+    )
 }
 
 /// A random number from 0 to 1.
@@ -284,6 +387,122 @@ fn chance() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Nobody;
+
+    impl Events for Nobody {
+        fn message(&self, _: &str, _: Bytes, _: Option<Position>) {}
+        fn connected(&self) {}
+        fn lost(&self) {}
+        fn disconnected(&self, _: &str) {}
+    }
+
+    fn open(url: &str) -> Result<Broker, BrokerError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _context = runtime.enter();
+        Broker::open(url, "test", Arc::new(Nobody))
+    }
+
+    #[cfg(all(feature = "redis", feature = "nats"))]
+    #[test]
+    fn the_error_for_a_url_says_nothing_of_the_password() {
+        for url in [
+            "s3cret",
+            ":s3cret@h:6379",
+            ":s3cret@h://",
+            "s3cret://h",
+            "me:s3cret@h://x",
+            "redis:/:s3cret@h",
+            "redis://:s3cret@h:port",
+            "redis://:s3cret@h:6379/zero",
+            "redis://:s3cret@h:99999",
+            "redis://:s3cret@",
+            "redis://:s3cret@0.0.0.0",
+            "redis://:s3cret/x@h",
+            "redis://:12/s3cret@h",
+            "redis://me:12#s3cret@h",
+            "redis://me:12?s3cret@h",
+            "redis://:s3cret@h#insecure",
+            "redis://h?protocol=s3cret",
+            "redis://:s3cret@h:x y",
+            "rediss://me:s3cret@[::1",
+            "unix:///tmp/x?pass=s3cret&db=x",
+            "http://me:s3cret@h",
+            "nats://me:s3cret@",
+            "nats://me:s3cret@a:x,b",
+            "nats://me:s3cret@a/path",
+            "nats://me:12,s3cret@a",
+            "nats://me:s3cret/x@a",
+            "nats://me:12?s3cret@a",
+            "nats://me:12#s3cret@a",
+            "nats://a?s3cret=3",
+            "nats://a?replicas=s3cret",
+            "nats://s3cret@",
+            "nats://a?token=s3cret",
+            "nats://me:%FFs3cret@a",
+            "nats://a,s3cret@b",
+        ] {
+            let error = open(url).map(|broker| broker.address()).unwrap_err();
+            // One that could be a scheme is not the password.
+            let scheme = url.starts_with("s3cret://");
+            assert!(scheme || !error.to_string().contains("s3cret"), "{error}");
+            assert!(!error.to_string().contains("12"), "{error}");
+        }
+    }
+
+    #[cfg(all(feature = "redis", feature = "nats"))]
+    #[test]
+    fn an_address_says_where_and_not_who() {
+        for (url, address) in [
+            ("redis://:s3cret@h", "redis://h:6379/0"),
+            ("redis://me:s%40%2F%3F%23@h:1/2", "redis://h:1/2"),
+            ("rediss://me:s3@cret@h:1/2", "rediss://h:1/2"),
+            (
+                "unix:///tmp/x.sock?pass=s3cret&db=3",
+                "unix:///tmp/x.sock?db=3",
+            ),
+            ("nats://me:s3cret@a,b:5?replicas=3", "nats://a,nats://b:5"),
+            ("tls://s3cret@a", "tls://a"),
+        ] {
+            assert_eq!(open(url).unwrap().address(), address);
+        }
+    }
+
+    #[cfg(all(feature = "redis", feature = "nats"))]
+    #[test]
+    fn a_url_is_checked_without_connecting() {
+        for url in [
+            "redis://h",
+            "rediss://u:p@h:1/2",
+            "unix:///s",
+            "nats://a,b",
+            "tls://h",
+        ] {
+            assert_eq!(Broker::check(url), Ok(()), "{url}");
+        }
+        for url in [
+            "",
+            "h:1",
+            "http://h",
+            "redis://",
+            "redis://h:x",
+            "redis://h:0",
+            "redis://h/x",
+            "redis://h/-1",
+            "rediss://h#insecure",
+            "unix://",
+            "nats://",
+            "nats://h:0",
+        ] {
+            assert!(
+                matches!(Broker::check(url), Err(BrokerError::Url(_))),
+                "{url}"
+            );
+        }
+    }
 
     #[test]
     fn pauses_grow_up_to_a_limit() {
@@ -312,12 +531,26 @@ mod tests {
             (&[], 4, Some(at(5, "e")), false),
             (&[5, 6], 6, Some(at(4, "e")), true),
             (&[6], 6, Some(at(4, "e")), false),
-            (&[5], 6, Some(at(4, "e")), false),
+            (&[5], 6, Some(at(4, "e")), true),
             (&[5], 5, Some(at(4, "x")), false),
             (&[5], 5, None, true),
+            (&[2, 3, 5, 6], 6, Some(at(1, "e")), true),
+            (&[2, 2, 9, 3], 3, Some(at(1, "e")), true),
+            (&[2, 4_000], 4_000, Some(at(1, "e")), false),
+            (&[2, 4_000], 4_000, Some(at(3_999, "e")), true),
+            (&[2], 4_000, Some(at(1, "e")), false),
+            (&[5], u64::MAX, Some(at(u64::MAX, "e")), true),
+            (&[u64::MAX], u64::MAX, Some(at(u64::MAX, "e")), false),
+            (&[0], 0, Some(at(0, "e")), true),
         ] {
             let fetched = Fetched::new(entries(found), at(top, "e"), after.as_ref());
             assert_eq!(fetched.complete, complete, "{found:?} {top} {after:?}");
+            let offsets = fetched.entries.iter().map(|entry| entry.offset);
+            let floor = top - fetched.entries.len() as u64;
+            assert!(
+                offsets.eq((floor..top).map(|offset| offset + 1)),
+                "{found:?} {top}"
+            );
         }
     }
 }

@@ -11,20 +11,20 @@ use std::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use redis::{
-    AsyncConnectionConfig, Client, Msg, RedisResult, Script, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, Msg, RedisError, RedisResult, Script, Value,
     aio::{MultiplexedConnection, PubSubSink, PubSubStream},
 };
 use tokio::sync::Notify;
 
 use super::{
     super::history::{Limits, Position},
-    Backoff, BrokerError, Events, Fetched, Key, META_LIFE, PATIENCE, Stored,
+    Backoff, BrokerError, Events, Fetched, Key, LONGEST, META_LIFE, PATIENCE, Stored, away,
 };
 
 /// How often the server is asked whether it is there.
@@ -33,61 +33,137 @@ const PING: Duration = Duration::from_secs(2);
 /// A publisher that stores a message again does so within this time.
 const KEY_LIFE: Duration = Duration::from_secs(600);
 
+/// What both scripts begin with: `whole` reads a number that can be an offset, `standing` reads where
+/// the history stands. Where that cannot be true, somebody else has written it, and a new history
+/// begins.
+const COMMON: &str = r"
+    local function whole(text)
+        local number = tonumber(text)
+        if number and number >= 0 and number < 9007199254740991 and number == math.floor(number) then
+            return number
+        end
+    end
+    local function digits(number)
+        return string.format('%.0f', number)
+    end
+    local function standing(meta, log, new)
+        local epoch, top = unpack(redis.call('HMGET', meta, 'epoch', 'top'))
+        top = whole(top or '0')
+        if epoch and #epoch <= 32 and string.match(epoch, '^%w+$') and top then
+            return epoch, top
+        end
+        redis.call('HSET', meta, 'epoch', new, 'top', '0')
+        redis.call('PEXPIRE', log, 0)
+        return new, 0
+    end
+";
+
 /// Keys: meta, stream, publisher. Arguments: envelope, sequence, epoch, size, ttl, meta life, key life,
 /// channel (times in milliseconds).
 static STORE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        local epoch = redis.call('HGET', KEYS[1], 'epoch')
-        if not epoch then
-            epoch = ARGV[3]
-            redis.call('HSET', KEYS[1], 'epoch', epoch)
-        end
+    let script = r"
+        local epoch, top = standing(KEYS[1], KEYS[2], ARGV[3])
         local known = redis.call('HMGET', KEYS[3], 'sequence', 'offset', 'epoch')
         if known[1] and known[3] == epoch and tonumber(known[1]) >= tonumber(ARGV[2]) then
             return {known[2], epoch}
         end
         local time = redis.call('TIME')
-        local offset = redis.call('HINCRBY', KEYS[1], 'top', 1)
-        redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], offset .. '-0',
-            'e', ARGV[1], 't', time[1] .. string.format('%03d', math.floor(time[2] / 1000)))
+        local now = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
+        local function add(offset)
+            return redis.pcall('XADD', KEYS[2], 'MAXLEN', ARGV[4], digits(offset) .. '-0',
+                'e', ARGV[1], 't', now)
+        end
+        local function is_taken(answer)
+            return type(answer) == 'table' and answer.err and string.find(answer.err, 'equal or smaller')
+        end
+        local offset = top + 1
+        local added = add(offset)
+        if is_taken(added) then
+            -- Somebody else has written to the stream: this comes after that.
+            local strange = redis.call('XRANGE', KEYS[2], digits(offset) .. '-0', '+')
+            local last = strange[#strange]
+            last = last and whole(string.match(last[1], '^%d+'))
+            offset = last and whole(last + 1)
+            added = offset and add(offset)
+            if not offset or is_taken(added) then
+                epoch, offset = ARGV[3], 1
+                redis.call('HSET', KEYS[1], 'epoch', epoch)
+                redis.call('PEXPIRE', KEYS[2], 0)
+                added = add(offset)
+            end
+        end
+        if type(added) == 'table' and added.err then
+            return added
+        end
+        offset = digits(offset)
+        redis.call('HSET', KEYS[1], 'top', offset)
         redis.call('PEXPIRE', KEYS[2], ARGV[5])
         redis.call('PEXPIRE', KEYS[1], ARGV[6])
         redis.call('HSET', KEYS[3], 'sequence', ARGV[2], 'offset', offset, 'epoch', epoch)
         redis.call('PEXPIRE', KEYS[3], ARGV[7])
         redis.call('PUBLISH', ARGV[8], 'p' .. offset .. '|' .. epoch .. '|' .. ARGV[1])
-        return {tostring(offset), epoch}
-        ",
-    )
+        return {offset, epoch}
+    ";
+    Script::new(&[COMMON, script].concat())
 });
 
-/// Keys: meta, stream. Arguments: offset to start after, epoch, ttl, meta life.
+/// Keys: meta, stream. Arguments: offset to start at, epoch, ttl, meta life, size.
+///
+/// An entry that is none of ours is read as one without an envelope: it keeps its place.
 static FETCH: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
+    let script = r"
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
-        local epoch = redis.call('HGET', KEYS[1], 'epoch')
-        if not epoch then
-            epoch = ARGV[2]
-            redis.call('HSET', KEYS[1], 'epoch', epoch)
+        local epoch, top = standing(KEYS[1], KEYS[2], ARGV[2])
+        if epoch == ARGV[2] then
             redis.call('PEXPIRE', KEYS[1], ARGV[4])
         end
-        local answer = {epoch, redis.call('HGET', KEYS[1], 'top') or '0'}
-        local fresh = false
-        for _, entry in ipairs(redis.call('XRANGE', KEYS[2], ARGV[1], '+')) do
-            -- Without a gap, also where the clock was set back in between.
-            local age = now - tonumber(entry[2][4])
-            fresh = fresh or age <= tonumber(ARGV[3])
-            if fresh then
-                answer[#answer + 1] = string.match(entry[1], '^%d+')
-                answer[#answer + 1] = entry[2][2]
-                answer[#answer + 1] = string.format('%d', math.max(age, 0))
+        local answer = {epoch, digits(top)}
+        local from = math.max(tonumber(ARGV[1]), top - tonumber(ARGV[5]) + 1, 1)
+        local entries = {}
+        if from <= top then
+            entries = redis.call('XRANGE', KEYS[2], digits(from) .. '-0', digits(top) .. '-0',
+                'COUNT', digits(2 * (top - from + 1)))
+        end
+        local fresh, held = false, {}
+        local function put(number, envelope, age)
+            answer[#answer + 1] = number
+            answer[#answer + 1] = envelope
+            answer[#answer + 1] = digits(math.max(age, 0))
+        end
+        local function put_held()
+            for _, number in ipairs(held) do
+                put(number, '', 0)
+            end
+            held = {}
+        end
+        for _, entry in ipairs(entries) do
+            local number = string.match(entry[1], '^(%d+)-0$')
+            local envelope, at
+            for i = 1, #entry[2] - 1, 2 do
+                if entry[2][i] == 'e' then
+                    envelope = entry[2][i + 1]
+                elseif entry[2][i] == 't' then
+                    at = whole(entry[2][i + 1])
+                end
+            end
+            if number and envelope and at then
+                -- Without a gap, also where the clock was set back in between.
+                fresh = fresh or now - at <= tonumber(ARGV[3])
+                if fresh then
+                    put_held()
+                    put(number, envelope, now - at)
+                else
+                    held = {}
+                end
+            elseif number then
+                held[#held + 1] = number
             end
         end
+        put_held()
         return answer
-        ",
-    )
+    ";
+    Script::new(&[COMMON, script].concat())
 });
 
 /// Both connections to the server.
@@ -95,8 +171,54 @@ static FETCH: LazyLock<Script> = LazyLock::new(|| {
 struct Live {
     commands: MultiplexedConnection,
     sink: PubSubSink,
-    /// A command has found out that the connection has gone.
-    broken: Arc<Notify>,
+    broken: Arc<Broken>,
+}
+
+/// What commands have found out about their connection.
+#[derive(Default)]
+struct Broken {
+    /// It has gone, or is of no use.
+    noticed: Notify,
+    /// What the server says that is of no use.
+    words: Mutex<Option<String>>,
+    /// Something was done over it.
+    useful: AtomicBool,
+}
+
+impl Broken {
+    fn words(&self) -> MutexGuard<'_, Option<String>> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, error: &RedisError) {
+        if is_wrong_server(error) {
+            self.words().get_or_insert(words_of(error));
+        } else if !error.is_unrecoverable_error() {
+            return;
+        }
+        self.noticed.notify_one();
+    }
+}
+
+/// What the server says, in its own words.
+fn words_of(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether another connection may lead to a server that does what this one cannot: it was demoted, has
+/// just started, or has been given another password.
+fn is_wrong_server(error: &RedisError) -> bool {
+    const WORDS: [&str; 4] = ["READONLY", "LOADING", "MASTERDOWN", "NOAUTH"];
+    // Redis 6 hides it in what the script says.
+    let words = words_of(error);
+    WORDS.iter().any(|word| {
+        error.code() == Some(word)
+            || words.contains(&format!("-{word} "))
+            || words.contains(&format!(" {word} "))
+    })
 }
 
 impl Live {
@@ -106,8 +228,9 @@ impl Live {
     ) -> Result<T, BrokerError> {
         let noted = async {
             let result = work.await;
-            if matches!(&result, Err(error) if error.is_unrecoverable_error()) {
-                self.broken.notify_one();
+            match &result {
+                Ok(_) => self.broken.useful.store(true, Ordering::Relaxed),
+                Err(error) => self.broken.note(error),
             }
             result
         };
@@ -130,17 +253,43 @@ struct Shared {
 #[derive(Clone)]
 pub(super) struct Redis(Arc<Shared>);
 
+/// Checks a URL as [`Redis::open`] does.
+pub(super) fn check(url: &str) -> Result<(), BrokerError> {
+    client(url).map(drop)
+}
+
+/// Reads a URL; connects to nothing.
+fn client(url: &str) -> Result<Client, BrokerError> {
+    let refused = |words: &str| Err(BrokerError::Url(words.into()));
+    if url.ends_with("#insecure") {
+        return refused("certificates are always checked: #insecure is not supported");
+    }
+    super::check_quoting(url)?;
+    let client = Client::open(url).map_err(|error| BrokerError::Url(words(&error)))?;
+    let settings = client.get_connection_info();
+    if let ConnectionAddr::Tcp(_, 0) | ConnectionAddr::TcpTls { port: 0, .. } = settings.addr() {
+        return refused("nothing can listen on port 0");
+    }
+    if settings.redis_settings().db() < 0 {
+        return refused("the number of the database is negative");
+    }
+    Ok(client)
+}
+
+/// What is wrong with a URL, without what it says: that may be a part of the password.
+fn words(error: &RedisError) -> String {
+    let words = error.to_string();
+    let shown = error.detail().and_then(|detail| words.strip_suffix(detail));
+    shown.unwrap_or(&words).trim_end_matches([':', ' ']).into()
+}
+
 impl Redis {
     pub(super) fn open(
         url: &str,
         prefix: &str,
         events: Arc<dyn Events>,
     ) -> Result<Self, BrokerError> {
-        if url.ends_with("#insecure") {
-            let words = "certificates are always checked: #insecure is not supported";
-            return Err(BrokerError::Url(words.into()));
-        }
-        let client = Client::open(url).map_err(|error| BrokerError::Url(error.to_string()))?;
+        let client = client(url)?;
         let shared = Arc::new(Shared {
             client,
             prefix: prefix.to_owned(),
@@ -152,6 +301,10 @@ impl Redis {
         });
         tokio::spawn(Arc::clone(&shared).run());
         Ok(Self(shared))
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.0.address()
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -201,7 +354,7 @@ impl Redis {
             .arg(&*super::super::new_epoch())
             .arg(limits.size)
             .arg(millis(limits.ttl))
-            .arg(millis(META_LIFE.max(limits.ttl * 2)))
+            .arg(millis(META_LIFE.max(limits.ttl.saturating_mul(2))))
             .arg(millis(KEY_LIFE))
             .arg(self.0.pubsub(channel));
         let mut commands = live.commands.clone();
@@ -220,14 +373,15 @@ impl Redis {
         limits: Limits,
     ) -> Result<Fetched, BrokerError> {
         let live = self.0.get()?;
-        let from = after.map_or(0, |at| at.offset) + 1;
+        let from = after.map_or(0, |at| at.offset).saturating_add(1);
         let mut call = FETCH.prepare_invoke();
         call.key(self.0.key("meta", channel))
             .key(self.0.key("log", channel))
-            .arg(format!("{from}-0"))
+            .arg(from)
             .arg(&*super::super::new_epoch())
             .arg(millis(limits.ttl))
-            .arg(millis(META_LIFE.max(limits.ttl * 2)));
+            .arg(millis(META_LIFE.max(limits.ttl.saturating_mul(2))))
+            .arg(limits.size);
         let mut commands = live.commands.clone();
         let answer: Vec<Value> = live.limited(call.invoke_async(&mut commands)).await?;
         let mut fields = answer.into_iter().map(bytes);
@@ -273,6 +427,16 @@ impl Shared {
         self.live().clone().ok_or_else(away)
     }
 
+    fn address(&self) -> String {
+        let settings = self.client.get_connection_info();
+        let db = settings.redis_settings().db();
+        match settings.addr() {
+            ConnectionAddr::Unix(path) => format!("unix://{}?db={db}", path.display()),
+            address @ ConnectionAddr::TcpTls { .. } => format!("rediss://{address}/{db}"),
+            address => format!("redis://{address}/{db}"),
+        }
+    }
+
     fn key(&self, kind: &str, channel: &str) -> String {
         // The braces keep a group's keys together in a cluster.
         format!("{}:{kind}:{{{channel}}}", self.prefix)
@@ -296,9 +460,18 @@ impl Shared {
         while !self.closed.load(Ordering::Acquire) {
             let error = match self.connect().await {
                 Ok(stream) => {
-                    backoff = Backoff::default();
+                    let begun = Instant::now();
                     self.events.connected();
-                    self.serve(stream).await
+                    let error = self.serve(stream).await;
+                    let broken = self.live().take().map(|live| live.broken);
+                    // A server that takes connections and is of no use is not called again and again.
+                    let useful = broken.is_some_and(|broken| {
+                        broken.useful.load(Ordering::Relaxed) && broken.words().is_none()
+                    });
+                    if useful || begun.elapsed() > LONGEST {
+                        backoff = Backoff::default();
+                    }
+                    error
                 }
                 Err(error) => error,
             };
@@ -306,9 +479,10 @@ impl Shared {
             if self.closed.load(Ordering::Acquire) {
                 return;
             }
-            self.events.disconnected(&error.to_string());
+            let pause = backoff.next();
+            self.events.disconnected(&away(&error, pause));
             tokio::select! {
-                () = tokio::time::sleep(backoff.next()) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.closing.notified() => {}
             }
         }
@@ -320,7 +494,8 @@ impl Shared {
             .set_response_timeout(Some(PATIENCE));
         let client = &self.client;
         let commands = client.get_multiplexed_async_connection_with_config(&config);
-        let commands = limited(commands).await?;
+        let mut commands = limited(commands).await?;
+        is_primary(&mut commands).await?;
         let (sink, stream) = limited(client.get_async_pubsub()).await?.split();
         let live = Live {
             commands,
@@ -331,8 +506,22 @@ impl Shared {
         // Whoever subscribes from here on does it on this connection.
         let channels: Vec<_> = self.subscriptions().iter().cloned().collect();
         let mut sink = live.sink;
+        let mut refused = Vec::new();
         for channel in channels {
-            limited(self.listen(&mut sink, &channel)).await?;
+            let listening = tokio::time::timeout(PATIENCE, self.listen(&mut sink, &channel));
+            match listening.await {
+                Ok(Ok(())) => {}
+                // Such as a wildcard that is not in the list of rights. All others go on.
+                Ok(Err(error)) if error.code() == Some("NOPERM") => {
+                    let error = BrokerError::Unavailable(words_of(&error));
+                    refused.push((channel, error));
+                }
+                Ok(Err(error)) => return Err(BrokerError::Unavailable(words_of(&error))),
+                Err(_) => return Err(BrokerError::Unavailable("Redis does not answer".into())),
+            }
+        }
+        for (channel, error) in refused {
+            self.events.refused(&channel, &error);
         }
         Ok(stream)
     }
@@ -351,7 +540,10 @@ impl Shared {
                     Some(message) => self.pass_on(&message),
                     None => return gone(),
                 },
-                () = broken.notified() => return gone(),
+                () = broken.noticed.notified() => {
+                    let words = broken.words().clone();
+                    return words.map_or_else(gone, BrokerError::Unavailable);
+                }
                 error = &mut alive => return error,
                 () = self.closing.notified() => return BrokerError::Unavailable("closed".into()),
             }
@@ -359,15 +551,20 @@ impl Shared {
     }
 
     async fn stay_alive(&self) -> BrokerError {
+        let mut may_ask = true;
         loop {
             tokio::time::sleep(PING).await;
             let mut live = match self.get() {
                 Ok(live) => live,
                 Err(error) => return error,
             };
-            let command = redis::cmd("PING");
             let pings = async {
-                limited(command.query_async::<()>(&mut live.commands)).await?;
+                if may_ask {
+                    may_ask = is_primary(&mut live.commands).await?;
+                } else {
+                    let command = redis::cmd("PING");
+                    limited(command.query_async::<()>(&mut live.commands)).await?;
+                }
                 limited(live.sink.ping::<Value>()).await
             };
             if let Err(error) = pings.await {
@@ -400,6 +597,32 @@ impl Shared {
     }
 }
 
+/// Fails unless the server is there, and takes what is written: a name may lead to a server that was
+/// demoted to a replica. False where it does not say.
+async fn is_primary(commands: &mut MultiplexedConnection) -> Result<bool, BrokerError> {
+    let role = redis::cmd("ROLE");
+    let role = async {
+        match role.query_async::<Value>(commands).await {
+            Ok(Value::Array(fields)) => Ok(fields.into_iter().next()),
+            Ok(_) => Ok(None),
+            Err(error) if error.is_unrecoverable_error() || is_wrong_server(&error) => Err(error),
+            // It is there. It may not be asked that, or does not know it.
+            Err(error) if error.code().is_some() => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let role = limited(role).await?.map(bytes).transpose()?;
+    match role.as_deref() {
+        Some(b"slave" | b"replica") => Err(BrokerError::Unavailable(
+            "the server is a replica, and takes no messages".into(),
+        )),
+        Some(b"sentinel") => Err(BrokerError::Unavailable(
+            "the server is a Sentinel, which is not supported".into(),
+        )),
+        role => Ok(role.is_some()),
+    }
+}
+
 /// Takes `p<offset>|<epoch>|<envelope>` apart.
 fn positioned(payload: &Bytes) -> Option<(Position, Bytes)> {
     let first = payload.iter().position(|byte| *byte == b'|')?;
@@ -428,7 +651,7 @@ fn pattern(name: &str) -> Option<String> {
 async fn limited<T>(work: impl Future<Output = RedisResult<T>>) -> Result<T, BrokerError> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(BrokerError::Unavailable(error.to_string())),
+        Ok(Err(error)) => Err(BrokerError::Unavailable(words_of(&error))),
         Err(_) => Err(BrokerError::Unavailable("Redis does not answer".into())),
     }
 }

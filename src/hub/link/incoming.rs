@@ -8,12 +8,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{reading::to_message, warn};
+use super::reading::to_message;
 use crate::hub::{
     Hub,
     envelope::{Body, Envelope},
     group::{Delivery, Group, State},
-    history::Position,
+    history::{Position, Ring},
     message::Message,
 };
 
@@ -29,14 +29,27 @@ impl Hub {
         position: Option<Position>,
     ) {
         let Some(envelope) = Envelope::decode(envelope) else {
-            return warn(format!(
-                "the broker sent something that is no message, on {channel:?}"
-            ));
+            if let Some(position) = position {
+                self.skip_next(channel, position);
+            }
+            return self.malformed(channel, "it is no message");
         };
+        if position.as_ref().is_some_and(|at| !at.is_possible()) {
+            return self.malformed(channel, "no history has its position");
+        }
         let own = envelope.origin == self.node;
         match (&envelope.body, position) {
             (Body::Presence(message), _) => {
-                self.presence(None, |presence, now| presence.receive(message, now));
+                let mut ignored = 0;
+                self.presence(None, |presence, now| {
+                    let before = presence.ignored();
+                    let outputs = presence.receive(message, now);
+                    ignored = presence.ignored() - before;
+                    outputs
+                });
+                if ignored > 0 {
+                    self.malformed(channel, "it does not tell who is there, or of too many");
+                }
             }
             // Delivered when it was sent.
             (_, None) if own => {}
@@ -48,6 +61,18 @@ impl Hub {
         }
     }
 
+    /// What stands in a history has its place there, also if it cannot be read.
+    fn skip_next(&self, channel: &str, position: Position) {
+        let Some(group) = self.find(channel) else {
+            return;
+        };
+        let mut state = group.lock();
+        let is_next = |ring: &Ring| ring.next() == position && position.is_possible();
+        if !state.catching_up && state.ring.as_ref().is_some_and(is_next) {
+            state.skip(channel, position);
+        }
+    }
+
     fn receive_once(&'static self, channel: &str, envelope: &Envelope) {
         // Also where no wildcard matches any more: the broker may not know yet that the last one has gone.
         if !self.recent().note(envelope) {
@@ -56,7 +81,8 @@ impl Hub {
         let Body::Message(kind, payload) = &envelope.body else {
             return;
         };
-        let mut delivery = Delivery::new(&[], envelope.channels.len() > 1);
+        let excluded = self.own(&envelope.excluded);
+        let mut delivery = Delivery::new(&excluded, envelope.channels.len() > 1);
         if envelope.channels.is_empty() {
             self.deliver(&channel.into(), *kind, payload, &mut delivery);
         }
@@ -69,7 +95,8 @@ impl Hub {
         let Some(group) = self.find(channel) else {
             // For those who listen to many groups.
             if let Some(message) = self.new_message(channel, envelope, position) {
-                let mut delivery = Delivery::new(self.excluded(envelope), false);
+                let excluded = self.own(&envelope.excluded);
+                let mut delivery = Delivery::new(&excluded, false);
                 self.spread_to_patterns(channel, &message, &mut delivery);
             }
             return;
@@ -79,7 +106,9 @@ impl Hub {
         let Some(ring) = &state.ring else {
             // None of the members has asked for the history, and they get what there is now.
             if let Some(message) = self.new_message(channel, envelope, position) {
-                let mut delivery = Delivery::new(self.excluded(envelope), false);
+                state.nobody_has(message.offset());
+                let excluded = self.own(&envelope.excluded);
+                let mut delivery = Delivery::new(&excluded, false);
                 self.spread(channel, &state, &message, &mut delivery);
                 state.all_have(message.offset());
             }
@@ -90,8 +119,9 @@ impl Hub {
             return;
         }
         if position == next {
-            if let Some(message) = to_message(channel, envelope, position) {
-                self.take(&group, &mut state, envelope, message, Duration::ZERO);
+            match to_message(channel, envelope, position.clone()) {
+                Some(message) => self.take(&group, &mut state, envelope, message, Duration::ZERO),
+                None => state.skip(channel, position),
             }
         } else {
             state.catching_up = true;
@@ -123,19 +153,14 @@ impl Hub {
         if let Some(ring) = &mut state.ring {
             ring.push(Arc::clone(&message), Instant::now(), age);
         }
-        let mut delivery = Delivery::new(self.excluded(envelope), false);
+        let excluded = self.own(&envelope.excluded);
+        let mut delivery = Delivery::new(&excluded, false);
         // Wildcard members may have had it just before the group got its history.
         if self.matching(&group.channel).is_empty() || self.recent().note(envelope) {
             self.spread(&group.channel, state, &message, &mut delivery);
         } else {
             delivery.send(state.members(), &message);
         }
-    }
-
-    /// Who is not to get it, among the connections of this process.
-    fn excluded<'a>(&self, envelope: &'a Envelope) -> &'a [u64] {
-        let own = envelope.origin == self.node;
-        if own { &envelope.excluded } else { &[] }
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

@@ -5,17 +5,19 @@
 //! * `subscriptions`: which channels this process listens to.
 //! * `recovery`: what a group has missed is fetched.
 //! * `reading`: histories are asked for.
+//! * `trouble`: what the broker refuses is asked again, ever more seldom.
 
 mod incoming;
 mod outgoing;
 mod reading;
 mod recovery;
 mod subscriptions;
+mod trouble;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, Ordering},
         mpsc::sync_channel,
     },
@@ -30,16 +32,19 @@ use tokio::{
 
 pub(super) use self::incoming::Recent;
 pub use self::reading::Kept;
-use self::subscriptions::Waiter;
+use self::{subscriptions::Waiter, trouble::Troubles};
 use super::{
     EVERYBODY, Hub, PRESENCE,
-    broker::{Broker, BrokerError, Events},
+    broker::{Broker, BrokerError, Events, LONGEST},
     history::Position,
 };
 use crate::runtime::{self, Level};
 
-/// Time between attempts where the broker is there and says no.
-const RETRY: Duration = Duration::from_millis(250);
+/// How often is looked whether the first connection has been made, or could not be.
+const SETTLING: Duration = Duration::from_millis(25);
+
+/// A broker that comes and goes has a line in the log no more often than this.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What the broker is asked at once where many groups have something to ask: when it is back.
 const TURNS: usize = 16;
@@ -80,13 +85,34 @@ pub(super) struct Link {
     called: Notify,
     /// For those who need not ask now.
     turns: Semaphore,
+    troubles: Troubles,
+    /// Channels that the broker refuses to subscribe to. A std mutex: held for a set operation.
+    deaf: Mutex<HashSet<Arc<str>>>,
+}
+
+/// What the log has been told of an absence of the broker.
+#[derive(Debug, Default)]
+struct Absence {
+    since: Option<Instant>,
+    said: bool,
+    last_said: Option<Instant>,
 }
 
 /// What the broker calls.
 struct Receiver {
     hub: &'static Hub,
+    /// Where the broker is, for people.
+    address: Arc<OnceLock<String>>,
     state: Arc<AtomicU8>,
     back: Arc<Notify>,
+    /// A std mutex: only the broker's task takes it.
+    absence: Mutex<Absence>,
+}
+
+impl Receiver {
+    fn absence(&self) -> MutexGuard<'_, Absence> {
+        self.absence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Events for Receiver {
@@ -96,6 +122,18 @@ impl Events for Receiver {
 
     fn connected(&self) {
         self.state.store(CONNECTED, Ordering::Release);
+        if let Some(link) = self.hub.link.get() {
+            link.troubles.forget();
+        }
+        let mut absence = self.absence();
+        let since = absence.since.take();
+        let said = std::mem::take(&mut absence.said);
+        drop(absence);
+        if let Some(since) = since.filter(|_| said) {
+            let (address, seconds) = (self.address(), since.elapsed().as_secs_f64());
+            let text = format!("the broker is back: {address}, after {seconds:.1} s");
+            say(Level::Info, text);
+        }
         self.back.notify_waiters();
         self.hub.recover();
     }
@@ -104,16 +142,58 @@ impl Events for Receiver {
         self.hub.lost.note();
     }
 
-    fn disconnected(&self, error: &str) {
-        if self.state.swap(AWAY, Ordering::AcqRel) != AWAY {
-            warn(format!("the broker is away: {error}"));
+    fn refused(&self, channel: &str, error: &BrokerError) {
+        if let Some(link) = self.hub.link.get() {
+            link.listen_again(channel, error.clone());
         }
+    }
+
+    fn disconnected(&self, error: &str) {
+        let before = self.state.swap(AWAY, Ordering::AcqRel);
+        let now = Instant::now();
+        let mut absence = self.absence();
+        absence.since.get_or_insert(now);
+        let quiet = absence
+            .last_said
+            .is_none_or(|last| now.duration_since(last) >= SILENCE);
+        if absence.said || !quiet {
+            return;
+        }
+        absence.said = true;
+        absence.last_said = Some(now);
+        drop(absence);
+        let what = match before {
+            CONNECTED => "the connection has broken",
+            _ => "it cannot be connected to",
+        };
+        let address = self.address();
+        let error = error.strip_prefix(UNAVAILABLE).unwrap_or(error);
+        warn(format!("the broker is away: {address}: {what}: {error}"));
     }
 }
 
+impl Receiver {
+    fn address(&self) -> &str {
+        self.address.get().map_or("(not known yet)", String::as_str)
+    }
+}
+
+/// How [`BrokerError::Unavailable`] begins; a line that says so need not say it again.
+const UNAVAILABLE: &str = "the broker is unavailable: ";
+
+/// When the broker is connected to again.
+fn again() -> String {
+    let seconds = LONGEST.as_secs();
+    format!("the next attempt comes within {seconds} seconds, and others after it")
+}
+
 fn warn(message: String) {
+    say(Level::Warning, message);
+}
+
+fn say(level: Level, message: String) {
     if let Some(engine) = runtime::running() {
-        engine.log().push(Level::Warning, message);
+        engine.log().push(level, message);
     }
 }
 
@@ -130,15 +210,19 @@ impl Hub {
         }
         let state = Arc::new(AtomicU8::new(CONNECTING));
         let back = Arc::new(Notify::new());
+        let address = Arc::new(OnceLock::new());
         let receiver = Receiver {
             hub: self,
+            address: Arc::clone(&address),
             state: Arc::clone(&state),
             back: Arc::clone(&back),
+            absence: Mutex::default(),
         };
         let broker = {
             let _context = self.handle.enter();
             Broker::open(url, prefix, Arc::new(receiver))?
         };
+        let _ = address.set(broker.address());
         let link = Link {
             hub: self,
             broker,
@@ -152,6 +236,8 @@ impl Hub {
             later: Mutex::default(),
             called: Notify::new(),
             turns: Semaphore::new(TURNS),
+            troubles: Troubles::default(),
+            deaf: Mutex::default(),
         };
         if self.link.set(link).is_ok()
             && let Some(link) = self.link.get()
@@ -174,6 +260,12 @@ impl Hub {
             Some(link) if link.state.load(Ordering::Acquire) == CONNECTED => BrokerState::Connected,
             Some(_) => BrokerState::Away,
         }
+    }
+
+    /// Where the broker is, without the name and the password; `None` where there is none.
+    #[must_use]
+    pub fn broker_address(&self) -> Option<String> {
+        self.link.get().map(|link| link.broker.address())
     }
 
     /// Waits until nothing waits for the broker any more; false where something still does.
@@ -208,6 +300,21 @@ impl Link {
             .unwrap_or_else(|_| Err(too_slow(timeout)))
     }
 
+    /// Says where the broker is that has met with an error, what was asked of it, and when it may be
+    /// there again.
+    pub(super) fn explain(&self, asked: &str, error: BrokerError) -> BrokerError {
+        let BrokerError::Unavailable(why) = error else {
+            return error;
+        };
+        let again = if self.broker.is_connected() {
+            String::new()
+        } else {
+            format!("; {}", again())
+        };
+        let address = self.broker.address();
+        BrokerError::Unavailable(format!("{address}: {asked}: {why}{again}"))
+    }
+
     /// Whether the broker is known not to be there.
     pub(super) fn is_away(&self) -> bool {
         self.state.load(Ordering::Acquire) == AWAY
@@ -221,7 +328,7 @@ impl Link {
                 return;
             }
             // The state may have become "away", which notifies nobody.
-            let _ = tokio::time::timeout(RETRY / 10, back).await;
+            let _ = tokio::time::timeout(SETTLING, back).await;
         }
     }
 }

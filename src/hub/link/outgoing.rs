@@ -10,9 +10,9 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Link, RETRY, warn};
+use super::{Link, trouble::Question, warn};
 use crate::hub::{
-    broker::{BrokerError, Key},
+    broker::{Backoff, BrokerError, Key},
     envelope::Envelope,
     group::{Group, Outbound},
     history::{Limits, Position},
@@ -40,7 +40,7 @@ impl Link {
         let sent = self.wait(timeout, async move {
             self.settle().await;
             for channel in &channels {
-                self.broker.publish(channel, envelope.clone()).await?;
+                self.say(channel, envelope.clone()).await?;
             }
             Ok(())
         });
@@ -49,6 +49,18 @@ impl Link {
         } else {
             Fate::Unavailable
         }
+    }
+
+    /// Nobody says it again where the broker refuses it, but the log tells.
+    async fn say(&self, channel: &Arc<str>, envelope: Bytes) -> Result<(), BrokerError> {
+        let said = self.broker.publish(channel, envelope).await;
+        match &said {
+            Ok(()) => self.relieved(Question::Publish, channel),
+            Err(error) => {
+                self.note_refusal(Question::Publish, channel, error, "the message is lost");
+            }
+        }
+        said
     }
 
     /// Sends without waiting, in order; the oldest is lost where too many wait.
@@ -77,7 +89,7 @@ impl Link {
                     break;
                 };
                 // The next digest makes up for it.
-                if self.broker.publish(channel, envelope).await.is_err() {
+                if self.say(&channel.into(), envelope).await.is_err() {
                     self.hub.lost.note();
                 }
             }
@@ -154,14 +166,13 @@ impl Link {
     async fn store_all(&'static self, group: Arc<Group>) {
         // Whoever has waited for the broker to come back has not done so alone.
         let mut in_turn = false;
-        let mut refused = false;
+        let mut backoff = Backoff::default();
         loop {
             let next = group.lock().next_outbound();
             let Some((sequence, envelope, limits)) = next else {
                 break;
             };
             self.settle().await;
-            let back = self.back.notified();
             let key = Key {
                 publisher: Arc::clone(&self.name),
                 sequence,
@@ -177,6 +188,8 @@ impl Link {
                 .await
             {
                 Ok(position) => {
+                    backoff = Backoff::default();
+                    self.relieved(Question::Store, &group.channel);
                     let done = group.lock().outbound.pop_front();
                     if let Some(waiter) = done.and_then(|done| done.waiter) {
                         let _ = waiter.try_send(position);
@@ -185,19 +198,17 @@ impl Link {
                 // It never will be stored, and others wait behind it. Its sender is told, by the
                 // waiter that goes with it.
                 Err(error @ BrokerError::TooLarge(_)) => {
+                    self.relieved(Question::Store, &group.channel);
                     self.hub.lost.note();
                     warn(format!("a message to {:?} is lost: {error}", group.name()));
                     group.lock().outbound.pop_front();
                 }
                 // The key makes it safe to try again what may have been stored.
                 Err(error) => {
-                    // Said once: such as rights that are missing.
-                    if self.broker.is_connected() && !std::mem::replace(&mut refused, true) {
-                        warn(format!("messages to {:?} wait: {error}", group.name()));
-                    }
                     in_turn = true;
                     drop(turn);
-                    let _ = tokio::time::timeout(RETRY, back).await;
+                    self.refused(Question::Store, &group.channel, &error, &mut backoff)
+                        .await;
                 }
             }
         }

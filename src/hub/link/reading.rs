@@ -51,9 +51,52 @@ impl Hub {
                 ),
             },
         };
-        let entries = messages.iter();
+        let entries = messages.iter().filter(|one| one.is_readable());
         let entries = entries.map(|one| (one.offset(), one.kind(), one.payload().clone()));
         Ok((entries.collect(), top))
+    }
+}
+
+impl Hub {
+    /// Where a group's history stands: what is said from now on comes after it.
+    ///
+    /// # Errors
+    ///
+    /// The name breaks the rules, or the broker cannot be asked.
+    pub fn position(
+        &'static self,
+        name: &str,
+        limits: Limits,
+        timeout: Duration,
+    ) -> Result<Position, BrokerError> {
+        let channel = channel(GROUP, name);
+        let nowhere = || Position {
+            offset: 0,
+            epoch: "".into(),
+        };
+        let Some(link) = self.link.get() else {
+            let position = self.find(&channel).and_then(|group| {
+                let mut state = group.lock();
+                let ring = state.ring.as_mut()?;
+                // Somebody will come with it.
+                ring.touch(Instant::now());
+                Some(ring.position())
+            });
+            return Ok(position.unwrap_or_else(nowhere));
+        };
+        // Nothing comes after that, and only where the history stands is read.
+        let end = Position {
+            offset: i64::MAX as u64 - 1,
+            epoch: "".into(),
+        };
+        let fetched = link.fetch(&channel, Some(end), limits, timeout);
+        let fetched = fetched.map_err(|error| {
+            link.explain(
+                &format!("asking where the history of {name:?} stands"),
+                error,
+            )
+        })?;
+        Ok(fetched.top)
     }
 }
 
@@ -68,8 +111,24 @@ impl Link {
         let channel = Arc::clone(channel);
         self.wait(timeout, async move {
             self.settle().await;
-            self.broker.fetch(&channel, after.as_ref(), limits).await
+            self.ask(&channel, after.as_ref(), limits).await
         })
+    }
+
+    /// Asks for what came after a position; an answer that cannot be true is none.
+    pub(super) async fn ask(
+        &self,
+        channel: &str,
+        after: Option<&Position>,
+        limits: Limits,
+    ) -> Result<Fetched, BrokerError> {
+        let fetched = self.broker.fetch(channel, after, limits).await?;
+        if fetched.top.is_possible() {
+            Ok(fetched)
+        } else {
+            let words = "it says that the history stands where none can stand";
+            Err(BrokerError::Unavailable(words.into()))
+        }
     }
 
     fn read_history(
@@ -78,7 +137,11 @@ impl Link {
         limits: Limits,
         timeout: Duration,
     ) -> Result<(Vec<Arc<Message>>, Position), BrokerError> {
-        let fetched = self.fetch(channel, None, limits, timeout)?;
+        let fetched = self.fetch(channel, None, limits, timeout);
+        let fetched = fetched.map_err(|error| {
+            let name = channel.get(2..).unwrap_or_default();
+            self.explain(&format!("reading the history of {name:?}"), error)
+        })?;
         Ok((to_messages(channel, &fetched), fetched.top))
     }
 }
@@ -94,22 +157,22 @@ pub(super) fn to_message(
     };
     let name = channel.get(2..).unwrap_or_default();
     let message = Message::new(name.into(), *kind, payload.clone(), Some(position));
-    let message = message.excluding(envelope.origin, &envelope.excluded);
+    let message = message.excluding(&envelope.excluded);
     Some(Arc::new(message))
 }
 
+/// What cannot be read keeps its place.
 pub(super) fn to_messages(channel: &str, fetched: &Fetched) -> Vec<Arc<Message>> {
     let entries = fetched.entries.iter();
-    let messages = entries.filter_map(|stored| {
+    let messages = entries.map(|stored| {
         let position = Position {
             offset: stored.offset,
             epoch: Arc::clone(&fetched.top.epoch),
         };
-        to_message(
-            channel,
-            &Envelope::decode(stored.envelope.clone())?,
-            position,
-        )
+        let name = channel.get(2..).unwrap_or_default();
+        Envelope::decode(stored.envelope.clone())
+            .and_then(|envelope| to_message(channel, &envelope, position.clone()))
+            .unwrap_or_else(|| Arc::new(Message::unreadable(name.into(), position)))
     });
     messages.collect()
 }

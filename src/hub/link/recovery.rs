@@ -5,61 +5,120 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Link, RETRY, reading::to_message};
+use super::{Link, reading::to_message, trouble::Question};
 use crate::hub::{
     Hub,
-    broker::Fetched,
+    broker::{Backoff, BrokerError, Fetched},
     envelope::Envelope,
     group::{Delivery, Group, State, event},
-    history::{Limits, Position, Ring},
+    history::{Position, Ring},
     message::position_fields,
     presence::Presence,
 };
+
+/// How often the broker has to say that a position, of which it was heard, is not there.
+const DOUBTS: usize = 3;
+
+/// What became of a question for what was missed.
+enum Asked {
+    /// Nothing is missing.
+    Done,
+    /// More was stored meanwhile.
+    More,
+    /// The broker does not have what was heard of.
+    Behind,
+    /// The broker is there and says no.
+    Refused(BrokerError),
+}
 
 impl Hub {
     /// Fetches what a group lacks, until it lacks nothing.
     pub(super) fn catch_up(&'static self, group: Arc<Group>) {
         if let Some(link) = self.link.get() {
             self.handle.spawn(async move {
-                while !self.ask_for_missed(link, &group).await {
-                    tokio::time::sleep(RETRY / 10).await;
+                let mut backoff = Backoff::default();
+                let mut doubts = 0;
+                loop {
+                    let asked = self.ask_for_missed(link, &group, doubts >= DOUBTS).await;
+                    if let Asked::Refused(error) = asked {
+                        link.refused(Question::Read, &group.channel, &error, &mut backoff)
+                            .await;
+                        continue;
+                    }
+                    link.relieved(Question::Read, &group.channel);
+                    match asked {
+                        Asked::Behind => doubts += 1,
+                        Asked::More => {
+                            backoff = Backoff::default();
+                            doubts = 0;
+                        }
+                        Asked::Done | Asked::Refused(_) => break,
+                    }
+                    tokio::time::sleep(backoff.next()).await;
                 }
             });
         }
     }
 
-    /// Asks the broker once; returns whether that was all.
-    async fn ask_for_missed(&'static self, link: &'static Link, group: &Arc<Group>) -> bool {
+    /// Asks the broker once. With `doubting`, its answer is believed, rather than what was heard before.
+    async fn ask_for_missed(
+        &'static self,
+        link: &'static Link,
+        group: &Arc<Group>,
+        doubting: bool,
+    ) -> Asked {
         // Each group asks when the broker is back: it is not to meet thousands of questions at once.
         let _turn = link.turns.acquire().await;
         let at = {
             let mut state = group.lock();
             let ring = state.ring.as_ref();
-            let at = ring.map(|ring| (ring.position(), ring.limits()));
+            let at = ring.map(|ring| (ring.position(), ring.limits(), state.seen));
+            // Nobody reads a history that nobody is there for: whoever joins asks anew.
+            let at = at.filter(|_| !state.gone);
             state.catching_up = at.is_some();
             at
         };
-        let Some((position, limits)) = at else {
-            return true;
+        let Some((position, limits, seen)) = at else {
+            return Asked::Done;
         };
-        let fetched = link.broker.fetch(&group.channel, Some(&position), limits);
-        if let Ok(fetched) = fetched.await {
-            let mut state = group.lock();
-            self.fill(group, &mut state, fetched);
-            // What was heard of another history is not to come.
-            let behind = state.ring.as_ref().is_some_and(|ring| {
-                let at = ring.position();
-                at.epoch == state.seen_epoch && state.seen > at.offset
-            });
-            state.catching_up = behind;
-            return !state.catching_up;
-        }
+        let error = match link.ask(&group.channel, Some(&position), limits).await {
+            Ok(fetched) => {
+                let mut state = group.lock();
+                let top = fetched.top.clone();
+                let other = state.seen_epoch != top.epoch;
+                let complete = fetched.complete;
+                self.fill(group, &mut state, fetched);
+                // What was heard of another history is not to come.
+                if other || state.seen <= top.offset {
+                    state.catching_up = false;
+                    return Asked::Done;
+                }
+                if state.seen > seen {
+                    return Asked::More;
+                }
+                if complete && !doubting {
+                    return Asked::Behind;
+                }
+                state.doubt(seen, top.offset);
+                state.catching_up = false;
+                drop(state);
+                if complete {
+                    self.malformed(&group.channel, "the position of a message was not true");
+                }
+                return Asked::Done;
+            }
+            Err(error) => error,
+        };
         if link.broker.is_connected() {
-            return false;
+            return Asked::Refused(error);
         }
         // Begins anew when the broker is back; if that was just now, nobody else has begun.
         group.lock().catching_up = false;
-        !link.broker.is_connected() || mem::replace(&mut group.lock().catching_up, true)
+        if !link.broker.is_connected() || mem::replace(&mut group.lock().catching_up, true) {
+            Asked::Done
+        } else {
+            Asked::More
+        }
     }
 
     /// Delivers what was fetched; where that is not all, members are told.
@@ -67,19 +126,19 @@ impl Hub {
         let Some(ring) = &state.ring else {
             return;
         };
-        let limits = ring.limits();
         if !fetched.complete || fetched.top.epoch != ring.position().epoch {
-            let floor = match fetched.entries.first() {
-                Some(first) => first.offset - 1,
-                None => fetched.top.offset,
-            };
+            // The entries end at the top, without a hole.
+            let floor = fetched.top.offset - fetched.entries.len() as u64;
             let start = Position {
                 offset: floor,
                 epoch: Arc::clone(&fetched.top.epoch),
             };
-            self.start_anew(group, state, start, limits);
-            state.seen = fetched.top.offset;
-            state.seen_epoch = Arc::clone(&fetched.top.epoch);
+            let limits = ring.limits();
+            self.start_anew(group, state, Ring::new(start, limits));
+            if state.seen_epoch != fetched.top.epoch {
+                state.seen = fetched.top.offset;
+                state.seen_epoch = Arc::clone(&fetched.top.epoch);
+            }
         }
         for stored in fetched.entries {
             let position = Position {
@@ -98,14 +157,18 @@ impl Hub {
                     self.take(group, state, &envelope, message, stored.age);
                 }
                 // Not ours, but it has its place.
-                _ => state.skip(&group.channel, position),
+                _ => {
+                    state.skip(&group.channel, position);
+                    self.malformed(&group.channel, "an entry of its history is no message");
+                }
             }
         }
     }
 
-    fn start_anew(&self, group: &Group, state: &mut State, start: Position, limits: Limits) {
+    fn start_anew(&self, group: &Group, state: &mut State, ring: Ring) {
+        let start = ring.position();
         let frame = event("reset", group.name(), |json| position_fields(json, &start));
-        state.reset(Ring::new(start, limits));
+        state.reset(ring);
         let mut delivery = Delivery::new(&[], false);
         for member in state.members() {
             if member.connection.is_enveloping() {

@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Link, reading::to_messages, too_slow};
+use super::{Link, reading::to_messages, too_slow, trouble::Question};
 use crate::hub::{
     EVERYBODY, PRESENCE,
-    broker::{BrokerError, Fetched},
+    broker::{Backoff, BrokerError, Fetched},
     group::Group,
     history::{Limits, Missed, Ring},
     members::{Join, JoinError},
@@ -57,7 +57,7 @@ impl Link {
         }
     }
 
-    async fn review_one(&self, channel: &str) -> Result<(), BrokerError> {
+    async fn review_one(&'static self, channel: &str) -> Result<(), BrokerError> {
         let group = self.hub.find(channel);
         if group.is_none() && channel != EVERYBODY && channel != PRESENCE {
             self.broker.unsubscribe(channel).await;
@@ -73,7 +73,48 @@ impl Link {
         if let Some(group) = group {
             group.lock().subscribed = result.is_ok();
         }
+        match &result {
+            Ok(()) => self.relieved(Question::Listen, channel),
+            Err(error) => self.listen_again(channel, error.clone()),
+        }
         result
+    }
+
+    /// The broker refuses a subscription: it is asked again, ever more seldom. With a new connection,
+    /// all subscriptions are made by themselves.
+    pub(super) fn listen_again(&'static self, channel: &str, error: BrokerError) {
+        let channel: Arc<str> = channel.into();
+        let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.broker.is_connected() || !deaf.insert(Arc::clone(&channel)) {
+            return;
+        }
+        drop(deaf);
+        self.handle.spawn(async move {
+            let mut backoff = Backoff::default();
+            let mut error = error;
+            loop {
+                if let Some(group) = self.hub.find(&channel) {
+                    group.lock().subscribed = false;
+                } else if *channel != *EVERYBODY && *channel != *PRESENCE {
+                    break;
+                }
+                if !self.broker.is_connected() {
+                    break;
+                }
+                self.refused(Question::Listen, &channel, &error, &mut backoff)
+                    .await;
+                match self.broker.subscribe(&channel).await {
+                    Ok(()) => break,
+                    Err(again) => error = again,
+                }
+            }
+            self.relieved(Question::Listen, &channel);
+            let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
+            deaf.remove(&channel);
+            drop(deaf);
+            // Or nobody is there for it any more.
+            self.review(&channel, None);
+        });
     }
 
     /// Makes a group ready for a member: the broker tells what comes, and what has been is known.
@@ -83,7 +124,8 @@ impl Link {
         group: &Arc<Group>,
         join: &Join,
     ) -> Result<Option<Vec<Arc<Message>>>, JoinError> {
-        let unavailable = |error: BrokerError| JoinError::Unavailable(error.to_string());
+        let asked = format!("joining {:?}", group.name());
+        let unavailable = |error| JoinError::Unavailable(self.explain(&asked, error).to_string());
         let deadline = Instant::now() + join.timeout;
         let subscribed = group.lock().subscribed;
         if !subscribed {
@@ -110,6 +152,8 @@ impl Link {
                     ring.trim(Instant::now());
                     match ring.missed(since) {
                         // Ahead: this process is late, or the broker has lost what the client has.
+                        // Where no history stands, nothing needs to be asked.
+                        Missed::Ahead if !since.is_possible() => return Ok(None),
                         Missed::TooOld | Missed::Ahead => Some(since.clone()),
                         Missed::Known(_) | Missed::Foreign => return Ok(None),
                     }
@@ -137,13 +181,12 @@ impl Link {
         }
         let mut ring = Ring::new(fetched.top.clone(), limits);
         let messages = to_messages(&group.channel, fetched);
-        let whole = messages.len() == fetched.entries.len()
-            && messages
-                .last()
-                .is_none_or(|last| last.offset() == fetched.top.offset);
-        if whole {
-            let ages = fetched.entries.iter().map(|stored| stored.age);
-            ring.prepend(messages.into_iter().zip(ages).collect(), Instant::now());
+        let unreadable = messages.iter().filter(|one| !one.is_readable()).count();
+        let ages = fetched.entries.iter().map(|stored| stored.age);
+        ring.prepend(messages.into_iter().zip(ages).collect(), Instant::now());
+        for _ in 0..unreadable {
+            self.hub
+                .malformed(&group.channel, "an entry of its history is no message");
         }
         state.ring = Some(ring);
         // Of this history, or of another one; it is not known which of the two is the newer.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Output,
-    roster::Roster,
+    roster::{Roster, bytes_of},
     wire::{Change, Entry, Part},
 };
 
@@ -19,6 +19,9 @@ const MAX_WAITING: usize = 256;
 
 /// Parts of a roster: some 250 MB.
 const MAX_PARTS: u32 = 1024;
+
+/// How long a node is not asked that has more than there is room for.
+const PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -32,6 +35,8 @@ pub(super) struct Peer {
     asked: Option<Instant>,
     /// Changes that came after one that is missing, by version.
     waiting: BTreeMap<u64, Change>,
+    /// What they take, about.
+    waiting_bytes: usize,
     assembly: Option<Assembly>,
 }
 
@@ -41,6 +46,15 @@ struct Assembly {
     version: u64,
     next: u32,
     entries: Vec<Entry>,
+    /// What they take, about.
+    bytes: usize,
+}
+
+fn bytes_of_change(change: &Change) -> usize {
+    match change {
+        Change::Join((group, member)) => bytes_of(group, member),
+        Change::Leave(group, id) => 128 + group.len() + id.len(),
+    }
 }
 
 impl Peer {
@@ -52,8 +66,22 @@ impl Peer {
             heard: now,
             asked: None,
             waiting: BTreeMap::new(),
+            waiting_bytes: 0,
             assembly: None,
         }
+    }
+
+    /// What is kept of the node, in bytes, about.
+    pub(super) fn bytes(&self) -> usize {
+        let assembly = self.assembly.as_ref();
+        self.roster.bytes() + self.waiting_bytes + assembly.map_or(0, |some| some.bytes)
+    }
+
+    /// There is no room for what the node says; it is not asked again soon.
+    pub(super) fn refuse(&mut self, version: u64, now: Instant) {
+        self.announce(version);
+        self.assembly = None;
+        self.asked = Some(now + PAUSE);
     }
 
     /// The node says which version its roster has.
@@ -65,7 +93,10 @@ impl Peer {
         self.announce(version);
         let next = self.version.saturating_add(1);
         if version == next || (version > next && self.waiting.len() < MAX_WAITING) {
-            self.waiting.insert(version, change);
+            self.waiting_bytes += bytes_of_change(&change);
+            if let Some(old) = self.waiting.insert(version, change) {
+                self.waiting_bytes -= bytes_of_change(&old);
+            }
         }
         self.catch_up(outputs);
     }
@@ -78,6 +109,7 @@ impl Peer {
                 return;
             }
             let change = first.remove();
+            self.waiting_bytes -= bytes_of_change(&change);
             if version > self.version {
                 self.roster.apply(change, outputs);
                 self.version = version;
@@ -85,16 +117,23 @@ impl Peer {
         }
     }
 
-    pub(super) fn part(&mut self, part: Part<'_>, now: Instant, outputs: &mut Vec<Output>) {
+    /// Returns how many members were left out; `None`: it is no part of a roster.
+    pub(super) fn part(
+        &mut self,
+        part: Part<'_>,
+        now: Instant,
+        outputs: &mut Vec<Output>,
+    ) -> Option<usize> {
         self.announce(part.version);
         if part.version <= self.version {
-            return;
+            return Some(0);
         }
         let started = match self.assembly.take() {
             _ if part.index == 0 => Some(Assembly {
                 version: part.version,
                 next: 0,
                 entries: Vec::new(),
+                bytes: 0,
             }),
             Some(started) if started.version == part.version && started.next == part.index => {
                 Some(started)
@@ -102,9 +141,14 @@ impl Peer {
             // A part was lost. The next answer begins anew.
             _ => None,
         };
-        let (Some(mut assembly), Some(members)) = (started, part.members()) else {
-            return;
+        let Some(mut assembly) = started else {
+            return Some(0);
         };
+        let (members, left_out) = part.members()?;
+        let bytes = members
+            .iter()
+            .map(|(group, member)| bytes_of(group, member));
+        assembly.bytes += bytes.sum::<usize>();
         assembly.entries.extend(members);
         assembly.next += 1;
         if part.last {
@@ -115,6 +159,7 @@ impl Peer {
             self.assembly = Some(assembly);
             self.asked = Some(now);
         }
+        Some(left_out)
     }
 
     /// Whether the node has more than is known here.

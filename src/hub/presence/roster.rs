@@ -17,9 +17,20 @@ type Members = BTreeMap<Arc<str>, Member>;
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     groups: HashMap<Arc<str>, Members>,
+    /// What the members take, about.
+    bytes: usize,
+}
+
+/// What a member takes, about.
+pub(super) fn bytes_of(group: &str, member: &Member) -> usize {
+    256 + group.len() + 2 * member.id.len() + member.info.len()
 }
 
 impl Roster {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The members of a group, by id.
     pub(super) fn of(&self, group: &str) -> impl Iterator<Item = &Member> {
         self.groups
@@ -73,7 +84,9 @@ impl Roster {
         if members.get(&member.id) == Some(&member) {
             return false;
         }
+        self.bytes += bytes_of(&group, &member);
         if let Some(old) = members.insert(Arc::clone(&member.id), member.clone()) {
+            self.bytes -= bytes_of(&group, &old);
             outputs.push(Output::Left(Arc::clone(&group), old));
         }
         outputs.push(Output::Joined(group, member));
@@ -95,6 +108,7 @@ impl Roster {
         if members.is_empty() {
             self.groups.remove(&group);
         }
+        self.bytes -= bytes_of(&group, &member);
         outputs.push(Output::Left(group, member));
         true
     }

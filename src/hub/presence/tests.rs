@@ -94,6 +94,35 @@ fn seconds(count: u64) -> Duration {
 }
 
 #[test]
+fn members_of_others_have_a_limit_in_all() {
+    let now = Instant::now();
+    let mut presence = Presence::new("me".into());
+    let member = |id: &str| Member {
+        id: id.into(),
+        info: "{}".into(),
+    };
+    let hear = |presence: &mut Presence, version, id| {
+        presence.receive(&wire::join("n", version, "g", &member(id)), now)
+    };
+    assert_eq!(hear(&mut presence, 1, "n-1").len(), 1);
+    let held = presence.held;
+    assert!(held > 0);
+    presence.held = MAX_HELD;
+    assert_eq!(hear(&mut presence, 2, "n-2"), []);
+    assert_eq!(presence.ignored(), 1);
+    // It is not asked for what there is no room for, again and again.
+    for seconds in 1..7 {
+        let outputs = presence.tick(now + Duration::from_secs(seconds));
+        assert!(!outputs.contains(&Output::Send(wire::ask("me", "n"))));
+    }
+    // A node that has gone makes room.
+    presence.held = held;
+    let outputs = presence.tick(now + LEASE);
+    assert!(outputs.contains(&Output::Left("g".into(), member("n-1"))));
+    assert_eq!(presence.held, 0);
+}
+
+#[test]
 fn a_node_knows_its_own_members_without_anybody_else() {
     let now = Instant::now();
     let mut a = Node::new("a");

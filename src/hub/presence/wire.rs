@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use super::Member;
+use super::{super::json::is_plain, Member};
 
 /// Of this format; a message of another is ignored, so that versions of the package can meet.
 const FORMAT: u8 = 1;
@@ -25,6 +25,9 @@ const MAX_STRING: usize = 1024;
 
 /// Bytes of a member's info; what is longer is left out before it gets here.
 pub const MAX_INFO: usize = 64 * 1024;
+
+/// How deep a member's info may be. Python's own reader takes more, and not without an end.
+const MAX_DEPTH: usize = 64;
 
 const BEAT: u8 = 1;
 const HELLO: u8 = 2;
@@ -77,19 +80,24 @@ pub(super) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// `None`: they are no members.
-    pub(super) fn members(&self) -> Option<Vec<Entry>> {
+    /// Also says how many were left out, because their info cannot be one. `None`: they are no members.
+    pub(super) fn members(&self) -> Option<(Vec<Entry>, usize)> {
         let mut reader = Reader(self.members);
         let mut entries: Vec<Entry> = Vec::new();
+        let mut left_out = 0;
+        let mut group: Option<Arc<str>> = None;
         while !reader.0.is_empty() {
-            let (group, member) = reader.member()?;
-            let group = match group {
-                "" => Arc::clone(&entries.last()?.0),
-                group => group.into(),
-            };
-            entries.push((group, member));
+            let (name, member) = reader.member()?;
+            if !name.is_empty() {
+                group = Some(name.into());
+            }
+            let group = group.as_ref()?;
+            match member {
+                Some(member) => entries.push((Arc::clone(group), member)),
+                None => left_out += 1,
+            }
         }
-        Some(entries)
+        Some((entries, left_out))
     }
 }
 
@@ -154,6 +162,16 @@ pub(super) fn parts<'a>(
     done
 }
 
+/// Whether it is of another format, which other versions of the package may speak.
+pub(super) fn is_foreign(message: &[u8]) -> bool {
+    message.first().is_some_and(|first| *first != FORMAT)
+}
+
+/// Whether everybody can read a member's info.
+pub(super) fn is_info(info: &str) -> bool {
+    info.len() <= MAX_INFO && is_plain(info, MAX_DEPTH)
+}
+
 /// `None`: it is no message, or of another format.
 pub(super) fn decode(message: &[u8]) -> Option<Message<'_>> {
     let mut reader = Reader(message);
@@ -172,6 +190,7 @@ pub(super) fn decode(message: &[u8]) -> Option<Message<'_>> {
             if group.is_empty() {
                 return None;
             }
+            let member = member?;
             Body::Change(version, Change::Join((group.into(), member)))
         }
         LEAVE => {
@@ -248,16 +267,12 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    fn text(&mut self, length: usize, max: usize) -> Option<&'a str> {
-        if length > max {
+    fn string(&mut self) -> Option<&'a str> {
+        let length = usize::from(u16::from_be_bytes(self.array()?));
+        if length > MAX_STRING {
             return None;
         }
         std::str::from_utf8(self.take(length)?).ok()
-    }
-
-    fn string(&mut self) -> Option<&'a str> {
-        let length = u16::from_be_bytes(self.array()?);
-        self.text(length.into(), MAX_STRING)
     }
 
     /// A string that is not empty.
@@ -265,12 +280,17 @@ impl<'a> Reader<'a> {
         self.string().filter(|name| is_name(name))
     }
 
-    fn member(&mut self) -> Option<(&'a str, Member)> {
+    /// Without a member where its info is none.
+    fn member(&mut self) -> Option<(&'a str, Option<Member>)> {
         let (group, id) = (self.string()?, self.name()?);
         let length = usize::try_from(self.u32()?).ok()?;
-        let info = self.text(length, MAX_INFO)?;
-        let (id, info) = (id.into(), info.into());
-        Some((group, Member { id, info }))
+        let info = self.take(length)?;
+        let info = std::str::from_utf8(info).ok().filter(|info| is_info(info));
+        let member = info.map(|info| Member {
+            id: id.into(),
+            info: info.into(),
+        });
+        Some((group, member))
     }
 }
 
@@ -300,7 +320,7 @@ mod tests {
             assert_eq!(part.index as usize, index);
             assert_eq!(part.last, index == messages.len() - 1);
             assert_eq!(part.version, 9);
-            entries.extend(part.members().expect("members"));
+            entries.extend(part.members().expect("members").0);
         }
         entries
     }
@@ -344,6 +364,39 @@ mod tests {
         assert!(parts.len() > 3, "{}", parts.len());
         assert!(parts.iter().all(|part| part.len() <= MAX_PART));
         assert_eq!(members_of(&parts), entries);
+    }
+
+    #[test]
+    fn a_member_whose_info_is_none_is_left_out_alone() {
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(65), "}".repeat(65));
+        let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_INFO));
+        let digits = format!(r#"{{"a":{}}}"#, "7".repeat(5_000));
+        let infos = [
+            "",
+            "nope",
+            "{",
+            "{}{}",
+            r#"{"a":NaN}"#,
+            r#"{"a":"\ud83d"}"#,
+            &deep,
+            &large,
+            &digits,
+        ];
+        for info in infos {
+            let bad = member("n-1", info);
+            assert_eq!(decode(&join("n", 8, "g", &bad)), None, "{info:.80}");
+            let (ann, bob) = (member("n-0", "{}"), member("n-2", r#"{"name":"Bob"}"#));
+            // The one that is left out may be the one that names the group.
+            for first in [&ann, &bad] {
+                let entries = [("g", first), ("h", &bad), ("h", &bob)];
+                let parts = parts("n", 9, entries.into_iter());
+                let members = members_of(&parts);
+                let expected =
+                    [("g", &ann), ("h", &bob)].map(|(group, one)| (group.into(), one.clone()));
+                let skipped = usize::from(first == &bad);
+                assert_eq!(members, expected[skipped..], "{info:.80}");
+            }
+        }
     }
 
     #[test]

@@ -128,6 +128,22 @@ fn streams_are_judged_the_same_in_pieces_of_any_size() {
             vec![],
             Some(ProtocolError::TooManyFragments { limit: 4 }),
         ),
+        // Frames with a payload are not counted, and empty ones only within their message.
+        (
+            b"\x01\x01a\0\x01b\0\x01c\0\x01d\0\x01e\x80\x01f",
+            vec![text(b"abcdef")],
+            None,
+        ),
+        (
+            b"\x01\0\0\0\0\x01a\0\0\x80\0\x01\0\0\0\0\0\x80\x01b",
+            vec![text(b"a"), text(b"b")],
+            None,
+        ),
+        (
+            b"\x01\x01a\0\0\0\x01b\0\0\0\0\0\x01c\0\0\x80\0",
+            vec![],
+            Some(ProtocolError::TooManyFragments { limit: 4 }),
+        ),
     ];
     for (stream, events, error) in table {
         for size in 1..=stream.len().max(1) {
@@ -316,4 +332,84 @@ fn a_bomb_is_refused_while_it_is_inflated() {
     let (half, _) = stream.split_at_mut(10_000);
     let error = ProtocolError::MessageTooBig { limit: 1 << 20 };
     assert_eq!(decoder.next(&mut &mut *half), Err(error));
+}
+
+/// A message that is cut into frames of `size` bytes.
+fn cut(payload: &[u8], size: usize, first: u8) -> Vec<u8> {
+    let mut stream = Vec::new();
+    let parts = payload.chunks(size);
+    let last = parts.len() - 1;
+    for (number, part) in parts.enumerate() {
+        let opcode = if number == 0 { first } else { 0 };
+        let fin = if number == last { 0x80 } else { 0 };
+        stream.extend_from_slice(&[fin | opcode, u8::try_from(part.len()).unwrap()]);
+        stream.extend_from_slice(part);
+    }
+    stream
+}
+
+#[test]
+fn how_a_peer_cuts_a_message_is_not_limited() {
+    let config = ProtocolConfig {
+        max_message_size: 256 << 10,
+        ..ProtocolConfig::default()
+    };
+    let payload = vec![b'x'; 256 << 10];
+    for size in [1, 2, 64, 125] {
+        let stream = cut(&payload, size, 2);
+        let (events, error) = decode(&config, &stream, 65_536);
+        assert_eq!(error, None, "{size}");
+        assert!(events == [binary(&payload)], "{size}");
+        let stream = cut(&[&payload[..], b"x"].concat(), size, 2);
+        let (_, error) = decode(&config, &stream, 65_536);
+        let limit = config.max_message_size;
+        assert_eq!(
+            error,
+            Some(ProtocolError::MessageTooBig { limit }),
+            "{size}"
+        );
+    }
+}
+
+#[test]
+fn compressed_blocks_that_are_empty_do_not_go_on_for_ever() {
+    let config = ProtocolConfig::default();
+    let read = |stream: &[u8]| {
+        let params = DeflateParams {
+            server_no_context_takeover: true,
+            client_no_context_takeover: true,
+            server_max_window_bits: 15,
+            client_max_window_bits: 15,
+        };
+        let outcomes = [1_000, 64 * 1024, usize::MAX].map(|size| {
+            let mut decoder = Decoder::new(Role::Client, &config, Some(params));
+            decode_with(&mut decoder, stream, size)
+        });
+        assert!(outcomes[0] == outcomes[1] && outcomes[1] == outcomes[2]);
+        let [(mut events, error), ..] = outcomes;
+        error.map_or_else(|| Ok(events.pop()), Err)
+    };
+    // Empty stored blocks (RFC 1951 section 3.2.4), in frames of a few and in one large frame.
+    let empty = b"\0\0\0\xff\xff".repeat(20_000);
+    let mut large = vec![0x42, 127, 0, 0, 0, 0, 0, 0, 0, 0];
+    large[2..].copy_from_slice(&(empty.len() as u64).to_be_bytes());
+    large.extend_from_slice(&empty);
+    for stream in [cut(&empty, 100, 0x42), cut(&empty, 1, 0x42), large] {
+        assert_eq!(read(&stream), Err(ProtocolError::EmptyDeflate));
+    }
+    // A flush after every byte of the payload is legal, in frames of any size.
+    let mut flushed = Vec::new();
+    let mut compressor = flate2::Compress::new(flate2::Compression::new(1), false);
+    for _ in 0..20_000 {
+        flushed.reserve(64);
+        compressor
+            .compress_vec(b"x", &mut flushed, flate2::FlushCompress::Sync)
+            .unwrap();
+    }
+    flushed.truncate(flushed.len() - 4);
+    assert!(flushed.len() > 100_000, "{}", flushed.len());
+    for size in [1, 100] {
+        let event = read(&cut(&flushed, size, 0x42)).unwrap().unwrap();
+        assert!(event == binary(&[b'x'; 20_000]));
+    }
 }

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import time
 from types import SimpleNamespace
 
 import pytest
+from django.contrib.auth.models import Permission
+from django.contrib.sessions.models import Session
 from django.template import engines
 from django.test import RequestFactory, override_settings
+from websockets.exceptions import ConnectionClosed
 
+from dwebsocket import conf
 from dwebsocket.contrib import chat
 from dwebsocket.contrib.chat import checks, rooms, text, urls, views
 from dwebsocket.contrib.chat.session import ChatSession
@@ -154,6 +159,113 @@ def test_the_page_learns_who_it_is_and_stays_that_after_a_reconnect(serve, room)
     assert other.told("you")["who"] != you["who"]
     other.settle()
     assert sorted(chat.people(room)) == ["Ana", "Bob"]
+
+
+class Nameless(chat.Guests):
+    def asks_name(self):
+        return False
+
+    def name(self, room, wanted):
+        return "guest"
+
+
+def test_nobody_can_compute_a_guest_s_mark(serve, room):
+    one = serve(PERMISSIONS=f"{__name__}.Nameless")
+    mark = one.join(room).told("you")["who"]
+    two = serve().hello("two", one.welcome["id"]).join(room)
+    assert two.told("you")["who"] != mark
+    public = one.welcome["id"]
+    assert mark != hashlib.sha256(public.encode()).hexdigest()[:20]
+    assert serve().join(room).told("you")["who"] != mark
+
+
+def test_a_key_that_is_a_user_s_primary_key_is_not_that_user(serve, room, make_user):
+    user = make_user("ana").__class__.objects.create_user("li", pk=12345678)
+    mark = serve(user).join(room).told("you")["who"]
+    page = serve().hello("me", "12345678").join(room)
+    assert page.told("you")["who"] != mark
+
+
+def test_who_joins_again_tells_nobody(serve, room):
+    watcher = serve()
+    watcher.data(chat="rooms")
+    watcher.told("rooms")
+    ana = serve().enter(room, "Ana")
+    assert watcher.message() == {"chat": "rooms"}
+    li = serve().enter(room, "Li")
+    assert watcher.message() == {"chat": "rooms"}
+    assert ana.hear("join")["member"]["info"]["name"] == "Li"
+    for _ in range(5):
+        li.join(room).hear("joined")
+    li.settle()
+    for page in (ana, watcher):
+        page.say(type="ping")
+        assert page.next() == {"type": "pong"}
+    # Another name is news for those in the room.
+    li.hello("Mo", li.key).join(room).hear("joined")
+    assert ana.hear("leave")["member"]["info"]["name"] == "Li"
+    assert ana.hear("join")["member"]["info"]["name"] == "Mo"
+
+
+def test_a_name_that_is_refused_leaves_the_old_one(serve, room):
+    serve().enter(room, "Ana")
+    li = serve().enter(room, "Li")
+    li.hello("Ana", li.key).join(room)
+    assert li.hear("error")["code"] == "name_taken"
+    li.write(room, "still here")
+    assert li.message()["name"] == "Li"
+
+
+class Writers(chat.Permissions):
+    def may_write(self, room):
+        return self.user.has_perm("auth.add_user")
+
+
+def test_a_right_that_was_taken_away_is_gone_a_moment_later(
+    serve, room, make_user, monkeypatch
+):
+    monkeypatch.setitem(conf.DEFAULTS, "USER_MAX_AGE", 0.0)
+    ana = make_user("ana")
+    ana.user_permissions.add(Permission.objects.get(codename="add_user"))
+    page = serve(ana, PERMISSIONS=f"{__name__}.Writers").join(room)
+    page.hear("joined")
+    page.write(room, "hello")
+    page.hear("ack")
+    ana.user_permissions.clear()
+    page.write(room, "hello again", "message-2")
+    assert page.hear("error")["code"] == "forbidden"
+
+
+TAKEN = {
+    "deactivated": lambda user: user.__class__.objects.update(is_active=False),
+    "deleted": lambda user: user.delete(),
+    "password": lambda user: (user.set_password("x"), user.save()),
+    "logged out": lambda user: Session.objects.all().delete(),
+}
+
+
+@pytest.mark.parametrize("what", TAKEN)
+@pytest.mark.parametrize("says", [False, True])
+def test_who_may_not_stay_is_hung_up_on(
+    serve, room, make_user, monkeypatch, what, says
+):
+    monkeypatch.setattr(ChatSession, "recheck", 600 if says else 0.2)
+    monkeypatch.setitem(conf.DEFAULTS, "USER_MAX_AGE", 0.0)
+    ana = make_user("ana")
+    page = serve(ana).enter(room, "Ana")
+    other = serve().enter(room, "Li")
+    TAKEN[what](ana)
+    # A user who is deleted is hung up on at once.
+    with contextlib.suppress(ConnectionClosed):
+        if says:
+            page.write(room, "am I here?")
+        while page.next()["type"] != "ack":
+            pass
+        raise AssertionError("it was acknowledged")
+    assert page.connection.close_code == 4001
+    other.hear("leave")
+    other.write(room, "I am")
+    other.hear("ack")
 
 
 def test_a_name_in_use_is_refused_with_a_free_one(serve, room):
@@ -463,9 +575,50 @@ def test_the_settings_are_checked(section, code, message):
     assert message in found[0].msg
 
 
+def test_none_of_the_findings_hides_another():
+    section = {"NO": 1, "PERMISSIONS": "nowhere.Rules", "ROOMS": ["<b>"]}
+    with override_settings(DWEBSOCKET={"CHAT": section, "OUTBOX_BYTES": 0}):
+        found = checks.check_chat()
+    assert [each.id for each in found] == [
+        "dwebsocket.E021",
+        "dwebsocket.E022",
+        "dwebsocket.E023",
+    ]
+    with override_settings(DWEBSOCKET=None):
+        assert checks.check_chat() == []
+
+
+def test_the_app_needs_the_packages_own():
+    with override_settings(INSTALLED_APPS=["dwebsocket.contrib.chat"]):
+        assert [each.id for each in checks.check_chat()] == ["dwebsocket.E029"]
+    apps = ["dwebsocket.apps.DwebsocketConfig", "dwebsocket.contrib.chat"]
+    with override_settings(INSTALLED_APPS=apps):
+        assert checks.check_chat() == []
+
+
 def test_what_is_kept_is_json(serve, room):
     serve().enter(room, "Ana").write(room, "\ud800 lone")
     deadline = time.monotonic() + 10
     while not chat.history(room) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert json.dumps(chat.history(room))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": "data", "data": {"chat": %s}}',
+        '{"type": "data", "data": {"chat": "hello", "name": %s, "key": %s}}',
+        '{"type": "data", "data": {"chat": "typing", "room": %s}}',
+        '{"type": %s}',
+    ],
+)
+@pytest.mark.parametrize("depth", [1, 100, 9_900])
+def test_a_guests_nested_value_is_nothing_but_invalid(serve, text, depth):
+    page = serve()
+    value = '{"a":' * depth + "1" + "}" * depth
+    page.connection.send(text.replace("%s", value))
+    page.say(type="ping")
+    while (answer := page.next())["type"] != "pong":
+        assert answer["type"] in ("welcome", "error")
+        assert answer.get("code") in (None, "invalid")

@@ -12,11 +12,13 @@ from types import SimpleNamespace
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import transaction
 from django.template import engines
 from django.test import RequestFactory, override_settings
 from django.utils import timezone
+from websockets.exceptions import ConnectionClosed
 
 from dwebsocket.contrib.push import anotify, checks, notify, urls, views
 from dwebsocket.contrib.push.sending import group_of
@@ -74,6 +76,36 @@ def test_it_is_kept_until_a_page_has_taken_it(visit, ana, notifications):
         assert another.hear("message")["data"] == {"taken": [sent[0].pk, sent[3].pk]}
         assert hello(page) == [1, 2, 4]
     assert notifications.count() == 3
+
+
+def test_what_is_taken_twice_is_told_once(visit, ana):
+    sent = notify(ana, "hi")
+    with visit(ana) as page, visit(ana) as another:
+        for _ in range(3):
+            page.data(push="taken", ids=[sent.pk])
+        page.say(type="ping")
+        page.hear("pong")
+        assert another.hear("message")["data"] == {"taken": [sent.pk]}
+        another.say(type="ping")
+        assert another.next() == {"type": "pong"}
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        lambda user: Session.objects.all().delete(),
+        lambda user: user.__class__.objects.update(is_active=False),
+    ],
+)
+def test_a_page_gets_nothing_after_its_user_has_gone(visit, ana, monkeypatch, taken):
+    monkeypatch.setattr(PushSession, "recheck", 0.2)
+    with visit(ana) as page:
+        assert hello(page) == []
+        taken(ana)
+        with pytest.raises(ConnectionClosed) as caught:
+            page.next()
+        assert caught.value.rcvd.code == 4001
+        notify(ana, "secret")
 
 
 def test_nobody_takes_what_is_another_s(visit, ana, make_user, notifications):
@@ -162,6 +194,8 @@ def test_the_async_twin_does_the_same(visit, ana):
 def test_who_is_nobody_gets_nothing(ana, notifications):
     with pytest.raises(ValueError, match="primary key"):
         notify(AnonymousUser(), "x")
+    with pytest.raises(ValueError, match=r"primary key .* user\.pk"):
+        notify(ana.get_username(), "x")
     with pytest.raises(TypeError):
         notify(ana, object())
     with pytest.raises(ValueError, match="JSON"):
@@ -256,6 +290,21 @@ def test_the_settings_are_checked(section, message):
 def test_users_must_be_known():
     with override_settings(MIDDLEWARE=[]):
         assert [each.id for each in checks.check_push()] == ["dwebsocket.E012"]
+
+
+def test_none_of_the_findings_hides_another():
+    with override_settings(
+        DWEBSOCKET={"PUSH": {"NO": 1}, "OUTBOX_BYTES": 0},
+        MIDDLEWARE=[],
+        INSTALLED_APPS=["dwebsocket.contrib.push"],
+    ):
+        found = [each.id for each in checks.check_push()]
+    assert found == [
+        "dwebsocket.E011",
+        "dwebsocket.E012",
+        "dwebsocket.E012",
+        "dwebsocket.E019",
+    ]
 
 
 def test_the_migrations_are_complete():

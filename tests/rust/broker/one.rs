@@ -26,6 +26,7 @@ pub(crate) enum Heard {
     Message(String, Bytes, Option<Position>),
     Connected,
     Disconnected,
+    Refused(String),
 }
 
 pub(crate) struct Ear(pub(crate) Sender<Heard>);
@@ -41,6 +42,11 @@ impl Events for Ear {
     }
 
     fn lost(&self) {}
+
+    fn refused(&self, channel: &str, error: &BrokerError) {
+        eprintln!("{error}");
+        let _ = self.0.send(Heard::Refused(channel.into()));
+    }
 
     fn disconnected(&self, error: &str) {
         eprintln!("{error}");

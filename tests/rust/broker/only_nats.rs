@@ -119,8 +119,88 @@ fn rights_that_are_missing_are_noticed() {
     let heard = Heard::Message("g:open".into(), "1".into(), Some(position.clone()));
     assert_eq!(one.hear(), heard);
     assert_eq!(one.fetch("g:open", None), (vec![1], position, true));
-    let _ = one.runtime.block_on(one.broker.subscribe("g:secret"));
-    one.expect(&Heard::Disconnected);
+    let subscribe = |channel| one.runtime.block_on(one.broker.subscribe(channel));
+    let first = subscribe("g:secret");
+    one.expect(&Heard::Refused("g:secret".into()));
+    // Known from then on, whoever asks again; and all others go on.
+    let second = subscribe("g:secret").unwrap_err().to_string();
+    assert!(second.contains("g=3Asecret"), "{first:?} {second}");
+    one.expect(&Heard::Refused("g:secret".into()));
+    one.publish("g:open", "still here").unwrap();
+    one.expect(&message("g:open", "still here"));
+    assert!(one.broker.is_connected());
+}
+
+#[test]
+fn what_may_not_be_published_or_stored_fails_soon_and_keeps_nobody_away() {
+    let Some(server) = configured(|server| {
+        jetstream(server)
+            + "authorization { users: [
+                { user: a, password: b, permissions: {
+                    publish: {allow: [\"test.>\", \"$JS.API.>\"], deny: [\"test.c.m.g=3Ano\", \"test.s.>\"]}
+                    subscribe: \"test.>\"
+                } }
+                { user: c, password: d, permissions: { publish: \"test.>\", subscribe: \"test.>\" } }
+            ] }"
+    }) else {
+        return;
+    };
+    for (who, stores) in [("a:b", true), ("c:d", false)] {
+        let one = One::open(&format!("nats://{who}@127.0.0.1:{}", server.port));
+        one.expect(&Heard::Connected);
+        one.subscribe("g:yes");
+        if stores {
+            let _ = one.publish("g:no", "x");
+            let error = one.publish("g:no", "x").unwrap_err().to_string();
+            assert!(error.contains("Permissions Violation"), "{error}");
+        }
+        let begun = std::time::Instant::now();
+        for _ in 0..5 {
+            let stored = one.store("g:yes", 1).unwrap_err().to_string();
+            assert!(stored.contains("Permissions Violation"), "{stored}");
+        }
+        // Not by waiting for an answer that never comes, each time for three seconds.
+        assert!(begun.elapsed() < Duration::from_secs(12));
+        one.publish("g:yes", "hello").unwrap();
+        one.expect(&message("g:yes", "hello"));
+    }
+}
+
+#[test]
+fn messages_that_somebody_has_removed_are_a_hole_that_can_be_passed() {
+    let Some(server) = Server::start(Kind::Nats) else {
+        return;
+    };
+    let one = One::connected(&server);
+    let positions: Vec<_> = (1..=5).map(|n| one.store("g:r", n).unwrap()).collect();
+    for removed in [3, 5] {
+        one.runtime.block_on(remove(&server, removed));
+    }
+    let fetched = one.fetched("g:r", Some(&positions[0]), LIMITS).unwrap();
+    let entries: Vec<_> = fetched
+        .entries
+        .iter()
+        .map(|one| (one.offset, &one.envelope[..]))
+        .collect();
+    let expected: [(u64, &[u8]); 4] = [(2, b"2"), (3, b""), (4, b"4"), (5, b"")];
+    assert_eq!(entries, expected);
+    assert_eq!((fetched.top.offset, fetched.complete), (5, true));
+    assert_eq!(one.store("g:r", 6).unwrap().offset, 6);
+}
+
+/// Removes a message from every stream.
+async fn remove(server: &Server, sequence: u64) {
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let names = client
+        .request("$JS.API.STREAM.NAMES", Bytes::new())
+        .await
+        .unwrap();
+    let names: serde_json::Value = serde_json::from_slice(&names.payload).unwrap();
+    for name in names["streams"].as_array().unwrap() {
+        let subject = format!("$JS.API.STREAM.MSG.DELETE.{}", name.as_str().unwrap());
+        let question = serde_json::json!({ "seq": sequence }).to_string();
+        client.request(subject, question.into()).await.unwrap();
+    }
 }
 
 #[test]

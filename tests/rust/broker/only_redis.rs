@@ -1,7 +1,7 @@
 //! What there is in Redis alone.
 
 use super::{
-    one::{One, pairs},
+    one::{Heard, LIMITS, One, message, pairs},
     server::{Kind, Server},
 };
 
@@ -49,4 +49,245 @@ fn a_history_has_no_hole_though_the_clock_was_set_back() {
     let fetched = one.fetched("g:x", None, many).unwrap();
     let expected = (3..=6).map(|n: u64| (n, n.to_string().into()));
     assert_eq!(pairs(&fetched), expected.collect::<Vec<_>>());
+}
+
+/// Runs a command as another client.
+fn command(server: &Server, words: &[&str]) -> redis::Value {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut redis = client.get_connection().unwrap();
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]).query(&mut redis).unwrap()
+}
+
+const LOG: &str = "test:log:{g:x}";
+const META: &str = "test:meta:{g:x}";
+
+#[test]
+fn entries_of_strangers_are_passed() {
+    // What somebody has written after three messages, and what becomes of it: the offsets of the next
+    // message, and those of entries that cannot be read.
+    let strange: [(&[&str], u64, &[u64]); 7] = [
+        (&["4-0", "junk", "1"], 5, &[4]),
+        (&["4-0", "e", "no time"], 5, &[4]),
+        (&["4-0", "t", "1"], 5, &[4]),
+        (&["4-0", "e", "x", "t", "nan"], 5, &[4]),
+        (&["4-0", "e", "x", "t", "-7"], 5, &[4]),
+        (&["4-0", "t", "1e300", "e", "x"], 5, &[4]),
+        (&["3-7", "e", "x", "t", "1"], 4, &[]),
+    ];
+    let Some(server) = Server::start(Kind::Redis) else {
+        return;
+    };
+    for (entry, next, unreadable) in strange {
+        command(&server, &["FLUSHALL"]);
+        let one = One::connected(&server);
+        let position = (1..=3)
+            .map(|n| one.store("g:x", n).unwrap())
+            .last()
+            .unwrap();
+        command(&server, &[&["XADD", LOG], entry].concat());
+        // It is not there yet, for it has no place.
+        assert_eq!(
+            one.fetch("g:x", None),
+            (vec![1, 2, 3], position.clone(), true)
+        );
+        let stored = one.store("g:x", 4).unwrap();
+        assert_eq!(
+            (stored.offset, &stored.epoch),
+            (next, &position.epoch),
+            "{entry:?}"
+        );
+        let fetched = one.fetched("g:x", Some(&position), LIMITS).unwrap();
+        assert!(fetched.complete, "{entry:?}");
+        let expected = (4..=next).map(|offset| {
+            let text = if unreadable.contains(&offset) {
+                ""
+            } else {
+                "4"
+            };
+            (offset, text.into())
+        });
+        assert_eq!(pairs(&fetched), expected.collect::<Vec<_>>(), "{entry:?}");
+        assert_eq!(one.store("g:x", 5).unwrap().offset, next + 1);
+    }
+}
+
+#[test]
+fn a_stream_that_strangers_have_filled_is_gone_on_with() {
+    let Some(server) = Server::start(Kind::Redis) else {
+        return;
+    };
+    // By the clock, as they are by themselves; and at the end of all numbers.
+    for (id, same_epoch) in [
+        ("*", true),
+        ("9007199254740990-0", false),
+        ("18446744073709551615-0", false),
+    ] {
+        command(&server, &["FLUSHALL"]);
+        let one = One::connected(&server);
+        let before = (1..=3)
+            .map(|n| one.store("g:x", n).unwrap())
+            .last()
+            .unwrap();
+        command(&server, &["XADD", LOG, id, "some", "thing"]);
+        let first = one.store("g:x", 4).unwrap();
+        let second = one.store("g:x", 5).unwrap();
+        assert_eq!(
+            (second.offset, &second.epoch),
+            (first.offset + 1, &first.epoch),
+            "{id}"
+        );
+        assert_eq!(first.epoch == before.epoch, same_epoch, "{id}");
+        assert!(!one.fetch("g:x", Some(&before)).2, "{id}");
+        let fetched = one.fetched("g:x", None, LIMITS).unwrap();
+        assert_eq!(pairs(&fetched).last(), Some(&(second.offset, "5".into())));
+        assert_eq!(fetched.top, second);
+    }
+}
+
+#[test]
+fn where_a_history_stands_is_not_believed_if_it_cannot_be() {
+    let Some(server) = Server::start(Kind::Redis) else {
+        return;
+    };
+    let long = "e".repeat(33);
+    for (field, value) in [
+        ("top", "many"),
+        ("top", "-1"),
+        ("top", "1.5"),
+        ("top", "4611686018427387904"),
+        ("top", "nan"),
+        ("top", "inf"),
+        ("epoch", ""),
+        ("epoch", "a|b"),
+        ("epoch", &long),
+    ] {
+        for reads in [true, false] {
+            command(&server, &["FLUSHALL"]);
+            let one = One::connected(&server);
+            let before = (1..=3)
+                .map(|n| one.store("g:x", n).unwrap())
+                .last()
+                .unwrap();
+            command(&server, &["HSET", META, field, value]);
+            if reads {
+                let (offsets, top, complete) = one.fetch("g:x", Some(&before));
+                assert_eq!((offsets.len(), top.offset, complete), (0, 0, false));
+                assert_ne!(top.epoch, before.epoch);
+            }
+            let stored = one.store("g:x", 4).unwrap();
+            assert_eq!(stored.offset, 1, "{field} {value}");
+            assert_ne!(stored.epoch, before.epoch);
+            assert_eq!(one.fetch("g:x", None), (vec![1], stored, true));
+        }
+    }
+}
+
+#[test]
+fn messages_that_somebody_has_removed_are_a_hole_that_can_be_passed() {
+    let Some(server) = Server::start(Kind::Redis) else {
+        return;
+    };
+    let one = One::connected(&server);
+    let first = one.store("g:x", 1).unwrap();
+    for n in 2..=5 {
+        one.store("g:x", n).unwrap();
+    }
+    command(&server, &["XDEL", LOG, "3-0", "5-0"]);
+    let fetched = one.fetched("g:x", Some(&first), LIMITS).unwrap();
+    let expected = [(2, "2"), (3, ""), (4, "4"), (5, "")].map(|(n, text)| (n, text.into()));
+    assert_eq!(
+        (pairs(&fetched), fetched.complete),
+        (expected.to_vec(), true)
+    );
+    assert_eq!(one.store("g:x", 6).unwrap().offset, 6);
+    // One far ahead of all that are there is no reason to make up what lies between.
+    command(&server, &["HSET", META, "top", "4503599627370496"]);
+    let fetched = one.fetched("g:x", Some(&first), LIMITS).unwrap();
+    assert_eq!((fetched.entries.len(), fetched.complete), (0, false));
+    assert_eq!(one.store("g:x", 7).unwrap().offset, 4_503_599_627_370_497);
+}
+
+#[test]
+fn positions_of_clients_may_be_any_number() {
+    let Some(server) = Server::start(Kind::Redis) else {
+        return;
+    };
+    let one = One::connected(&server);
+    let stored = one.store("g:x", 1).unwrap();
+    for offset in [2, 1 << 53, 1 << 62, u64::MAX - 1, u64::MAX] {
+        let after = dwebsocket::hub::Position {
+            offset,
+            ..stored.clone()
+        };
+        assert_eq!(
+            one.fetch("g:x", Some(&after)),
+            (vec![], stored.clone(), false)
+        );
+    }
+}
+
+/// The rights that the documentation asks for, and another wildcard than it has.
+fn with_documented_rights(server: &Server) -> One {
+    let text = include_str!("../../../docs/brokers.md");
+    let (_, rest) = text.split_once("\nACL SETUSER").unwrap();
+    let (rights, _) = rest.split_once("```").unwrap();
+    let rights = rights.replace("dwebsocket", "test");
+    let words: Vec<_> = ["ACL", "SETUSER"]
+        .into_iter()
+        .chain(rights.split_whitespace())
+        .collect();
+    command(server, &words);
+    let one = One::open(&format!("redis://site:secret@127.0.0.1:{}/", server.port));
+    one.expect(&Heard::Connected);
+    one
+}
+
+#[test]
+fn the_documented_rights_are_enough() {
+    let Some(server) = Server::start(Kind::Redis) else {
+        return;
+    };
+    let one = with_documented_rights(&server);
+    one.subscribe("g:x");
+    one.subscribe("g:chat.*");
+    one.publish("g:chat.1", "hello").unwrap();
+    one.expect(&message("g:chat.1", "hello"));
+    let stored = one.store("g:x", 1).unwrap();
+    one.expect(&Heard::Message(
+        "g:x".into(),
+        "1".into(),
+        Some(stored.clone()),
+    ));
+    // Also where somebody else has been, so that every branch of the scripts is walked.
+    command(&server, &["XADD", LOG, "2-0", "junk", "1"]);
+    assert_eq!(one.store("g:x", 2).unwrap().offset, 3);
+    assert!(one.fetch("g:x", Some(&stored)).2);
+    command(&server, &["HSET", META, "top", "nonsense"]);
+    assert_eq!(one.fetch("g:x", None).1.offset, 0);
+    one.unsubscribe("g:chat.*");
+}
+
+#[test]
+fn a_wildcard_that_is_not_allowed_keeps_nobody_else_away() {
+    let Some(server) = Server::start(Kind::Redis) else {
+        return;
+    };
+    let one = with_documented_rights(&server);
+    one.subscribe("g:x");
+    let refused = one.runtime.block_on(one.broker.subscribe("g:other.*"));
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("NOPERM"), "{refused}");
+    for _ in 0..3 {
+        command(&server, &["CLIENT", "KILL", "TYPE", "pubsub"]);
+        one.expect(&Heard::Disconnected);
+        one.expect(&Heard::Refused("g:other.*".into()));
+        one.expect(&Heard::Connected);
+        one.publish("g:x", "still here").unwrap();
+        one.expect(&message("g:x", "still here"));
+    }
+    command(&server, &["ACL", "SETUSER", "site", "&test:g:other.*"]);
+    one.subscribe("g:other.*");
+    one.publish("g:other.1", "now").unwrap();
+    one.expect(&message("g:other.1", "now"));
 }

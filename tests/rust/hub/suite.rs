@@ -10,8 +10,8 @@ use dwebsocket::{
     config::Config,
     connection::{Connection, Inbox, Overflow},
     hub::{
-        Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target,
-        presence::MAX_INFO,
+        Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target, Who,
+        parse_member_id, presence::MAX_INFO,
     },
     runtime::engine,
 };
@@ -57,6 +57,10 @@ pub(crate) const LIMITS: Option<Limits> = Some(Limits {
     size: 5,
     ttl: Duration::from_secs(60),
 });
+
+fn who(one: &One) -> Who {
+    parse_member_id(&hub().member_id(one.0.id())).unwrap()
+}
 
 fn member(group: &str) -> One {
     let one = connect_inbox(Config::default());
@@ -116,7 +120,7 @@ fn a_sender_may_be_left_out_and_nobody_gets_it_twice() {
         hub().join(&both.0, "twice.*", join()).unwrap();
         let mut out = member("twice.a");
         let message = Outgoing {
-            excluded: vec![out.0.id()],
+            excluded: vec![who(&out)],
             ..outgoing(&["twice.a", "twice.b"], "once")
         };
         assert_eq!(hub().publish(&message).unwrap().local, 1);
@@ -406,13 +410,80 @@ fn who_joins_twice_at_a_time_is_in_the_group_once() {
 }
 
 #[test]
+fn a_join_that_changes_nothing_is_silent() {
+    limited(|| {
+        let named = |name: &str, present| Join {
+            present,
+            info: format!(r#"{{"name":"{name}"}}"#).into(),
+            ..join()
+        };
+        let mut one = connect_inbox(Config::default());
+        one.0.envelop();
+        hub().join(&one.0, "silent", named("A", true)).unwrap();
+        let mut two = connect_inbox(Config::default());
+        two.0.envelop();
+        hub().join(&two.0, "silent", named("B", true)).unwrap();
+        let mut told = |event: &str, name: &str| {
+            let frame = read(&mut one);
+            let begin = format!(r#"{{"type":"{event}","group":"silent""#);
+            assert!(frame.starts_with(&begin), "{frame}");
+            assert!(
+                frame.contains(&format!(r#"{{"name":"{name}"}}"#)),
+                "{frame}"
+            );
+        };
+        told("join", "B");
+        for number in 0..10 {
+            let again = Join {
+                reply: Some(number.to_string().into()),
+                ..named("B", true)
+            };
+            hub().join(&two.0, "silent", again).unwrap();
+            assert!(read(&mut two).contains(&format!(r#""id":{number}"#)));
+        }
+        // What has changed is told.
+        hub().join(&two.0, "silent", named("C", true)).unwrap();
+        told("leave", "B");
+        told("join", "C");
+        hub().join(&two.0, "silent", named("C", false)).unwrap();
+        told("leave", "C");
+        assert_eq!(Hub::groups_of(&two.0), ["silent"]);
+        assert_eq!(hub().members(&["silent"]).len(), 1);
+        hub().join(&two.0, "silent", named("D", true)).unwrap();
+        told("join", "D");
+        assert!(hub().leave(&two.0, "silent", None));
+        told("leave", "D");
+    });
+}
+
+#[test]
+fn a_member_that_joins_again_misses_nothing() {
+    limited(|| {
+        let mut one = member("again");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..1_000 {
+                    send("again", &number.to_string());
+                }
+            });
+            for _ in 0..1_000 {
+                hub().join(&one.0, "again", join()).unwrap();
+            }
+        });
+        for number in 0..1_000 {
+            assert_eq!(read(&mut one), number.to_string());
+        }
+    });
+}
+
+#[test]
 fn who_was_left_out_is_left_out_after_a_reconnect_too() {
     limited(|| {
         let mut first = connect_inbox(Config::default());
         let start = hub().join(&first.0, "echo", kept()).unwrap().position;
         let message = Outgoing {
             targets: vec![Target::Kept("echo".into(), LIMITS.unwrap())],
-            excluded: vec![first.0.id()],
+            excluded: vec![who(&first)],
             ..outgoing(&["echo"], "my own")
         };
         hub().publish(&message).unwrap();

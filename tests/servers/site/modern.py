@@ -120,8 +120,12 @@ class Open(Session):
         return {"pid": os.getpid()}
 
     def on_data(self, data: Any) -> None:
-        """Send to everybody else in a group."""
-        hub.group(data["group"]).send_json(data["data"], exclude=self.websocket)
+        """Send to everybody else in a group, or tell where one stands."""
+        if "position" in data:
+            self.send_data(hub.group(data["position"]).position()._asdict())
+            return
+        exclude = data.get("exclude", self.websocket)
+        hub.group(data["group"]).send_json(data["data"], exclude=exclude)
 
 
 @websocket

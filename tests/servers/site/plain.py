@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth import login as auth_login
+from django.contrib.auth import logout as auth_logout
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -30,6 +31,11 @@ def info(request: HttpRequest) -> JsonResponse:
     )
 
 
+def big(request: HttpRequest) -> HttpResponse:
+    """Answer with ``?size=`` bytes."""
+    return HttpResponse(b"b" * int(request.GET["size"]))
+
+
 @csrf_exempt
 def upload(request: HttpRequest) -> JsonResponse:
     """Say how much the request's body has."""
@@ -43,6 +49,12 @@ def login(request: HttpRequest) -> HttpResponse:
     auth_login(request, user, "django.contrib.auth.backends.ModelBackend")
     request.session["count"] = 1
     return HttpResponse(name)
+
+
+def logout(request: HttpRequest) -> HttpResponse:
+    """Log the visitor out."""
+    auth_logout(request)
+    return HttpResponse()
 
 
 def session(request: HttpRequest) -> JsonResponse:

@@ -12,8 +12,10 @@ from . import classic, plain, tutorial
 urlpatterns = [
     path("ping", plain.ping, name="ping"),
     path("info", plain.info),
+    path("big", plain.big),
     path("upload", plain.upload),
     path("login", plain.login),
+    path("logout", plain.logout),
     path("session", plain.session),
     path("undecorated", plain.undecorated),
     path("marked", plain.marked),

@@ -15,5 +15,9 @@ class ChatConfig(AppConfig):
     verbose_name = "Chat"
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the checks, and hear of logouts wherever they happen."""
+        from dwebsocket import rights
+
         from . import checks  # noqa: F401
+
+        rights.listen()

@@ -4,6 +4,7 @@ dwebsocket.E021  DWEBSOCKET["CHAT"] has an unknown key or a value out of range.
 dwebsocket.E022  PERMISSIONS does not name a class of permissions.
 dwebsocket.E023  A name in ROOMS is not one that a room can have.
 dwebsocket.W024  A whole history might not fit into a page's outbox.
+dwebsocket.E029  "dwebsocket" is not in INSTALLED_APPS, and pages miss its script.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from dwebsocket.conf import settings
-from dwebsocket.contrib.sections import importable
-from dwebsocket.exceptions import ConfigurationError
+from dwebsocket.conf import acceptable
+from dwebsocket.contrib.sections import importable, installed
 
 from . import text
 from .conf import chat_settings
@@ -31,24 +31,25 @@ _CHARACTER, _REST = 12, 1_000
 def check_chat(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Check the settings."""
-    try:
-        return chat_settings.check("dwebsocket.E021") or _check_values()
-    except ConfigurationError:
-        return []  # something outside "CHAT", which the package's own checks name
+    """Check the settings, and that pages find their script."""
+    return [
+        *chat_settings.check("dwebsocket.E021"),
+        *_check_values(),
+        *installed("dwebsocket.contrib.chat", "dwebsocket.E029"),
+    ]
 
 
 def _check_values() -> list[CheckMessage]:
     found: list[CheckMessage] = []
     message = importable(
         "DWEBSOCKET['CHAT']['PERMISSIONS']",
-        chat_settings.PERMISSIONS,
+        chat_settings.acceptable("PERMISSIONS"),
         lambda value: isinstance(value, type) and issubclass(value, Permissions),
         "a subclass of dwebsocket.contrib.chat.Permissions",
     )
     if message:
         found.append(Error(message, id="dwebsocket.E022"))
-    for room in chat_settings.ROOMS:
+    for room in chat_settings.acceptable("ROOMS"):
         try:
             fits = text.clean_room(room) == room
         except ValueError:
@@ -66,9 +67,9 @@ def _check_values() -> list[CheckMessage]:
 
 def _crowded() -> list[CheckMessage]:
     """Return a warning if a page that comes back could be cut off by what it gets."""
-    longest = chat_settings.MESSAGE_LENGTH * _CHARACTER + _REST
-    needed = round(chat_settings.HISTORY * longest)
-    if needed <= settings.OUTBOX_BYTES:
+    longest = chat_settings.acceptable("MESSAGE_LENGTH") * _CHARACTER + _REST
+    needed = round(chat_settings.acceptable("HISTORY") * longest)
+    if needed <= acceptable("OUTBOX_BYTES"):
         return []
     message = (
         "DWEBSOCKET['CHAT']: a history of the longest messages might not fit into a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from typing import Any
 
 from django.http import HttpRequest
@@ -39,7 +40,8 @@ class ChatSession(Session):
         super().__init__(websocket, request)
         self.permissions = permissions_of(request)
         self._wanted: Any = ""
-        self._key = ""
+        # Random for who says none: nobody else may compute the mark.
+        self._key = secrets.token_hex()
         #: What this page is called, by group.
         self._names: dict[str, str] = {}
         self._messages = Bucket(chat_settings.RATE, chat_settings.BURST)
@@ -101,17 +103,36 @@ class ChatSession(Session):
         return {"name": name, "who": who}
 
     def _join(self, command: dict[str, Any]) -> None:
+        group = command.get("group")
+        was_in = group in self.websocket.groups
+        before = self._names.get(group) if isinstance(group, str) else None
         try:
             super()._join(command)
-        finally:
+        except BaseException:
             # The name is known before it is certain that the page gets in.
-            if (group := str(command.get("group"))) not in self.websocket.groups:
-                self._names.pop(group, None)
-        rooms.changed()
+            if isinstance(group, str):
+                self._forget(group, before)
+            raise
+        if not was_in:
+            rooms.changed()
+
+    def _forget(self, group: str, before: str | None) -> None:
+        if before is None:
+            self._names.pop(group, None)
+        else:
+            self._names[group] = before
 
     def _leave(self, command: dict[str, Any]) -> None:
         super()._leave(command)
-        if self._names.pop(str(command.get("group")), None):
+        group = command.get("group")
+        if isinstance(group, str) and group in self._names:
+            del self._names[group]
+            rooms.changed()
+
+    def _remove(self, group: str) -> None:
+        super()._remove(group)
+        if group in self._names:
+            del self._names[group]
             rooms.changed()
 
     def on_publish(self, group: str, data: Any) -> dict[str, Any]:
@@ -137,7 +158,7 @@ class ChatSession(Session):
             Refused: It asks for nothing that there is, or may not.
         """
         wish = data.get("chat") if isinstance(data, dict) else None
-        known = self._wishes.get(str(wish))
+        known = self._wishes.get(wish) if isinstance(wish, str) else None
         if known is None:
             raise Refused("invalid", f"these are known: {', '.join(self._wishes)}")
         known(data)
@@ -147,20 +168,35 @@ class ChatSession(Session):
         self._wanted = data.get("name")
 
     def _type(self, data: dict[str, Any]) -> None:
-        group = rooms.group_name(str(data.get("room")))
-        name = self._names.get(group)
-        if name is None or not self.may_publish(group, None):
+        group = self._group_of(data)
+        if self._typing.wait_for():
+            return
+        self._must_be_in(group)
+        if not self.may_publish(group, None):
             raise Refused("forbidden", "you may not write there")
-        if not self._typing.wait_for():
-            # Without a history: of no use to anybody later.
-            told = {"typing": True, "name": name, "who": self._who()}
-            hub.group(group, history=0).send_json(told, exclude=self.websocket)
+        # Without a history: of no use to anybody later.
+        told = {"typing": True, "name": self._names[group], "who": self._who()}
+        hub.group(group, history=0).send_json(told, exclude=self.websocket)
+
+    def _group_of(self, data: dict[str, Any]) -> str:
+        """Return the group of the room that a wish is about, and that the page is in.
+
+        Raises:
+            Refused: It is in no such room, or there is no name.
+        """
+        room = data.get("room")
+        if not isinstance(room, str):
+            raise Refused("invalid", "the room's name is needed")
+        group = rooms.group_name(room)
+        if group not in self._names:
+            raise Refused("forbidden", "join the room first")
+        return group
 
     def _history(self, data: dict[str, Any]) -> None:
-        room = str(data.get("room"))
-        if rooms.group_name(room) not in self._names:
-            raise Refused("forbidden", "join the room first")
+        group = self._group_of(data)
         self._question()
+        self._must_be_in(group)
+        room = group.removeprefix(rooms.group_name(""))
         kept = rooms.history(room, chat_settings.HISTORY)
         self.send_data({"chat": "history", "room": room, "messages": kept})
 
@@ -179,10 +215,11 @@ class ChatSession(Session):
         """Return a mark by which a person is known, in all rooms and connections."""
         user = self.permissions.user
         if user.is_authenticated:
-            return salted_hmac("dwebsocket.chat", str(user.pk)).hexdigest()[:20]
-        # The key is random, and secret; without one, each connection is somebody.
-        secret = self._key or self.websocket.member_id
-        return hashlib.sha256(secret.encode()).hexdigest()[:20]
+            salt, key = "dwebsocket.chat", str(user.pk)
+            return salted_hmac(salt, key, algorithm="sha256").hexdigest()[:20]
+        # The key is random, and secret. Without Django's secret, so that a guest stays
+        # the same where that is made anew at each start.
+        return hashlib.sha256(self._key.encode()).hexdigest()[:20]
 
     def _name(self, room: str, who: str) -> str:
         here = rooms.members(room)

@@ -16,5 +16,9 @@ class PushConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the checks, and hear of logouts wherever they happen."""
+        from dwebsocket import rights
+
         from . import checks  # noqa: F401
+
+        rights.listen()

@@ -2,6 +2,7 @@
 
 dwebsocket.E011  DWEBSOCKET["PUSH"] has an unknown key or a value out of range.
 dwebsocket.E012  Notifications need Django's users: an app or a middleware is missing.
+dwebsocket.E019  "dwebsocket" is not in INSTALLED_APPS, and pages miss its script.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
+
+from dwebsocket.contrib.sections import installed
 
 from .conf import push_settings
 
@@ -41,4 +44,4 @@ def check_push(
                 id="dwebsocket.E012",
             )
         )
-    return found
+    return [*found, *installed("dwebsocket.contrib.push", "dwebsocket.E019")]

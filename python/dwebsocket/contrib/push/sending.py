@@ -8,6 +8,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.utils import timezone
 
@@ -63,8 +64,9 @@ def notify(
         The notification, as it is kept.
 
     Raises:
-        ValueError: The user has no primary key: not saved, or anonymous; or the payload
-            has a number that JSON has no form for.
+        ValueError: The user has no primary key: not saved, or anonymous; or no user can
+            have that key: it is a name, say; or the payload has a number that JSON has
+            no form for.
         TypeError: The payload has something that JSON has no form for.
     """
     # Before anything is kept that no page could be told of.
@@ -101,14 +103,21 @@ def _make_room(key: Any, using: str) -> None:
     surplus = list(keys[limit : limit + _AT_ONCE])
     if surplus:
         dropped, _ = mine.filter(pk__in=surplus).delete()
-        logger.warning("Dropped %d of the user %s: LIMIT is %d", dropped, key, limit)
+        logger.warning(
+            "Dropped %d notifications of the user %s: LIMIT is %d", dropped, key, limit
+        )
 
 
 def _key(user: Any) -> Any:
     key = user.pk if hasattr(user, "pk") else user
     if key is None or key == "":
         raise ValueError(f"{user!r} has no primary key: a saved user is needed")
-    return get_user_model()._meta.pk.to_python(key)
+    try:
+        return get_user_model()._meta.pk.to_python(key)
+    except ValidationError:
+        raise ValueError(
+            f"{key!r} is not the primary key of a user: pass the user, or user.pk"
+        ) from None
 
 
 def _expiry(expires: datetime | timedelta | float | _Default | None) -> datetime | None:

@@ -17,6 +17,8 @@ __all__ = ("PushSession",)
 
 #: Notifications that a page may acknowledge in one message.
 MAX_ACKNOWLEDGED = 1_000
+#: What it costs to ask for all that waits (Session.membership_rate).
+HELLO = 20
 
 
 class PushSession(Session):
@@ -46,6 +48,8 @@ class PushSession(Session):
         """
         wish = data.get("push") if isinstance(data, dict) else None
         if wish == "hello":
+            # All that waits is much to read and to send, and a page asks once.
+            self._spend(HELLO)
             self._send_waiting()
         elif wish == "taken":
             self._take(_ids(data.get("ids")))
@@ -74,7 +78,9 @@ class PushSession(Session):
             last = batch[-1].pk
 
     def _take(self, ids: list[int]) -> None:
-        self._mine().filter(pk__in=ids).delete()
+        gone, _ = self._mine().filter(pk__in=ids).delete()
+        if not gone:
+            return
         # The user's other pages need not show them any longer.
         self.pages.send_json({"taken": ids}, exclude=self.websocket)
 

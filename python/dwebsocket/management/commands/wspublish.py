@@ -61,7 +61,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Send, and tell what became of it."""
-        if not settings.BROKER:
+        try:
+            broker = settings.BROKER
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        if not broker:
             raise CommandError(
                 "This command reaches the server's processes over a broker. Set "
                 "DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0' or "
@@ -80,7 +84,8 @@ class Command(BaseCommand):
         else:
             # What waits is tried until the process has ended.
             raise CommandError(
-                "the broker cannot be reached; perhaps the message was not sent"
+                f"the broker {_engine.broker_address()} cannot be reached within "
+                f"{settings.BROKER_TIMEOUT} seconds; perhaps the message was not sent"
             )
 
     def _publish(self, options: dict[str, Any]) -> Published:
@@ -98,7 +103,7 @@ def _targets(options: dict[str, Any]) -> tuple[str, list[str]]:
     if options["group"] is not None:
         return "group", list(options["group"])
     if options["user"] is not None:
-        return "user", [options["user"]]
+        return "user", [push._key(options["user"])]
     return "all", []
 
 

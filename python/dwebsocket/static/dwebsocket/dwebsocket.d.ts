@@ -13,8 +13,12 @@ export interface Member<Info = any> {
 }
 
 export interface Options {
-  /** WebSocket subprotocols to offer. Default: none. */
-  protocols?: string | string[];
+  /**
+   * WebSocket subprotocols to offer before "dwebsocket.v1", which is offered always. null:
+   * none at all, for a server that takes none; browsers give a connection up where nothing
+   * of what they offer is taken.
+   */
+  protocols?: string | string[] | null;
   /**
    * Returns what the server's application (`Session.on_data`) gets first on every
    * connection, before groups are joined: a token, say. Default: nothing is sent.
@@ -105,7 +109,10 @@ export interface GroupEvents<Data = any, Info = any> {
   joined: Event & Joined;
   /** Messages were lost for good: what the page shows is to be loaded anew. */
   reset: Event & { readonly position: Position | null };
-  /** It could not be joined (again); it is tried again only if `willRetry`. */
+  /**
+   * It could not be joined (again), which is tried again only if `willRetry`; or the server has
+   * ended the membership ("forbidden").
+   */
   error: Event & { readonly error: DWebSocketError; readonly willRetry: boolean };
 }
 

@@ -14,7 +14,9 @@ const DEFAULTS = {
   isFinal: (code) => code === 1008 || (code >= 4000 && code <= 4099),
 };
 
+const PROTOCOL = "dwebsocket.v1"; // this protocol's name as a subprotocol
 const STABLE = 5000; // milliseconds; a connection that lasts so long was a good one
+const SILENCE = 3000; // milliseconds; a Session says welcome at once
 const FORMER = 16; // ids of former connections that are remembered
 
 /** Why something was not done; `code` is for programs, `message` for people. */
@@ -56,6 +58,20 @@ function absolute(url) {
   return found.href;
 }
 
+const strangers = new Set(); // addresses of which the console has a warning
+
+/** Tell the page's author that there is no Session behind an address. */
+function warnOf(url, what) {
+  const address = url.replace(/\?.*/, ""); // it may have a token after that
+  if (strangers.has(address)) return;
+  strangers.add(address);
+  console.warn(
+    `dwebsocket.js: ${address} ${what}. A DWebSocket talks to a view that runs a Session: ` +
+      "MySession(request.websocket, request).run(), see dwebsocket.session. Use the " +
+      "browser's own WebSocket for other views.",
+  );
+}
+
 const closed = (group) => new DWebSocketError("closed", "the connection was closed", group);
 
 /**
@@ -64,7 +80,7 @@ const closed = (group) => new DWebSocketError("closed", "the connection was clos
  * whatever reason, and then has neither timers nor events left.
  */
 class Connection {
-  #socket; #settings; #on; #timer;
+  #socket; #settings; #on; #timer; #silence;
   #interval = 0;
   #heard = 0; #asked = false;
   ready = false;
@@ -74,7 +90,14 @@ class Connection {
     this.#on = on;
     const socket = (this.#socket = new WebSocket(url, settings.protocols));
     socket.onmessage = (event) => this.#hear(event.data);
-    socket.onclose = (event) => this.#end(event.code, event.reason, false);
+    socket.onopen = () => {
+      const warn = () => warnOf(url, "is connected, and does not say welcome");
+      this.#silence = setTimeout(warn, SILENCE);
+    };
+    socket.onclose = (event) => {
+      if (!this.ready && event.code === 1000) warnOf(url, "has closed without a welcome");
+      this.#end(event.code, event.reason, false);
+    };
     this.#wait(settings.timeout, () => this.#giveUp("the server did not welcome us"));
   }
 
@@ -104,7 +127,8 @@ class Connection {
 
   #end(code, reason, final) {
     clearTimeout(this.#timer);
-    this.#socket.onmessage = this.#socket.onclose = null;
+    clearTimeout(this.#silence);
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.ready = false;
     this.#on.end(code, reason, final);
   }
@@ -114,7 +138,8 @@ class Connection {
     const frame = parse(text);
     const first = !this.ready;
     if (first) {
-      if (frame.type !== "welcome") return;
+      if (frame.type !== "welcome") return warnOf(this.#socket.url, "sends no welcome first");
+      clearTimeout(this.#silence);
       this.ready = true;
       this.#interval = this.#settings.heartbeat ?? (frame.ping ?? 0) * 1000;
     }
@@ -164,7 +189,11 @@ export class DWebSocket extends EventTarget {
     super();
     const backoff = { ...DEFAULTS.backoff, ...options.backoff };
     this.#url = absolute(url);
-    this.#settings = { ...DEFAULTS, ...options, backoff };
+    const { protocols: asked = [] } = options;
+    const protocols = [asked ?? []].flat();
+    // Last: what the page asks for goes before it. A name twice is an error.
+    if (asked !== null && !protocols.includes(PROTOCOL)) protocols.push(PROTOCOL);
+    this.#settings = { ...DEFAULTS, ...options, backoff, protocols };
     this.open();
   }
 
@@ -314,6 +343,7 @@ export class DWebSocket extends EventTarget {
       case "data": return emit(this, "data", { data: frame.data });
       case "join": case "leave": case "reset":
         return this.#groups.get(frame.group)?._hear(frame);
+      case "removed": return this.#groups.get(frame.group)?._removed();
       case "error": return this.#refused(frame);
       default: // an answer, a pong, or something that newer servers say
         this.#take(frame.id)?.resolve(frame);
@@ -471,6 +501,12 @@ export class Group extends EventTarget {
     if (type !== "reset") return emit(this, type, { member });
     this.#position = positionOf(frame);
     emit(this, "reset", { position: this.position });
+  }
+
+  /** The server has ended the membership: the client may not be here any longer. */
+  _removed() {
+    if (!this.#wish || this.#state !== "joined") return;
+    this.#refused(new DWebSocketError("forbidden", "you may not be in this group any longer", this));
   }
 
   /** It will be joined again; nobody needs to wait for that. */

@@ -29,10 +29,19 @@ impl std::fmt::Debug for Who {
     }
 }
 
+impl std::fmt::Display for Address {
+    /// Where the servers are; not who to be there.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let servers = self.servers.iter().map(ServerAddr::as_url_str);
+        f.write_str(&servers.collect::<Vec<_>>().join(","))
+    }
+}
+
 impl Address {
     /// Reads `nats://user:password@host:port?replicas=3`. There may be several servers with commas between
     /// them, of which the first says who to be; what comes after `?` is said once, at the end.
     pub(super) fn parse(text: &str) -> Result<Self, BrokerError> {
+        super::super::check_quoting(text)?;
         let (text, options) = text.split_once('?').unwrap_or((text, ""));
         let replicas = replicas(options)?;
         let mut servers = Vec::new();
@@ -48,6 +57,9 @@ impl Address {
             if url.host_str().is_none_or(str::is_empty) {
                 return Err(refused("it has no host"));
             }
+            if url.port() == Some(0) {
+                return Err(refused("nothing can listen on port 0"));
+            }
             if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
                 return Err(refused(
                     "nothing but ?replicas=... may come after the host and the port",
@@ -55,6 +67,10 @@ impl Address {
             }
             if servers.is_empty() {
                 who = identity(&url)?;
+            } else if matches!(who, Who::Nobody) && !matches!(identity(&url)?, Who::Nobody) {
+                return Err(refused(
+                    "the first server says who to be; a comma in a password is written %2C",
+                ));
             }
             // Given as options, which are not percent-encoded, and not logged.
             let _ = url.set_username("");
@@ -93,9 +109,10 @@ fn replicas(options: &str) -> Result<usize, BrokerError> {
     let mut replicas = 1;
     for (name, value) in url::form_urlencoded::parse(options.as_bytes()) {
         if name != "replicas" {
-            return Err(refused(&format!(
-                "{name:?} is not known, \"replicas\" alone is"
-            )));
+            // Not named: a ? in a password that was not quoted brings it here.
+            return Err(refused(
+                "nothing but replicas=... may come after the ?, and a ? in a password is written %3F",
+            ));
         }
         let number = value.parse().ok().filter(|n| REPLICAS.contains(n));
         replicas = number.ok_or_else(|| refused("replicas has to be a number from 1 to 5"))?;
@@ -152,6 +169,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_shows_who_to_be() {
+        for text in [
+            "nats://me:s3cret@h:1",
+            "nats://s3cret@h,i",
+            "tls://s3cret:@h",
+        ] {
+            let address = Address::parse(text).unwrap();
+            let shown = format!("{address} {address:?}");
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
+    }
+
+    #[test]
     fn a_url_says_how_many_servers_keep_a_history() {
         for (text, expected) in [
             ("nats://a", 1),
@@ -168,6 +198,7 @@ mod tests {
         for text in [
             "nats://",
             "nats://h:x",
+            "nats://h:0",
             "nats://a,,b",
             "nats://h/path",
             "nats://a,redis://b",
@@ -176,6 +207,7 @@ mod tests {
             "nats://a?replicas=many",
             "nats://a?replica=3",
             "nats://a?replicas=3,b",
+            "nats://me:12,34@h",
         ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }

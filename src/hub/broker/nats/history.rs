@@ -14,7 +14,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_nats::{Client, HeaderMap, Request, RequestErrorKind};
@@ -29,6 +29,7 @@ use super::{
     },
     limited,
     names::Names,
+    refusals::Refusals,
     stored::{self, Entry, Part},
     unavailable,
 };
@@ -59,6 +60,7 @@ const LAG: Duration = Duration::from_millis(20);
 /// Codes of JetStream's errors.
 const NO_STREAM: u64 = 10_059;
 const NAME_IN_USE: u64 = 10_058;
+const MESSAGE_TOO_LARGE: u64 = 10_054;
 const OFF: [u64; 2] = [10_076, 10_039];
 
 const NOT_ENABLED: &str = "a history needs JetStream, and this NATS server has it not enabled: start it with \
@@ -91,11 +93,12 @@ impl Histories {
     pub(super) fn of<'a>(
         &'a self,
         client: &'a Client,
+        refusals: &'a Refusals,
         names: &'a Names,
         channel: &'a str,
     ) -> History<'a> {
         History {
-            api: Api(client),
+            api: Api(client, refusals),
             names,
             channel,
             known: self,
@@ -127,7 +130,7 @@ impl History<'_> {
             stored::KEY,
             format!("{}-{}", key.publisher, key.sequence).as_str(),
         );
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let epoch = self.prepare(limits).await?;
             let subject = self.names.store(self.channel, &epoch);
             let request = Request::new()
@@ -144,6 +147,11 @@ impl History<'_> {
                 Answer::Nobody => {
                     // The stream has gone, and what is known of it is wrong.
                     self.known.lock().remove(self.channel);
+                    tokio::time::sleep(LAG * (1 << attempt)).await;
+                }
+                // Somebody has given the stream a limit of its own, which is not told here.
+                Answer::Error(MESSAGE_TOO_LARGE, _) => {
+                    return Err(BrokerError::TooLarge(envelope.len().saturating_sub(1)));
                 }
                 Answer::Error(_, error) => return Err(error),
             }
@@ -257,13 +265,13 @@ impl History<'_> {
         limits: Limits,
     ) -> Result<Fetched, BrokerError> {
         self.api.check_version()?;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let found = self.find(limits).await?;
             // Who stores may have asked for less than who reads.
             let size = limits.size.min(found.known.limits.size);
             let ttl = limits.ttl.min(found.known.limits.ttl);
             let oldest = (found.last + 1).saturating_sub(size as u64);
-            let from = after.map_or(0, |after| after.offset) + 1;
+            let from = after.map_or(0, |after| after.offset).saturating_add(1);
             let from = from.max(oldest).max(found.first);
             let Some(entries) = self.read(&found, from).await? else {
                 continue;
@@ -275,13 +283,15 @@ impl History<'_> {
                 .zip(from..)
                 .all(|(entry, n)| entry.offset == n);
             let expected = (last.max(found.last) + 1).saturating_sub(from) as usize;
-            if !whole || entries.len() != expected {
+            // What somebody has removed does not come back.
+            let removed = found.removed > 0 && attempt + 1 == ATTEMPTS;
+            if (!whole || entries.len() != expected) && !removed {
                 // Some have expired in between, or this server lags behind the others.
                 tokio::time::sleep(LAG).await;
                 continue;
             }
             let top = Position {
-                offset: last,
+                offset: last.max(found.last),
                 epoch: found.known.epoch,
             };
             let fresh = entries
@@ -321,6 +331,8 @@ struct Found {
     /// Offsets of the oldest and the newest message; `first == last + 1` if there is none.
     first: u64,
     last: u64,
+    /// Messages between them that are not there any more.
+    removed: u64,
     /// The server's time, in seconds since 1970.
     now: f64,
 }
@@ -348,6 +360,7 @@ impl Found {
                 _ => number(info, "/state/first_seq")?,
             },
             last,
+            removed: number(info, "/state/num_deleted").unwrap_or(0),
             now: text("/ts").and_then(stored::seconds).ok_or_else(nonsense)?,
         })
     }
@@ -355,11 +368,15 @@ impl Found {
 
 /// Looks for streams that nobody uses, as long as there is a connection. Every process does, at a time
 /// of its own.
-pub(super) async fn sweep_now_and_then(client: &Client, names: &Names) -> Infallible {
+pub(super) async fn sweep_now_and_then(
+    client: &Client,
+    refusals: &Refusals,
+    names: &Names,
+) -> Infallible {
     loop {
         tokio::time::sleep(SWEEP.mul_f64(0.5 + super::super::chance() / 2.0)).await;
         // The next time will do.
-        let _ = sweep(client, names, META_LIFE).await;
+        let _ = sweep(client, refusals, names, META_LIFE).await;
     }
 }
 
@@ -367,10 +384,11 @@ pub(super) async fn sweep_now_and_then(client: &Client, names: &Names) -> Infall
 /// messages if that is longer; returns how many.
 pub(super) async fn sweep(
     client: &Client,
+    refusals: &Refusals,
     names: &Names,
     unused: Duration,
 ) -> Result<usize, BrokerError> {
-    let api = Api(client);
+    let api = Api(client, refusals);
     let mut idle = Vec::new();
     let mut offset = 0;
     loop {
@@ -411,7 +429,7 @@ fn unused_name(stream: &Value, unused: Duration) -> Option<String> {
     let time = |path: &str| stream.pointer(path).and_then(Value::as_str);
     let made = time("/created").and_then(stored::seconds)?;
     let stored = time("/state/last_ts").and_then(stored::seconds)?;
-    let unused = unused.max(found.known.limits.ttl * 2);
+    let unused = unused.max(found.known.limits.ttl.saturating_mul(2));
     let idle = found.now - made.max(stored) > unused.as_secs_f64();
     let name = stream.pointer("/config/name")?.as_str()?;
     idle.then(|| name.to_owned())
@@ -426,7 +444,7 @@ enum Answer {
 }
 
 /// JetStream's requests.
-struct Api<'a>(&'a Client);
+struct Api<'a>(&'a Client, &'a Refusals);
 
 impl Api<'_> {
     async fn ask(&self, name: &str, question: &Value) -> Result<Answer, BrokerError> {
@@ -436,8 +454,10 @@ impl Api<'_> {
     }
 
     async fn send(&self, subject: String, request: Request) -> Result<Answer, BrokerError> {
+        let begun = Instant::now();
+        let denied = self.1.wait(&subject, begun);
         let work = async {
-            match self.0.send_request(subject, request).await {
+            match self.0.send_request(subject.clone(), request).await {
                 Ok(message) => Ok(Some(message)),
                 Err(error) => match error.kind() {
                     RequestErrorKind::NoResponders => Ok(None),
@@ -448,7 +468,11 @@ impl Api<'_> {
                 },
             }
         };
-        let Some(message) = limited(work).await? else {
+        let answer = tokio::select! {
+            answer = limited(work) => answer?,
+            error = denied => return Err(error),
+        };
+        let Some(message) = answer else {
             return Ok(Answer::Nobody);
         };
         let answer: Value = serde_json::from_slice(&message.payload).map_err(|_| nonsense())?;
@@ -471,12 +495,16 @@ impl Api<'_> {
         from: u64,
         subject: &str,
     ) -> Result<Option<Vec<Entry>>, BrokerError> {
-        limited(async {
+        let name = format!("$JS.API.DIRECT.GET.{stream}");
+        let begun = Instant::now();
+        let denied = self.1.wait(&name, begun);
+        let work = limited(async {
             let inbox = self.0.new_inbox();
             let mut answers = self.0.subscribe(inbox.clone()).await.map_err(unavailable)?;
             let question = json!({"seq": from, "batch": BATCH}).to_string();
-            let name = format!("$JS.API.DIRECT.GET.{stream}");
-            let asked = self.0.publish_with_reply(name, inbox, question.into());
+            let asked = self
+                .0
+                .publish_with_reply(name.clone(), inbox, question.into());
             asked.await.map_err(unavailable)?;
             let mut entries = Vec::new();
             while let Some(message) = answers.next().await {
@@ -487,8 +515,11 @@ impl Api<'_> {
                 }
             }
             Err(unavailable("the connection to NATS has broken"))
-        })
-        .await
+        });
+        tokio::select! {
+            entries = work => entries,
+            error = denied => Err(error),
+        }
     }
 
     /// Older servers cannot answer a question for several messages.

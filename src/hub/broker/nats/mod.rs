@@ -4,6 +4,7 @@ mod address;
 mod confirm;
 mod history;
 mod names;
+mod refusals;
 mod stored;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_nats::{Client, Event, Message};
@@ -22,10 +23,16 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream, stream::SelectAll};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use self::{address::Address, confirm::Confirm, history::Histories, names::Names};
+use self::{
+    address::Address,
+    confirm::Confirm,
+    history::Histories,
+    names::Names,
+    refusals::{Denied, Refusals},
+};
 use super::{
     super::history::{Limits, Position},
-    Backoff, BrokerError, Events, Fetched, Key, PATIENCE,
+    Backoff, BrokerError, Events, Fetched, Key, LONGEST, PATIENCE, away,
 };
 
 /// How often the server is asked whether it is there.
@@ -47,6 +54,9 @@ const COMMANDS: usize = 2_048;
 /// Subscriptions on their way to the task that listens.
 const NEW: usize = 64;
 
+/// Subscriptions that were refused, on their way to the same task.
+const DENIED: usize = 4_096;
+
 /// What is heard, with the channel that was subscribed to.
 type Heard = BoxStream<'static, (Arc<str>, Message)>;
 
@@ -58,9 +68,22 @@ struct Live {
     new: mpsc::Sender<Heard>,
     /// How to end each subscription. Held while one is made, so that there are never two of a channel.
     ends: Arc<tokio::sync::Mutex<HashMap<Arc<str>, oneshot::Sender<()>>>>,
+    refusals: Arc<Refusals>,
+    /// Something was done over it.
+    useful: Arc<AtomicBool>,
 }
 
 impl Live {
+    /// Waits for the answer to a question, and notes that there was one.
+    async fn ask<T>(
+        &self,
+        work: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        let answer = self.limited(work).await?;
+        self.useful.store(true, Ordering::Relaxed);
+        Ok(answer)
+    }
+
     /// The client would wait for answers that were lost with the connection.
     async fn limited<T>(
         &self,
@@ -78,7 +101,21 @@ struct Ears {
     live: Live,
     new: mpsc::Receiver<Heard>,
     heard: SelectAll<Heard>,
-    trouble: mpsc::Receiver<String>,
+    trouble: mpsc::Receiver<Wrong>,
+    denied: mpsc::Receiver<(String, String)>,
+}
+
+/// Why a connection is of no use any more.
+struct Wrong {
+    words: String,
+    /// The server will say the same of the next one.
+    lasts: bool,
+}
+
+impl From<Wrong> for BrokerError {
+    fn from(wrong: Wrong) -> Self {
+        unavailable(wrong.words)
+    }
 }
 
 struct Shared {
@@ -96,6 +133,11 @@ struct Shared {
 /// A connection to a NATS server.
 #[derive(Clone)]
 pub(super) struct Nats(Arc<Shared>);
+
+/// Checks a URL as [`Nats::open`] does.
+pub(super) fn check(url: &str) -> Result<(), BrokerError> {
+    Address::parse(url).map(drop)
+}
 
 impl Nats {
     pub(super) fn open(
@@ -118,6 +160,10 @@ impl Nats {
         Ok(Self(shared))
     }
 
+    pub(super) fn address(&self) -> String {
+        self.0.address.to_string()
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.0.live().is_some()
     }
@@ -126,15 +172,22 @@ impl Nats {
         let channel: Arc<str> = channel.into();
         self.0.subscriptions().insert(Arc::clone(&channel));
         let live = self.0.get()?;
-        live.limited(async {
-            if let Some(heard) = self.0.listen(&live, channel).await? {
+        let subject = self.0.names.heard(&channel);
+        let begun = Instant::now();
+        let denied = live.limited(async {
+            if let Some(heard) = self.0.listen(&live, Arc::clone(&channel)).await? {
                 live.new.send(heard).await.map_err(|_| broken())?;
             }
             live.confirm.wait().await?;
             ripple(&live.client).await;
-            Ok(())
-        })
-        .await
+            live.refusals.check(&subject, begun).await
+        });
+        let denied = denied.await;
+        if denied.is_err() {
+            // To be made again, if somebody asks for it again.
+            live.ends.lock().await.remove(&channel);
+        }
+        denied
     }
 
     pub(super) async fn unsubscribe(&self, channel: &str) {
@@ -146,10 +199,13 @@ impl Nats {
 
     pub(super) async fn publish(&self, channel: &str, envelope: Bytes) -> Result<(), BrokerError> {
         let live = self.0.get()?;
-        live.limited(async {
-            let sent = live.client.publish(self.0.names.live(channel), envelope);
+        let subject = self.0.names.live(channel);
+        let begun = Instant::now();
+        live.ask(async {
+            let sent = live.client.publish(subject.clone(), envelope);
             sent.await.map_err(unavailable)?;
-            live.confirm.wait().await
+            live.confirm.wait().await?;
+            live.refusals.check(&subject, begun).await
         })
         .await
     }
@@ -162,8 +218,8 @@ impl Nats {
         limits: Limits,
     ) -> Result<Position, BrokerError> {
         let live = self.0.get()?;
-        let log = self.0.histories.of(&live.client, &self.0.names, channel);
-        live.limited(log.store(envelope, key, limits)).await
+        let log = self.0.history(&live, channel);
+        live.ask(log.store(envelope, key, limits)).await
     }
 
     pub(super) async fn fetch(
@@ -173,13 +229,13 @@ impl Nats {
         limits: Limits,
     ) -> Result<Fetched, BrokerError> {
         let live = self.0.get()?;
-        let log = self.0.histories.of(&live.client, &self.0.names, channel);
-        live.limited(log.fetch(after, limits)).await
+        let log = self.0.history(&live, channel);
+        live.ask(log.fetch(after, limits)).await
     }
 
     pub(super) async fn sweep(&self, unused: Duration) -> Result<usize, BrokerError> {
-        let Live { client, .. } = self.0.get()?;
-        history::sweep(&client, &self.0.names, unused).await
+        let live = self.0.get()?;
+        history::sweep(&live.client, &live.refusals, &self.0.names, unused).await
     }
 
     pub(super) async fn close(&self) {
@@ -207,6 +263,11 @@ impl Shared {
         live.ok_or_else(|| unavailable("not connected to NATS"))
     }
 
+    fn history<'a>(&'a self, live: &'a Live, channel: &'a str) -> history::History<'a> {
+        self.histories
+            .of(&live.client, &live.refusals, &self.names, channel)
+    }
+
     /// Subscribes, unless that has been done; the server may not know of it yet.
     async fn listen(&self, live: &Live, channel: Arc<str>) -> Result<Option<Heard>, BrokerError> {
         let mut ends = live.ends.lock().await;
@@ -227,9 +288,16 @@ impl Shared {
         while !self.closed.load(Ordering::Acquire) {
             let error = match self.connect().await {
                 Ok(ears) => {
-                    backoff = Backoff::default();
+                    let begun = Instant::now();
+                    let useful = Arc::clone(&ears.live.useful);
                     self.events.connected();
-                    self.serve(ears).await
+                    let wrong = self.serve(ears).await;
+                    // A server that takes connections and is of no use is not called again and again.
+                    let useful = useful.load(Ordering::Relaxed) && !wrong.lasts;
+                    if useful || begun.elapsed() > LONGEST {
+                        backoff = Backoff::default();
+                    }
+                    wrong.into()
                 }
                 Err(error) => error,
             };
@@ -239,9 +307,10 @@ impl Shared {
             if self.closed.load(Ordering::Acquire) {
                 return;
             }
-            self.events.disconnected(&error.to_string());
+            let pause = backoff.next();
+            self.events.disconnected(&away(&error, pause));
             tokio::select! {
-                () = tokio::time::sleep(backoff.next()) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.closing.notified() => {}
             }
         }
@@ -249,20 +318,43 @@ impl Shared {
 
     /// The client connects again by itself, but then nobody knows what was on its way, so each is used
     /// for one connection.
-    async fn client(&self, trouble: mpsc::Sender<String>) -> Result<Client, BrokerError> {
+    async fn client(
+        &self,
+        trouble: mpsc::Sender<Wrong>,
+        refusals: Arc<Refusals>,
+        denied: mpsc::Sender<(String, String)>,
+    ) -> Result<Client, BrokerError> {
         let servers = self.address.servers();
         let options = self.address.options().name("dwebsocket");
         let events = Arc::clone(&self.events);
+        let (echo, inbox) = (self.names.echo(), self.names.inbox());
         let options = options
             .event_callback(move |event| {
                 let trouble = trouble.clone();
                 if matches!(event, Event::SlowConsumer(_)) {
                     events.lost();
                 }
+                let mut wrong = what_is_wrong(&event);
+                if let Event::ServerError(error) = &event {
+                    let words = error.to_string();
+                    match Denied::read(&words) {
+                        // Without these, nothing can be asked.
+                        Some(one) if one.subject() == echo || one.subject().starts_with(&inbox) => {
+                        }
+                        Some(one) => {
+                            wrong = None;
+                            refusals.note(one.subject(), &words);
+                            if let Denied::Subscribe(subject) = one {
+                                let _ = denied.try_send((subject.to_owned(), words));
+                            }
+                        }
+                        None => {}
+                    }
+                }
                 async move {
-                    if let Some(what) = what_is_wrong(&event) {
+                    if let Some(wrong) = wrong {
                         // One is enough.
-                        let _ = trouble.try_send(what);
+                        let _ = trouble.try_send(wrong);
                     }
                 }
             })
@@ -280,25 +372,30 @@ impl Shared {
 
     async fn connect(&self) -> Result<Ears, BrokerError> {
         let (tell, mut trouble) = mpsc::channel(1);
-        let client = self.client(tell).await?;
+        let (deny, denied) = mpsc::channel(DENIED);
+        let refusals = Arc::<Refusals>::default();
+        let client = self.client(tell, Arc::clone(&refusals), deny).await?;
         let (new, coming) = mpsc::channel(NEW);
         let live = Live {
             client,
             confirm: Arc::new(Confirm::new()),
             new,
             ends: Arc::default(),
+            refusals,
+            useful: Arc::default(),
         };
         *self.live() = Some(live.clone());
         // Whoever subscribes from here on does it on this connection.
         let heard = tokio::select! {
             heard = self.listen_to_all(&live) => heard?,
-            Some(what) = trouble.recv() => return Err(unavailable(what)),
+            Some(wrong) = trouble.recv() => return Err(wrong.into()),
         };
         Ok(Ears {
             live,
             new: coming,
             heard,
             trouble,
+            denied,
         })
     }
 
@@ -314,11 +411,19 @@ impl Shared {
     }
 
     /// Passes messages on until something is wrong; returns what.
-    async fn serve(&self, mut ears: Ears) -> BrokerError {
+    async fn serve(&self, mut ears: Ears) -> Wrong {
+        let gone = |error: BrokerError| Wrong {
+            words: match error {
+                BrokerError::Unavailable(words) => words,
+                other => other.to_string(),
+            },
+            lasts: false,
+        };
         let echo = self.names.echo();
         let confirm = ears.live.confirm.run(&ears.live.client, &echo);
         tokio::pin!(confirm);
-        let sweeping = history::sweep_now_and_then(&ears.live.client, &self.names);
+        let sweeping =
+            history::sweep_now_and_then(&ears.live.client, &ears.live.refusals, &self.names);
         tokio::pin!(sweeping);
         loop {
             tokio::select! {
@@ -326,11 +431,24 @@ impl Shared {
                     self.pass_on(&listened, &message);
                 }
                 Some(heard) = ears.new.recv() => ears.heard.push(heard),
-                Some(what) = ears.trouble.recv() => return unavailable(what),
-                error = &mut confirm => return error,
+                Some(wrong) = ears.trouble.recv() => return wrong,
+                Some((subject, words)) = ears.denied.recv() => {
+                    self.deny(&ears.live, &subject, &words).await;
+                }
+                error = &mut confirm => return gone(error),
                 never = &mut sweeping => match never {},
-                () = self.closing.notified() => return unavailable("closed"),
+                () = self.closing.notified() => return gone(unavailable("closed")),
             }
+        }
+    }
+
+    /// The server does not allow a subscription; all others go on.
+    async fn deny(&self, live: &Live, subject: &str, words: &str) {
+        let mut denied: Vec<_> = self.subscriptions().iter().cloned().collect();
+        denied.retain(|channel| self.names.heard(channel) == subject);
+        for channel in denied {
+            live.ends.lock().await.remove(&channel);
+            self.events.refused(&channel, &unavailable(words));
         }
     }
 
@@ -369,15 +487,20 @@ impl Shared {
 }
 
 /// What the client tells that means that this connection is of no use any more.
-fn what_is_wrong(event: &Event) -> Option<String> {
+fn what_is_wrong(event: &Event) -> Option<Wrong> {
+    let wrong = |words: &str, lasts| {
+        let words = words.to_owned();
+        Some(Wrong { words, lasts })
+    };
     match event {
-        Event::Disconnected | Event::Closed => Some("NATS has closed the connection".into()),
+        Event::Disconnected | Event::Closed => wrong("NATS has closed the connection", false),
         // What is missing is fetched after the reconnect, where there is a history.
-        Event::SlowConsumer(_) => {
-            Some("messages were lost: they came faster than this process could take them".into())
-        }
-        // Such as rights that are missing.
-        Event::ServerError(error) => Some(error.to_string()),
+        Event::SlowConsumer(_) => wrong(
+            "messages were lost: they came faster than this process could take them",
+            false,
+        ),
+        // Such as too many connections.
+        Event::ServerError(error) => wrong(&error.to_string(), true),
         Event::Connected | Event::LameDuckMode | Event::Draining | Event::ClientError(_) => None,
     }
 }

@@ -1,0 +1,50 @@
+//! Whatever comes from the broker: an envelope or none, and what other processes say of their members.
+
+#![no_main]
+
+use std::time::{Duration, Instant};
+
+use dwebsocket::hub::{
+    is_envelope,
+    presence::{Output, Presence},
+};
+use libfuzzer_sys::fuzz_target;
+
+/// Bytes of what goes to the other processes at once.
+const MAX_MESSAGE: usize = 250 * 1024;
+
+fuzz_target!(|data: &[u8]| {
+    is_envelope(data);
+    let begun = Instant::now();
+    let mut presence = Presence::new("me".into());
+    // Several messages, each with its length in two bytes before it.
+    let mut left = data;
+    while let Some((length, rest)) = left.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
+        let (message, rest) = rest.split_at(length);
+        left = rest;
+        check(&presence.receive(message, begun));
+    }
+    check(&presence.tick(begun));
+    // All that have joined leave when nothing more is heard.
+    check(&presence.tick(begun + Duration::from_secs(60)));
+    assert!(presence.counts("").is_empty());
+});
+
+/// What the pages are told is JSON, and what the others are told is of a limited size.
+fn check(outputs: &[Output]) {
+    for output in outputs {
+        match output {
+            Output::Send(message) => assert!(message.len() <= MAX_MESSAGE),
+            Output::Joined(_, member) | Output::Left(_, member) => {
+                assert!(!member.info.is_empty());
+                assert!(
+                    !member
+                        .info
+                        .chars()
+                        .any(|c| c.is_control() && !c.is_whitespace())
+                );
+            }
+        }
+    }
+}

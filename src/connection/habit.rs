@@ -1,0 +1,254 @@
+//! Whom a thread, or a greenlet, sends to: to one connection, or to several in turn.
+//!
+//! The overflow policy "auto" waits for a sender that serves one connection and not for one that sends
+//! around, since everybody else would wait with it. A sender is judged by its habit alone: nothing needs
+//! to be declared, and the answer is known at the moment in which it meets a full outbox.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashSet,
+};
+
+/// Stands for a message to many: no connection has this id.
+pub const MANY: u64 = 0;
+
+/// Stands for none yet.
+const NOBODY: u64 = u64::MAX;
+
+/// Sends in a row that prove that a sender serves a connection, if it has never sent to another one. The
+/// first send proves nothing: a loop over many begins like this, too.
+const FIRST: u32 = 2;
+/// The same for a sender that has served others before: a pool's thread, say.
+const NEXT: u32 = 3;
+/// The same for a sender that comes back to a connection: so does a loop over many.
+const AGAIN: u32 = 64;
+/// Connections that a sender's memory holds; then it begins anew.
+const MEMORY: usize = 4096;
+
+/// The connection that a sender has sent to last, and how often in a row.
+#[derive(Debug)]
+struct Latest {
+    id: Cell<u64>,
+    in_a_row: Cell<u32>,
+}
+
+impl Latest {
+    const fn new() -> Self {
+        Self {
+            id: Cell::new(NOBODY),
+            in_a_row: Cell::new(0),
+        }
+    }
+
+    /// Counts one more send to the same connection; false where it is another one.
+    #[inline]
+    fn repeats(&self, id: u64) -> bool {
+        let same = self.id.get() == id;
+        if same {
+            self.in_a_row.set(self.in_a_row.get().saturating_add(1));
+        }
+        same
+    }
+
+    /// Begins to count sends to another connection; returns the one before.
+    fn begin(&self, id: u64) -> u64 {
+        self.in_a_row.set(1);
+        self.id.replace(id)
+    }
+}
+
+/// What a sender has done before that.
+#[derive(Debug, Default)]
+struct Past {
+    needed: u32,
+    turns: u64,
+    others: HashSet<u64>,
+}
+
+impl Past {
+    fn turn(&mut self, from: u64, to: u64) {
+        if self.others.len() >= MEMORY {
+            self.others.clear();
+        }
+        if from != NOBODY {
+            self.others.insert(from);
+            self.turns += 1;
+        }
+        self.needed = if self.others.is_empty() {
+            FIRST
+        } else if self.others.contains(&to) {
+            AGAIN
+        } else {
+            NEXT
+        };
+    }
+
+    fn serves(&self, latest: &Latest, id: u64) -> bool {
+        id != MANY && id == latest.id.get() && latest.in_a_row.get() >= self.needed
+    }
+}
+
+thread_local! {
+    // Apart from the rest, since it is used by every send and needs no destructor.
+    static LATEST: Latest = const { Latest::new() };
+    static PAST: RefCell<Past> = RefCell::default();
+}
+
+fn with_past<T: Default>(use_past: impl FnOnce(&mut Past) -> T) -> T {
+    PAST.try_with(|past| {
+        past.try_borrow_mut()
+            .map(|mut past| use_past(&mut past))
+            .unwrap_or_default()
+    })
+    .unwrap_or_default()
+}
+
+/// Notes that the calling thread sends to a connection, or to [`MANY`].
+#[inline]
+pub fn note(id: u64) {
+    LATEST.with(|latest| {
+        if !latest.repeats(id) {
+            turn(latest, id);
+        }
+    });
+}
+
+#[cold]
+fn turn(latest: &Latest, id: u64) {
+    let from = latest.begin(id);
+    with_past(|past| past.turn(from, id));
+}
+
+/// Whether the calling thread serves this connection.
+#[must_use]
+pub fn serves(id: u64) -> bool {
+    LATEST.with(|latest| with_past(|past| past.serves(latest, id)))
+}
+
+/// How often the calling thread has turned from one connection to another.
+#[must_use]
+pub fn turns() -> u64 {
+    with_past(|past| past.turns)
+}
+
+/// A habit as a value, for a sender that is no thread.
+#[derive(Debug)]
+pub struct Habit {
+    latest: Latest,
+    past: Past,
+}
+
+impl Default for Habit {
+    fn default() -> Self {
+        Self {
+            latest: Latest::new(),
+            past: Past::default(),
+        }
+    }
+}
+
+impl Habit {
+    /// Notes that this sender sends to a connection, or to [`MANY`].
+    pub fn note(&mut self, id: u64) {
+        if !self.latest.repeats(id) {
+            let from = self.latest.begin(id);
+            self.past.turn(from, id);
+        }
+    }
+
+    /// Whether this sender serves a connection.
+    #[must_use]
+    pub fn serves(&self, id: u64) -> bool {
+        self.past.serves(&self.latest, id)
+    }
+
+    /// How often it has turned from one connection to another.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.past.turns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(sends: impl IntoIterator<Item = u64>) -> Habit {
+        let mut habit = Habit::default();
+        for id in sends {
+            habit.note(id);
+        }
+        habit
+    }
+
+    #[test]
+    fn a_first_send_proves_nothing() {
+        assert!(!after([]).serves(1));
+        assert!(!after([1]).serves(1));
+    }
+
+    #[test]
+    fn a_sender_to_one_serves_it() {
+        let habit = after([1, 1]);
+        assert!(habit.serves(1));
+        assert!(!habit.serves(2));
+        assert_eq!(habit.turns(), 0);
+    }
+
+    #[test]
+    fn a_loop_over_many_serves_nobody() {
+        for batch in [1, 5, 20] {
+            let mut habit = Habit::default();
+            let pass = [1, 2, 3].into_iter().cycle().take(9);
+            for id in pass.flat_map(|id| std::iter::repeat_n(id, batch)) {
+                habit.note(id);
+                assert!(habit.turns() < 3 || !habit.serves(id));
+            }
+            assert_eq!(habit.turns(), 8);
+        }
+    }
+
+    #[test]
+    fn a_pool_serves_one_after_the_other() {
+        let jobs = (1..=10_000).flat_map(|id| [id; 3]);
+        let mut habit = Habit::default();
+        for (number, id) in jobs.enumerate() {
+            habit.note(id);
+            if number % 3 == 2 {
+                assert!(habit.serves(id), "{id}");
+            }
+        }
+        assert!(habit.past.others.len() <= MEMORY);
+    }
+
+    #[test]
+    fn a_loop_that_has_ended_is_forgotten_by_and_by() {
+        let mut habit = after([1, 2, 3, 1]);
+        assert!(!habit.serves(1));
+        for _ in 0..AGAIN {
+            habit.note(1);
+        }
+        assert!(habit.serves(1));
+    }
+
+    #[test]
+    fn messages_to_many_are_turns() {
+        let habit = after([1, MANY, 1, MANY, MANY, MANY]);
+        assert!(!habit.serves(1));
+        assert!(!habit.serves(MANY));
+        assert_eq!(habit.turns(), 3);
+    }
+
+    #[test]
+    fn each_thread_has_a_habit_of_its_own() {
+        let id = u64::MAX - 1;
+        note(id);
+        note(id);
+        assert!(serves(id));
+        assert!(
+            !std::thread::spawn(move || serves(id))
+                .join()
+                .unwrap_or(true)
+        );
+    }
+}

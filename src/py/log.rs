@@ -1,0 +1,50 @@
+//! What the engine has to log, for Python.
+
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use pyo3::prelude::*;
+
+use super::{wait, wake::PyWakeQueue};
+use crate::runtime::{Record, running};
+
+type PyRecord = (u8, String, f64);
+
+fn record(record: Record) -> PyRecord {
+    let at = record.at.duration_since(UNIX_EPOCH);
+    let at = at.unwrap_or(Duration::ZERO).as_secs_f64();
+    (record.level as u8, record.message, at)
+}
+
+#[pyfunction]
+pub(super) fn drain_log(py: Python<'_>) -> Vec<PyRecord> {
+    let records = py.detach(|| running().map(|engine| engine.log().drain()));
+    let records = records.unwrap_or_default().into_iter();
+    records.map(record).collect()
+}
+
+/// False where no engine runs, or nothing has come within `timeout` seconds.
+#[pyfunction]
+#[pyo3(signature = (timeout=None))]
+pub(super) fn wait_log(py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    // One engine all the time: what the next one says, after a fork, is for another thread.
+    let Some(engine) = running() else {
+        return Ok(false);
+    };
+    let waited = wait::detached(py, wait::deadline(timeout), |deadline| {
+        engine.log().wait(deadline).then_some(())
+    })?;
+    Ok(waited.is_some())
+}
+
+#[pyfunction]
+pub(super) fn log_to(py: Python<'_>, queue: &PyWakeQueue) -> bool {
+    let queue = Arc::clone(&queue.0);
+    py.detach(|| {
+        running()
+            .map(|engine| engine.log().report_to(queue))
+            .is_some()
+    })
+}

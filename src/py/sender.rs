@@ -1,0 +1,47 @@
+//! Whom a greenlet sends to; of threads, the engine knows by itself.
+
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+
+use crate::connection::habit::{self, Habit};
+
+/// How often the calling thread has turned from one connection to another.
+#[pyfunction]
+pub(super) fn turns() -> u64 {
+    habit::turns()
+}
+
+/// The habit of a sender that is no thread.
+#[pyclass(frozen, module = "dwebsocket._engine", name = "Sender")]
+pub(super) struct PySender(Mutex<Habit>);
+
+#[pymethods]
+impl PySender {
+    #[new]
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    fn note(&self, id: u64) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note(id);
+    }
+
+    fn serves(&self, id: u64) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .serves(id)
+    }
+
+    #[getter]
+    fn turns(&self) -> u64 {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .turns()
+    }
+}

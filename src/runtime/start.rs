@@ -1,0 +1,196 @@
+//! Starts the threads of the engine, or tells that the system has none left.
+//!
+//! Tokio's builder panics where the system refuses a thread, and its clean-up then waits for the
+//! workers that did start, for ever. Three steps make that harmless:
+//!
+//! 1. [`spare`] starts as many threads as the runtime needs and holds them until all are there. Where
+//!    one is refused, all end, and the runtime is not even tried.
+//! 2. Each thread of the runtime waits at a [`Barrier`] until the builder has started all of them. If
+//!    somebody else took the last thread meanwhile, those that did start end at the barrier, within
+//!    [`PATIENCE`], and the builder's clean-up comes to an end.
+//! 3. What the builder throws is caught.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{WORKER_THREADS, schedule};
+
+/// Threads that the engine has: its workers, and one for calls that block (names looked up in DNS).
+/// Tokio would panic in the task that asks for such a call if there were none and none to be had.
+const THREADS: usize = WORKER_THREADS + 1;
+
+/// Stack of each: no Python runs there.
+const STACK: usize = 512 * 1024;
+
+/// Time within which the builder starts all threads, on a machine with other things to do.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Time within which threads that have ended make room for others.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// As good as for ever: the thread for calls that block must never end.
+const KEEP_ALIVE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Builds the runtime.
+///
+/// # Errors
+///
+/// The operating system has no thread or no descriptor left. Nothing remains of the attempt.
+pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    spare(THREADS)?;
+    let barrier = Arc::new(Barrier::default());
+    let entered = Arc::clone(&barrier);
+    let built = catch_unwind(AssertUnwindSafe(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKER_THREADS)
+            .thread_name("dwebsocket")
+            .thread_stack_size(STACK)
+            .thread_keep_alive(KEEP_ALIVE)
+            .on_thread_start(move || {
+                entered.pass();
+                schedule::yield_to_views();
+            })
+            .enable_all()
+            .build()
+    }));
+    let runtime = built.unwrap_or_else(|_| Err(no_thread()))?;
+    // Dropping the handle lets the call run on; it returns at once, and its thread stays.
+    let blocking = catch_unwind(AssertUnwindSafe(|| drop(runtime.spawn_blocking(|| ()))));
+    if barrier.open(blocking.is_ok()) {
+        return Ok(runtime);
+    }
+    runtime.shutdown_background();
+    Err(no_thread())
+}
+
+/// Makes sure that the system has `count` threads to give.
+fn spare(count: usize) -> io::Result<()> {
+    let mut held = Vec::with_capacity(count);
+    let mut refused = None;
+    let (tell, names) = mpsc::channel();
+    for _ in 0..count {
+        let (release, released) = mpsc::channel::<()>();
+        let tell = tell.clone();
+        let probe = thread::Builder::new().stack_size(STACK).spawn(move || {
+            let _ = tell.send(std::fs::read_link("/proc/thread-self").ok());
+            // Ends when the other half is dropped.
+            let _ = released.recv();
+        });
+        match probe {
+            Ok(probe) => held.push((probe, release)),
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    drop(tell);
+    for (probe, release) in held {
+        drop(release);
+        let _ = probe.join();
+    }
+    // A thread counts until the kernel has forgotten it, which is a moment after its end.
+    let deadline = Instant::now() + FAREWELL;
+    for name in names.iter().flatten() {
+        wait_until_gone(&Path::new("/proc").join(name), deadline);
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+fn wait_until_gone(name: &Path, deadline: Instant) {
+    while name.exists() && Instant::now() < deadline {
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// What the system says if it has no thread left.
+fn no_thread() -> io::Error {
+    io::Error::from_raw_os_error(libc::EAGAIN)
+}
+
+/// Where the threads of a runtime wait until all of them are there.
+#[derive(Debug, Default)]
+struct Barrier {
+    /// `None` until it is known. A std mutex: held to look at it.
+    fine: Mutex<Option<bool>>,
+    known: Condvar,
+}
+
+impl Barrier {
+    /// Lets the threads through or ends them, unless they have ended by themselves. Returns whether
+    /// they go on.
+    fn open(&self, fine: bool) -> bool {
+        let mut state = self.fine.lock().unwrap_or_else(PoisonError::into_inner);
+        let decided = *state.get_or_insert(fine);
+        drop(state);
+        self.known.notify_all();
+        decided
+    }
+
+    /// Waits; ends the calling thread where the runtime will not come to life.
+    fn pass(&self) {
+        let state = self.fine.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = self
+            .known
+            .wait_timeout_while(state, PATIENCE, |fine| fine.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        // Too late: then none of them may go on, for some have ended.
+        let fine = *state.get_or_insert(false);
+        drop(state);
+        if !fine {
+            // Unwinds to the end of the thread, without the message of a panic.
+            resume_unwind(Box::new("the engine did not start"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_has_its_threads() {
+        let runtime = runtime().unwrap();
+        let answer = runtime.block_on(async {
+            let blocking = tokio::task::spawn_blocking(|| 7).await;
+            let task = tokio::spawn(async { 8 }).await;
+            (blocking.ok(), task.ok())
+        });
+        assert_eq!(answer, (Some(7), Some(8)));
+    }
+
+    #[test]
+    fn threads_end_at_a_barrier_that_says_no() {
+        let barrier = Arc::new(Barrier::default());
+        let waits = Arc::clone(&barrier);
+        let thread = thread::spawn(move || waits.pass());
+        assert!(!barrier.open(false));
+        assert!(thread.join().is_err());
+        // Whoever comes later ends, too.
+        assert!(!barrier.open(true));
+        assert!(catch_unwind(AssertUnwindSafe(|| barrier.pass())).is_err());
+    }
+
+    #[test]
+    fn threads_pass_a_barrier_that_is_open() {
+        let barrier = Arc::new(Barrier::default());
+        let waits = Arc::clone(&barrier);
+        let thread = thread::spawn(move || waits.pass());
+        assert!(barrier.open(true));
+        assert!(thread.join().is_ok());
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_at_a_barrier() {
+        let barrier = Arc::new(Barrier::default());
+        let waits = Arc::clone(&barrier);
+        assert!(thread::spawn(move || waits.pass()).join().is_err());
+        assert!(!barrier.open(true));
+    }
+}
