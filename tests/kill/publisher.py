@@ -20,6 +20,8 @@ from . import site
 
 #: Time for the broker to take what waits for it, in the end.
 PATIENCE = 60.0
+#: Time for it to tell where all histories end.
+TOPS = 20.0
 
 
 def publish(group: str, number: int) -> str:
@@ -32,6 +34,22 @@ def publish(group: str, number: int) -> str:
         assert published.broker == "unavailable", published.broker
         # Not taken at all: the queue is full.
         time.sleep(0.05)
+
+
+def top(group: str, deadline: float) -> int:
+    """Return the last offset of a group's history, 0 where there is none.
+
+    A cluster may still be choosing who leads the history: asked again for a while.
+    """
+    while True:
+        try:
+            entries = hub.group(group).history(1)
+        except hub.BrokerError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return entries[-1][0] if entries else 0
 
 
 def main() -> None:
@@ -52,8 +70,8 @@ def main() -> None:
         fates[publish(group, last[group] + 1)] += 1
         last[group] += 1
     whole = _engine.hub_flush(PATIENCE)
-    stored = {name: hub.group(name).history(1)[-1:] for name in last if last[name]}
-    tops = {name: entry[0][0] if entry else 0 for name, entry in stored.items()}
+    deadline = time.monotonic() + TOPS
+    tops = {name: top(name, deadline) for name in last if last[name]}
     print(json.dumps({"last": last, "fates": fates, "whole": whole, "tops": tops}))
 
 
