@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -52,7 +52,7 @@ ASYNC = (
 _REFUSED = range(300, 500)
 
 #: What a view raises to turn a visitor away: worth a line, not a traceback.
-_REFUSALS = (Http404, PermissionDenied, SuspiciousOperation)
+_REFUSALS = (BadRequest, Http404, PermissionDenied, SuspiciousOperation)
 
 #: Held while the stack size of new threads is a view's.
 _stack_lock = threading.RLock()

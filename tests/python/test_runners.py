@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import django
 import pytest
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.http import (
     Http404,
     HttpResponse,
@@ -143,7 +143,9 @@ class TestTheEnd:
         other_peer.send("untouched")
         assert other.wait() == b"untouched"
 
-    @pytest.mark.parametrize("error", [Http404, PermissionDenied, SuspiciousOperation])
+    @pytest.mark.parametrize(
+        "error", [BadRequest, Http404, PermissionDenied, SuspiciousOperation]
+    )
     def test_a_refusal_is_one_line_and_closes_with_1008(self, pair, caplog, error):
         def view(request):
             raise error("not for you")
