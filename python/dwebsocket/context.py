@@ -8,6 +8,7 @@ project keeps in thread-locals of its own, its hooks bring over.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from datetime import tzinfo
@@ -22,7 +23,7 @@ from . import databases
 from .conf import settings
 from .exceptions import ConfigurationError
 
-__all__ = ("RequestContext", "applied", "carried", "carry")
+__all__ = ("RequestContext", "again", "applied", "carried", "carry")
 
 _hooks: list[Callable[[Any], Any]] = []
 
@@ -70,6 +71,25 @@ def applied(things: list[Any]) -> Iterator[None]:
             else:
                 thing()
         yield
+
+
+def again(things: list[Any]) -> list[Any]:
+    """Return what can be applied once more, in another thread, beside ``things``.
+
+    Those must not have been applied yet: what ``@contextmanager`` makes works once.
+    """
+    found = []
+    for thing in things:
+        if hasattr(thing, "__enter__"):
+            recreate = getattr(thing, "_recreate_cm", None)
+            fresh = thing if recreate is None else recreate()
+            if fresh is thing:
+                # What it keeps from entering to leaving is for one thread.
+                with contextlib.suppress(TypeError):
+                    fresh = copy.copy(thing)
+            thing = fresh
+        found.append(thing)
+    return found
 
 
 class RequestContext:

@@ -95,6 +95,7 @@ class Rights:
         "_login",
         "_was_active",
         "allowed",
+        "carried",
         "checked",
         "interval",
         "never",
@@ -109,6 +110,8 @@ class Rights:
         self.interval: float | None = None
         #: Whether the project wants no checks in sessions, either.
         self.never = False
+        #: What the project's hooks bring over, for threads other than the view's.
+        self.carried: list[Any] = []
         #: What the application asks beside that.
         self.allowed: Callable[[], bool] | None = None
         #: The times (monotonic) of the latest check and of the latest that could be

@@ -118,10 +118,11 @@ class Call:
         Whatever is raised here, the view's own exceptions aside, is for the caller to
         log: a context hook's, say. The WebSocket may be open then.
         """
+        spare = context.again(self.carried)
         with context.applied(self.carried):
-            self._run(websocket)
+            self._run(websocket, spare)
 
-    def _run(self, websocket: WebSocket) -> None:
+    def _run(self, websocket: WebSocket, spare: list[Any]) -> None:
         code = INTERNAL_ERROR
         try:
             databases.begin()
@@ -129,6 +130,7 @@ class Call:
             websocket._gone_timeout = self.gone_timeout
             users.identify(self.request, websocket)
             websocket._rights = rights.Rights(self.request)
+            websocket._rights.carried = spare
             websocket._rights.never = self.recheck_interval == 0
             if self.recheck_interval:
                 watching.begin(websocket, self.recheck_interval)

@@ -17,7 +17,7 @@ from typing import Any
 from django.db import Error as DatabaseError
 from django.db import connections
 
-from . import rights
+from . import context, rights
 from .context import RequestContext
 
 __all__ = ("begin", "end", "watcher")
@@ -164,12 +164,53 @@ def _check(websocket: Any) -> None:
     found = websocket._rights
     if found is None:
         return
-    try:
-        found.check()
-    except rights.Revoked as error:
+    if all(hasattr(thing, "__enter__") for thing in found.carried):
+        error = _ask(found)
+    else:
+        error = _ask_in_a_thread(found)
+    if isinstance(error, rights.Revoked):
         rights.hang_up(websocket, error)
+    elif error is not None:
+        raise error
     else:
         rights.trouble.over()
+
+
+def _ask(found: rights.Rights) -> Exception | None:
+    """Make the check with what the project's hooks bring over; return what it raises.
+
+    So a context manager without ``finally`` leaves nothing behind, either.
+    """
+    with context.applied(context.again(found.carried)):
+        try:
+            found.check()
+        except Exception as error:
+            return error
+    return None
+
+
+def _ask_in_a_thread(found: rights.Rights) -> Exception | None:
+    """The same where a function brings something over, which nothing takes away again.
+
+    In the watcher's thread the next connection's check would have it, too.
+    """
+    outcome: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            outcome.append(_ask(found))
+        except Exception as error:
+            outcome.append(error)
+        finally:
+            connections.close_all()
+
+    snapshot = RequestContext()
+    thread = threading.Thread(
+        target=snapshot.run, args=(ask,), name="websocket-watcher-check", daemon=True
+    )
+    thread.start()
+    thread.join()
+    return outcome[0]
 
 
 watcher = Watcher()

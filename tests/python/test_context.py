@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 import zoneinfo
 from contextvars import ContextVar
@@ -218,3 +219,23 @@ class TestHooks:
             pytest.raises(ConfigurationError, match="wrong"),
         ):
             context.carried(RequestFactory().get("/"))
+
+    def test_the_checks_of_logins_have_them(self, site):
+        asked: queue.Queue[Any] = queue.Queue()
+
+        @websocket(recheck_interval=0.1)
+        def view(request):
+            request.websocket._rights.allowed = lambda: (
+                not asked.put((threading.current_thread().name, local.tenant))
+            )
+            request.websocket.wait()
+
+        seen.clear()
+        running = site(
+            {"": view},
+            MIDDLEWARE=[f"{HERE}.SetsLocals"],
+            DWEBSOCKET={"CONTEXT_HOOKS": [f"{HERE}.tenant"]},
+        )
+        with running.connect("?tenant=acme"), running.connect("?tenant=bolt"):
+            names = {asked.get(timeout=10) for _ in range(8)}
+        assert names == {("websocket-watcher", "acme"), ("websocket-watcher", "bolt")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -26,6 +27,7 @@ class Fake:
         self.interval = 0.05
         self._connection = SimpleNamespace(ended=False)
         self._rights = self
+        self.carried = []
 
     def check(self):
         self.checks.release()
@@ -125,3 +127,75 @@ def test_a_shorter_interval_counts_at_once(watcher):
     watcher.add(slow)
     watcher.add(Watch(fake, 0.05))
     assert fake.checked(3)
+
+
+local = threading.local()
+
+
+class Tenant(Fake):
+    """A WebSocket whose check notes which tenant it asks."""
+
+    def __init__(self, number, *carried, result=None):
+        super().__init__(number, result)
+        self.carried = list(carried)
+        self.asked = []
+
+    def check(self):
+        self.asked.append(getattr(local, "tenant", None))
+        super().check()
+
+
+@contextmanager
+def generated(name):
+    local.tenant = name
+    yield
+    del local.tenant  # not in a finally
+
+
+class Entered:
+    def __init__(self, name):
+        self.name = name
+
+    def __enter__(self):
+        assert not hasattr(self, "before"), "entered twice"
+        self.before = getattr(local, "tenant", None)
+        local.tenant = self.name
+
+    def __exit__(self, *error):
+        local.tenant = self.before
+
+
+def called(name):
+    return lambda: setattr(local, "tenant", name)
+
+
+@pytest.mark.parametrize("kind", [generated, Entered, called])
+@pytest.mark.parametrize("result", [None, OperationalError("away"), Revoked("out")])
+def test_a_check_has_what_the_hooks_bring_over(watcher, kind, result):
+    # By turns, so that what one leaves behind would be seen by the next.
+    fakes = [
+        Tenant(0, kind("acme"), result=result),
+        Tenant(1),
+        Tenant(2, kind("bolt")),
+        Tenant(3),
+    ]
+    for fake in fakes:
+        watcher.add(Watch(fake, 0.05))
+    assert all(fake.checked(3) for fake in fakes[1:])
+    assert fakes[0].checked(1 if isinstance(result, Revoked) else 2)
+    expected = [{"acme"}, {None}, {"bolt"}, {None}]
+    assert [set(fake.asked) for fake in fakes] == expected
+
+
+def test_a_hook_that_fails_ends_nothing_and_asks_nobody(watcher):
+    @contextmanager
+    def broken():
+        raise OperationalError("away")
+        yield
+
+    fake, other = Tenant(1, broken()), Tenant(2)
+    for each in (fake, other):
+        watcher.add(Watch(each, 0.05))
+    assert other.checked(3)
+    assert not fake.asked
+    assert not fake.closed.is_set()
