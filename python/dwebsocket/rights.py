@@ -61,12 +61,17 @@ class Revoked(Exception):
     Args:
         reason: Why, as the peer gets it.
         code: The close code.
+        doubtful: Whether the next moment may tell otherwise: a changed password is
+            saved before the session that goes on with it.
     """
 
-    def __init__(self, reason: str, code: int = LOGGED_OUT) -> None:
+    def __init__(
+        self, reason: str, code: int = LOGGED_OUT, *, doubtful: bool = False
+    ) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.doubtful = doubtful
 
 
 class _Peek(dict[str, Any]):
@@ -97,6 +102,7 @@ class Rights:
         "allowed",
         "carried",
         "checked",
+        "doubted",
         "interval",
         "never",
         "request",
@@ -114,6 +120,8 @@ class Rights:
         self.carried: list[Any] = []
         #: What the application asks beside that.
         self.allowed: Callable[[], bool] | None = None
+        #: Whether the latest check of the watcher has found a doubtful end.
+        self.doubted = False
         #: The times (monotonic) of the latest check and of the latest that could be
         #: made; 0 before the first.
         self.tried = self.checked = 0.0
@@ -212,8 +220,10 @@ class Rights:
         request = HttpRequest()
         request.session = _Peek(data)  # type: ignore[assignment]
         user = auth.get_user(request)
-        if str(login) != self._login or not user.is_authenticated:
+        if str(login) != self._login:
             raise Revoked("logged out")
+        if not user.is_authenticated:
+            raise Revoked("logged out", doubtful=True)
         return user
 
     def _without_session(self, session: Any) -> Revoked:

@@ -29,6 +29,8 @@ ROUND = 0.5
 #: Seconds until the first check: a login that ends right after the handshake, before
 #: the broker knows that this process wants to hear of it, is to be noticed.
 FIRST = 5.0
+#: Seconds after which a doubtful end is looked at again.
+SOON = 1.0
 #: Seconds after which a check that could not be made is made again.
 AGAIN = 5.0
 #: Checks in a row that the database refuses before the rest of a round is put off.
@@ -143,7 +145,8 @@ class Watcher:
                 later = min(later, AGAIN)
             elif not websocket._connection.ended:
                 try:
-                    watch.context.run(_check, websocket)
+                    if watch.context.run(_check, websocket):
+                        later = SOON
                     refused = 0
                 except Exception as error:
                     rights.trouble.note(error)
@@ -160,20 +163,26 @@ class Watcher:
                 heapq.heappush(self._queue, (watch.due, number))
 
 
-def _check(websocket: Any) -> None:
+def _check(websocket: Any) -> bool:
+    """Check a login, and hang up if it has ended; True where it is to be asked soon."""
     found = websocket._rights
     if found is None:
-        return
+        return False
     if all(hasattr(thing, "__enter__") for thing in found.carried):
         error = _ask(found)
     else:
         error = _ask_in_a_thread(found)
     if isinstance(error, rights.Revoked):
+        if error.doubtful and not found.doubted:
+            found.doubted = True
+            return True
         rights.hang_up(websocket, error)
     elif error is not None:
         raise error
     else:
+        found.doubted = False
         rights.trouble.over()
+    return False
 
 
 def _ask(found: rights.Rights) -> Exception | None:

@@ -232,8 +232,16 @@ def test_who_changes_the_own_password_comes_again(site, user, browser):
     def change(request):
         request.user.set_password("engine")
         request.user.save()
+        # The watcher looks in between, when no session goes with the password.
+        deadline = time.monotonic() + 10
+        while not all(w.websocket._rights.doubted for w in watches()):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
         update_session_auth_hash(request, request.user)
         return HttpResponse()
+
+    def watches():
+        return tuple(watcher._watches.values())
 
     running = site({"ws": silent(recheck_interval=0.2), "change": change})
     other = Client()
