@@ -22,6 +22,7 @@ settings.configure(
 django.setup()
 
 from dwebsocket import capacity, servers, shutdown, websocket  # noqa: E402
+from dwebsocket.context import RequestContext  # noqa: E402
 from tests.python.peer import socket_pair  # noqa: E402
 from tests.python.test_handoff import environ  # noqa: E402
 
@@ -76,6 +77,7 @@ def main() -> None:
         capacity.views = lambda: capacity.UNLIMITED
     # What is imported late could not be read by that user.
     "x".encode("unicode_escape")
+    RequestContext()
     if child := os.fork():
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) and 1)
     signal.alarm(50)
