@@ -21,7 +21,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
-from . import _engine, context, runners, servers
+from . import _engine, runners, servers
 from .conf import Profile, settings
 from .context import RequestContext
 from .exceptions import ConfigurationError
@@ -117,10 +117,13 @@ class Handoff:
         call: The view's call.
         runner: What runs it.
         seat: The thread that waits for it.
+        context: The state of the request's thread.
     """
 
     __slots__ = (
+        "__weakref__",
         "_made_in",
+        "_over",
         "call",
         "context",
         "handshake",
@@ -142,9 +145,12 @@ class Handoff:
         call: runners.Call,
         runner: Any,
         seat: Any,
+        context: RequestContext,
     ) -> None:
         #: The process, until the handoff has been run or called off.
         self._made_in: int | None = os.getpid()
+        #: Whether its request has ended.
+        self._over = False
         self.runner = runner
         self.seat = seat
         self.handshake = handshake
@@ -154,9 +160,7 @@ class Handoff:
         self.server = server
         self.call = call
         call.recheck_interval = profile.recheck_interval
-        # Taken here: response middleware may set language and time zone back.
-        self.context = RequestContext()
-        call.carried = context.carried(call.request)
+        self.context = context
         call.gone_timeout = profile.gone_timeout
 
     def run(self, headers: list[tuple[str, str]]) -> None:
@@ -169,7 +173,14 @@ class Handoff:
             OSError: The socket cannot be taken; nothing has been sent yet.
             ClientGone: The server has seen the client go; it ends the request.
             ValueError: A header cannot be sent; the same.
+            ConfigurationError: Its request has ended.
         """
+        if self._over:
+            raise ConfigurationError(
+                "A middleware has kept the response to a WebSocket's handshake, and "
+                "answers another request with it, or has closed it. It must return the "
+                "response that it gets."
+            )
         if self._made_in is None:
             return
         self._made_in = None
@@ -241,6 +252,11 @@ class Handoff:
         self.seat.cancel()
         self.server.close()
         del self.seat, self.permit, self.server
+
+    def close(self) -> None:
+        """Note that the request has ended: nothing can be started any more."""
+        self._over = True
+        self.call_off()
 
     def call_off(self) -> None:
         """Give everything back, unless the view has been started; idempotent."""
@@ -324,5 +340,5 @@ class HandoffResponse(HttpResponse):
 
     def close(self) -> None:
         """Give the connection's place and descriptor back if nobody has iterated."""
-        self._handoff.call_off()
+        self._handoff.close()
         super().close()

@@ -25,6 +25,7 @@ from . import (
     signals,
 )
 from .conf import Profile, profile, settings
+from .context import RequestContext, carried
 from .exceptions import ConfigurationError, HandshakeError, SocketUnavailable
 from .handoff import Handoff, HandoffResponse, mark
 from .runners import Call
@@ -206,6 +207,24 @@ class Opening:
             )
         subprotocol = self._choose(request, handshake.protocols)
         server = _factory(request).get_wsgi_sock()
+        # Taken here: response middleware may set language and time zone back. And
+        # before a thread, a descriptor and a place are held: exceptions inside asgiref
+        # keep the frames that call this until the garbage collector runs.
+        call.carried = carried(request)
+        context = RequestContext()
+        return self._hand_over(
+            request, call, server, context, (handshake, subprotocol, view_profile)
+        )
+
+    def _hand_over(
+        self,
+        request: HttpRequest,
+        call: Call,
+        server: servers.ServerSocket,
+        context: RequestContext,
+        agreed: tuple[_engine.Handshake, str | None, Profile],
+    ) -> HttpResponse:
+        """Return the response that holds all that the WebSocket needs."""
         # All that takes a thread comes at a moment at which it can still be refused.
         try:
             _engine.start()
@@ -233,21 +252,11 @@ class Opening:
         except (RuntimeError, MemoryError) as error:
             held.close()
             return _refuse_without_thread(request, error)
-        servers.release_with(request, held)
         broker.note_server(bool(request.META.get("wsgi.multiprocess")))
         broker.connect()
-        return HandoffResponse(
-            Handoff(
-                handshake,
-                subprotocol,
-                view_profile,
-                permit,
-                held,
-                call,
-                runner,
-                seat,
-            )
-        )
+        handoff = Handoff(*agreed, permit, held, call, runner, seat, context)
+        servers.release_with(request, handoff)
+        return HandoffResponse(handoff)
 
     def _choose(self, request: HttpRequest, offered: list[str]) -> str | None:
         """Return the subprotocol to speak.

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 import weakref
+from typing import ClassVar
 
 import pytest
 from django.core.signals import request_finished
@@ -145,7 +146,8 @@ class TestResponse:
         response.close()
         gc.collect()
         assert _engine.connection_count() == quiet
-        assert list(response) == []
+        with pytest.raises(ConfigurationError, match="has kept the response"):
+            list(response)
         server.close()
         client.close()
 
@@ -190,7 +192,7 @@ class TestResponse:
         client.settimeout(TIMEOUT)
         assert client.recv(1) == b""
         if kept is not None:
-            with pytest.raises(OSError, match="."):
+            with pytest.raises(ConfigurationError, match="has kept the response"):
                 list(kept)
         client.close()
 
@@ -406,6 +408,29 @@ class Keeps(Cookies):
         return copy.copy(response)
 
 
+class Hoards(Cookies):
+    """Keeps each response as it is, and answers something else."""
+
+    kept: ClassVar[list] = []
+
+    def __call__(self, request):
+        self.kept.append(self.get_response(request))
+        return HttpResponse("instead")
+
+
+class Replays(Cookies):
+    """A cache in memory, which answers with the object, or with a copy of it."""
+
+    kept: ClassVar[dict] = {}
+
+    def __call__(self, request):
+        if request.path not in self.kept:
+            response = self.get_response(request)
+            self.kept[request.path] = copy.copy(response)
+            return response
+        return copy.copy(self.kept[request.path])
+
+
 def warnings(caplog, path="/"):
     """Return what was logged of a path. (Tests before may leave something behind.)"""
     named = [r for r in caplog.records if r.name == "dwebsocket.handshake"]
@@ -484,6 +509,26 @@ class TestThrownAway:
             connection.send("hello")
             assert connection.recv(timeout=TIMEOUT) == "hello"
         assert warnings(caplog, "/wrapped") == []
+
+    def test_and_kept_for_ever_holds_no_place(self, site, quiet, caplog, monkeypatch):
+        monkeypatch.setattr(Hoards, "kept", [])
+        running = site({"hoard": echo}, MIDDLEWARE=[f"{HERE}.Hoards"])
+        response, _ = running.request("hoard", **HANDSHAKE)
+        assert response.status == 200
+        wait_until(lambda: warnings(caplog, "/hoard"))
+        assert len(Hoards.kept) == 1
+        wait_until(lambda: _engine.connection_count() <= quiet)
+        wait_until(lambda: not waiting_threads())
+
+    def test_and_used_for_another_request_is_an_error(self, site, monkeypatch, capfd):
+        monkeypatch.setattr(Replays, "kept", {})
+        running = site({"replay": echo}, MIDDLEWARE=[f"{HERE}.Replays"])
+        with running.connect("replay") as connection:
+            connection.send("hello")
+            assert connection.recv(timeout=TIMEOUT) == "hello"
+        response, _ = running.request("replay", **HANDSHAKE)
+        assert response.status == 500
+        assert "has kept the response" in capfd.readouterr().err
 
     def test_in_the_child_of_a_fork_is_no_news(self, finder, caplog):
         server, client = socket_pair()

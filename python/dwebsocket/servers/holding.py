@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import Any
+from typing import Any, Protocol
 
 from dwebsocket import _engine
 
@@ -68,16 +68,20 @@ class Held:
         self._own.close()
 
 
-def _close(request: weakref.ref[Any], held: weakref.ref[Held]) -> None:
-    descriptor, inner = held(), request()
-    if descriptor is not None:
-        descriptor.close()
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+def _close(request: weakref.ref[Any], owner: weakref.ref[_Closable]) -> None:
+    closable, inner = owner(), request()
+    if closable is not None:
+        closable.close()
     if inner is not None:
         type(inner).close(inner)
 
 
-def release_with(request: Any, held: Held) -> None:
-    """Close the second descriptor at the end of the request at the latest.
+def release_with(request: Any, owner: _Closable) -> None:
+    """Close what owns the second descriptor at the end of the request at the latest.
 
     Django calls ``request.close`` when the server closes the response, whichever it is:
     also one that middleware has put in the place of ours.
@@ -86,4 +90,4 @@ def release_with(request: Any, held: Held) -> None:
         request = request.__dict__["_request"]
     # Weak references: the request is in no cycle, and a response of ours that nobody
     # keeps closes the descriptor at once.
-    request.close = functools.partial(_close, weakref.ref(request), weakref.ref(held))
+    request.close = functools.partial(_close, weakref.ref(request), weakref.ref(owner))
