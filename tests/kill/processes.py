@@ -122,6 +122,7 @@ class Worker(Server):
     Args:
         kind: One of :data:`SERVERS`.
         site: The module that has the application.
+        env: Environment variables.
     """
 
     def __init__(
@@ -131,10 +132,11 @@ class Worker(Server):
         directory: Path,
         kind: str = "gthread",
         site: str = "tests.kill.site",
+        **env: str,
     ) -> None:
         port = free_port()
         argv = [sys.executable, "-m", *SERVERS[kind](f"127.0.0.1:{port}", site)]
-        super().__init__(name, argv, port, directory, KILL_BROKER=broker)
+        super().__init__(name, argv, port, directory, KILL_BROKER=broker, **env)
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError):

@@ -16,7 +16,8 @@ from dwebsocket.session import Session
 from .groups import PREFIX, SEEN
 
 #: More than is published while a client is away.
-KEPT = {"history": 5_000, "ttl": 900, "presence": False}
+HISTORY = int(os.environ.get("KILL_HISTORY", "5000"))
+KEPT = {"history": HISTORY, "ttl": 900, "presence": False}
 
 settings.configure(
     SECRET_KEY="only for tests",

@@ -19,6 +19,9 @@ from .sampling import Sample, faults, growth, sample
 PATIENCE = 120.0
 #: Lines of a server's log that are told.
 TOLD = 40
+#: Messages that a group keeps: enough for who is cut off, and soon full, so that what
+#: grows for longer is no history.
+HISTORY = "300"
 
 
 class Plan(NamedTuple):
@@ -57,7 +60,14 @@ class Soak:
         self.chance = random.Random(plan.seed)
         self.brokers = Pair(directory)
         self.servers = [
-            Worker(kind, self.brokers.url, directory, kind, "tests.soak.site")
+            Worker(
+                kind,
+                self.brokers.url,
+                directory,
+                kind,
+                "tests.soak.site",
+                KILL_HISTORY=HISTORY,
+            )
             for kind in plan.servers
         ]
         self.helpers: list[Helper] = []
@@ -89,7 +99,8 @@ class Soak:
 
     def _helper(self, name: str, module: str, options: dict[str, Any]) -> Helper:
         url = self.brokers.url
-        helper = Helper(name, module, options, self.directory, KILL_BROKER=url)
+        env = {"KILL_BROKER": url, "KILL_HISTORY": HISTORY}
+        helper = Helper(name, module, options, self.directory, **env)
         self.helpers.append(helper)
         return helper
 
