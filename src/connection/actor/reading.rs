@@ -170,8 +170,9 @@ impl Actor {
                 }
                 Ok(Some(event)) => {
                     controls += u32::from(matches!(event, Event::Pong(_)));
-                    if matches!(event, Event::Close(_)) {
-                        // Before the Close frame, behind which nothing may follow.
+                    if matches!(event, Event::Close(_) | Event::Message(_)) {
+                        // Before the Close frame, behind which nothing may follow, and before the
+                        // answer to a message that came later than the pings.
                         pings.answer(&self.connection);
                     }
                     self.handle(event);

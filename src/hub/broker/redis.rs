@@ -183,6 +183,8 @@ struct Broken {
     words: Mutex<Option<String>>,
     /// Something was done over it.
     useful: AtomicBool,
+    /// It has gone: what failed over it was not refused.
+    gone: AtomicBool,
 }
 
 impl Broken {
@@ -195,6 +197,8 @@ impl Broken {
             self.words().get_or_insert(words_of(error));
         } else if !error.is_unrecoverable_error() {
             return;
+        } else {
+            self.gone.store(true, Ordering::Release);
         }
         self.noticed.notify_one();
     }
@@ -308,7 +312,9 @@ impl Redis {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.0.live().is_some()
+        let live = self.0.live();
+        live.as_ref()
+            .is_some_and(|live| !live.broken.gone.load(Ordering::Acquire))
     }
 
     pub(super) async fn subscribe(&self, channel: &str) -> Result<(), BrokerError> {
