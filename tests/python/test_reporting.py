@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from django import VERSION
 from django.core import mail
 from django.core.signals import got_request_exception
 from django.test import RequestFactory
@@ -17,7 +18,9 @@ from dwebsocket.session import Session
 
 from .peer import TIMEOUT
 
-ADMINS = {"ADMINS": [("admin", "admin@example.com")], "DEBUG": False}
+#: Since Django 6.0, addresses alone; pairs with names before.
+ADMIN = "admin@example.com"
+ADMINS = {"ADMINS": [ADMIN if VERSION >= (6,) else ("admin", ADMIN)], "DEBUG": False}
 
 
 class Collector(logging.StreamHandler):

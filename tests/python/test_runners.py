@@ -38,7 +38,8 @@ LOGGER = "dwebsocket.view"
 
 
 def interpreters():
-    """Return every Python at hand that is supported."""
+    """Return every Python at hand that the Django here supports."""
+    oldest = 12 if django.VERSION >= (6,) else 10
     known = Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python")
     found = {path.parents[1].name: str(path) for path in known}
     return [
@@ -46,7 +47,7 @@ def interpreters():
         *(
             path
             for version, path in sorted(found.items())
-            if int(version.split(".")[1]) >= 10
+            if int(version.split(".")[1]) >= oldest
             and not version.startswith("{}.{}.".format(*sys.version_info))
         ),
     ]
