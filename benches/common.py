@@ -59,15 +59,21 @@ def pinned(command: Sequence[str], cpus: str, side: int) -> list[str]:
 
 
 @functools.cache
-def cargo(package: str, binary: str) -> str:
-    """Build a program of ``benches/`` in release mode and return its path."""
-    manifest = HERE / package / "Cargo.toml"
+def cargo(package: str, binary: str, tree: Path = ROOT) -> str:
+    """Build a program of a tree's ``benches/`` in release mode and return its path."""
+    manifest = tree / "benches" / package / "Cargo.toml"
+    target = target_of(tree)
     subprocess.run(
         ["cargo", "build", "--release", "--quiet"]
-        + ["--manifest-path", str(manifest), "--target-dir", str(TARGET)],
+        + ["--manifest-path", str(manifest), "--target-dir", str(target)],
         check=True,
     )
-    return str(TARGET / "release" / binary)
+    return str(target / "release" / binary)
+
+
+def target_of(tree: Path) -> Path:
+    """Return where a tree's programs are built: two trees do not share a place."""
+    return TARGET if tree == ROOT else TARGET / "before"
 
 
 def load(
@@ -183,18 +189,20 @@ def pip(interpreter: Path, *arguments: str) -> None:
 
 
 @functools.cache
-def new_environment(python: str) -> Path:
-    """Build this package in release mode; return an interpreter that has it."""
+def new_environment(python: str, tree: Path = ROOT) -> Path:
+    """Build a tree's package in release mode; return an interpreter that has it."""
     interpreter = environment(
-        "new", python, ["--upgrade", "Django", "gunicorn", "maturin>=1.9.4,<2"]
+        "new" if tree == ROOT else "before",
+        python,
+        ["--upgrade", "Django", "gunicorn", "maturin>=1.9.4,<2"],
     )
     # Of its own: the servers of "engine" have the same library without Python's half,
     # which would take this one's place.
-    target = str(TARGET / "wheel")
+    target = str(target_of(tree) / "wheel")
     with tempfile.TemporaryDirectory() as wheels:
         subprocess.run(
             [str(interpreter.parent / "maturin"), "build", "--release", "--quiet"]
-            + ["--manifest-path", str(ROOT / "Cargo.toml"), "--out", wheels]
+            + ["--manifest-path", str(tree / "Cargo.toml"), "--out", wheels]
             + ["--interpreter", str(interpreter), "--target-dir", target],
             check=True,
         )

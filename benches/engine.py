@@ -12,6 +12,7 @@ import json
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import common
 
@@ -51,9 +52,16 @@ Runs = dict[tuple[str, str], list[dict[str, float]]]
 class Process:
     """An echo server of ``benches/engine``."""
 
-    def __init__(self, binary: str, name: str, threads: int, cpus: str) -> None:
+    def __init__(
+        self,
+        binary: str,
+        name: str,
+        threads: int,
+        cpus: str,
+        tree: Path = common.ROOT,
+    ) -> None:
         """Start it and wait until it listens."""
-        words = [common.cargo("engine", binary), name, str(threads)]
+        words = [common.cargo("engine", binary, tree), name, str(threads)]
         self.process = subprocess.Popen(
             common.pinned(words, cpus, 0),
             stdin=subprocess.PIPE,
@@ -75,9 +83,11 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(binary: str, name: str, threads: int, cpus: str) -> Iterator[Process]:
+def running(
+    binary: str, name: str, threads: int, cpus: str, tree: Path = common.ROOT
+) -> Iterator[Process]:
     """Run an echo server until the block ends."""
-    server = Process(binary, name, threads, cpus)
+    server = Process(binary, name, threads, cpus, tree)
     try:
         yield server
     finally:
