@@ -11,14 +11,16 @@ from typing import Any
 import django
 import pytest
 
-from dwebsocket import _engine, broker, databases
+from dwebsocket import _engine
+from dwebsocket.hub import connecting
+from dwebsocket.process import databases
 from tests.python.live import Site
 from tests.python.peer import Peer, open_pair
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django.setup()
 # As in a server's process: WebSockets come, and nobody is warned that none can.
-broker.note_server(False)
+connecting.note_server(False)
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,7 @@ class DwebsocketConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks, and hear of logouts wherever they happen."""
-        from . import (
-            checks,  # noqa: F401
-            rights,
-        )
+        from . import checks  # noqa: F401
+        from .logins import rights
 
         rights.listen()

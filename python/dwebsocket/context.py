@@ -19,9 +19,9 @@ from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_u
 from django.utils import timezone, translation
 from django.utils.module_loading import import_string
 
-from . import databases
 from .conf import settings
 from .exceptions import ConfigurationError
+from .process import databases
 
 __all__ = ("RequestContext", "again", "applied", "carried", "carry")
 

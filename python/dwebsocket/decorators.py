@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 
-from . import checks, conf, inline, plain
+from . import checks, conf
 from .exceptions import ConfigurationError
-from .opening import Opening, Subprotocols, wants_websocket
+from .handshake import plain
+from .handshake.opening import Opening, Subprotocols, wants_websocket
 from .runners import ASYNC
+from .wsgi import inline
 
 __all__ = ("accept_websocket", "require_websocket", "websocket")
 

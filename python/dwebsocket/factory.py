@@ -10,8 +10,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from . import _engine, inline, servers
+from . import _engine, servers
 from .websocket import WebSocket
+from .wsgi import inline
 
 __all__ = ("WebSocketFactory",)
 

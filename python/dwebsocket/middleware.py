@@ -9,12 +9,12 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
 
-from . import inline
 from .checks import later_view_middleware
 from .conf import settings
 from .exceptions import ConfigurationError
-from .handoff import mark
-from .opening import Opening, wants_websocket
+from .handshake.opening import Opening, wants_websocket
+from .wsgi import inline
+from .wsgi.handoff import mark
 
 __all__ = ("WebSocketMiddleware",)
 

@@ -23,10 +23,11 @@ from django.db import transaction
 from django.db.models import IntegerField, UUIDField
 from django.utils.functional import LazyObject, empty
 
-from . import _engine, broker, cooperation, hub
+from . import _engine, hub
 from ._engine import Published
 from .conf import settings
-from .rights import LOGGED_OUT
+from .hub import blocking, connecting
+from .logins.rights import LOGGED_OUT
 
 __all__ = (
     "adisconnect",
@@ -196,10 +197,10 @@ def _to(
 
 def publish(kind: str, targets: list[str], payload: hub.Payload) -> Published:
     """Send what :func:`dwebsocket.hub.payload` has made to "user"s or to "all"."""
-    broker.use()
-    cooperation.note_many()
+    connecting.use()
+    blocking.note_many()
     data, binary, is_json = payload
-    return cooperation.call(
+    return blocking.call(
         _engine.publish, kind, targets, data, binary=binary, json=is_json
     )
 

@@ -28,12 +28,14 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from . import hub, reporting, rights
+from . import hub
 from .conf import settings
 from .exceptions import ReceiveTimeout, WebSocketClosed
-from .parsing import from_json
-from .trouble import Trouble
+from .logins import rights
+from .process import reporting
+from .process.trouble import Trouble
 from .websocket import WebSocket
+from .websocket.parsing import from_json
 
 __all__ = ("Refused", "Session")
 

@@ -117,7 +117,7 @@ impl Hub {
     }
 }
 
-/// Names that begin with `~` stand for something else of a user: a login (`rights.py`).
+/// Names that begin with `~` stand for something else of a user: a login (`logins/rights.py`).
 fn is_user(channel: &str) -> bool {
     channel
         .strip_prefix(USER)

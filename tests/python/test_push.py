@@ -23,7 +23,8 @@ from django.db.models import (
 from django.test import TestCase, override_settings
 from django.utils.functional import SimpleLazyObject
 
-from dwebsocket import _engine, push, users
+from dwebsocket import _engine, push
+from dwebsocket.logins import users
 
 USER = SimpleNamespace(pk=7, is_authenticated=True)
 

@@ -15,7 +15,7 @@ from dwebsocket import accept_websocket, runners, signals
 def heard(quiet):
     """Return a queue of what all signals said, with the receiver's thread."""
     # The views of earlier tests have said theirs.
-    assert runners._threads.join(10)
+    assert runners.join(10)
     told: queue.Queue = queue.Queue()
     names = {getattr(signals, name): name for name in signals.__all__}
     names = {signal: name for signal, name in names.items() if hasattr(signal, "send")}

@@ -21,10 +21,11 @@ settings.configure(
 )
 django.setup()
 
-from dwebsocket import capacity, servers, shutdown, websocket  # noqa: E402
+from dwebsocket import servers, websocket  # noqa: E402
 from dwebsocket.context import RequestContext  # noqa: E402
+from dwebsocket.process import capacity, exit  # noqa: E402
 from tests.python.peer import socket_pair  # noqa: E402
-from tests.python.test_handoff import environ  # noqa: E402
+from tests.python.wsgi.test_handoff import environ  # noqa: E402
 
 #: Nobody else's.
 USER = 1_234_567_000 + os.getpid()
@@ -61,7 +62,7 @@ def try_handshakes(threads: int) -> None:
         del response
         gained = count("fd") - files, count("task") - tasks
         print(int(status), *gained, flush=True)
-    shutdown.stop()
+    exit.stop()
     print("stopped", flush=True)
 
 

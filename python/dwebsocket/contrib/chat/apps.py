@@ -16,7 +16,7 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks, and hear of logouts wherever they happen."""
-        from dwebsocket import rights
+        from dwebsocket.logins import rights
 
         from . import checks  # noqa: F401
 

@@ -15,7 +15,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from dwebsocket.conf import acceptable
-from dwebsocket.contrib.sections import importable, installed
+from dwebsocket.conf.sections import importable, installed
 
 from . import text
 from .conf import chat_settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dwebsocket.conf import Key
-from dwebsocket.contrib.sections import Section, between, count, path, seconds
+from dwebsocket.conf.sections import Section, between, count, path, seconds
 
 __all__ = ("chat_settings",)
 

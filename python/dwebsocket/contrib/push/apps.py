@@ -17,7 +17,7 @@ class PushConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks, and hear of logouts wherever they happen."""
-        from dwebsocket import rights
+        from dwebsocket.logins import rights
 
         from . import checks  # noqa: F401
 

@@ -14,7 +14,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
-from dwebsocket.contrib.sections import installed
+from dwebsocket.conf.sections import installed
 
 from .conf import push_settings
 

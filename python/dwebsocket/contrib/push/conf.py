@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dwebsocket.contrib.sections import Section, count, seconds
+from dwebsocket.conf.sections import Section, count, seconds
 
 __all__ = ("push_settings",)
 

@@ -1,0 +1,35 @@
+"""The settings: one dict ``DWEBSOCKET``, read when needed and never at import."""
+
+from __future__ import annotations
+
+from .values import (
+    DEFAULTS,
+    KEYS,
+    OLD_NAMES,
+    OVERFLOW,
+    Key,
+    Profile,
+    Settings,
+    acceptable,
+    check_overrides,
+    nearest,
+    problems,
+    profile,
+    settings,
+)
+
+__all__ = (
+    "DEFAULTS",
+    "KEYS",
+    "OLD_NAMES",
+    "OVERFLOW",
+    "Key",
+    "Profile",
+    "Settings",
+    "acceptable",
+    "check_overrides",
+    "nearest",
+    "problems",
+    "profile",
+    "settings",
+)

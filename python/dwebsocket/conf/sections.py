@@ -1,0 +1,145 @@
+"""The apps' own dicts inside ``DWEBSOCKET``, such as ``DWEBSOCKET["CHAT"]``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Error
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from dwebsocket.exceptions import ConfigurationError
+
+from .values import Key, acceptable, nearest, settings
+
+__all__ = ("Section", "between", "count", "installed", "path", "seconds")
+
+
+class Section:
+    """One app's settings over their defaults, as attributes; read at first use.
+
+    Args:
+        name: Its key in ``DWEBSOCKET``.
+        keys: What it may contain.
+    """
+
+    def __init__(self, name: str, keys: Mapping[str, Key]) -> None:
+        self._name = name
+        self.keys = keys
+        self._values: dict[str, Any] | None = None
+        setting_changed.connect(self._forget, weak=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.keys:
+            raise AttributeError(name)
+        if self._values is None:
+            found = self.problems()
+            if found:
+                raise ConfigurationError(" ".join(message for _, message in found))
+            defaults = {name: key.default for name, key in self.keys.items()}
+            self._values = {**defaults, **getattr(settings, self._name)}
+        return self._values[name]
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Return what is wrong, as pairs of key and message."""
+        found = []
+        for name, value in acceptable(self._name).items():
+            where = f"DWEBSOCKET[{self._name!r}]"
+            key = self.keys.get(name)
+            if key is None:
+                hint = nearest(str(name).upper(), self.keys)
+                found.append((name, f"{where} has no setting {name!r}.{hint}"))
+            elif message := key.problem(f"{where}[{name!r}]", value):
+                found.append((name, message))
+        return found
+
+    def acceptable(self, name: str) -> Any:
+        """Return a setting's value; its default if the project's cannot be used."""
+        key = self.keys[name]
+        value = acceptable(self._name).get(name, key.default)
+        return value if key.valid(value) else key.default
+
+    def check(self, code: str) -> list[CheckMessage]:
+        """Return what is wrong as messages of Django's system checks.
+
+        Args:
+            code: The id that they have.
+        """
+        return [Error(message, obj=name, id=code) for name, message in self.problems()]
+
+    def _forget(self, *, setting: str, **kwargs: Any) -> None:
+        if setting == "DWEBSOCKET":
+            self._values = None
+
+
+def installed(app: str, code: str) -> list[CheckMessage]:
+    """Return an error if the package itself, whose script pages need, is not an app.
+
+    Args:
+        app: The app that needs it.
+        code: The id that the error has.
+    """
+    if apps.is_installed("dwebsocket"):
+        return []
+    return [
+        Error(
+            f"{app} is in INSTALLED_APPS without 'dwebsocket': its pages would not "
+            "find dwebsocket/dwebsocket.js and stay silent.",
+            hint="Add 'dwebsocket' to INSTALLED_APPS.",
+            id=code,
+        )
+    ]
+
+
+def count(default: int, low: int = 1) -> Key:
+    """Return a key for whole numbers."""
+    return Key(
+        default,
+        lambda value: type(value) is int and value >= low,
+        f"a whole number of at least {low}",
+    )
+
+
+def seconds(default: float | None, *, optional: bool = False) -> Key:
+    """Return a key for a length of time, or None."""
+    return Key(
+        default,
+        lambda value: (
+            (value is None and optional)
+            or (type(value) in (int, float) and 0 < value < 1e9)
+        ),
+        f"{'None or ' if optional else ''}a number of seconds greater than 0",
+    )
+
+
+def between(default: float, low: float, high: float, unit: str) -> Key:
+    """Return a key for a number within limits."""
+    return Key(
+        default,
+        lambda value: type(value) in (int, float) and low <= value <= high,
+        f"a number of {unit} from {low:g} to {high:g}",
+    )
+
+
+def path(default: str) -> Key:
+    """Return a key for a dotted path."""
+    return Key(default, lambda value: isinstance(value, str), "a dotted path")
+
+
+def importable(where: str, value: str, check: Callable[[Any], bool], what: str) -> str:
+    """Return what is wrong with a dotted path, or "".
+
+    Args:
+        where: The setting.
+        value: The path.
+        check: Whether it is what is needed.
+        what: What that is, in words.
+    """
+    try:
+        found = import_string(value)
+    except Exception as error:
+        # Whatever a module raises; and ValueError for a path such as ".name".
+        return f"{where} names {value!r}: {error}"
+    return "" if check(found) else f"{where} must name {what}, not {value!r}."

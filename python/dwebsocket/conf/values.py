@@ -1,0 +1,426 @@
+"""The settings: one dict ``DWEBSOCKET``, read when needed and never at import.
+
+``override_settings`` works: a change of the setting forgets everything read before.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from django.core.signals import setting_changed
+from django.views.decorators.debug import sensitive_variables
+
+from dwebsocket import _engine
+from dwebsocket.exceptions import ConfigurationError
+from dwebsocket.handshake import origin
+
+from . import group_options
+
+__all__ = (
+    "DEFAULTS",
+    "OVERFLOW",
+    "Profile",
+    "acceptable",
+    "problems",
+    "profile",
+    "settings",
+)
+
+DIALECTS = ("classic", "modern")
+COMPRESSION = ("shared", "dedicated", "off")
+OVERFLOW = ("auto", "close", "drop_oldest", "drop_newest", "block")
+
+
+class Key(NamedTuple):
+    """What a setting may be.
+
+    Args:
+        default: Its value where the project says nothing.
+        valid: Whether a value is acceptable.
+        expected: What is, in words for an error message.
+        engine: Whether it is an option of the engine, under its lowercase name.
+        scoped: Whether a decorator may give its own, under the lowercase name.
+        detail: Returns what is wrong with a value that is not acceptable, in words; ""
+            where ``expected`` says enough.
+    """
+
+    default: Any
+    valid: Callable[[Any], bool]
+    expected: str
+    engine: bool = False
+    scoped: bool = True
+    detail: Callable[[Any], str] | None = None
+
+    def problem(self, where: str, value: Any) -> str:
+        """Return what is wrong with a value, as a sentence; "" if nothing is."""
+        if self.valid(value):
+            return ""
+        detail = self.detail(value) if self.detail is not None else ""
+        if not detail:
+            shown = repr(value)
+            # Somebody may have taken the wrong setting for a broker's URL.
+            secret = "://" in shown and "@" in shown
+            kind = type(value).__name__
+            detail = f", not this {kind}, which may be secret" if secret else ""
+            detail = detail or f", not {shown}"
+        return f"{where} must be {self.expected}{detail}."
+
+
+def _integer(low: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and value >= low
+
+
+def _positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < 1e9
+
+
+def _optional(valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or valid(value)
+
+
+def _strings(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(item, str) for item in value
+    )
+
+
+def _origins(value: Any) -> bool:
+    return _strings(value) and not any(map(origin.problem, value))
+
+
+def _origins_detail(value: Any) -> str:
+    if not _strings(value):
+        return ""
+    wrong = "; ".join(filter(None, map(origin.problem, value)))
+    # What has an "@" may have a password, too.
+    shown = "" if any("@" in item for item in value) else f", not {value!r}"
+    return f"{shown}: {wrong}"
+
+
+def _broker(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not _broker_problem(value))
+
+
+def _broker_problem(url: str) -> str:
+    """Return what is wrong with a broker's URL; not the URL, which has a password."""
+    try:
+        _engine.broker_check(url)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _broker_detail(value: Any) -> str:
+    if not isinstance(value, str):
+        return f", not of the type {type(value).__name__}"
+    return f": {_broker_problem(value)}"
+
+
+def _one_of(*values: Any) -> Callable[[Any], bool]:
+    return lambda value: any(value is v or value == v for v in values)
+
+
+_SECONDS = "a number of seconds greater than 0"
+_COUNT = "a whole number of at least 1"
+
+KEYS: dict[str, Key] = {
+    "DIALECT": Key(None, _one_of(None, *DIALECTS), f"None or one of {DIALECTS}"),
+    "ALLOWED_ORIGINS": Key(
+        (),
+        _origins,
+        "a list of origins such as 'https://example.com', or '*'",
+        detail=_origins_detail,
+    ),
+    "OVERFLOW": Key("auto", _one_of(*OVERFLOW), f"one of {OVERFLOW}", engine=True),
+    "SEND_TIMEOUT": Key(30.0, _positive, _SECONDS),
+    "GONE_TIMEOUT": Key(60.0, _optional(_positive), f"None or {_SECONDS}"),
+    "MAX_MESSAGE_SIZE": Key(1_048_576, _integer(1), _COUNT, engine=True),
+    "MAX_FRAME_SIZE": Key(
+        None, _optional(_integer(1)), f"None or {_COUNT}", engine=True
+    ),
+    "MAX_FRAGMENTS": Key(16_384, _integer(1), _COUNT, engine=True),
+    "PING_INTERVAL": Key(
+        20.0, _optional(_positive), f"None or {_SECONDS}", engine=True
+    ),
+    "PING_TIMEOUT": Key(20.0, _positive, _SECONDS, engine=True),
+    "HANDSHAKE_TIMEOUT": Key(10.0, _positive, _SECONDS, engine=True),
+    "CLOSE_TIMEOUT": Key(10.0, _positive, _SECONDS, engine=True),
+    "IDLE_TIMEOUT": Key(None, _optional(_positive), f"None or {_SECONDS}", engine=True),
+    "INBOX_MESSAGES": Key(256, _integer(1), _COUNT, engine=True),
+    "INBOX_BYTES": Key(1_048_576, _integer(1), _COUNT, engine=True),
+    "OUTBOX_MESSAGES": Key(4_096, _integer(1), _COUNT, engine=True),
+    "OUTBOX_BYTES": Key(4_194_304, _integer(1), _COUNT, engine=True),
+    "COMPRESSION": Key(
+        "shared",
+        lambda value: value is True or value is False or value in COMPRESSION,
+        f"True, False or one of {COMPRESSION}",
+        engine=True,
+    ),
+    "COMPRESSION_THRESHOLD": Key(
+        256, _integer(0), "a whole number of at least 0", engine=True
+    ),
+    "COMPRESSION_LEVEL": Key(
+        1,
+        lambda value: type(value) is int and 1 <= value <= 9,
+        "a whole number from 1 (fastest) to 9 (smallest)",
+        engine=True,
+    ),
+    "MAX_CONNECTIONS": Key(
+        None, _optional(_integer(1)), f"None or {_COUNT}", scoped=False
+    ),
+    "SHUTDOWN_TIMEOUT": Key(
+        5.0,
+        lambda value: value == 0 or _positive(value),
+        "a number of seconds, 0 or more",
+        scoped=False,
+    ),
+    "THREAD_STACK_SIZE": Key(
+        # CPython 3.13 recurses 10,000 levels deep in C, at up to 360 bytes each (repr
+        # of an OrderedDict), whatever the stack has: 3.5 MiB. Only what is touched is
+        # memory, and the engine sees to it that no huge page makes that more.
+        6_225_920,
+        lambda value: value == 0 or _integer(65_536)(value),
+        "0 (the system's default) or a number of bytes of at least 65536",
+        scoped=False,
+    ),
+    "ACCEPT_ALL": Key(False, lambda value: type(value) is bool, "a bool", scoped=False),
+    "FACTORY_CLASS": Key(
+        "dwebsocket.backends.default.factory.WebSocketFactory",
+        lambda value: isinstance(value, str) and "." in value,
+        "the dotted path of a WebSocketFactory class",
+        scoped=False,
+    ),
+    "BROKER": Key(
+        None,
+        _broker,
+        "None or a URL such as 'redis://localhost:6379/0' or 'nats://localhost'",
+        scoped=False,
+        detail=_broker_detail,
+    ),
+    "BROKER_PREFIX": Key(
+        "dwebsocket",
+        lambda value: isinstance(value, str) and value.replace("-", "_").isidentifier(),
+        "a name of letters, digits, - and _",
+        scoped=False,
+    ),
+    "BROKER_TIMEOUT": Key(2.0, _positive, _SECONDS, scoped=False),
+    "GROUPS": Key(
+        {},
+        lambda value: not group_options.problems(value),
+        "a dict of groups' names (or 'prefix*') and their options",
+        scoped=False,
+    ),
+    "CHAT": Key(
+        {},
+        lambda value: isinstance(value, Mapping),
+        "a dict of the settings of contrib.chat",
+        scoped=False,
+    ),
+    "PUSH": Key(
+        {},
+        lambda value: isinstance(value, Mapping),
+        "a dict of the settings of contrib.push",
+        scoped=False,
+    ),
+    "CONTEXT_HOOKS": Key(
+        (), _strings, "a list of dotted paths of functions", scoped=False
+    ),
+    "RECHECK_INTERVAL": Key(
+        None,
+        lambda value: value is not False and (value in (None, 0) or _positive(value)),
+        "None, 0 (never) or a number of seconds",
+    ),
+    "USER_MAX_AGE": Key(
+        5.0,
+        lambda value: value is not False and (value == 0 or _positive(value)),
+        "a number of seconds, 0 or more",
+        scoped=False,
+    ),
+    "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
+    "SERVERS": Key(
+        (), _strings, "a list of dotted paths of socket finders", scoped=False
+    ),
+}
+
+DEFAULTS: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
+
+#: Settings of the old package that have a key in the dict now.
+OLD_NAMES = {
+    "WEBSOCKET_ACCEPT_ALL": "ACCEPT_ALL",
+    "WEBSOCKET_FACTORY_CLASS": "FACTORY_CLASS",
+}
+
+_SCOPED = {name.lower(): name for name, key in KEYS.items() if key.scoped}
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return a hint at the name that was probably meant, or ""."""
+    found = difflib.get_close_matches(name, list(names), n=1)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+# The report of an error shows what is in variables; there may be a password in these.
+@sensitive_variables("values", "value")
+def problems(values: object) -> list[tuple[str, str]]:
+    """Return what is wrong with a ``DWEBSOCKET`` dict, as pairs of key and message."""
+    if not isinstance(values, Mapping):
+        return [("", f"DWEBSOCKET must be a dict, not {type(values).__name__}.")]
+    found = []
+    for name, value in values.items():
+        key = KEYS.get(name)
+        if key is None:
+            hint = nearest(str(name).upper(), KEYS)
+            found.append((name, f"DWEBSOCKET has no setting {name!r}.{hint}"))
+        elif name == "GROUPS":
+            found += [(name, message) for message in group_options.problems(value)]
+        elif message := key.problem(f"DWEBSOCKET[{name!r}]", value):
+            found.append((name, message))
+    return found
+
+
+def acceptable(name: str) -> Any:
+    """Return a setting's value; its default if what the project says cannot be used.
+
+    For system checks, which go on where something else is wrong.
+    """
+    from django.conf import settings as django_settings
+
+    key = KEYS[name]
+    given = getattr(django_settings, "DWEBSOCKET", {})
+    values = [given.get(name, key.default)] if isinstance(given, Mapping) else []
+    if not (values and name in given):
+        old = [old for old, new in OLD_NAMES.items() if new == name]
+        values = [getattr(django_settings, one, key.default) for one in old] or values
+    return next((value for value in values if key.valid(value)), key.default)
+
+
+class Settings:
+    """The project's values over the defaults, as attributes; read at first use."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] | None = None
+
+    @sensitive_variables("given", "values")
+    def _load(self) -> dict[str, Any]:
+        from django.conf import settings as django_settings
+
+        given = getattr(django_settings, "DWEBSOCKET", {})
+        wrong = problems(given)
+        if wrong:
+            raise ConfigurationError(" ".join(message for _, message in wrong))
+        values = dict(DEFAULTS)
+        for old, name in OLD_NAMES.items():
+            if hasattr(django_settings, old):
+                values[name] = getattr(django_settings, old)
+        values.update(given)
+        self._values = values
+        return values
+
+    def __getattr__(self, name: str) -> Any:
+        values = self._values
+        if values is None:
+            if name not in KEYS:
+                raise AttributeError(name)
+            values = self._load()
+        try:
+            return values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def forget(self) -> None:
+        """Read everything anew at the next use."""
+        self._values = None
+        _profiles.clear()
+
+
+class Profile(NamedTuple):
+    """The settings of one decorated view, resolved.
+
+    Args:
+        modern: Which dialect ``wait()`` and ``send()`` speak.
+        options: The engine's options.
+        overflow: What a full outbox does.
+        send_timeout: How long a send waits for room in it.
+        gone_timeout: When a view is ended that overlooks the end; None: never.
+        allowed_origins: Origins allowed beside the site's own.
+        recheck_interval: Seconds between two checks of the user's login; 0: never,
+            None: not unless the view asks for it.
+    """
+
+    modern: bool
+    options: _engine.Options
+    overflow: str
+    send_timeout: float
+    gone_timeout: float | None
+    allowed_origins: tuple[str, ...]
+    recheck_interval: float | None = None
+
+
+settings = Settings()
+_profiles: dict[tuple[str, tuple[tuple[str, Any], ...]], Profile] = {}
+
+
+def check_overrides(overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return a decorator's arguments in a form that can be hashed.
+
+    Raises:
+        ConfigurationError: An argument is unknown or out of its range.
+    """
+    for name, value in overrides.items():
+        if name not in _SCOPED:
+            raise ConfigurationError(
+                f"There is no argument {name!r}.{nearest(name, _SCOPED)}"
+            )
+        message = KEYS[_SCOPED[name]].problem(name, value)
+        if message:
+            raise ConfigurationError(message)
+    return tuple(
+        (name, tuple(value) if isinstance(value, list) else value)
+        for name, value in sorted(overrides.items())
+    )
+
+
+def profile(dialect: str, overrides: tuple[tuple[str, Any], ...] = ()) -> Profile:
+    """Return the settings for one decorator, from a cache.
+
+    Args:
+        dialect: The decorator's own dialect; the project's setting and the
+            decorator's argument go before it.
+        overrides: What :func:`check_overrides` returned.
+    """
+    found = _profiles.get((dialect, overrides))
+    if found is None:
+        found = _profiles[dialect, overrides] = _build(dialect, dict(overrides))
+    return found
+
+
+def _build(dialect: str, overrides: dict[str, Any]) -> Profile:
+    values = {
+        name: overrides.get(name.lower(), getattr(settings, name)) for name in KEYS
+    }
+    modern = (values["DIALECT"] or dialect) == "modern"
+    engine = {name.lower(): values[name] for name, key in KEYS.items() if key.engine}
+    compression = engine["compression"]
+    if isinstance(compression, bool):
+        engine["compression"] = "shared" if compression else "off"
+    return Profile(
+        modern=modern,
+        options=_engine.Options(
+            text_as_bytes=not modern, validate_utf8=modern, **engine
+        ),
+        overflow=values["OVERFLOW"],
+        send_timeout=float(values["SEND_TIMEOUT"]),
+        gone_timeout=values["GONE_TIMEOUT"],
+        allowed_origins=tuple(values["ALLOWED_ORIGINS"]),
+        recheck_interval=values["RECHECK_INTERVAL"],
+    )
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "DWEBSOCKET" or setting in OLD_NAMES:
+        settings.forget()
+
+
+setting_changed.connect(_forget, dispatch_uid="dwebsocket.conf")

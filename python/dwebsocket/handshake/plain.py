@@ -1,0 +1,98 @@
+"""Plain HTTP to a decorated view."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+from django.utils.log import log_response
+
+from dwebsocket.runners import name_of
+from dwebsocket.wsgi.handoff import mark
+
+from . import failures
+
+__all__ = ("answer", "vary")
+
+logger = logging.getLogger("dwebsocket.handshake")
+
+#: A handshake on the way here has lost the header that makes it one.
+_LOST = (
+    "This request has Sec-WebSocket-Key and no Upgrade header, so that it is no "
+    "WebSocket: a proxy on the way has dropped it. For nginx, in the location: "
+    "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
+    'proxy_set_header Connection "upgrade";'
+)
+
+
+def vary(response: Any) -> Any:
+    """Say that another answer is due to a handshake: caches must not mix them up."""
+    if isinstance(response, HttpResponseBase):
+        patch_vary_headers(response, ["Upgrade"])
+    return response
+
+
+def answer(
+    request: HttpRequest,
+    view: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    require: bool,
+) -> Any:
+    """Return what a view answers to plain HTTP; 426 if it cannot do without WebSocket.
+
+    Args:
+        request: The request.
+        view: The view.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+        require: Whether it answers nothing but handshakes.
+    """
+    question = mark(request, False)
+    lost = "HTTP_SEC_WEBSOCKET_KEY" in request.META
+    if lost:
+        logger.warning("%s: %s", request.path, _LOST, extra={"request": request})
+    if require:
+        return vary(HttpResponseBadRequest())
+    try:
+        return vary(view(*args, **kwargs))
+    except (AttributeError, TypeError) as error:
+        # A view that has asked which it is, and goes wrong then, has another fault.
+        if question.asked or not failures.needed(error):
+            raise
+    return vary(_upgrade_required(request, view, lost))
+
+
+def _upgrade_required(
+    request: HttpRequest, view: Callable[..., Any], lost: bool
+) -> HttpResponse:
+    response = HttpResponse(
+        "This address talks WebSocket only.\n"
+        + (
+            f"{_LOST}\n"
+            if lost
+            else "Open it with a WebSocket client, such as new WebSocket(...) in a "
+            "page's script.\n(A view that answers plain HTTP, too, asks "
+            "request.is_websocket() first.)\n"
+        ),
+        status=426,
+        content_type="text/plain; charset=utf-8",
+    )
+    # RFC 9110 section 15.5.22 wants them, and PEP 3333 forbids them to applications:
+    # most servers answer 500. gunicorn takes these two for WebSockets.
+    if str(request.META.get("SERVER_SOFTWARE", "")).startswith("gunicorn"):
+        response["Upgrade"] = "websocket"
+        response["Connection"] = "Upgrade"
+    log_response(
+        "Upgrade Required: %s: %s needs a WebSocket, and this was plain HTTP",
+        request.path,
+        name_of(view),
+        response=response,
+        request=request,
+        logger=logger,
+    )
+    return response

@@ -1,0 +1,129 @@
+"""This process's way to the others: the broker of the settings, connected to once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_started
+
+from dwebsocket import _engine
+from dwebsocket.conf import settings
+from dwebsocket.exceptions import ConfigurationError
+from dwebsocket.process import log
+
+__all__ = ("connect", "note_server", "use")
+
+logger = logging.getLogger("dwebsocket.hub")
+
+_lock = threading.Lock()
+_connected_in: int | None = None
+#: Whether the server says that it has other processes beside this one.
+_several = False
+#: Whether it has been looked at who else there is, once for each process.
+_looked = False
+#: Whether this process answers HTTP requests, so that WebSockets may come.
+_serving = False
+#: Whether it was said that nobody is there to be reached, once for each process.
+_told = False
+
+
+def _renew() -> None:
+    """Forget the lock of a thread that a forked child does not have."""
+    global _lock, _looked, _told
+    _lock = threading.Lock()
+    _looked = _told = False
+
+
+os.register_at_fork(after_in_child=_renew)
+
+
+def _note_request(sender: Any, **kwargs: Any) -> None:
+    """Remember that this process is a WSGI server's: the first request says so."""
+    global _serving
+    if isinstance(sender, type) and issubclass(sender, WSGIHandler):
+        _serving = True
+        request_started.disconnect(dispatch_uid="dwebsocket.broker")
+
+
+request_started.connect(_note_request, dispatch_uid="dwebsocket.broker")
+
+
+def connect() -> None:
+    """Connect this process to the broker of the settings, if it is not yet.
+
+    Does not wait for the connection. At the end of the process, what still waits for
+    the broker is sent, within ``SHUTDOWN_TIMEOUT``.
+
+    Raises:
+        ConfigurationError: The URL cannot be used.
+    """
+    global _connected_in
+    if _connected_in == os.getpid():
+        return
+    with _lock:
+        if _connected_in == os.getpid():
+            return
+        try:
+            _engine.hub_configure(
+                broker=settings.BROKER,
+                prefix=settings.BROKER_PREFIX,
+                timeout=float(settings.BROKER_TIMEOUT),
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"DWEBSOCKET['BROKER']: {error}.") from error
+        if settings.BROKER is not None:
+            # Imported late: it knows of views, and they of groups.
+            from dwebsocket.process import exit
+
+            exit.arm()
+            log.start()
+        _connected_in = os.getpid()
+
+
+def note_server(several: bool) -> None:
+    """Remember what a server says of itself: ``wsgi.multiprocess`` (PEP 3333)."""
+    global _several, _serving
+    _several = several
+    _serving = True
+
+
+def use() -> None:
+    """Connect, because a group is wanted; warn where it ends at this process."""
+    global _looked
+    connect()
+    if not _looked:
+        _looked = True
+        _warn_if_alone()
+    if not (_serving or _told):
+        _warn_if_nobody()
+
+
+def _warn_if_nobody() -> None:
+    """Warn, once, in a process that no WebSocket can come to: a command, a task."""
+    global _told
+    if settings.BROKER is None and not _engine.connection_count():
+        _told = True
+        logger.warning(
+            "No broker is set, and no connection is open in this process: what it "
+            "sends to groups, users and all reaches nobody, and it sees no members. "
+            "Set DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0' or "
+            "'nats://localhost', here and in the server's processes."
+        )
+
+
+def _warn_if_alone() -> None:
+    if settings.BROKER is not None:
+        return
+    from dwebsocket.checks import workers
+
+    if _several or workers() > 1:
+        logger.warning(
+            "This server has several worker processes and no broker: groups, push and "
+            "presence stop at each of them. Set DWEBSOCKET['BROKER'], e.g. "
+            "'redis://localhost:6379/0' or 'nats://localhost', or run one worker "
+            "process."
+        )

@@ -1,0 +1,250 @@
+"""The watcher: checks the logins of open connections from time to time.
+
+One thread (a greenlet under gevent) for the process, there while a connection is to be
+watched. It has one database connection, and gives it back after each round: views that
+wait by the thousand would need one each.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from dwebsocket import context
+from dwebsocket.context import RequestContext
+
+from . import rights
+
+__all__ = ("begin", "end", "watcher")
+
+logger = logging.getLogger("dwebsocket.users")
+
+#: Seconds between two rounds: checks that are due soon after one another share one.
+ROUND = 0.5
+#: Seconds until the first check: a login that ends right after the handshake, before
+#: the broker knows that this process wants to hear of it, is to be noticed.
+FIRST = 5.0
+#: Seconds after which a doubtful end is looked at again.
+SOON = 1.0
+#: Seconds after which a check that could not be made is made again.
+AGAIN = 5.0
+#: Checks in a row that the database refuses before the rest of a round is put off.
+_PATIENCE = 3
+
+
+class Watch:
+    """One connection that is watched.
+
+    Args:
+        websocket: The WebSocket.
+        interval: Seconds between two checks.
+    """
+
+    __slots__ = ("context", "due", "interval", "websocket")
+
+    def __init__(self, websocket: Any, interval: float) -> None:
+        self.websocket = websocket
+        self.interval = interval
+        self.due = time.monotonic() + min(interval, FIRST)
+        # The check is made as the view would make it.
+        self.context = RequestContext()
+
+
+class Watcher:
+    """Checks each connection when it is due."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: a forked child has neither the thread nor the connections."""
+        self._changed = threading.Condition(threading.Lock())
+        self._watches: dict[int, Watch] = {}
+        self._queue: list[tuple[float, int]] = []
+        self._thread: threading.Thread | None = None
+
+    def is_busy(self) -> bool:
+        """Return whether there is a connection to watch."""
+        return bool(self._watches)
+
+    def add(self, watch: Watch) -> None:
+        """Watch a connection from now on; with another interval, if it is one."""
+        number = watch.websocket.id
+        with self._changed:
+            self._watches[number] = watch
+            heapq.heappush(self._queue, (watch.due, number))
+            if self._thread is None or not self._thread.is_alive():
+                self._start()
+            elif self._queue[0][1] == number:
+                self._changed.notify_all()
+
+    def remove(self, number: int) -> None:
+        """Watch a connection no longer."""
+        with self._changed:
+            if self._watches.pop(number, None) and not self._watches:
+                self._queue.clear()
+                self._changed.notify_all()
+
+    def _start(self) -> None:
+        thread = threading.Thread(
+            target=self._run, name="websocket-watcher", daemon=True
+        )
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # No thread is left; the next connection tries again.
+            self._thread = None
+            rights.trouble.note(error)
+
+    def _run(self) -> None:
+        while True:
+            due = self._wait()
+            if not due:
+                return
+            try:
+                self._check_all(due)
+            except Exception:
+                logger.exception("Error in the watcher of open WebSockets")
+            finally:
+                connections.close_all()
+            time.sleep(ROUND)
+
+    def _wait(self) -> list[Watch]:
+        """Wait until checks are due, and return them; none if this thread is over."""
+        with self._changed:
+            while self._watches:
+                now = time.monotonic()
+                found = self._take(now)
+                if found:
+                    return found
+                self._changed.wait(self._queue[0][0] - now if self._queue else AGAIN)
+            self._thread = None
+            return []
+
+    def _take(self, now: float) -> list[Watch]:
+        found = []
+        while self._queue and self._queue[0][0] <= now:
+            due, number = heapq.heappop(self._queue)
+            watch = self._watches.get(number)
+            # Another interval has come meanwhile: that has an entry of its own.
+            if watch is not None and watch.due == due:
+                found.append(watch)
+        return found
+
+    def _check_all(self, watches: list[Watch]) -> None:
+        refused = 0
+        for watch in watches:
+            websocket, later = watch.websocket, watch.interval
+            if refused >= _PATIENCE:
+                later = min(later, AGAIN)
+            elif not websocket._connection.ended:
+                try:
+                    if watch.context.run(_check, websocket):
+                        later = SOON
+                    refused = 0
+                except Exception as error:
+                    rights.trouble.note(error)
+                    refused += isinstance(error, DatabaseError)
+                    later = min(later, AGAIN)
+                    connections.close_all()  # it may be of no use any more
+            self._again(watch, later)
+
+    def _again(self, watch: Watch, later: float) -> None:
+        number = watch.websocket.id
+        with self._changed:
+            if self._watches.get(number) is watch:
+                watch.due = time.monotonic() + later
+                heapq.heappush(self._queue, (watch.due, number))
+
+
+def _check(websocket: Any) -> bool:
+    """Check a login, and hang up if it has ended; True where it is to be asked soon."""
+    found = websocket._rights
+    if found is None:
+        return False
+    if all(hasattr(thing, "__enter__") for thing in found.carried):
+        error = _ask(found)
+    else:
+        error = _ask_in_a_thread(found)
+    if isinstance(error, rights.Revoked):
+        if error.doubtful and not found.doubted:
+            found.doubted = True
+            return True
+        rights.hang_up(websocket, error)
+    elif error is not None:
+        raise error
+    else:
+        found.doubted = False
+        rights.trouble.over()
+    return False
+
+
+def _ask(found: rights.Rights) -> Exception | None:
+    """Make the check with what the project's hooks bring over; return what it raises.
+
+    So a context manager without ``finally`` leaves nothing behind, either.
+    """
+    with context.applied(context.again(found.carried)):
+        try:
+            found.check()
+        except Exception as error:
+            return error
+    return None
+
+
+def _ask_in_a_thread(found: rights.Rights) -> Exception | None:
+    """The same where a function brings something over, which nothing takes away again.
+
+    In the watcher's thread the next connection's check would have it, too.
+    """
+    outcome: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            outcome.append(_ask(found))
+        except Exception as error:
+            outcome.append(error)
+        finally:
+            connections.close_all()
+
+    snapshot = RequestContext()
+    thread = threading.Thread(
+        target=snapshot.run, args=(ask,), name="websocket-watcher-check", daemon=True
+    )
+    thread.start()
+    thread.join()
+    return outcome[0]
+
+
+watcher = Watcher()
+os.register_at_fork(after_in_child=watcher.forget)
+
+
+def begin(websocket: Any, interval: float) -> None:
+    """Have a connection checked, from the thread of its view."""
+    found: rights.Rights = websocket._rights
+    rights.listen()
+    known = found.interval is not None
+    found.interval = interval
+    try:
+        found.remember()
+    except Exception as error:
+        rights.trouble.note(error)
+    if not known:
+        for channel in found.channels():
+            websocket._connection.identify(channel)
+    watcher.add(Watch(websocket, interval))
+
+
+def end(websocket: Any) -> None:
+    """Have a connection checked no longer."""
+    if websocket._rights is not None and websocket._rights.interval is not None:
+        watcher.remove(websocket.id)

@@ -1,0 +1,3 @@
+"""What belongs to one process of the system: its end, its log, its threads."""
+
+from __future__ import annotations

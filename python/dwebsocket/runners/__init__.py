@@ -1,0 +1,18 @@
+"""Where a view runs: in a thread of its own, or in a greenlet under gevent."""
+
+from __future__ import annotations
+
+from .call import ASYNC, GOING_AWAY, NORMAL, Call, give_up, name_of
+from .threads import join, kind, start
+
+__all__ = (
+    "ASYNC",
+    "GOING_AWAY",
+    "NORMAL",
+    "Call",
+    "give_up",
+    "join",
+    "kind",
+    "name_of",
+    "start",
+)

@@ -1,0 +1,213 @@
+"""Threads: each view runs in one of its own.
+
+It is not the server's, which goes on answering requests meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+from dwebsocket import _engine
+from dwebsocket.conf import settings
+from dwebsocket.context import RequestContext
+from dwebsocket.hub import blocking
+from dwebsocket.process.trim import Crowd
+from dwebsocket.websocket import WebSocket
+
+from .call import Call, give_up
+
+__all__ = ("join", "kind", "start")
+
+logger = logging.getLogger("dwebsocket.view")
+
+#: Held while the stack size of new threads is a view's.
+_stack_lock = threading.RLock()
+
+
+class Seat:
+    """A thread that waits for its view: it is there before the 101 is sent.
+
+    Args:
+        threads: The runner.
+    """
+
+    __slots__ = ("_box", "_called", "_threads")
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        # A bare lock: cheaper than an Event, and it may be released in a forked child.
+        self._called = threading.Lock()
+        self._called.acquire()
+        #: The thread takes the lock, and then what it is to do, if there is anything.
+        self._box: list[Any] = [self._called]
+
+    def begin(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        thread = threading.Thread(
+            # Not a method of this object: that would keep it, and so the thread, alive.
+            target=self._threads.wait,
+            args=(self._box,),
+            name="websocket-waiting",
+            daemon=True,
+        )
+        _start_small(thread, settings.THREAD_STACK_SIZE)
+
+    def run(
+        self,
+        context: RequestContext,
+        call: Call,
+        websocket: WebSocket,
+        connection: _engine.Connection,
+    ) -> None:
+        """Have the thread run the call."""
+        self._box.append((context, call, websocket, connection))
+        try:
+            self._threads.enter(connection)
+        except BaseException:
+            self._box.pop()
+            raise
+        self._called.release()
+
+    def cancel(self) -> None:
+        """Let the thread end, unless it runs a call; idempotent."""
+        if self._called.locked():
+            self._called.release()
+
+    __del__ = cancel
+
+
+class Threads:
+    """Runs each view in a daemon thread with a stack of its own size."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: a forked child has none of its parent's threads."""
+        self._changed = threading.Condition(threading.Lock())
+        self._running: set[int] = set()
+        self._crowd = Crowd()
+
+    def wake_queue(self) -> _engine.WakeQueue | None:
+        """Return None: a thread waits by blocking."""
+        return None
+
+    def port(self, connection: _engine.Connection) -> Any:
+        """Return None: a thread waits by blocking."""
+        return None
+
+    def reserve(self) -> Seat:
+        """Return a thread that waits for its call.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        seat = Seat(self)
+        seat.begin()
+        return seat
+
+    def wait(self, box: list[Any]) -> None:
+        """Be the thread of a seat: wait for the call, and run it."""
+        _engine.settle_stack()
+        box.pop(0).acquire()
+        if not box:
+            return
+        context, call, websocket, connection = box.pop()
+        threading.current_thread().name = f"websocket-{connection.id}"
+        try:
+            context.run(call.run, websocket)
+        except BaseException:
+            give_up(connection, call.request)
+        finally:
+            self._done(connection)
+
+    def enter(self, connection: _engine.Connection) -> None:
+        """Take note that a view begins."""
+        with self._changed:
+            self._running.add(connection.id)
+
+    def _done(self, connection: _engine.Connection) -> None:
+        with self._changed:
+            before = len(self._running)
+            # Not there: this view has forked, and this is the child.
+            self._running.discard(connection.id)
+            running = len(self._running)
+            if not running:
+                self._changed.notify_all()
+        self._crowd.left(running, before)
+
+    def join(self, timeout: float) -> bool:
+        """Wait until every view has ended; return whether that was in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._running, timeout)
+
+
+def _start_small(thread: threading.Thread, stack: int) -> None:
+    """Start a thread with a stack of its own size; the setting is process-wide."""
+    if not stack:
+        thread.start()
+        return
+    with _stack_lock:
+        previous = threading.stack_size(stack)
+        try:
+            thread.start()
+        finally:
+            threading.stack_size(previous)
+
+
+_threads = Threads()
+
+
+def _after_fork_in_child() -> None:
+    _stack_lock.release()
+    _threads.forget()
+
+
+# The child is to have neither a lock that nobody releases nor a small default stack.
+os.register_at_fork(
+    before=_stack_lock.acquire,
+    after_in_parent=_stack_lock.release,
+    after_in_child=_after_fork_in_child,
+)
+
+
+def kind() -> Any:
+    """Return the runner: greenlets where gevent has patched threads."""
+    if blocking.is_patched():
+        from . import greenlets
+
+        return greenlets.runner
+    return _threads
+
+
+def join(timeout: float) -> bool:
+    """Wait until every view has ended; return whether that was within the time."""
+    deadline = time.monotonic() + timeout
+    done = _threads.join(timeout)
+    greenlets = sys.modules.get(f"{__package__}.greenlets")
+    if greenlets is not None:
+        done = greenlets.runner.join(max(deadline - time.monotonic(), 0.0)) and done
+    return done
+
+
+def start(
+    context: RequestContext, call: Call, websocket: WebSocket, runner: Any
+) -> None:
+    """Run a view; close the WebSocket where that is not possible."""
+    connection = websocket._connection
+    try:
+        runner.reserve().run(context, call, websocket, connection)
+    except RuntimeError:
+        connection.close(1013, "try again later")
+        logger.exception("No thread for the WebSocket view of %s", call.request.path)
+    except Exception:
+        give_up(connection, call.request)

@@ -1,0 +1,178 @@
+"""Each test runs in a process of its own, to look at its end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+PREAMBLE = """
+import atexit, os, sys, threading, time
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+import django
+django.setup()
+from django.test import override_settings
+from dwebsocket import _engine, websocket
+from dwebsocket.process import exit
+from tests.python.live import Site
+
+begun = threading.Semaphore(0)
+
+@websocket
+def view(request):
+    begun.release()
+    assert request.websocket.wait() is None
+    os.write(1, b"view ended\\n")
+
+def connect(site):
+    import websockets.sync.client as client
+    connection = client.connect(
+        f"ws://127.0.0.1:{site.port}/", close_timeout=1
+    ).__enter__()
+    assert begun.acquire(timeout=10)
+    return connection
+
+def watch(connection):
+    "Print the close code when it comes."
+    def run():
+        try:
+            connection.recv()
+        except Exception as error:
+            os.write(1, f"closed with {error.rcvd.code}\\n".encode())
+    watchers.append(threading.Thread(target=run, daemon=True))
+    watchers[-1].start()
+
+# Registered before the package's own, and so called after it.
+watchers = []
+atexit.register(lambda: [watcher.join(10) for watcher in watchers])
+"""
+
+
+def run(script, **options):
+    script = PREAMBLE + textwrap.dedent(script)
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        **options,
+    )
+
+
+def test_peers_are_told_and_views_may_end():
+    result = run(
+        """
+        site = Site({"": view}, {})
+        watch(connect(site))
+        site.stop()
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert sorted(result.stdout.splitlines()) == ["closed with 1012", "view ended"]
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("ending", ["sys.exit(3)", "raise SystemExit(3)"])
+def test_the_exit_code_stays(ending):
+    result = run(
+        f"""
+        site = Site({{"": view}}, {{}})
+        connect(site)
+        site.stop()
+        {ending}
+        """
+    )
+    assert result.returncode == 3, result.stderr
+
+
+def test_a_view_that_does_not_end_is_left_behind_in_time():
+    begin = time.monotonic()
+    result = run(
+        """
+        def stubborn(request):
+            begun.release()
+            while True:
+                request.websocket.wait()
+                time.sleep(0.1)
+
+        settings = {"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 0.3}}
+        site = Site({"": websocket(stubborn)}, settings)
+        watch(connect(site))
+        site._settings.disable = lambda: None
+        site.stop()
+        """
+    )
+    assert time.monotonic() - begin < 10
+    assert result.returncode == 0, result.stderr
+    assert "closed with 1012" in result.stdout
+    assert "still running after 0.3 seconds" in result.stderr
+
+
+def test_many_waiting_threads_do_not_crash_the_exit():
+    result = run(
+        """
+        def again(request):
+            begun.release()
+            while True:
+                request.websocket.wait(0.001)
+
+        settings = {"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 0}}
+        site = Site({"": websocket(again)}, settings)
+        kept = [connect(site) for _ in range(20)]
+        site._settings.disable = lambda: None
+        site.stop()
+        """
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_process_without_connections_stops_nothing():
+    result = run("assert exit._armed_in is None\nexit.stop()")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_forked_child_leaves_the_parents_connections_alone():
+    result = run(
+        """
+        site = Site({"": view}, {})
+        connection = connect(site)
+        watch(connection)
+        site.stop()
+        pid = os.fork()
+        if not pid:
+            exit.stop()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert exit._armed_in == os.getpid()
+        connection.ping().wait(10)
+        os.write(1, b"still open\\n")
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "still open"
+    assert "closed with 1012" in result.stdout
+
+
+def test_under_uwsgi_another_thread_does_it():
+    result = run(
+        """
+        import types
+        sys.modules["uwsgi"] = types.ModuleType("uwsgi")
+        stopped_in = []
+        original = exit._stop
+        def _stop():
+            stopped_in.append(threading.current_thread().name)
+            original()
+        exit._stop = _stop
+        site = Site({"": view}, {})
+        watch(connect(site))
+        site.stop()
+        exit.stop()
+        print(stopped_in)
+        """
+    )
+    assert "['websocket-stop']" in result.stdout, result.stderr
+    assert "closed with 1012" in result.stdout

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import io
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dwebsocket.process import last_resort
+
+
+@pytest.fixture
+def logger(monkeypatch):
+    """Return a logger, its parent whose handler takes nothing, and what is shown."""
+    shown = io.StringIO()
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler(shown))
+    # Unknown to logging's manager, and so to pytest.
+    parent = logging.Logger("site")
+    nothing = logging.NullHandler()
+    nothing.setLevel(logging.CRITICAL)
+    parent.addHandler(nothing)
+    child = logging.Logger("site.security")
+    child.parent = parent
+    last_resort.attach(child)
+    return child, parent, shown
+
+
+def test_what_nobody_takes_is_shown(logger):
+    child, _, shown = logger
+    child.warning("look here")
+    assert shown.getvalue() == "look here\n"
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_somebody_takes_is_not_shown_again(logger, place):
+    *loggers, shown = logger
+    taken = io.StringIO()
+    loggers[place].addHandler(logging.StreamHandler(taken))
+    logger[0].warning("look here")
+    assert taken.getvalue() == "look here\n"
+    assert shown.getvalue() == ""
+
+
+def test_what_a_filter_keeps_back_is_shown(logger):
+    child, parent, shown = logger
+    handler = logging.StreamHandler(io.StringIO())
+    handler.addFilter(lambda record: False)
+    parent.addHandler(handler)
+    child.warning("look here")
+    assert shown.getvalue() == "look here\n"
+
+
+_PRODUCTION = """
+import django
+from django.conf import settings
+settings.configure(DEBUG={debug}, SECRET_KEY="x", ALLOWED_HOSTS=["*"])
+django.setup()
+from django.test import RequestFactory
+from dwebsocket import websocket
+
+@websocket
+def view(request):
+    pass
+
+handshake = dict(
+    HTTP_CONNECTION="Upgrade",
+    HTTP_UPGRADE="websocket",
+    HTTP_SEC_WEBSOCKET_KEY="dGhlIHNhbXBsZSBub25jZQ==",
+    HTTP_SEC_WEBSOCKET_VERSION="13",
+    HTTP_ORIGIN="https://evil.example",
+)
+assert view(RequestFactory().get("/", **handshake)).status_code == 403
+"""
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_refused_origin_is_seen_once_with_djangos_own_logging(debug):
+    environ = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(
+        [sys.executable, "-c", _PRODUCTION.format(debug=debug)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("https://evil.example may not open") == 1
