@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from dwebsocket.conf import settings
+from dwebsocket.process import gevent
 
-__all__ = ("call", "is_patched", "note_many")
+__all__ = ("call", "note_many")
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def is_patched() -> bool:
-    """Return whether gevent has patched the threads of this process."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -27,7 +21,7 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     whole process would wait with it; there it is called in a thread of a small pool,
     and only the greenlet waits.
     """
-    if settings.BROKER is None or not is_patched():
+    if settings.BROKER is None or not gevent.is_patched():
         return function(*args, **kwargs)
     # Imported where there is gevent.
     from . import gevent_pool
@@ -37,6 +31,5 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 def note_many() -> None:
     """Note that this greenlet sends to many; of threads, the engine knows by itself."""
-    greenlets = sys.modules.get("dwebsocket.runners.greenlets")
-    if greenlets is not None:
-        greenlets.sender().note(0)
+    if gevent.is_patched():
+        gevent.sender().note(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler
@@ -13,13 +12,13 @@ from django.core.signals import request_started
 from dwebsocket import _engine
 from dwebsocket.conf import settings
 from dwebsocket.exceptions import ConfigurationError
-from dwebsocket.process import log
+from dwebsocket.process import exit, fork, log
 
 __all__ = ("connect", "note_server", "use")
 
 logger = logging.getLogger("dwebsocket.hub")
 
-_lock = threading.Lock()
+_lock = fork.Lock()
 _connected_in: int | None = None
 #: Whether the server says that it has other processes beside this one.
 _several = False
@@ -31,14 +30,13 @@ _serving = False
 _told = False
 
 
-def _renew() -> None:
-    """Forget the lock of a thread that a forked child does not have."""
-    global _lock, _looked, _told
-    _lock = threading.Lock()
+def _begin_anew() -> None:
+    """In a forked child: what the parent has said, the child says again."""
+    global _looked, _told
     _looked = _told = False
 
 
-os.register_at_fork(after_in_child=_renew)
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _note_request(sender: Any, **kwargs: Any) -> None:
@@ -76,9 +74,6 @@ def connect() -> None:
         except ValueError as error:
             raise ConfigurationError(f"DWEBSOCKET['BROKER']: {error}.") from error
         if settings.BROKER is not None:
-            # Imported late: it knows of views, and they of groups.
-            from dwebsocket.process import exit
-
             exit.arm()
             log.start()
         _connected_in = os.getpid()

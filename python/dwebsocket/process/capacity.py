@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dwebsocket import _engine
-from dwebsocket.hub import blocking
+
+from .gevent import is_patched
 
 __all__ = ("UNLIMITED", "Pool", "pools", "views")
 
@@ -145,7 +146,7 @@ def views() -> int:
     of others, less a quarter (256 at most).
     """
     global _known
-    if blocking.is_patched():
+    if is_patched():
         # Views are greenlets.
         return UNLIMITED
     process, until, threads = _known

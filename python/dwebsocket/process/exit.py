@@ -16,13 +16,14 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 
-from dwebsocket import _engine, runners
+from dwebsocket import _engine
 from dwebsocket.conf import settings
 
-from . import log
+from . import fork, log
 
-__all__ = ("arm", "stop")
+__all__ = ("arm", "let_end", "stop")
 
 logger = logging.getLogger("dwebsocket")
 
@@ -31,18 +32,12 @@ RESTART = 1012
 #: What is left to the closing handshakes at least, in seconds.
 _FLOOR = 0.2
 
-_lock = threading.Lock()
+_lock = fork.Lock()
 _armed_in: int | None = None
 _helper: Helper | None = None
-
-
-def _renew_lock() -> None:
-    """Forget a lock that a thread may hold which a forked child does not have."""
-    global _lock
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+#: Each waits until the views that it knows have ended, for so many seconds at most, and
+#: returns whether they have.
+_waits: list[Callable[[float], bool]] = []
 
 
 class Helper(threading.Thread):
@@ -68,6 +63,15 @@ class Helper(threading.Thread):
         """Have the engine stopped, and wait for that."""
         self._asked.set()
         self._done.wait(timeout)
+
+
+def let_end(wait: Callable[[float], bool]) -> None:
+    """Have the end of the process wait for views.
+
+    Args:
+        wait: Called with the seconds that are left; returns whether all have ended.
+    """
+    _waits.append(wait)
 
 
 def arm() -> None:
@@ -101,7 +105,7 @@ def _stop() -> None:
     timeout = settings.SHUTDOWN_TIMEOUT
     deadline = time.monotonic() + timeout
     _engine.close_all(RESTART)
-    if not runners.join(timeout):
+    if not all(wait(max(deadline - time.monotonic(), 0.0)) for wait in _waits):
         logger.warning("WebSocket views were still running after %s seconds", timeout)
     if not _engine.hub_flush(max(deadline - time.monotonic(), _FLOOR)):
         logger.warning(

@@ -16,9 +16,9 @@ import traceback
 from typing import Any
 
 from dwebsocket import _engine
-from dwebsocket.hub import blocking
 
-from . import databases
+from . import databases, fork
+from .gevent import is_patched
 
 __all__ = ("PATIENCE", "drain", "start")
 
@@ -29,21 +29,12 @@ PATIENCE = 2.0
 
 #: Held while records are taken out and logged, so that they stay in order, and that the
 #: end of the process does not come in between. The handler of a record may be anything.
-_lock = threading.RLock()
+_lock = fork.Lock(reentrant=True)
 #: Another one, since a handler may use the broker.
-_start_lock = threading.Lock()
+_start_lock = fork.Lock()
 _started_in: int | None = None
 #: The event loop's watcher, under gevent.
 _watcher: Any = None
-
-
-def _renew_lock() -> None:
-    """Forget a lock that a thread may hold which a forked child does not have."""
-    global _lock, _start_lock
-    _lock, _start_lock = threading.RLock(), threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
 
 
 def drain(patience: float = 0.0) -> None:
@@ -99,7 +90,7 @@ def start() -> None:
     with _start_lock:
         if _started_in == os.getpid():
             return
-        if blocking.is_patched():
+        if is_patched():
             if not _watch():
                 return
         else:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from .call import ASYNC, GOING_AWAY, NORMAL, Call, give_up, name_of
-from .threads import join, kind, start
+from .runner import Runner, Seat, join, kind, start
 
 __all__ = (
     "ASYNC",
     "GOING_AWAY",
     "NORMAL",
     "Call",
+    "Runner",
+    "Seat",
     "give_up",
     "join",
     "kind",

@@ -16,11 +16,12 @@ from gevent.event import Event
 
 from dwebsocket import _engine
 from dwebsocket.context import RequestContext
+from dwebsocket.process.gevent import sender
 from dwebsocket.websocket import WebSocket
 
 from .call import GOING_AWAY, Call, give_up
 
-__all__ = ("runner", "sender")
+__all__ = ("runner",)
 
 _READ = 1
 
@@ -69,16 +70,6 @@ def _waker() -> Waker:
     if waker is None:
         waker = _wakers[hub] = Waker(hub)
     return waker
-
-
-def sender() -> _engine.Sender:
-    """Return the habit of this greenlet."""
-    current: Any = gevent.getcurrent()
-    try:
-        habit: _engine.Sender = current._dwebsocket_sender
-    except AttributeError:
-        habit = current._dwebsocket_sender = _engine.Sender()
-    return habit
 
 
 class Port:

@@ -5,25 +5,19 @@ It is not the server's, which goes on answering requests meanwhile.
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 import threading
-import time
 from typing import Any
 
 from dwebsocket import _engine
 from dwebsocket.conf import settings
 from dwebsocket.context import RequestContext
-from dwebsocket.hub import blocking
 from dwebsocket.process.trim import Crowd
 from dwebsocket.websocket import WebSocket
 
 from .call import Call, give_up
 
-__all__ = ("join", "kind", "start")
-
-logger = logging.getLogger("dwebsocket.view")
+__all__ = ("runner",)
 
 #: Held while the stack size of new threads is a view's.
 _stack_lock = threading.RLock()
@@ -97,11 +91,11 @@ class Threads:
         self._running: set[int] = set()
         self._crowd = Crowd()
 
-    def wake_queue(self) -> _engine.WakeQueue | None:
+    def wake_queue(self) -> None:
         """Return None: a thread waits by blocking."""
         return None
 
-    def port(self, connection: _engine.Connection) -> Any:
+    def port(self, connection: _engine.Connection) -> None:
         """Return None: a thread waits by blocking."""
         return None
 
@@ -164,12 +158,12 @@ def _start_small(thread: threading.Thread, stack: int) -> None:
             threading.stack_size(previous)
 
 
-_threads = Threads()
+runner = Threads()
 
 
 def _after_fork_in_child() -> None:
     _stack_lock.release()
-    _threads.forget()
+    runner.forget()
 
 
 # The child is to have neither a lock that nobody releases nor a small default stack.
@@ -178,36 +172,3 @@ os.register_at_fork(
     after_in_parent=_stack_lock.release,
     after_in_child=_after_fork_in_child,
 )
-
-
-def kind() -> Any:
-    """Return the runner: greenlets where gevent has patched threads."""
-    if blocking.is_patched():
-        from . import greenlets
-
-        return greenlets.runner
-    return _threads
-
-
-def join(timeout: float) -> bool:
-    """Wait until every view has ended; return whether that was within the time."""
-    deadline = time.monotonic() + timeout
-    done = _threads.join(timeout)
-    greenlets = sys.modules.get(f"{__package__}.greenlets")
-    if greenlets is not None:
-        done = greenlets.runner.join(max(deadline - time.monotonic(), 0.0)) and done
-    return done
-
-
-def start(
-    context: RequestContext, call: Call, websocket: WebSocket, runner: Any
-) -> None:
-    """Run a view; close the WebSocket where that is not possible."""
-    connection = websocket._connection
-    try:
-        runner.reserve().run(context, call, websocket, connection)
-    except RuntimeError:
-        connection.close(1013, "try again later")
-        logger.exception("No thread for the WebSocket view of %s", call.request.path)
-    except Exception:
-        give_up(connection, call.request)

@@ -143,8 +143,8 @@ class Handoff:
         permit: _engine.Permit,
         server: servers.Held,
         call: runners.Call,
-        runner: Any,
-        seat: Any,
+        runner: runners.Runner,
+        seat: runners.Seat,
         context: RequestContext,
     ) -> None:
         #: The process, until the handoff has been run or called off.

@@ -58,8 +58,9 @@ def test_a_real_thread_and_the_hub_wait_for_themselves():
 def test_without_a_broker_nobody_changes_threads():
     """
     from dwebsocket.hub import blocking
+    from dwebsocket.process.gevent import is_patched
     ident = monkey.get_original("_thread", "get_ident")
-    assert blocking.is_patched()
+    assert is_patched()
     assert gevent.spawn(blocking.call, ident).get(timeout=20) == ident()
     """
 

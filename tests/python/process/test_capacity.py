@@ -7,7 +7,6 @@ import pytest
 
 from dwebsocket import _engine
 from dwebsocket.handshake import opening
-from dwebsocket.hub import blocking
 from dwebsocket.process import capacity
 from dwebsocket.process.capacity import Pool
 
@@ -78,7 +77,7 @@ class TestViews:
 
     def test_are_not_limited_where_they_are_greenlets(self, monkeypatch):
         monkeypatch.setattr(capacity, "pools", lambda: iter([Pool(20, 30)]))
-        monkeypatch.setattr(blocking, "is_patched", lambda: True)
+        monkeypatch.setattr(capacity, "is_patched", lambda: True)
         assert capacity.views() == capacity.UNLIMITED
 
     def test_limit_connections(self, monkeypatch):

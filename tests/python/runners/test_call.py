@@ -249,14 +249,15 @@ class TestTrouble:
         def fail(record):
             raise RuntimeError("the filter fails")
 
-        threads.logger.addFilter(fail)
+        logger = logging.getLogger("dwebsocket.view")
+        logger.addFilter(fail)
         monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
         try:
             _, peer = run(pair, lambda request: 1 / 0)
             assert peer.closing().code == 1011
             assert runners.join(TIMEOUT)
         finally:
-            threads.logger.removeFilter(fail)
+            logger.removeFilter(fail)
 
     @pytest.mark.parametrize("error", [ValueError, MemoryError, OSError])
     def test_of_the_runner(self, pair, caplog, monkeypatch, error):

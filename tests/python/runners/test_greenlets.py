@@ -17,7 +17,7 @@ django.setup()
 from django.http import HttpResponse
 from django.test import RequestFactory
 from dwebsocket import _engine, runners
-from dwebsocket.runners import greenlets, threads
+from dwebsocket.runners import greenlets
 from dwebsocket.backends.default.websocket import DefaultWebSocket
 from dwebsocket.context import RequestContext
 from dwebsocket.runners import Call
@@ -277,7 +277,7 @@ def test_the_process_of_the_tests_is_not_patched():
     from dwebsocket.runners import threads
 
     assert "gevent.monkey" not in sys.modules
-    assert runners.kind() is threads._threads
+    assert runners.kind() is threads.runner
 
 
 @gevent_test
@@ -370,6 +370,7 @@ def test_a_greenlet_that_is_killed_before_it_begins_leaves_nothing_open():
 @gevent_test
 def test_what_fails_beside_the_view_closes_with_1011():
     """
+    import logging
     from dwebsocket.process import databases
 
     def fail():
@@ -377,7 +378,7 @@ def test_what_fails_beside_the_view_closes_with_1011():
 
     databases.begin = fail
     logged = []
-    threads.logger.addFilter(lambda record: logged.append(record))
+    logging.getLogger("dwebsocket.view").addFilter(lambda record: logged.append(record))
     socket, peer = open_pair()
     run(lambda request: request.websocket.receive(), socket)
     assert peer.closing().code == 1011
