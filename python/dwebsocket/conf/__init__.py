@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from .keys import Key, nearest
 from .values import (
     DEFAULTS,
     KEYS,
     OLD_NAMES,
     OVERFLOW,
-    Key,
     Profile,
     Settings,
     acceptable,
     check_overrides,
-    nearest,
     problems,
     profile,
     settings,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from .keys import SECONDS, nearest, positive
 
 __all__ = ("Options", "check", "problems")
 
@@ -28,10 +29,7 @@ _VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: type(value) is int and 0 <= value < 1 << 31,
         "a whole number of at least 0",
     ),
-    "ttl": (
-        lambda value: type(value) in (int, float) and 0 < value < 1e9,
-        "a number of seconds greater than 0",
-    ),
+    "ttl": (positive, SECONDS),
     "presence": (lambda value: type(value) is bool, "a bool"),
 }
 
@@ -67,9 +65,7 @@ def problems(groups: Any) -> list[str]:
 def _problem(where: str, option: Any, value: Any) -> str:
     """Return what is wrong with an option, or ""."""
     if option not in _VALID:
-        near = difflib.get_close_matches(str(option), _VALID, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"{where} has no option {option!r}.{hint}"
+        return f"{where} has no option {option!r}.{nearest(str(option), _VALID)}"
     valid, expected = _VALID[option]
     if valid(value):
         return ""

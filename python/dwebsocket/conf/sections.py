@@ -12,7 +12,8 @@ from django.utils.module_loading import import_string
 
 from dwebsocket.exceptions import ConfigurationError
 
-from .values import Key, acceptable, nearest, settings
+from .keys import SECONDS, Key, integer, nearest, positive
+from .values import acceptable, settings
 
 __all__ = ("Section", "between", "count", "installed", "path", "seconds")
 
@@ -95,22 +96,15 @@ def installed(app: str, code: str) -> list[CheckMessage]:
 
 def count(default: int, low: int = 1) -> Key:
     """Return a key for whole numbers."""
-    return Key(
-        default,
-        lambda value: type(value) is int and value >= low,
-        f"a whole number of at least {low}",
-    )
+    return Key(default, integer(low), f"a whole number of at least {low}")
 
 
 def seconds(default: float | None, *, optional: bool = False) -> Key:
     """Return a key for a length of time, or None."""
     return Key(
         default,
-        lambda value: (
-            (value is None and optional)
-            or (type(value) in (int, float) and 0 < value < 1e9)
-        ),
-        f"{'None or ' if optional else ''}a number of seconds greater than 0",
+        lambda value: (value is None and optional) or positive(value),
+        f"{'None or ' if optional else ''}{SECONDS}",
     )
 
 

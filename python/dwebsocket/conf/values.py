@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from django.core.signals import setting_changed
@@ -14,9 +13,9 @@ from django.views.decorators.debug import sensitive_variables
 
 from dwebsocket import _engine
 from dwebsocket.exceptions import ConfigurationError
-from dwebsocket.handshake import origin
 
-from . import group_options
+from . import group_options, origins
+from .keys import COUNT, SECONDS, Key, integer, nearest, one_of, optional, positive
 
 __all__ = (
     "DEFAULTS",
@@ -33,53 +32,6 @@ COMPRESSION = ("shared", "dedicated", "off")
 OVERFLOW = ("auto", "close", "drop_oldest", "drop_newest", "block")
 
 
-class Key(NamedTuple):
-    """What a setting may be.
-
-    Args:
-        default: Its value where the project says nothing.
-        valid: Whether a value is acceptable.
-        expected: What is, in words for an error message.
-        engine: Whether it is an option of the engine, under its lowercase name.
-        scoped: Whether a decorator may give its own, under the lowercase name.
-        detail: Returns what is wrong with a value that is not acceptable, in words; ""
-            where ``expected`` says enough.
-    """
-
-    default: Any
-    valid: Callable[[Any], bool]
-    expected: str
-    engine: bool = False
-    scoped: bool = True
-    detail: Callable[[Any], str] | None = None
-
-    def problem(self, where: str, value: Any) -> str:
-        """Return what is wrong with a value, as a sentence; "" if nothing is."""
-        if self.valid(value):
-            return ""
-        detail = self.detail(value) if self.detail is not None else ""
-        if not detail:
-            shown = repr(value)
-            # Somebody may have taken the wrong setting for a broker's URL.
-            secret = "://" in shown and "@" in shown
-            kind = type(value).__name__
-            detail = f", not this {kind}, which may be secret" if secret else ""
-            detail = detail or f", not {shown}"
-        return f"{where} must be {self.expected}{detail}."
-
-
-def _integer(low: int) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and value >= low
-
-
-def _positive(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < 1e9
-
-
-def _optional(valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or valid(value)
-
-
 def _strings(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(
         isinstance(item, str) for item in value
@@ -87,13 +39,13 @@ def _strings(value: Any) -> bool:
 
 
 def _origins(value: Any) -> bool:
-    return _strings(value) and not any(map(origin.problem, value))
+    return _strings(value) and not any(map(origins.problem, value))
 
 
 def _origins_detail(value: Any) -> str:
     if not _strings(value):
         return ""
-    wrong = "; ".join(filter(None, map(origin.problem, value)))
+    wrong = "; ".join(filter(None, map(origins.problem, value)))
     # What has an "@" may have a password, too.
     shown = "" if any("@" in item for item in value) else f", not {value!r}"
     return f"{shown}: {wrong}"
@@ -118,40 +70,29 @@ def _broker_detail(value: Any) -> str:
     return f": {_broker_problem(value)}"
 
 
-def _one_of(*values: Any) -> Callable[[Any], bool]:
-    return lambda value: any(value is v or value == v for v in values)
-
-
-_SECONDS = "a number of seconds greater than 0"
-_COUNT = "a whole number of at least 1"
-
 KEYS: dict[str, Key] = {
-    "DIALECT": Key(None, _one_of(None, *DIALECTS), f"None or one of {DIALECTS}"),
+    "DIALECT": Key(None, one_of(None, *DIALECTS), f"None or one of {DIALECTS}"),
     "ALLOWED_ORIGINS": Key(
         (),
         _origins,
         "a list of origins such as 'https://example.com', or '*'",
         detail=_origins_detail,
     ),
-    "OVERFLOW": Key("auto", _one_of(*OVERFLOW), f"one of {OVERFLOW}", engine=True),
-    "SEND_TIMEOUT": Key(30.0, _positive, _SECONDS),
-    "GONE_TIMEOUT": Key(60.0, _optional(_positive), f"None or {_SECONDS}"),
-    "MAX_MESSAGE_SIZE": Key(1_048_576, _integer(1), _COUNT, engine=True),
-    "MAX_FRAME_SIZE": Key(
-        None, _optional(_integer(1)), f"None or {_COUNT}", engine=True
-    ),
-    "MAX_FRAGMENTS": Key(16_384, _integer(1), _COUNT, engine=True),
-    "PING_INTERVAL": Key(
-        20.0, _optional(_positive), f"None or {_SECONDS}", engine=True
-    ),
-    "PING_TIMEOUT": Key(20.0, _positive, _SECONDS, engine=True),
-    "HANDSHAKE_TIMEOUT": Key(10.0, _positive, _SECONDS, engine=True),
-    "CLOSE_TIMEOUT": Key(10.0, _positive, _SECONDS, engine=True),
-    "IDLE_TIMEOUT": Key(None, _optional(_positive), f"None or {_SECONDS}", engine=True),
-    "INBOX_MESSAGES": Key(256, _integer(1), _COUNT, engine=True),
-    "INBOX_BYTES": Key(1_048_576, _integer(1), _COUNT, engine=True),
-    "OUTBOX_MESSAGES": Key(4_096, _integer(1), _COUNT, engine=True),
-    "OUTBOX_BYTES": Key(4_194_304, _integer(1), _COUNT, engine=True),
+    "OVERFLOW": Key("auto", one_of(*OVERFLOW), f"one of {OVERFLOW}", engine=True),
+    "SEND_TIMEOUT": Key(30.0, positive, SECONDS),
+    "GONE_TIMEOUT": Key(60.0, optional(positive), f"None or {SECONDS}"),
+    "MAX_MESSAGE_SIZE": Key(1_048_576, integer(1), COUNT, engine=True),
+    "MAX_FRAME_SIZE": Key(None, optional(integer(1)), f"None or {COUNT}", engine=True),
+    "MAX_FRAGMENTS": Key(16_384, integer(1), COUNT, engine=True),
+    "PING_INTERVAL": Key(20.0, optional(positive), f"None or {SECONDS}", engine=True),
+    "PING_TIMEOUT": Key(20.0, positive, SECONDS, engine=True),
+    "HANDSHAKE_TIMEOUT": Key(10.0, positive, SECONDS, engine=True),
+    "CLOSE_TIMEOUT": Key(10.0, positive, SECONDS, engine=True),
+    "IDLE_TIMEOUT": Key(None, optional(positive), f"None or {SECONDS}", engine=True),
+    "INBOX_MESSAGES": Key(256, integer(1), COUNT, engine=True),
+    "INBOX_BYTES": Key(1_048_576, integer(1), COUNT, engine=True),
+    "OUTBOX_MESSAGES": Key(4_096, integer(1), COUNT, engine=True),
+    "OUTBOX_BYTES": Key(4_194_304, integer(1), COUNT, engine=True),
     "COMPRESSION": Key(
         "shared",
         lambda value: value is True or value is False or value in COMPRESSION,
@@ -159,7 +100,7 @@ KEYS: dict[str, Key] = {
         engine=True,
     ),
     "COMPRESSION_THRESHOLD": Key(
-        256, _integer(0), "a whole number of at least 0", engine=True
+        256, integer(0), "a whole number of at least 0", engine=True
     ),
     "COMPRESSION_LEVEL": Key(
         1,
@@ -168,11 +109,11 @@ KEYS: dict[str, Key] = {
         engine=True,
     ),
     "MAX_CONNECTIONS": Key(
-        None, _optional(_integer(1)), f"None or {_COUNT}", scoped=False
+        None, optional(integer(1)), f"None or {COUNT}", scoped=False
     ),
     "SHUTDOWN_TIMEOUT": Key(
         5.0,
-        lambda value: value == 0 or _positive(value),
+        lambda value: value == 0 or positive(value),
         "a number of seconds, 0 or more",
         scoped=False,
     ),
@@ -181,7 +122,7 @@ KEYS: dict[str, Key] = {
         # of an OrderedDict), whatever the stack has: 3.5 MiB. Only what is touched is
         # memory, and the engine sees to it that no huge page makes that more.
         6_225_920,
-        lambda value: value == 0 or _integer(65_536)(value),
+        lambda value: value == 0 or integer(65_536)(value),
         "0 (the system's default) or a number of bytes of at least 65536",
         scoped=False,
     ),
@@ -205,7 +146,7 @@ KEYS: dict[str, Key] = {
         "a name of letters, digits, - and _",
         scoped=False,
     ),
-    "BROKER_TIMEOUT": Key(2.0, _positive, _SECONDS, scoped=False),
+    "BROKER_TIMEOUT": Key(2.0, positive, SECONDS, scoped=False),
     "GROUPS": Key(
         {},
         lambda value: not group_options.problems(value),
@@ -229,12 +170,12 @@ KEYS: dict[str, Key] = {
     ),
     "RECHECK_INTERVAL": Key(
         None,
-        lambda value: value is not False and (value in (None, 0) or _positive(value)),
+        lambda value: value is not False and (value in (None, 0) or positive(value)),
         "None, 0 (never) or a number of seconds",
     ),
     "USER_MAX_AGE": Key(
         5.0,
-        lambda value: value is not False and (value == 0 or _positive(value)),
+        lambda value: value is not False and (value == 0 or positive(value)),
         "a number of seconds, 0 or more",
         scoped=False,
     ),
@@ -253,12 +194,6 @@ OLD_NAMES = {
 }
 
 _SCOPED = {name.lower(): name for name, key in KEYS.items() if key.scoped}
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return a hint at the name that was probably meant, or ""."""
-    found = difflib.get_close_matches(name, list(names), n=1)
-    return f" Did you mean {found[0]!r}?" if found else ""
 
 
 # The report of an error shows what is in variables; there may be a password in these.

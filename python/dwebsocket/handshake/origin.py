@@ -6,115 +6,22 @@ server has to ask where the page came from (RFC 6455 section 10.2).
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Iterable
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import NamedTuple
 
 from django.conf import settings as django_settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 from django.utils.http import is_same_domain
 
-__all__ = ("allowed", "explain", "problem")
+from dwebsocket.conf.origins import PORTS, Origin, parse, pattern
 
-_PORTS = {"http": 80, "https": 443}
-
-#: Origins without a host: of sandboxed frames, and of pages in files (some web views).
-_HOSTLESS = ("null", "file://")
-
-#: An origin as browsers write it (RFC 6454 section 6.2), and nothing before or after.
-_ORIGIN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
-    r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)"
-    r"(?::(?P<port>[1-9][0-9]{0,4}|\*))?",
-    re.ASCII,
-)
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
-
-
-class Origin(NamedTuple):
-    """An origin, or a pattern of the settings that stands for several.
-
-    Args:
-        scheme: "https" and the like; or one of those without a host, whole.
-        host: In lowercase; of a pattern with subdomains, what comes after "*".
-        port: Its port, the scheme's own if it names none; 0 if there is none.
-        any_port: Whether every port is meant.
-    """
-
-    scheme: str
-    host: str = ""
-    port: int = 0
-    any_port: bool = False
-
-
-def _parse(text: str) -> Origin | None:
-    """Return an origin in its parts; None if it is not one."""
-    if text in _HOSTLESS:
-        return Origin(text)
-    match = _ORIGIN.fullmatch(text)
-    if match is None:
-        return None
-    scheme, host, port = match.group("scheme", "host", "port")
-    numeric = scheme in _PORTS and _NUMBER.fullmatch(host.rstrip(".").split(".")[-1])
-    try:
-        if host.startswith("["):
-            host = f"[{IPv6Address(host[1:-1])}]"
-        elif numeric:
-            IPv4Address(host)
-    except AddressValueError:
-        return None
-    if port == "*":
-        return Origin(scheme, host, any_port=True)
-    if port is not None and int(port) > 65_535:
-        return None
-    return Origin(scheme, host, int(port) if port else _PORTS.get(scheme, 0))
+__all__ = ("allowed", "explain")
 
 
 def _read(header: str) -> Origin | None:
     """Return what an Origin header says; None if it is not one origin."""
-    origin = _parse(header.lower())
+    origin = parse(header.lower())
     return None if origin is None or origin.any_port else origin
-
-
-@functools.lru_cache(maxsize=256)
-def _pattern(text: str) -> Origin | None:
-    """Return an entry of the settings in its parts; None if it is not one."""
-    text = text.lower()
-    if text not in _HOSTLESS:
-        # So it is copied from a browser's address bar.
-        text = text.removesuffix("/")
-    if "://*." not in text:
-        return _parse(text)
-    found = _parse(text.replace("://*.", "://", 1))
-    if found is None or not found.host or found.host.startswith("["):
-        return None
-    return found._replace(host=f".{found.host}")
-
-
-def problem(text: str) -> str:
-    """Return what is wrong with an origin of the settings, or ""."""
-    if text == "*" or _pattern(text) is not None:
-        return ""
-    if "@" in text:
-        # Not repeated: it may be a password.
-        return "an origin has no name or password before its host"
-    shown = ascii(text)
-    if "://" not in text:
-        return f"{shown} has no scheme: 'https://example.com' has one"
-    rest = text.split("://", 1)[1]
-    if "*" in re.sub(r"^\*\.|:\*/?$", "", rest):
-        return (
-            f"{shown} has a '*' that stands for nothing: 'https://*.example.com' means "
-            "all subdomains, 'http://localhost:*' all ports"
-        )
-    if re.search(r"[/?#]", rest.removesuffix("/")):
-        return f"{shown} goes on after the host and the port, where an origin ends"
-    if not text.isascii():
-        return f"{shown} is not ASCII: browsers write such a host as 'xn--...'"
-    return f"{shown} is not an origin, such as 'https://example.com:8443'"
 
 
 def _host(request: HttpRequest) -> Origin | None:
@@ -127,7 +34,7 @@ def _host(request: HttpRequest) -> Origin | None:
     except DisallowedHost:
         return None
     # No scheme of the web, so that no port is filled in.
-    return _parse(f"host://{text}")
+    return parse(f"host://{text}")
 
 
 def _same_host(origin: Origin, request: HttpRequest) -> bool:
@@ -140,23 +47,23 @@ def _same_host(origin: Origin, request: HttpRequest) -> bool:
     host = _host(request)
     if host is None or origin.host != host.host:
         return False
-    if origin.scheme not in _PORTS:
+    if origin.scheme not in PORTS:
         return False
     if request.is_secure() and origin.scheme != "https":
         # A page that anybody on the way could have changed.
         return False
-    return origin.port == (host.port or _PORTS[origin.scheme])
+    return origin.port == (host.port or PORTS[origin.scheme])
 
 
 def _matches(origin: Origin, patterns: Iterable[str]) -> bool:
     """Whether a list of origins, as in ``CSRF_TRUSTED_ORIGINS``, has this one."""
     for text in patterns:
-        pattern = _pattern(text)
-        if pattern is None or pattern.scheme != origin.scheme:
+        found = pattern(text)
+        if found is None or found.scheme != origin.scheme:
             continue
-        if not pattern.any_port and pattern.port != origin.port:
+        if not found.any_port and found.port != origin.port:
             continue
-        if pattern.host == origin.host or is_same_domain(origin.host, pattern.host):
+        if found.host == origin.host or is_same_domain(origin.host, found.host):
             return True
     return False
 
@@ -241,7 +148,7 @@ def _cure(request: HttpRequest, origin: Origin) -> str:
             else "",
         )
     host = _host(request)
-    if host is not None and host.host == origin.host and origin.scheme in _PORTS:
+    if host is not None and host.host == origin.host and origin.scheme in PORTS:
         if request.is_secure() and origin.scheme == "http":
             return (
                 "The page came by http and could have been changed on its way: serve "
@@ -289,5 +196,5 @@ def _host_cure(request: HttpRequest, origin: Origin) -> str:
 
 
 def _text(origin: Origin) -> str:
-    port = "" if origin.port == _PORTS.get(origin.scheme, 0) else f":{origin.port}"
+    port = "" if origin.port == PORTS.get(origin.scheme, 0) else f":{origin.port}"
     return f"{origin.scheme}://{origin.host}{port}"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from django.test import RequestFactory, override_settings
 
+from dwebsocket.conf import origins
 from dwebsocket.handshake import origin
 
 
@@ -168,7 +169,7 @@ def test_origins_allowed_beside(patterns, header, expected):
     ],
 )
 def test_what_this_packages_setting_allows_beside(patterns, header, expected):
-    assert not any(map(origin.problem, patterns))
+    assert not any(map(origins.problem, patterns))
     assert origin.allowed(request("example.com", header), patterns) is expected
 
 
@@ -201,8 +202,8 @@ def test_a_port_of_djangos_setting_is_no_pattern():
     ],
 )
 def test_an_entry_that_can_never_match_is_named(entry, said):
-    assert said in origin.problem(entry)
-    assert "s3cret" not in origin.problem(entry)
+    assert said in origins.problem(entry)
+    assert "s3cret" not in origins.problem(entry)
     assert origin.allowed(request("example.com", entry or "x"), [entry]) is False
 
 
