@@ -15,7 +15,8 @@ class DwebsocketConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks, and hear of logouts wherever they happen."""
-        from . import checks  # noqa: F401
-        from .logins import rights
+        from . import checks
+        from .logins import following
 
-        rights.listen()
+        checks.install()
+        following.listen()

@@ -11,7 +11,6 @@ dwebsocket.W004  Several workers without a broker: groups stop at the process.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -23,8 +22,9 @@ from django.core.checks.registry import CheckRegistry
 from django.utils.module_loading import import_string
 
 from .conf import KEYS, OLD_NAMES, acceptable, problems
+from .servers.workers import workers
 
-__all__ = ("check_middleware", "check_settings", "later_view_middleware")
+__all__ = ("check_middleware", "check_settings", "install", "later_view_middleware")
 
 MIDDLEWARE = "dwebsocket.middleware.WebSocketMiddleware"
 
@@ -64,7 +64,6 @@ def _check_paths() -> list[CheckMessage]:
     return found
 
 
-@register(Tags.compatibility)
 def check_settings(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -72,7 +71,6 @@ def check_settings(
     return [*_check_values(), *_check_paths()]
 
 
-@register(Tags.security, deploy=True)
 def check_origins(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -93,23 +91,6 @@ def check_origins(
     ]
 
 
-def workers() -> int:
-    """Return how many worker processes the server runs, as far as can be known."""
-    uwsgi = sys.modules.get("uwsgi")
-    if uwsgi is not None:
-        return int(getattr(uwsgi, "numproc", 1))
-    words = sys.argv if "gunicorn" in sys.argv[0] else []
-    words = [*words, *os.environ.get("GUNICORN_CMD_ARGS", "").split()]
-    for place, word in enumerate(words, 1):
-        name, _, value = word.partition("=")
-        if name in ("-w", "--workers"):
-            value = value or "".join(words[place : place + 1])
-            return int(value) if value.isdigit() else 1
-    value = os.environ.get("WEB_CONCURRENCY", "")
-    return int(value) if value.isdigit() else 1
-
-
-@register(Tags.compatibility)
 def check_broker(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -146,7 +127,6 @@ def later_view_middleware() -> list[str]:
     return [path for path in after if _looks_at_views(path)]
 
 
-@register(Tags.compatibility)
 def check_middleware(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -204,4 +184,9 @@ def _extend(run: Mapping[str, Any], ours: tuple[Any, ...]) -> None:
             running.append(check)
 
 
-_join_running()
+def install() -> None:
+    """Have Django run these checks; idempotent."""
+    for check in (check_settings, check_broker, check_middleware):
+        register(check, Tags.compatibility)
+    register(check_origins, Tags.security, deploy=True)
+    _join_running()

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import sys
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from . import checks, conf
-from .exceptions import ConfigurationError
+from . import checks, conf, wsgi
+from .exceptions import ConfigurationError, WebSocketClosed
 from .handshake import plain
-from .handshake.opening import Opening, Subprotocols, wants_websocket
-from .runners import ASYNC
-from .wsgi import inline
+from .handshake.opening import Accepted, Opening, Subprotocols
+from .handshake.request import asks
+from .runners import ASYNC, Call
+from .websocket import WebSocket, unopened
 
 __all__ = ("accept_websocket", "require_websocket", "websocket")
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-# Imported for its system checks: a project need not list the app.
-assert checks.check_settings
+# A project need not list the app.
+checks.install()
+# How accept_connection() opens a WebSocket that a middleware has made.
+unopened.open_by(wsgi.accept)
 
 
 def _request_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
@@ -32,6 +38,31 @@ def _request_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
             found: HttpRequest = candidate  # REST framework's wrapper stays on
             return found
     raise TypeError("a WebSocket view must be called with a request")
+
+
+def _call(view: Any, args: Any, kwargs: Any) -> Any:
+    """Call a view whose WebSocket is open; return what Django can take."""
+    try:
+        returned = view(*args, **kwargs)
+    except WebSocketClosed:
+        # receive() told the view that the peer has gone, and that was its end.
+        returned = None
+    return HttpResponse() if returned is None else returned
+
+
+def respond(opening: Opening, factory: Any, call: Call) -> HttpResponse:
+    """Return the response that starts a view, or a refusal.
+
+    Args:
+        opening: Decides on the handshake.
+        factory: What :func:`dwebsocket.handshake.request.asks` returned.
+        call: The view's call.
+    """
+    decided = opening.decide(call.request, factory)
+    if not isinstance(decided, Accepted):
+        return decided
+    # The transport that the request came by. (One by ASGI finds no socket here.)
+    return wsgi.hand_over(decided, call)
 
 
 def _is_async(view: Any) -> bool:
@@ -47,12 +78,13 @@ def _decorate(view: Any, opening: Opening, require: bool) -> Any:
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         request = _request_in(args, kwargs)
-        if inline.is_open(getattr(request, "websocket", None)):
+        if unopened.is_open(getattr(request, "websocket", None)):
             # The view runs already; this decorator is the second one on it, or a
             # middleware has opened the WebSocket.
-            return inline.call(view, args, kwargs)
-        if wants_websocket(request):
-            return opening.respond(request, view, args, kwargs)
+            return _call(view, args, kwargs)
+        factory = asks(request)
+        if factory is not None:
+            return respond(opening, factory, Call(view, request, args, kwargs))
         return plain.answer(request, view, args, kwargs, require)
 
     wrapper.opens_websocket = True  # type: ignore[attr-defined]
@@ -135,8 +167,24 @@ def websocket(
     return _decorator(view, "modern", False, subprotocols, overrides)
 
 
+class _Callable(types.ModuleType):
+    """The package ``dwebsocket.websocket``, which can be called as the decorator."""
+
+    def __call__(
+        self, view: Any = None, /, *, subprotocols: Any = None, **overrides: Any
+    ) -> Any:
+        """Let a view talk WebSocket; see :func:`dwebsocket.decorators.websocket`."""
+        decorate: Any = websocket
+        return decorate(view, subprotocols=subprotocols, **overrides)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return importlib.import_module, (self.__name__,)
+
+
+sys.modules[f"{__package__}.websocket"].__class__ = _Callable
+
+
 if TYPE_CHECKING:
-    from .websocket import WebSocket
 
     class DecoratorModule(Protocol):
         """What ``dwebsocket.websocket`` is: the decorator, and the module."""

@@ -11,8 +11,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from . import _engine, servers
-from .websocket import WebSocket
-from .wsgi import inline
+from .websocket import WebSocket, unopened
 
 __all__ = ("WebSocketFactory",)
 
@@ -60,5 +59,6 @@ class WebSocketFactory:
             options: The other arguments of the WebSocket.
         """
         if connection is None:
-            return inline.create(self)
+            made: WebSocket | None = unopened.create(self)
+            return made
         return self.websocket_class(connection, **options)

@@ -11,10 +11,12 @@ from django.http.response import HttpResponseBase
 
 from .checks import later_view_middleware
 from .conf import settings
+from .decorators import respond
 from .exceptions import ConfigurationError
-from .handshake.opening import Opening, wants_websocket
-from .wsgi import inline
-from .wsgi.handoff import mark
+from .handshake.opening import Opening
+from .handshake.request import asks, mark
+from .runners import Call
+from .websocket import unopened
 
 __all__ = ("WebSocketMiddleware",)
 
@@ -53,8 +55,8 @@ class WebSocketMiddleware:
         self, request: HttpRequest
     ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Set the request's attributes and go on."""
-        if not inline.is_open(getattr(request, "websocket", None)):
-            mark(request, wants_websocket(request))
+        if not unopened.is_open(getattr(request, "websocket", None)):
+            mark(request, asks(request) is not None)
         response: HttpResponseBase | Awaitable[HttpResponseBase]
         response = self.get_response(request)
         return response
@@ -67,11 +69,12 @@ class WebSocketMiddleware:
         kwargs: dict[str, Any],
     ) -> HttpResponseBase | None:
         """Refuse, or open the WebSocket of a view that is not decorated."""
-        if not wants_websocket(request):
+        factory = asks(request)
+        if factory is None:
             if _flag(view, "require_websocket"):
                 return HttpResponseBadRequest()
             return None
-        if inline.is_open(getattr(request, "websocket", None)):
+        if unopened.is_open(getattr(request, "websocket", None)):
             # Another middleware has opened it.
             return None
         if _flag(view, "opens_websocket"):
@@ -83,7 +86,8 @@ class WebSocketMiddleware:
             response: HttpResponseBase | None = hook(request, view, args, kwargs)
             if response is not None:
                 return response
-        return _opening.respond(request, view, (request, *args), kwargs)
+        call = Call(view, request, (request, *args), kwargs)
+        return respond(_opening, factory, call)
 
     def _later_hooks(self) -> list[Callable[..., Any]]:
         """Return ``process_view`` of the middleware that comes after this one.

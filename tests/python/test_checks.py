@@ -11,6 +11,7 @@ from django.core import checks as django_checks
 from django.test import override_settings
 
 from dwebsocket import checks
+from dwebsocket.servers.workers import workers
 
 OURS = "dwebsocket.middleware.WebSocketMiddleware"
 CSRF = "django.middleware.csrf.CsrfViewMiddleware"
@@ -295,7 +296,7 @@ class TestBroker:
             monkeypatch.delenv(name, raising=False)
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        assert checks.workers() == count
+        assert workers() == count
         with override_settings(DWEBSOCKET={}):
             assert len(checks.check_broker()) == (count > 1)
         with override_settings(DWEBSOCKET={"BROKER": "redis://localhost"}):

@@ -1,113 +1,49 @@
-"""The opening handshake: who may open a WebSocket, and the answer to who may not."""
+"""Decides on opening handshakes, whatever transport they came by."""
 
 from __future__ import annotations
 
-import errno
 import logging
-import resource
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from django.http import HttpRequest, HttpResponse
-from django.utils.log import log_response
-from django.utils.module_loading import import_string
 
-from dwebsocket import _engine, runners, servers, signals
-from dwebsocket.conf import Profile, profile, settings
-from dwebsocket.context import RequestContext, carried
-from dwebsocket.exceptions import ConfigurationError, HandshakeError, SocketUnavailable
-from dwebsocket.hub import connecting
-from dwebsocket.process import capacity, exit, last_resort
-from dwebsocket.runners import Call
-from dwebsocket.wsgi.handoff import Handoff, HandoffResponse, mark
+from dwebsocket import _engine
+from dwebsocket.conf import Profile, profile
+from dwebsocket.exceptions import ConfigurationError, HandshakeError
+from dwebsocket.process import last_resort
 
-from . import origin, plain
+from . import origin
+from .refusal import refuse
+from .request import mark
 
-__all__ = ("Opening", "Subprotocols", "wants_websocket")
+__all__ = ("Accepted", "Opening", "Subprotocols")
 
 #: What sessions speak (docs/client.md): every view may be one.
 SESSION_PROTOCOL = "dwebsocket.v1"
 
-logger = logging.getLogger("dwebsocket.handshake")
 security_logger = logging.getLogger("django.security.dwebsocket")
 last_resort.attach(security_logger)
-
-#: When a client may try again.
-_LATER = (("Retry-After", "10"),)
 
 Subprotocols: TypeAlias = (
     "Sequence[str] | Callable[[HttpRequest, list[str]], str | None] | None"
 )
 
 
-def _factory(request: HttpRequest) -> Any:
-    return import_string(settings.FACTORY_CLASS)(request)
+class Accepted(NamedTuple):
+    """A handshake that may become a WebSocket; a transport acts on it.
 
-
-def wants_websocket(request: HttpRequest) -> bool:
-    """Return whether a request asks for a WebSocket."""
-    if "HTTP_UPGRADE" not in request.META:
-        return False
-    return bool(_factory(request).is_websocket())
-
-
-def _limit() -> int:
-    """Return how many connections this process may have.
-
-    By default three quarters of the files it may open, past which the server could not
-    accept a plain request any more, and no more than there are threads for views.
+    Args:
+        handshake: What the engine made of the request's headers.
+        subprotocol: The subprotocol chosen, or None.
+        profile: The settings of the view.
+        factory: What finds the socket and makes the WebSocket.
     """
-    if settings.MAX_CONNECTIONS is not None:
-        return int(settings.MAX_CONNECTIONS)
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = max(soft * 3 // 4, 1) if soft != resource.RLIM_INFINITY else 1 << 30
-    return min(files, capacity.views())
 
-
-def _refuse(
-    request: HttpRequest,
-    status: int,
-    message: str,
-    headers: Sequence[tuple[str, str]] = (),
-    log: logging.Logger = logger,
-    level: str | None = None,
-) -> HttpResponse:
-    response = HttpResponse(
-        message + "\n",
-        status=status,
-        content_type="text/plain; charset=utf-8",
-        headers=dict(headers),
-    )
-    plain.vary(response)
-    if signals.websocket_rejected.receivers:
-        signals.send(
-            signals.websocket_rejected,
-            type(request),
-            request=request,
-            status=status,
-            reason=message,
-        )
-    log_response(
-        "WebSocket refused (%s): %s: %s",
-        status,
-        request.path,
-        message,
-        response=response,
-        request=request,
-        logger=log,
-        level=level,
-    )
-    return response
-
-
-def _refuse_without_thread(request: HttpRequest, error: Exception) -> HttpResponse:
-    return _refuse(
-        request,
-        503,
-        "This process can start no thread for another WebSocket: "
-        f"{error or type(error).__name__}.",
-        _LATER,
-    )
+    handshake: _engine.Handshake
+    subprotocol: str | None
+    profile: Profile
+    factory: Any
 
 
 def _check_head(request: HttpRequest, view_profile: Profile) -> _engine.Handshake:
@@ -140,17 +76,8 @@ def _check_head(request: HttpRequest, view_profile: Profile) -> _engine.Handshak
     )
 
 
-def _cannot_hold(request: HttpRequest, error: OSError) -> HttpResponse:
-    if isinstance(error, servers.SocketBusy):
-        return _refuse(request, 503, str(error), _LATER, level="warning")
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        message = f"This process has no file descriptor left: {error}."
-        return _refuse(request, 503, message, _LATER, level="error")
-    return _refuse(request, 501, f"The socket of this request is not usable: {error}.")
-
-
 class Opening:
-    """Answers the handshakes for one decorated view.
+    """Decides on the handshakes for one decorated view.
 
     Args:
         dialect: The decorator's own dialect.
@@ -170,86 +97,23 @@ class Opening:
         self._subprotocols = subprotocols
         self._overrides = overrides
 
-    def respond(
-        self,
-        request: HttpRequest,
-        view: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> HttpResponse:
-        """Return the response that starts the view, or a refusal."""
+    def decide(self, request: HttpRequest, factory: Any) -> Accepted | HttpResponse:
+        """Return what was agreed on, or the answer to a handshake that is refused.
+
+        Args:
+            request: The handshake, or REST framework's wrapper of it.
+            factory: What :func:`dwebsocket.handshake.request.asks` returned.
+        """
         mark(request, True)
-        try:
-            return self._accept(request, Call(view, request, args, kwargs))
-        except HandshakeError as error:
-            return _refuse(request, error.status, error.message, error.headers)
-        except SocketUnavailable as error:
-            return _refuse(request, 501, str(error))
-        except servers.ClientGone:
-            return HttpResponse(status=400)  # nobody reads it
-
-    def _accept(self, request: HttpRequest, call: Call) -> HttpResponse:
         view_profile = profile(self._dialect, self._overrides)
-        handshake = _check_head(request, view_profile)
+        try:
+            handshake = _check_head(request, view_profile)
+        except HandshakeError as error:
+            return refuse(request, error.status, error.message, error.headers)
         if not origin.allowed(request, view_profile.allowed_origins):
-            return _refuse(
-                request,
-                403,
-                origin.explain(request),
-                log=security_logger,
-            )
+            return refuse(request, 403, origin.explain(request), log=security_logger)
         subprotocol = self._choose(request, handshake.protocols)
-        server = _factory(request).get_wsgi_sock()
-        # Taken here: response middleware may set language and time zone back. And
-        # before a thread, a descriptor and a place are held: exceptions inside asgiref
-        # keep the frames that call this until the garbage collector runs.
-        call.carried = carried(request)
-        context = RequestContext()
-        return self._hand_over(
-            request, call, server, context, (handshake, subprotocol, view_profile)
-        )
-
-    def _hand_over(
-        self,
-        request: HttpRequest,
-        call: Call,
-        server: servers.ServerSocket,
-        context: RequestContext,
-        agreed: tuple[_engine.Handshake, str | None, Profile],
-    ) -> HttpResponse:
-        """Return the response that holds all that the WebSocket needs."""
-        # All that takes a thread comes at a moment at which it can still be refused.
-        try:
-            _engine.start()
-            exit.arm()
-        except (OSError, RuntimeError, MemoryError) as error:
-            return _refuse_without_thread(request, error)
-        permit = _engine.reserve(_limit())
-        if permit is None:
-            return _refuse(
-                request,
-                503,
-                f"This process has {_engine.connection_count()} WebSockets open, which "
-                "is the limit (DWEBSOCKET['MAX_CONNECTIONS'], or what the system has "
-                "of files and threads).",
-                _LATER,
-                level="warning",
-            )
-        try:
-            held = servers.Held(server)
-        except OSError as error:
-            return _cannot_hold(request, error)
-        runner = runners.kind()
-        try:
-            seat = runner.reserve()
-        except (RuntimeError, MemoryError) as error:
-            held.close()
-            return _refuse_without_thread(request, error)
-        connecting.note_server(bool(request.META.get("wsgi.multiprocess")))
-        connecting.connect()
-        handoff = Handoff(*agreed, permit, held, call, runner, seat, context)
-        servers.release_with(request, handoff)
-        return HandoffResponse(handoff)
+        return Accepted(handshake, subprotocol, view_profile, factory)
 
     def _choose(self, request: HttpRequest, offered: list[str]) -> str | None:
         """Return the subprotocol to speak.

@@ -11,10 +11,10 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.utils.log import log_response
 
-from dwebsocket.runners import name_of
-from dwebsocket.wsgi.handoff import mark
+from dwebsocket.process.reporting import name_of
 
 from . import failures
+from .request import mark
 
 __all__ = ("answer", "vary")
 

@@ -13,6 +13,7 @@ from dwebsocket import _engine
 from dwebsocket.conf import settings
 from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.process import exit, fork, log
+from dwebsocket.servers.workers import workers
 
 __all__ = ("connect", "note_server", "use")
 
@@ -113,8 +114,6 @@ def _warn_if_nobody() -> None:
 def _warn_if_alone() -> None:
     if settings.BROKER is not None:
         return
-    from dwebsocket.checks import workers
-
     if _several or workers() > 1:
         logger.warning(
             "This server has several worker processes and no broker: groups, push and "

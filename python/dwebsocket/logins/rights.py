@@ -4,7 +4,7 @@ A handshake is let in by a login, and a login ends: the user logs out, is deacti
 deleted, changes the password, the session expires. ``Rights`` reads that anew, for the
 view that asks (``websocket.recheck()``) and for the watcher, one thread (greenlet) for
 the whole process: it needs one database connection, and a view that waits, sends or
-sleeps need not take part. What Django tells by signals ends connections at once.
+sleeps need not take part.
 """
 
 from __future__ import annotations
@@ -18,19 +18,13 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import auth
-from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends import cache as cache_sessions
 from django.contrib.sessions.backends import file as file_sessions
-from django.contrib.sessions.backends import signed_cookies
-from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
-from django.db import transaction
-from django.db.models.signals import post_delete, post_save
+from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpRequest
 from django.utils.crypto import get_random_string, salted_hmac
 from django.utils.functional import cached_property
 
-from dwebsocket import hub
-from dwebsocket.conf import settings
 from dwebsocket.process import databases
 from dwebsocket.process.trouble import Trouble
 
@@ -39,10 +33,11 @@ __all__ = (
     "LOGGED_OUT",
     "Revoked",
     "Rights",
+    "active_channel",
     "hang_up",
-    "listen",
     "may_stay",
     "renew",
+    "session_channel",
     "trouble",
 )
 
@@ -86,6 +81,19 @@ class _Peek(dict[str, Any]):
 
     def cycle_key(self) -> None:
         """Do nothing."""
+
+
+def session_channel(key: str) -> str:
+    """Return the name under which connections of a session are found."""
+    # Names travel to the broker; the key of a session is a secret.
+    digest = salted_hmac("dwebsocket.session", key, algorithm="sha256").hexdigest()
+    return f"~session:{digest}"
+
+
+def active_channel(key: str) -> str:
+    """Return the name under which connections of an active user are found."""
+    # With a colon at the end: a name that ends in * would stand for others' names.
+    return f"~active:{key}:"
 
 
 class Rights:
@@ -157,12 +165,12 @@ class Rights:
         self._key = str(key)
 
     def channels(self) -> list[str]:
-        """Return the names under which :func:`_hang_up` finds the connection."""
+        """Return the names under which a logout finds the connection."""
         found = []
         if self._key is not None and self._was_active:
-            found.append(_active(self._key))
+            found.append(active_channel(self._key))
         if self._login is not None:
-            found.append(_session(self.request.session.session_key or ""))
+            found.append(session_channel(self.request.session.session_key or ""))
         return found
 
     def check(self) -> None:
@@ -336,74 +344,3 @@ def hang_up(websocket: Any, error: Revoked) -> None:
     """Close a connection whose login has ended."""
     logger.info("Hung up on connection %d: %s", websocket.id, error.reason)
     websocket.close(error.code, error.reason)
-
-
-# At once, in all processes: what Django tells by signals.
-
-
-def _session(key: str) -> str:
-    # Names travel to the broker; the key of a session is a secret.
-    digest = salted_hmac("dwebsocket.session", key, algorithm="sha256").hexdigest()
-    return f"~session:{digest}"
-
-
-def _active(key: str) -> str:
-    # With a colon at the end: a name that ends in * would stand for others' names.
-    return f"~active:{key}:"
-
-
-def _hang_up(channel: str, code: int, reason: str) -> None:
-    try:
-        hub.disconnect("user", [channel], code, reason)
-    except Exception as error:
-        # Neither a logout nor a save may fail for that; the next check tells.
-        trouble.note(error)
-
-
-def _logged_out(request: Any = None, user: Any = None, **kwargs: Any) -> None:
-    session = getattr(request, "session", None)
-    key = getattr(session, "session_key", None)
-    if not key or not _is_of_use():
-        return
-    _hang_up(_session(key), LOGGED_OUT, "logged out")
-    if isinstance(session, signed_cookies.SessionStore) and user is not None:
-        # Such a session has no name of its own. All of the user's connections go, and
-        # those of the browsers that are still logged in come back.
-        _hang_up(_active(str(user.pk)), COME_AGAIN, "logged out, perhaps elsewhere")
-
-
-def _user_saved(instance: Any, using: str | None = None, **kwargs: Any) -> None:
-    if not getattr(instance, "is_active", True) and _is_of_use():
-        _after_commit(str(instance.pk), "the account is not active", using)
-
-
-def _user_deleted(instance: Any, using: str | None = None, **kwargs: Any) -> None:
-    if _is_of_use():
-        _after_commit(str(instance.pk), "the account is gone", using)
-
-
-def _after_commit(key: str, reason: str, using: str | None) -> None:
-    def act() -> None:
-        _hang_up(_active(key), LOGGED_OUT, reason)
-
-    try:
-        transaction.on_commit(act, using=using, robust=True)
-    except transaction.TransactionManagementError:
-        act()  # the project commits by hand
-
-
-def _is_of_use() -> bool:
-    from . import watching
-
-    return bool(settings.BROKER) or watching.watcher.is_busy()
-
-
-def listen() -> None:
-    """Hear of logouts, and of users who are deactivated or deleted. Idempotent."""
-    user_logged_out.connect(_logged_out, dispatch_uid="dwebsocket.rights")
-    try:
-        users = auth.get_user_model()
-    except (ImproperlyConfigured, LookupError):
-        return  # a site without users
-    post_save.connect(_user_saved, sender=users, dispatch_uid="dwebsocket.rights")
-    post_delete.connect(_user_deleted, sender=users, dispatch_uid="dwebsocket.rights")

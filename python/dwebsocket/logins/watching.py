@@ -22,7 +22,7 @@ from dwebsocket.context import RequestContext
 
 from . import rights
 
-__all__ = ("begin", "end", "watcher")
+__all__ = ("Watch", "Watcher", "watcher")
 
 logger = logging.getLogger("dwebsocket.users")
 
@@ -226,25 +226,3 @@ def _ask_in_a_thread(found: rights.Rights) -> Exception | None:
 
 watcher = Watcher()
 os.register_at_fork(after_in_child=watcher.forget)
-
-
-def begin(websocket: Any, interval: float) -> None:
-    """Have a connection checked, from the thread of its view."""
-    found: rights.Rights = websocket._rights
-    rights.listen()
-    known = found.interval is not None
-    found.interval = interval
-    try:
-        found.remember()
-    except Exception as error:
-        rights.trouble.note(error)
-    if not known:
-        for channel in found.channels():
-            websocket._connection.identify(channel)
-    watcher.add(Watch(websocket, interval))
-
-
-def end(websocket: Any) -> None:
-    """Have a connection checked no longer."""
-    if websocket._rights is not None and websocket._rights.interval is not None:
-        watcher.remove(websocket.id)

@@ -1,4 +1,4 @@
-"""How many threads there are for views.
+"""How many connections a process may have, and threads for their views.
 
 What the system allows is not for WebSockets alone: the server must be able to start a
 thread for a plain request, and other processes share the same limit.
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dwebsocket import _engine
+from dwebsocket.conf import settings
 
 from .gevent import is_patched
 
-__all__ = ("UNLIMITED", "Pool", "pools", "views")
+__all__ = ("UNLIMITED", "Pool", "connections", "pools", "views")
 
 UNLIMITED = 1 << 30
 
@@ -156,3 +157,16 @@ def views() -> int:
         now = time.monotonic()
         _known = (os.getpid(), now + max(_AGE, (now - began) / _SHARE), threads)
     return threads
+
+
+def connections() -> int:
+    """Return how many connections this process may have.
+
+    By default three quarters of the files it may open, past which the server could not
+    accept a plain request any more, and no more than there are threads for views.
+    """
+    if settings.MAX_CONNECTIONS is not None:
+        return int(settings.MAX_CONNECTIONS)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = max(soft * 3 // 4, 1) if soft != resource.RLIM_INFINITY else 1 << 30
+    return min(files, views())

@@ -14,9 +14,16 @@ from django.core.signals import got_request_exception
 
 from dwebsocket import signals
 
-__all__ = ("report",)
+__all__ = ("name_of", "report")
 
 _channel = logging.getLogger("django.request")
+
+
+def name_of(view: Any) -> str:
+    """Return a view's dotted name, that of its class where it was made of one."""
+    view = getattr(view, "view_class", None) or getattr(view, "cls", None) or view
+    name = getattr(view, "__qualname__", None)
+    return f"{view.__module__}.{name}" if name else repr(view)
 
 
 def report(logger: logging.Logger, message: str, *args: Any, request: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .call import ASYNC, GOING_AWAY, NORMAL, Call, give_up, name_of
+from .call import ASYNC, GOING_AWAY, NORMAL, Call, give_up
 from .runner import Runner, Seat, join, kind, start
 
 __all__ = (
@@ -15,6 +15,5 @@ __all__ = (
     "give_up",
     "join",
     "kind",
-    "name_of",
     "start",
 )

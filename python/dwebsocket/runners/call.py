@@ -15,11 +15,11 @@ from django.http.response import HttpResponseBase
 
 from dwebsocket import _engine, context, signals
 from dwebsocket.exceptions import ConfigurationError, PeerGone, WebSocketClosed
-from dwebsocket.logins import rights, users, watching
+from dwebsocket.logins import following, rights, users
 from dwebsocket.process import databases, log, reporting
 from dwebsocket.websocket import WebSocket
 
-__all__ = ("ASYNC", "GOING_AWAY", "NORMAL", "Call", "give_up", "name_of")
+__all__ = ("ASYNC", "GOING_AWAY", "NORMAL", "Call", "give_up")
 
 logger = logging.getLogger("dwebsocket.view")
 
@@ -35,13 +35,6 @@ _REFUSED = range(300, 500)
 
 #: What a view raises to turn a visitor away: worth a line, not a traceback.
 _REFUSALS = (BadRequest, Http404, PermissionDenied, SuspiciousOperation)
-
-
-def name_of(view: Any) -> str:
-    """Return a view's dotted name, that of its class where it was made of one."""
-    view = getattr(view, "view_class", None) or getattr(view, "cls", None) or view
-    name = getattr(view, "__qualname__", None)
-    return f"{view.__module__}.{name}" if name else repr(view)
 
 
 def _wants_response(error: AssertionError) -> bool:
@@ -112,7 +105,7 @@ class Call:
             websocket._rights.carried = spare
             websocket._rights.never = self.recheck_interval == 0
             if self.recheck_interval:
-                watching.begin(websocket, self.recheck_interval)
+                following.begin(websocket, self.recheck_interval)
             signals.emit(signals.websocket_opened, websocket, request=self.request)
             code = self._close_code(websocket)
             # Another thread may have this one's number later.
@@ -121,7 +114,7 @@ class Call:
         finally:
             try:
                 websocket.close(code)
-                watching.end(websocket)
+                following.end(websocket)
                 websocket._rights = None
                 self._tell_end(websocket)
             finally:
@@ -170,7 +163,7 @@ class Call:
             logger.warning(
                 "Ended the WebSocket view %s of %s: %s, and it did not notice "
                 "(GONE_TIMEOUT)",
-                name_of(self.view),
+                reporting.name_of(self.view),
                 request.path,
                 gone,
                 extra={"request": request},
@@ -193,7 +186,7 @@ class Call:
             self.request, "_cache_update_cache", True
         ):
             raise ConfigurationError(
-                f"A cached page answered instead of {name_of(self.view)}. "
+                f"A cached page answered instead of {reporting.name_of(self.view)}. "
                 "Put cache_page above (outside) the WebSocket's decorator."
             )
         return returned
@@ -215,7 +208,7 @@ class Call:
             "handshake.",
             status,
             self.request.path,
-            name_of(self.view),
+            reporting.name_of(self.view),
             extra={"request": self.request},
         )
         websocket.close(POLICY_VIOLATION, f"refused ({status})")

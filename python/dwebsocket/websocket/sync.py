@@ -7,11 +7,11 @@ from typing import Any
 
 from dwebsocket import _engine
 from dwebsocket.conf import arguments
-from dwebsocket.logins import rights, watching
-from dwebsocket.wsgi.inline import Unopened
+from dwebsocket.logins import following, rights
 
 from .grouping import Grouping
 from .legacy import Protocol
+from .unopened import Unopened
 
 __all__ = ("WebSocket",)
 
@@ -116,7 +116,7 @@ class WebSocket(Grouping):
             raise RuntimeError("the view has ended")
         if allowed is not None:
             self._rights.allowed = allowed
-        watching.begin(self, interval)
+        following.begin(self, interval)
 
     def is_closed(self) -> bool:
         """Return whether the conversation is over.

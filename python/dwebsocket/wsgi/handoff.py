@@ -1,32 +1,41 @@
-"""From a request to a running WebSocket view.
+"""From an accepted handshake to a running WebSocket view.
 
-The decorator checks the handshake and returns a :class:`HandoffResponse`. When the
-server iterates it, every middleware has spoken: a cookie that one sets travels in the
-101, and one that answers something else has refused the WebSocket. Only then is the
-socket taken from the server and the view started.
+The decorator returns a :class:`HandoffResponse`. When the server iterates it, every
+middleware has spoken: a cookie that one sets travels in the 101, and one that answers
+something else has refused the WebSocket. Only then is the socket taken from the server
+and the view started.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.handlers.wsgi import LimitedStream
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.module_loading import import_string
 
 from dwebsocket import _engine, runners, servers
-from dwebsocket.conf import Profile, settings
-from dwebsocket.context import RequestContext
-from dwebsocket.exceptions import ConfigurationError
+from dwebsocket.conf import settings
+from dwebsocket.context import RequestContext, carried
+from dwebsocket.exceptions import (
+    ConfigurationError,
+    HandshakeError,
+    SocketUnavailable,
+)
+from dwebsocket.handshake.opening import Accepted
+from dwebsocket.handshake.refusal import LATER, refuse
+from dwebsocket.handshake.request import mark
+from dwebsocket.hub import connecting
+from dwebsocket.process import capacity, exit
 
-__all__ = ("Handoff", "HandoffResponse", "mark")
+__all__ = ("Handoff", "HandoffResponse", "hand_over")
 
 logger = logging.getLogger("dwebsocket.handshake")
 
@@ -38,42 +47,6 @@ _SERVER_KEYS = (
     "wsgi.early_hints",
     "waitress.client_disconnected",
 )
-
-
-class IsWebSocket:
-    """``request.is_websocket``: may be called, or looked at without calling."""
-
-    __slots__ = ("_value", "asked")
-
-    def __init__(self, value: bool) -> None:
-        self._value = value
-        #: Whether somebody has looked.
-        self.asked = False
-
-    def __call__(self) -> bool:
-        self.asked = True
-        return self._value
-
-    def __bool__(self) -> bool:
-        self.asked = True
-        return self._value
-
-    def __repr__(self) -> str:
-        return f"<is_websocket: {self._value}>"
-
-
-YES = IsWebSocket(True)
-
-
-def mark(request: Any, is_websocket: bool, websocket: Any = None) -> IsWebSocket:
-    """Set the request's two attributes, also behind REST framework's wrapper."""
-    # On plain HTTP it is noted whether the view asks: one for each request.
-    question = YES if is_websocket else IsWebSocket(False)
-    while request is not None:
-        request.is_websocket = question
-        request.websocket = websocket
-        request = request.__dict__.get("_request")
-    return question
 
 
 def _empty_stream() -> LimitedStream:
@@ -109,9 +82,7 @@ class Handoff:
     """A checked handshake with everything that is needed to act on it.
 
     Args:
-        handshake: What the engine made of the request's headers.
-        subprotocol: The subprotocol chosen, or None.
-        profile: The settings of the view.
+        accepted: What was agreed on.
         permit: The connection's place in the process.
         server: The server's socket, held by a descriptor of our own.
         call: The view's call.
@@ -124,22 +95,18 @@ class Handoff:
         "__weakref__",
         "_made_in",
         "_over",
+        "accepted",
         "call",
         "context",
-        "handshake",
         "permit",
-        "profile",
         "runner",
         "seat",
         "server",
-        "subprotocol",
     )
 
     def __init__(
         self,
-        handshake: _engine.Handshake,
-        subprotocol: str | None,
-        profile: Profile,
+        accepted: Accepted,
         permit: _engine.Permit,
         server: servers.Held,
         call: runners.Call,
@@ -153,15 +120,13 @@ class Handoff:
         self._over = False
         self.runner = runner
         self.seat = seat
-        self.handshake = handshake
-        self.subprotocol = subprotocol
-        self.profile = profile
+        self.accepted = accepted
         self.permit = permit
         self.server = server
         self.call = call
-        call.recheck_interval = profile.recheck_interval
         self.context = context
-        call.gone_timeout = profile.gone_timeout
+        call.recheck_interval = accepted.profile.recheck_interval
+        call.gone_timeout = accepted.profile.gone_timeout
 
     def run(self, headers: list[tuple[str, str]]) -> None:
         """Take the socket, answer the handshake and start the view, once.
@@ -190,15 +155,16 @@ class Handoff:
             self._release()
 
     def _run(self, headers: list[tuple[str, str]]) -> None:
-        head = self.handshake.response(self.subprotocol, headers)
+        handshake, subprotocol, profile, _ = self.accepted
+        head = handshake.response(subprotocol, headers)
         adoption = self.server.adopt()
         # From here on, no answer of the server reaches the client any more.
         try:
             connection = adoption.start(
                 head,
                 self.server.leftover(),
-                self.handshake,
-                self.profile.options,
+                handshake,
+                profile.options,
                 self.permit,
                 self.runner.wake_queue(),
             )
@@ -224,13 +190,13 @@ class Handoff:
     def _begin(self, connection: _engine.Connection) -> None:
         """Start the view."""
         request = self.call.request
-        factory: Callable[[HttpRequest], Any] = import_string(settings.FACTORY_CLASS)
-        websocket = factory(request).create_websocket(
+        _, subprotocol, profile, factory = self.accepted
+        websocket = factory.create_websocket(
             connection,
-            modern=self.profile.modern,
-            overflow=self.profile.overflow,
-            send_timeout=self.profile.send_timeout,
-            subprotocol=self.subprotocol,
+            modern=profile.modern,
+            overflow=profile.overflow,
+            send_timeout=profile.send_timeout,
+            subprotocol=subprotocol,
             remote_address=_remote_address(request.META),
             port=self.runner.port(connection),
         )
@@ -342,3 +308,87 @@ class HandoffResponse(HttpResponse):
         """Give the connection's place and descriptor back if nobody has iterated."""
         self._handoff.close()
         super().close()
+
+
+def hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
+    """Return the response that starts a view, or a refusal.
+
+    Args:
+        accepted: What was agreed on.
+        call: The view's call.
+    """
+    request = call.request
+    try:
+        return _hand_over(accepted, call)
+    except HandshakeError as error:
+        return refuse(request, error.status, error.message, error.headers)
+    except SocketUnavailable as error:
+        return refuse(request, 501, str(error))
+    except servers.ClientGone:
+        return HttpResponse(status=400)  # nobody reads it
+
+
+def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
+    """Return the response that holds all that the WebSocket needs."""
+    request = call.request
+    server = accepted.factory.get_wsgi_sock()
+    # Taken here: response middleware may set language and time zone back. And before a
+    # thread, a descriptor and a place are held: exceptions inside asgiref keep the
+    # frames that call this until the garbage collector runs.
+    call.carried = carried(request)
+    context = RequestContext()
+    # All that takes a thread comes at a moment at which it can still be refused.
+    try:
+        _engine.start()
+        exit.arm()
+    except (OSError, RuntimeError, MemoryError) as error:
+        return _refuse_without_thread(request, error)
+    permit = _engine.reserve(capacity.connections())
+    if permit is None:
+        return _refuse_at_the_limit(request)
+    try:
+        held = servers.Held(server)
+    except OSError as error:
+        return _refuse_without_socket(request, error)
+    runner = runners.kind()
+    try:
+        seat = runner.reserve()
+    except (RuntimeError, MemoryError) as error:
+        held.close()
+        return _refuse_without_thread(request, error)
+    connecting.note_server(bool(request.META.get("wsgi.multiprocess")))
+    connecting.connect()
+    handoff = Handoff(accepted, permit, held, call, runner, seat, context)
+    servers.release_with(request, handoff)
+    return HandoffResponse(handoff)
+
+
+def _refuse_at_the_limit(request: HttpRequest) -> HttpResponse:
+    return refuse(
+        request,
+        503,
+        f"This process has {_engine.connection_count()} WebSockets open, which is the "
+        "limit (DWEBSOCKET['MAX_CONNECTIONS'], or what the system has of files and "
+        "threads).",
+        LATER,
+        level="warning",
+    )
+
+
+def _refuse_without_thread(request: HttpRequest, error: Exception) -> HttpResponse:
+    return refuse(
+        request,
+        503,
+        "This process can start no thread for another WebSocket: "
+        f"{error or type(error).__name__}.",
+        LATER,
+    )
+
+
+def _refuse_without_socket(request: HttpRequest, error: OSError) -> HttpResponse:
+    if isinstance(error, servers.SocketBusy):
+        return refuse(request, 503, str(error), LATER, level="warning")
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        message = f"This process has no file descriptor left: {error}."
+        return refuse(request, 503, message, LATER, level="error")
+    return refuse(request, 501, f"The socket of this request is not usable: {error}.")

@@ -19,7 +19,8 @@ from dwebsocket import (
     servers,
     websocket,
 )
-from dwebsocket.handshake import opening
+from dwebsocket.handshake.request import asks
+from dwebsocket.process import capacity
 from dwebsocket.servers import ServerSocket, SocketBusy
 from tests.python.live import HANDSHAKE
 from tests.python.peer import socket_pair
@@ -160,13 +161,13 @@ class TestRefusals:
         assert record.status_code == 501
 
     def test_the_default_limit_leaves_files_for_the_server(self, monkeypatch):
-        monkeypatch.setattr(opening.resource, "getrlimit", lambda which: (1000, 2000))
-        assert opening._limit() == 750
-        infinity = opening.resource.RLIM_INFINITY
-        monkeypatch.setattr(opening.resource, "getrlimit", lambda which: (infinity, 0))
-        assert opening._limit() > 1_000_000
+        monkeypatch.setattr(capacity.resource, "getrlimit", lambda which: (1000, 2000))
+        assert capacity.connections() == 750
+        infinity = capacity.resource.RLIM_INFINITY
+        monkeypatch.setattr(capacity.resource, "getrlimit", lambda which: (infinity, 0))
+        assert capacity.connections() > 1_000_000
         with override_settings(DWEBSOCKET={"MAX_CONNECTIONS": 7}):
-            assert opening._limit() == 7
+            assert capacity.connections() == 7
 
 
 class TestProtocol:
@@ -247,7 +248,7 @@ class TestWants:
     )
     def test_is_in_the_upgrade_header(self, headers, expected):
         request = RequestFactory().get("/", **headers)
-        assert opening.wants_websocket(request) is expected
+        assert (asks(request) is not None) is expected
 
 
 def test_require_over_http_is_400_with_an_empty_body():

@@ -6,7 +6,6 @@ import resource
 import pytest
 
 from dwebsocket import _engine
-from dwebsocket.handshake import opening
 from dwebsocket.process import capacity
 from dwebsocket.process.capacity import Pool
 
@@ -82,8 +81,8 @@ class TestViews:
 
     def test_limit_connections(self, monkeypatch):
         monkeypatch.setattr(capacity, "pools", lambda: iter([Pool(100, 30)]))
-        monkeypatch.setattr(opening.resource, "getrlimit", lambda which: (1000, 2000))
-        assert opening._limit() == 55
+        monkeypatch.setattr(capacity.resource, "getrlimit", lambda which: (1000, 2000))
+        assert capacity.connections() == 55
 
 
 class TestPools:

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from dwebsocket import ConfigurationError, _engine, runners, servers, websocket
 from dwebsocket.backends.default.factory import WebSocketFactory
+from dwebsocket.handshake import request as marks
 from dwebsocket.runners import threads
 from dwebsocket.servers import ServerSocket
 from dwebsocket.wsgi import handoff
@@ -303,14 +304,14 @@ class TestRequest:
 
 
 def test_is_websocket_is_callable_and_truthy_only_on_a_websocket():
-    assert handoff.YES() is True
-    assert handoff.YES
-    plain = handoff.IsWebSocket(False)
+    assert marks.YES() is True
+    assert marks.YES
+    plain = marks.IsWebSocket(False)
     assert not plain.asked
     assert plain() is False
     assert not plain
     assert plain.asked
-    assert "True" in repr(handoff.YES)
+    assert "True" in repr(marks.YES)
 
 
 BUILT_IN = [

@@ -17,8 +17,8 @@ class PushConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks, and hear of logouts wherever they happen."""
-        from dwebsocket.logins import rights
+        from dwebsocket.logins import following
 
         from . import checks  # noqa: F401
 
-        rights.listen()
+        following.listen()

@@ -1,0 +1,105 @@
+"""Follows the logins of connections: by checks, and by what Django tells.
+
+A logout, and a user who is deactivated or deleted by Django's means, end connections at
+once, in all processes that a broker joins.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import auth
+from django.contrib.auth.signals import user_logged_out
+from django.contrib.sessions.backends import signed_cookies
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.db.models.signals import post_delete, post_save
+
+from dwebsocket import hub
+from dwebsocket.conf import settings
+
+from . import rights
+from .watching import Watch, watcher
+
+__all__ = ("begin", "end", "listen")
+
+
+def begin(websocket: Any, interval: float) -> None:
+    """Have a connection checked, from the thread of its view."""
+    found: rights.Rights = websocket._rights
+    listen()
+    known = found.interval is not None
+    found.interval = interval
+    try:
+        found.remember()
+    except Exception as error:
+        rights.trouble.note(error)
+    if not known:
+        for channel in found.channels():
+            websocket._connection.identify(channel)
+    watcher.add(Watch(websocket, interval))
+
+
+def end(websocket: Any) -> None:
+    """Have a connection checked no longer."""
+    if websocket._rights is not None and websocket._rights.interval is not None:
+        watcher.remove(websocket.id)
+
+
+def _hang_up(channel: str, code: int, reason: str) -> None:
+    try:
+        hub.disconnect("user", [channel], code, reason)
+    except Exception as error:
+        # Neither a logout nor a save may fail for that; the next check tells.
+        rights.trouble.note(error)
+
+
+def _logged_out(request: Any = None, user: Any = None, **kwargs: Any) -> None:
+    session = getattr(request, "session", None)
+    key = getattr(session, "session_key", None)
+    if not key or not _is_of_use():
+        return
+    _hang_up(rights.session_channel(key), rights.LOGGED_OUT, "logged out")
+    if isinstance(session, signed_cookies.SessionStore) and user is not None:
+        # Such a session has no name of its own. All of the user's connections go, and
+        # those of the browsers that are still logged in come back.
+        _hang_up(
+            rights.active_channel(str(user.pk)),
+            rights.COME_AGAIN,
+            "logged out, perhaps elsewhere",
+        )
+
+
+def _user_saved(instance: Any, using: str | None = None, **kwargs: Any) -> None:
+    if not getattr(instance, "is_active", True) and _is_of_use():
+        _after_commit(str(instance.pk), "the account is not active", using)
+
+
+def _user_deleted(instance: Any, using: str | None = None, **kwargs: Any) -> None:
+    if _is_of_use():
+        _after_commit(str(instance.pk), "the account is gone", using)
+
+
+def _after_commit(key: str, reason: str, using: str | None) -> None:
+    def act() -> None:
+        _hang_up(rights.active_channel(key), rights.LOGGED_OUT, reason)
+
+    try:
+        transaction.on_commit(act, using=using, robust=True)
+    except transaction.TransactionManagementError:
+        act()  # the project commits by hand
+
+
+def _is_of_use() -> bool:
+    return bool(settings.BROKER) or watcher.is_busy()
+
+
+def listen() -> None:
+    """Hear of logouts, and of users who are deactivated or deleted. Idempotent."""
+    user_logged_out.connect(_logged_out, dispatch_uid="dwebsocket.rights")
+    try:
+        users = auth.get_user_model()
+    except (ImproperlyConfigured, LookupError):
+        return  # a site without users
+    post_save.connect(_user_saved, sender=users, dispatch_uid="dwebsocket.rights")
+    post_delete.connect(_user_deleted, sender=users, dispatch_uid="dwebsocket.rights")

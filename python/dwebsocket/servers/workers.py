@@ -1,0 +1,24 @@
+"""How many processes the server runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ("workers",)
+
+
+def workers() -> int:
+    """Return how many worker processes the server runs, as far as can be known."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None:
+        return int(getattr(uwsgi, "numproc", 1))
+    words = sys.argv if "gunicorn" in sys.argv[0] else []
+    words = [*words, *os.environ.get("GUNICORN_CMD_ARGS", "").split()]
+    for place, word in enumerate(words, 1):
+        name, _, value = word.partition("=")
+        if name in ("-w", "--workers"):
+            value = value or "".join(words[place : place + 1])
+            return int(value) if value.isdigit() else 1
+    value = os.environ.get("WEB_CONCURRENCY", "")
+    return int(value) if value.isdigit() else 1

@@ -1,0 +1,100 @@
+"""A WebSocket that a site's own middleware has made, and not opened yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+
+from dwebsocket import conf
+
+__all__ = ("Unopened", "create", "is_open", "open_by")
+
+#: Opens the connection of a WebSocket for a request; the transport says how.
+_opener: Callable[[HttpRequest, Any], None] | None = None
+
+
+def open_by(opener: Callable[[HttpRequest, Any], None]) -> None:
+    """Have ``accept_connection()`` call this with the request and the WebSocket."""
+    global _opener
+    _opener = opener
+
+
+class Unopened:
+    """Stands in for the engine's connection until ``accept_connection()``.
+
+    Args:
+        request: The handshake.
+    """
+
+    id = 0
+    ended = False
+    close_code: int | None = None
+    close_reason = ""
+    pending = 0
+    latency: float | None = None
+    groups: tuple[str, ...] = ()
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+
+    def close(self, code: int, reason: str) -> bool:
+        """Do nothing: what is not open need not be closed."""
+        return False
+
+    def receive(self, timeout: float | None = None) -> Any:
+        """Raise RuntimeError."""
+        self._complain()
+
+    def send(self, *args: Any) -> Any:
+        """Raise RuntimeError."""
+        self._complain()
+
+    def __getattr__(self, name: str) -> Any:
+        self._complain()
+
+    @staticmethod
+    def _complain() -> Any:
+        raise RuntimeError("This WebSocket is not open: call accept_connection() first")
+
+    def accept(self, websocket: Any) -> None:
+        """Open the connection of a WebSocket.
+
+        Raises:
+            HandshakeError: The handshake is not acceptable.
+            PermissionDenied: The Origin is not allowed.
+            SocketUnavailable: The server's socket cannot be had, or there are too many
+                connections.
+        """
+        if websocket._closed:
+            raise RuntimeError("This WebSocket was closed before it was accepted")
+        if _opener is not None:
+            _opener(self.request, websocket)
+
+
+def create(factory: Any) -> Any:
+    """Return a WebSocket that is not open yet; None for a plain request.
+
+    In a view whose WebSocket is open, return that one.
+    """
+    if not factory.is_websocket():
+        return None
+    found = getattr(factory.request, "websocket", None)
+    if is_open(found):
+        return found
+    profile = conf.profile("classic")
+    stand_in: Any = Unopened(factory.request)
+    return factory.websocket_class(
+        stand_in,
+        modern=profile.modern,
+        overflow=profile.overflow,
+        send_timeout=profile.send_timeout,
+    )
+
+
+def is_open(websocket: Any) -> bool:
+    """Return whether there is a WebSocket, and it has a connection."""
+    return websocket is not None and not isinstance(
+        getattr(websocket, "_connection", None), Unopened
+    )
