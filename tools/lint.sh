@@ -22,6 +22,7 @@ step cargo doc --locked --quiet --no-deps --no-default-features
 step "$bin/ruff" check --quiet .
 step "$bin/ruff" format --quiet --check .
 step "$bin/mypy"
+step "$bin/lint-imports" --no-cache
 step env PYTHONPATH=. "$bin/python" -m mypy.stubtest dwebsocket._engine --concise \
     --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt
 step "$bin/typos"

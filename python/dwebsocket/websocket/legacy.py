@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .sync import WebSocket
+import typing
+from typing import Any
 
 __all__ = ("Protocol", "Socket")
+
+
+class WebSocket(typing.Protocol):
+    """What old code reaches through here."""
+
+    remote_address: tuple[str, int]
+
+    def fileno(self) -> int: ...
+
+    def can_read(self, timeout: float | None = 0.0) -> bool: ...
+
+    def send(self, message: Any, binary: bool | None = None) -> bool: ...
+
+    def ping(self, payload: str | bytes = b"") -> bool: ...
+
+    def close(
+        self, code: int | None = None, reason: str | bytes | None = None
+    ) -> None: ...
+
+    def is_closed(self) -> bool: ...
+
+    @property
+    def close_code(self) -> int | None: ...
+
+    @property
+    def close_reason(self) -> str: ...
 
 
 class Socket:
