@@ -22,6 +22,61 @@ OLD_PATHS = [
     ("dwebsocket.backends.uwsgi.factory", "uWsgiWebSocketFactory"),
 ]
 
+_CLASSIC = ("accept_websocket", "require_websocket")
+_EXCEPTIONS = (
+    "ConfigurationError",
+    "HandshakeError",
+    "PeerGone",
+    "ReceiveTimeout",
+    "SocketUnavailable",
+    "WebSocketClosed",
+    "WebSocketEOF",
+    "WebSocketException",
+)
+
+#: What docs/api.md and the pages that it leads to name, by module; and whether the
+#: module needs apps, and so settings.
+PUBLIC: dict[str, tuple[str, ...]] = {
+    "dwebsocket": (*_CLASSIC, *_EXCEPTIONS, "hub", "push", "signals", "websocket"),
+    "dwebsocket.backends.default.factory": ("WebSocketFactory",),
+    "dwebsocket.backends.default.websocket": ("DefaultWebSocket",),
+    "dwebsocket.backends.uwsgi.factory": ("uWsgiWebSocketFactory",),
+    "dwebsocket.conf": ("DEFAULTS", "settings"),
+    "dwebsocket.context": ("carry",),
+    "dwebsocket.decorators": (*_CLASSIC, "websocket"),
+    "dwebsocket.exceptions": _EXCEPTIONS,
+    "dwebsocket.factory": ("WebSocketFactory",),
+    "dwebsocket.hub": (
+        *("group", "groups", "occupied", "options", "stats"),
+        *("connect", "disconnect", "ids", "payload", "to_json"),
+        *("BrokerError", "Group", "History", "Joined", "Member", "Options"),
+        *("Position", "Published", "Stats"),
+    ),
+    "dwebsocket.middleware": ("WebSocketMiddleware",),
+    "dwebsocket.push": (
+        *("to_group", "to_user", "to_all", "disconnect"),
+        *("ato_group", "ato_user", "ato_all", "adisconnect"),
+    ),
+    "dwebsocket.servers": (
+        *("ClientGone", "ServerSocket", "SocketBusy", "from_socket", "register"),
+    ),
+    "dwebsocket.session": ("Refused", "Session"),
+    "dwebsocket.signals": (
+        *("websocket_opened", "websocket_message", "websocket_closed"),
+        *("websocket_rejected", "group_joined", "group_left"),
+    ),
+    "dwebsocket.websocket": ("WebSocket",),
+}
+PUBLIC_OF_APPS: dict[str, tuple[str, ...]] = {
+    "dwebsocket.contrib.chat": (
+        *("Guests", "Permissions", "clean_room", "history", "people", "say"),
+    ),
+    "dwebsocket.contrib.chat.urls": ("urlpatterns",),
+    "dwebsocket.contrib.push": ("anotify", "notify"),
+    "dwebsocket.contrib.push.models": ("Notification",),
+    "dwebsocket.contrib.push.urls": ("urlpatterns",),
+}
+
 
 def test_what_is_exported_is_there():
     assert sorted(dwebsocket.__all__) == list(dwebsocket.__all__)
@@ -57,6 +112,31 @@ def fresh(script: str) -> None:
     subprocess.run(
         [sys.executable, "-W", "error", "-c", script], check=True, timeout=30
     )
+
+
+def in_both_ways(module: str, names: tuple[str, ...], before: str = "") -> None:
+    """Import names from a module, and reach for them through it, in new processes."""
+    fresh(f"{before}from {module} import {', '.join(names)}")
+    fresh(f"{before}import {module}\n{module}.{f'; {module}.'.join(names)}")
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_paths_stay(module):
+    in_both_ways(module, PUBLIC[module])
+
+
+@pytest.mark.parametrize("module", PUBLIC_OF_APPS)
+def test_public_paths_of_apps_stay(module):
+    before = (
+        "import os, django\n"
+        "os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.python.contrib.project'\n"
+        "django.setup()\n"
+    )
+    in_both_ways(module, PUBLIC_OF_APPS[module], before)
+
+
+def test_every_old_path_is_a_public_one():
+    assert all(name in PUBLIC[module] for module, name in OLD_PATHS)
 
 
 ORDERS = [
