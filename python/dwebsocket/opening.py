@@ -210,7 +210,7 @@ class Opening:
         # Taken here: response middleware may set language and time zone back. And
         # before a thread, a descriptor and a place are held: exceptions inside asgiref
         # keep the frames that call this until the garbage collector runs.
-        call.carried = carried(request)
+        call.carried = carried(request) or ()
         context = RequestContext()
         return self._hand_over(
             request, call, server, context, (handshake, subprotocol, view_profile)

@@ -14,7 +14,7 @@ import copy
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import auth
@@ -117,7 +117,7 @@ class Rights:
         #: Whether the project wants no checks in sessions, either.
         self.never = False
         #: What the project's hooks bring over, for threads other than the view's.
-        self.carried: list[Any] = []
+        self.carried: Sequence[Any] = ()
         #: What the application asks beside that.
         self.allowed: Callable[[], bool] | None = None
         #: Whether the latest check of the watcher has found a doubtful end.

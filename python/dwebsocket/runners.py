@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
@@ -106,7 +106,7 @@ class Call:
         self.args = args
         self.kwargs = kwargs
         #: What the project's hooks bring over from the request's thread.
-        self.carried: list[Any] = []
+        self.carried: Sequence[Any] = ()
         #: The setting ``GONE_TIMEOUT``.
         self.gone_timeout: float | None = None
         #: Seconds between two checks of the user's login; None: as the view says.
@@ -118,11 +118,15 @@ class Call:
         Whatever is raised here, the view's own exceptions aside, is for the caller to
         log: a context hook's, say. The WebSocket may be open then.
         """
+        if not self.carried:
+            # An exit stack would take a kilobyte for as long as the view runs.
+            self._run(websocket, ())
+            return
         spare = context.again(self.carried)
         with context.applied(self.carried):
             self._run(websocket, spare)
 
-    def _run(self, websocket: WebSocket, spare: list[Any]) -> None:
+    def _run(self, websocket: WebSocket, spare: Sequence[Any]) -> None:
         code = INTERNAL_ERROR
         try:
             databases.begin()
