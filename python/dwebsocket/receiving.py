@@ -6,8 +6,8 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
 
 from . import _engine, databases
 from .arguments import seconds
@@ -16,7 +16,9 @@ from .parsing import from_json
 from .protocol import Protocol
 from .signals import emit, websocket_message
 
-__all__ = ("Receiving",)
+__all__ = ("Receiving", "Shown")
+
+T = TypeVar("T")
 
 #: How often the end may be asked for at full speed, and the pause from then on: a loop
 #: that overlooks the end must not take the processor from everybody else.
@@ -44,6 +46,24 @@ _in_use = databases.in_use.get
 def _no_constant(name: str) -> Any:
     # Python's own extension of JSON; send_json() does not send it either.
     raise ValueError(f"{name} is not a JSON value")
+
+
+class Shown(Generic[T]):
+    """A property that the attribute of one object may hide: old code sets ``ws.id``.
+
+    Args:
+        read: Returns its value.
+    """
+
+    def __init__(self, read: Callable[[Any], T]) -> None:
+        self._read = read
+        self.__doc__ = read.__doc__
+
+    def __get__(self, instance: Any, owner: Any = None) -> T:
+        """Return the value; of the class, this property itself."""
+        if instance is None:
+            return self  # type: ignore[return-value]
+        return self._read(instance)
 
 
 class Receiving:

@@ -26,6 +26,19 @@ class ShoutingFactory(WebSocketFactory):
     websocket_class = Shouting
 
 
+class OldFactory(WebSocketFactory):
+    """As projects have written it: no arguments, and the socket itself."""
+
+    def create_websocket(self):
+        websocket = super().create_websocket()
+        if websocket is not None:
+            websocket.made_by = "old code"
+        return websocket
+
+    def get_wsgi_sock(self):
+        return super().get_wsgi_sock().sock
+
+
 @accept_websocket
 def tell(request):
     request.websocket.send(type(request.websocket).__name__)
@@ -46,6 +59,17 @@ def test_a_project_may_bring_its_own(site):
     running = site({"": view}, DWEBSOCKET={"FACTORY_CLASS": path})
     with running.connect() as connection:
         assert connection.recv(timeout=10) == "LOUD"
+
+
+def test_a_project_may_bring_one_that_was_written_for_the_old_package(site):
+    @accept_websocket
+    def view(request):
+        request.websocket.send(request.websocket.made_by)
+
+    path = "tests.python.test_factory.OldFactory"
+    running = site({"": view}, WEBSOCKET_FACTORY_CLASS=path)
+    with running.connect() as connection:
+        assert connection.recv(timeout=10) == "old code"
 
 
 def test_the_classes_are_related():
