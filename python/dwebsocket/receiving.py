@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +31,9 @@ _VAIN_CALLS = 5
 #: The longest that poll() waits, in milliseconds.
 _POLL_LIMIT = 2**31 - 1
 
+logger = logging.getLogger("dwebsocket.view")
+_PACKAGE = __name__.partition(".")[0]
+
 _end_lock = threading.Lock()
 
 
@@ -41,6 +46,21 @@ def _renew_lock() -> None:
 os.register_at_fork(after_in_child=_renew_lock)
 
 _in_use = databases.in_use.get
+
+
+def _tell_swallowed() -> None:
+    """Log which code goes on after PeerGone: nothing else can end it."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    logger.warning(
+        "A WebSocket's peer has gone, and %s.%s (line %d) goes on all the same: it has "
+        "caught PeerGone. Write 'except Exception:' instead of 'except:', or ask "
+        "is_closed().",
+        frame.f_globals["__name__"],
+        frame.f_code.co_name,
+        frame.f_lineno,
+    )
 
 
 def _no_constant(name: str) -> Any:
@@ -81,6 +101,7 @@ class Receiving:
         "_port",
         "_receive",
         "_send",
+        "_told_gone",
         "_vain_calls",
         "_vain_since",
         "_vain_turns",
@@ -105,6 +126,8 @@ class Receiving:
         self._vain_calls = 0
         self._vain_since = 0.0
         self._vain_turns = 0
+        #: How often the view was told that its peer has gone.
+        self._told_gone = 0
 
     def _use(self, connection: _engine.Connection, port: Any) -> None:
         self._connection = connection
@@ -292,6 +315,9 @@ class Receiving:
         if self._vain_calls >= _VAIN_CALLS and passed >= self._gone_timeout:
             # Not again at once: "finally" may want to send, too.
             self._vain_calls = 0
+            self._told_gone += 1
+            if self._told_gone == 2:
+                _tell_swallowed()
             raise PeerGone(f"the peer has been gone for {passed:.0f} seconds")
 
     @staticmethod
