@@ -3,12 +3,15 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import BadRequest
 from django.test import RequestFactory
+from django.utils.deprecation import MiddlewareMixin
 
 from dwebsocket import SocketUnavailable, accept_websocket
 from dwebsocket.backends.default.factory import WebSocketFactory
 from dwebsocket.backends.default.websocket import DefaultWebSocket
 from dwebsocket.backends.uwsgi.factory import uWsgiWebSocketFactory
 from dwebsocket.factory import WebSocketFactory as Base
+
+from .live import HANDSHAKE
 
 PATHS = [
     "dwebsocket.factory.WebSocketFactory",
@@ -104,6 +107,43 @@ def test_in_a_view_that_has_one_it_is_the_same(site):
 
     with site({"": view}).connect() as connection:
         assert connection.recv(timeout=10) == "the same"
+
+
+class CopiedMiddleware(MiddlewareMixin):
+    """That of the old package, which closes what is left after an error."""
+
+    def process_request(self, request):
+        request.websocket = WebSocketFactory(request).create_websocket()
+        request.is_websocket = lambda: request.websocket is not None
+
+    def process_view(self, request, view, args, kwargs):
+        if request.is_websocket():
+            request.websocket.accept_connection()
+
+    def process_response(self, request, response):
+        if request.is_websocket():
+            request.websocket.close()
+        return response
+
+    def process_exception(self, request, exception):
+        request.websocket.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "https://other.example"}, 403),
+        ({"Sec_WebSocket_Version": "7"}, 400),
+        ({"Sec_WebSocket_Key": "short"}, 400),
+    ],
+)
+def test_a_middleware_of_old_code_can_close_what_was_refused(site, headers, status):
+    path = "tests.python.test_factory.CopiedMiddleware"
+    running = site({"": tell}, MIDDLEWARE=[path])
+    response, _ = running.request(**{**HANDSHAKE, **headers})
+    assert response.status == status
+    with running.connect() as connection:
+        assert connection.recv(timeout=10).endswith("WebSocket")
 
 
 class TestBeforeItIsAccepted:
