@@ -9,6 +9,7 @@ from typing import Any
 from . import broker, cooperation, hub, signals
 from ._engine import Joined
 from .exceptions import WebSocketClosed
+from .receiving import Shown
 from .sending import Sending
 
 __all__ = ("Grouping",)
@@ -107,12 +108,12 @@ class Grouping(Sending):
             signals.emit(signals.group_left, self, group=group)
         return left
 
-    @property
+    @Shown
     def groups(self) -> list[str]:
         """The groups that it is a member of."""
         return self._connection.groups
 
-    @property
+    @Shown
     def member_id(self) -> str:
         """What the other members know it by."""
         return self._connection.member_id

@@ -206,7 +206,7 @@ class Opening:
                 log=security_logger,
             )
         subprotocol = self._choose(request, handshake.protocols)
-        server = _factory(request).get_wsgi_sock()
+        server = servers.known(request.META, _factory(request).get_wsgi_sock())
         # Taken here: response middleware may set language and time zone back. And
         # before a thread, a descriptor and a place are held: exceptions inside asgiref
         # keep the frames that call this until the garbage collector runs.

@@ -333,7 +333,7 @@ def _passes(websocket: Any, rights: Rights) -> bool:
 
 def hang_up(websocket: Any, error: Revoked) -> None:
     """Close a connection whose login has ended."""
-    logger.info("Hung up on connection %d: %s", websocket.id, error.reason)
+    logger.info("Hung up on connection %d: %s", websocket._connection.id, error.reason)
     websocket.close(error.code, error.reason)
 
 

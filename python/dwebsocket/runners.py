@@ -51,6 +51,14 @@ ASYNC = (
 #: Statuses of responses that turn a visitor away: redirects and errors of the client.
 _REFUSED = range(300, 500)
 
+#: Where Django works on the responses of views.
+_AROUND_VIEWS = (
+    "django.middleware.",
+    "django.utils.cache",
+    "django.utils.decorators",
+    "django.views.decorators.",
+)
+
 #: What a view raises to turn a visitor away: worth a line, not a traceback.
 _REFUSALS = (BadRequest, Http404, PermissionDenied, SuspiciousOperation)
 
@@ -65,12 +73,24 @@ def name_of(view: Any) -> str:
     return f"{view.__module__}.{name}" if name else repr(view)
 
 
-def _wants_response(error: AssertionError) -> bool:
-    """Whether this is REST framework, which insists on a response of a view."""
-    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
-    return (
-        frame.f_code.co_name == "finalize_response"
-        and frame.f_globals.get("__name__") == "rest_framework.views"
+def _wants_response(error: Exception) -> bool:
+    """Whether something around a view that has returned None insists on a response.
+
+    That is REST framework, or a decorator of Django's (``never_cache``, say).
+    """
+    _ours, *steps = [frame for frame, _line in traceback.walk_tb(error.__traceback__)]
+    if not steps:
+        return False
+    modules = [str(frame.f_globals.get("__name__")) for frame in steps]
+    if isinstance(error, AssertionError):
+        return (
+            steps[-1].f_code.co_name == "finalize_response"
+            and modules[-1] == "rest_framework.views"
+        )
+    # With nothing of the project's between: the view is not running any more.
+    return "'NoneType'" in str(error) and (
+        modules[-1].startswith(_AROUND_VIEWS)
+        and all(module.startswith("django.") for module in modules)
     )
 
 
@@ -210,7 +230,7 @@ class Call:
         cached = getattr(self.request, "_cache_update_cache", None)
         try:
             returned = self.view(*self.args, **self.kwargs)
-        except AssertionError as error:
+        except (AssertionError, AttributeError, TypeError) as error:
             if not _wants_response(error):
                 raise
             return None
@@ -254,8 +274,8 @@ class Call:
             signals.websocket_closed,
             websocket,
             request=self.request,
-            code=websocket.close_code,
-            reason=websocket.close_reason,
+            code=websocket._connection.close_code,
+            reason=websocket._connection.close_reason,
         )
 
     def _save_session(self) -> None:

@@ -477,10 +477,13 @@ class TestThrownAway:
         assert "__call__" in names
         assert "must return the response" in str(error)
 
-    def test_and_its_status_set_is_logged(self, site, caplog):
+    def test_and_its_status_set_is_an_error_and_is_logged(self, site, caplog):
         running = site({"set": echo}, MIDDLEWARE=[f"{HERE}.CopiesStatus"])
         response, _ = running.request("set", **HANDSHAKE)
-        assert response.status == 101
+        # Not a 101 that starts nothing.
+        assert response.status == 500
+        [record] = [r for r in caplog.records if r.name == "django.request"]
+        assert record.getMessage() == "Internal Server Error: /set"
         wait_until(lambda: warnings(caplog, "/set"))
 
     @pytest.mark.parametrize("end", ["close", "del"])

@@ -450,6 +450,22 @@ def test_a_closed_socket_is_not_found():
     assert servers.from_socket(sock) is None
 
 
+def test_a_socket_itself_is_taken_for_what_its_server_knows_of_it(ends):
+    server, _ = ends
+    found = servers.find({"gunicorn.socket": server})
+    assert servers.known({}, found) is found
+    known = servers.known({"gunicorn.socket": server}, server)
+    assert (known.fd, known.leftover.__module__) == (
+        found.fd,
+        found.leftover.__module__,
+    )
+    # Of a server that nobody knows.
+    assert servers.known({}, server) == servers.from_socket(server)
+    server.close()
+    with pytest.raises(SocketUnavailable, match="closed"):
+        servers.known({}, server)
+
+
 def test_only_gevents_sockets_have_gevents_epoll(ends, monkeypatch):
     loop = types.SimpleNamespace(fileno=lambda: 7)
     gevent = types.SimpleNamespace(get_hub=lambda: types.SimpleNamespace(loop=loop))
