@@ -622,3 +622,41 @@ def test_a_guests_nested_value_is_nothing_but_invalid(serve, text, depth):
     while (answer := page.next())["type"] != "pong":
         assert answer["type"] in ("welcome", "error")
         assert answer.get("code") in (None, "invalid")
+
+
+STRANGE = [
+    None,
+    [],
+    "a text",
+    {"id": "message-9"},
+    {"id": [], "name": "Ana", "who": "x", "text": "hi"},
+    {"id": "message-9", "name": 1, "who": {}, "text": "hi"},
+]
+
+
+def test_what_others_send_to_a_room_breaks_nothing(serve, room):
+    ana = serve().enter(room, "Ana")
+    group = rooms.group(room)
+    for message in STRANGE:
+        group.send_json(message)
+    group.send("no JSON")
+    group.send(b"\xff")
+    group.send("[" * 100_000)
+    ana.write(room, "hello")
+    ana.hear("ack")
+    assert [one["text"] for one in chat.history(room)] == ["hello"]
+    ana.data(chat="history", room=room)
+    assert [one["text"] for one in ana.told("history")["messages"]] == ["hello"]
+
+
+def test_who_comes_into_a_room_past_the_chat_shuts_nobody_out(serve, room, pair):
+    for info in (None, [], "a", {"who": [], "name": "x"}, {"who": "x", "name": None}):
+        websocket, _ = pair()
+        websocket.join(f"chat.{room}", info=info, history=100)
+    serve().enter(room, "Ana")
+    assert chat.people(room) == ["Ana"]
+    assert [one["people"] for one in _listing() if one["name"] == room] == [1]
+
+
+def _listing():
+    return rooms.listing(chat.Guests(RequestFactory().get("/")))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from typing import Any
 
 from dwebsocket import hub
+from dwebsocket.parsing import from_json
 
 from . import text
 from .conf import chat_settings
@@ -84,15 +84,38 @@ def history(room: str, limit: int = 100) -> list[dict[str, Any]]:
         return []
     found: dict[str, dict[str, Any]] = {}
     for _, entry in kept.history(limit):
-        message = json.loads(entry)
-        # A page that had no answer has said it twice; the first counts.
-        found.setdefault(message["id"], message)
+        message = _message(entry)
+        if message is not None:
+            # A page that had no answer has said it twice; the first counts.
+            found.setdefault(message["id"], message)
     return list(found.values())
 
 
+def _message(entry: str | bytes) -> dict[str, Any] | None:
+    """Return a message of the chat; None for what others have sent to the group."""
+    try:
+        message = from_json(entry)
+    except (ValueError, RecursionError):
+        return None
+    keys = ("id", "name", "who", "text")
+    return message if _has_texts(message, *keys) else None
+
+
+def _has_texts(value: Any, *keys: str) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key), str) for key in keys
+    )
+
+
 def members(room: str) -> dict[str, str]:
-    """Return who is in a room, in all processes: names by mark."""
-    return {member.info["who"]: member.info["name"] for member in group(room).members()}
+    """Return who is in a room, in all processes: names by mark.
+
+    Not those who came past the chat: by a view of the site, say.
+    """
+    found = (member.info for member in group(room).members())
+    return {
+        info["who"]: info["name"] for info in found if _has_texts(info, "who", "name")
+    }
 
 
 def people(room: str) -> list[str]:
