@@ -123,8 +123,7 @@ def options(name: str) -> Options:
     Raises:
         TypeError: The name is not a str.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"a group's name is a str, not {type(name).__name__}")
+    arguments.group_name(name)
     found = _options.get(name)
     if found is None:
         given: Mapping[str, Mapping[str, Any]] = settings.GROUPS
@@ -258,7 +257,10 @@ class Group:
 
         Raises:
             BrokerError: The broker cannot be asked.
+            TypeError: The limit is not a whole number.
+            ValueError: The limit is less than 0.
         """
+        limit = arguments.limit(limit)
         use()
         found = History()
         for name, (size, ttl, _) in zip(self.names, self.each, strict=True):
@@ -370,7 +372,12 @@ def occupied(prefix: str) -> dict[str, int]:
 
     Args:
         prefix: What the names begin with; "": all.
+
+    Raises:
+        TypeError: The prefix is not a str.
     """
+    if not isinstance(prefix, str):
+        raise TypeError(f"a prefix is a str, not {type(prefix).__name__}")
     use()
     return dict(cooperation.call(_engine.occupied, prefix))
 

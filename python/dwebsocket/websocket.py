@@ -118,10 +118,13 @@ class WebSocket(Grouping):
 
         Raises:
             ValueError: The interval is no number greater than 0.
+            TypeError: ``allowed`` is no function.
             RuntimeError: The view has ended.
         """
         if not (type(interval) in (int, float) and 0 < interval < 1e9):
             raise ValueError(f"a number of seconds greater than 0, not {interval!r}")
+        if allowed is not None and not callable(allowed):
+            raise TypeError(f"allowed is a function, not {type(allowed).__name__}")
         if self._rights is None:
             raise RuntimeError("the view has ended")
         if allowed is not None:

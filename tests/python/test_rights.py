@@ -422,12 +422,16 @@ def test_an_interval_is_a_number_of_seconds(site):
                 request.websocket.watch(wrong)
             except ValueError:
                 errors.put(wrong)
+        try:
+            request.websocket.watch(30, allowed=True)
+        except TypeError:
+            errors.put("allowed")
         view.websocket = request.websocket
         request.websocket.send("ready")
 
     with page(site({"ws": view})) as connection:
         assert end_of(connection) == 1000
-    assert errors.qsize() == 6
+    assert errors.qsize() == 7
     deadline = time.monotonic() + 10
     while view.websocket._rights is not None and time.monotonic() < deadline:
         time.sleep(0.01)
