@@ -25,6 +25,9 @@ __all__ = (
     "settings",
 )
 
+#: What the engine can count: bytes and messages, and empty frames of a message.
+_MOST, _MOST_FRAGMENTS = 1 << 62, 0xFFFF_FFFF
+
 DIALECTS = ("classic", "modern")
 COMPRESSION = ("shared", "dedicated", "off")
 OVERFLOW = ("auto", "close", "drop_oldest", "drop_newest", "block")
@@ -178,8 +181,8 @@ KEYS: dict[str, Key] = {
         # of an OrderedDict), whatever the stack has: 3.5 MiB. Only what is touched is
         # memory, and the engine sees to it that no huge page makes that more.
         6_225_920,
-        lambda value: value == 0 or _integer(65_536)(value),
-        "0 (the system's default) or a number of bytes of at least 65536",
+        lambda value: value == 0 or (_integer(65_536)(value) and value <= 1 << 30),
+        "0 (the system's default) or a number of bytes from 65536 to 1073741824",
         scoped=False,
     ),
     "ACCEPT_ALL": Key(False, lambda value: type(value) is bool, "a bool", scoped=False),
@@ -393,12 +396,23 @@ def profile(dialect: str, overrides: tuple[tuple[str, Any], ...] = ()) -> Profil
     return found
 
 
+def _within(name: str, value: Any) -> Any:
+    """Return a setting as the engine can take it: larger numbers are no limit."""
+    if type(value) is not int:
+        return value
+    return min(value, _MOST_FRAGMENTS if name == "MAX_FRAGMENTS" else _MOST)
+
+
 def _build(dialect: str, overrides: dict[str, Any]) -> Profile:
     values = {
         name: overrides.get(name.lower(), getattr(settings, name)) for name in KEYS
     }
     modern = (values["DIALECT"] or dialect) == "modern"
-    engine = {name.lower(): values[name] for name, key in KEYS.items() if key.engine}
+    engine = {
+        name.lower(): _within(name, values[name])
+        for name, key in KEYS.items()
+        if key.engine
+    }
     compression = engine["compression"]
     if isinstance(compression, bool):
         engine["compression"] = "shared" if compression else "off"

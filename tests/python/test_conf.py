@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import traceback
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import pytest
 from django.test import override_settings
 from django.views.debug import ExceptionReporter
 
-from dwebsocket import ConfigurationError, _engine, broker, checks, conf
+from dwebsocket import ConfigurationError, _engine, broker, checks, conf, websocket
 
 
 def test_defaults_are_acceptable_to_themselves_and_to_the_engine():
@@ -79,6 +80,7 @@ def test_an_unknown_key_is_named_with_its_nearest_neighbour():
         ("COMPRESSION_LEVEL", 10),
         ("SHUTDOWN_TIMEOUT", -1),
         ("THREAD_STACK_SIZE", 1024),
+        ("THREAD_STACK_SIZE", 2**64),
         ("ACCEPT_ALL", 1),
         ("FACTORY_CLASS", "Factory"),
         ("SERVERS", "path"),
@@ -136,6 +138,26 @@ def test_the_dialect(decorator, project, argument, modern):
     overrides = conf.check_overrides({"dialect": argument} if argument else {})
     with override_settings(DWEBSOCKET={"DIALECT": project}):
         assert conf.profile(decorator, overrides).modern is modern
+
+
+@pytest.mark.parametrize("number", [sys.maxsize, 2**64, 10**400])
+def test_a_number_beyond_all_counting_is_no_limit(site, number):
+    @websocket
+    def echo(request):
+        for message in request.websocket:
+            request.websocket.send(message)
+
+    counts = {
+        name: number
+        for name, key in conf.KEYS.items()
+        if key.engine and type(key.default) is int and name != "COMPRESSION_LEVEL"
+    }
+    assert len(counts) >= 7
+    settings = {**counts, "MAX_CONNECTIONS": number, "MAX_FRAME_SIZE": number}
+    live = site({"ws": echo}, DWEBSOCKET=settings)
+    with live.connect("ws") as connection:
+        connection.send(["frag", "ments" * 100])
+        assert connection.recv(10) == "frag" + "ments" * 100
 
 
 def test_overrides_go_before_the_settings():
