@@ -49,6 +49,7 @@ def _check_paths() -> list[CheckMessage]:
         ("FACTORY_CLASS", [acceptable("FACTORY_CLASS")]),
         ("SERVERS", acceptable("SERVERS")),
         ("CONTEXT_HOOKS", acceptable("CONTEXT_HOOKS")),
+        ("TENANT", filter(None, [acceptable("TENANT")])),
     ):
         for path in paths:
             problem = ""

@@ -238,6 +238,12 @@ KEYS: dict[str, Key] = {
         "a number of seconds, 0 or more",
         scoped=False,
     ),
+    "TENANT": Key(
+        None,
+        _optional(lambda value: isinstance(value, str) and "." in value),
+        "None or the dotted path of a function that returns the tenant's name",
+        scoped=False,
+    ),
     "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
     "SERVERS": Key(
         (), _strings, "a list of dotted paths of socket finders", scoped=False

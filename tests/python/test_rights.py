@@ -218,6 +218,60 @@ def test_a_deactivation_ends_the_connections_at_once(site, user, browser, how):
         assert end_of(connection) == LOGGED_OUT
 
 
+here = threading.local()
+
+
+def current():
+    return here.tenant
+
+
+def carry(request):
+    tenant = here.tenant
+    return lambda: setattr(here, "tenant", tenant)
+
+
+class Tenants:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        here.tenant = request.GET.get("tenant", "")
+        try:
+            return self.get_response(request)
+        finally:
+            del here.tenant
+
+
+@pytest.mark.usefixtures("calm")
+@pytest.mark.parametrize("how", ["save", "delete"])
+def test_the_users_of_other_tenants_may_stay(site, user, browser, how):
+    name = Tenants.__module__
+    running = site(
+        {"ws": silent(recheck_interval=600)},
+        MIDDLEWARE=[f"{name}.Tenants", *django_settings.MIDDLEWARE],
+        DWEBSOCKET={"TENANT": f"{name}.current", "CONTEXT_HOOKS": [f"{name}.carry"]},
+    )
+    with (
+        page(running, browser, "ws?tenant=acme") as acme,
+        page(running, browser, "ws?tenant=bolt") as bolt,
+    ):
+        here.tenant = "acme"
+        try:
+            if how == "save":
+                user.is_active = False
+                user.save()
+            else:
+                user.delete()
+        finally:
+            del here.tenant
+        assert end_of(acme) == LOGGED_OUT
+        stays(bolt, 0.5)
+        # Where no tenant can be told, a save is a save all the same.
+        if how == "save":
+            user.save()
+            assert trouble._logged
+
+
 @pytest.mark.usefixtures("calm")
 def test_a_view_that_has_not_asked_for_it_is_left_alone(site, user, browser):
     with page(site({"ws": silent()}), browser) as connection:

@@ -16,7 +16,7 @@ from django.template import engines
 from django.test import RequestFactory, override_settings
 from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import conf
+from dwebsocket import conf, hub, users
 from dwebsocket.contrib import chat
 from dwebsocket.contrib.chat import checks, rooms, text, urls, views
 from dwebsocket.contrib.chat.session import ChatSession
@@ -660,3 +660,22 @@ def test_who_comes_into_a_room_past_the_chat_shuts_nobody_out(serve, room, pair)
 
 def _listing():
     return rooms.listing(chat.Guests(RequestFactory().get("/")))
+
+
+def test_each_tenant_has_rooms_of_its_own(serve, room, pair, monkeypatch):
+    names = ["acme"]
+    monkeypatch.setattr(users, "tenant", lambda: names[-1], raising=False)
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.users.tenant"}):
+        name = rooms.group_name(room)
+        assert rooms.room_of(name) == room
+        websocket, _ = pair()
+        websocket.join(name, info={"name": "Ana", "who": "a"}, history=100)
+        assert chat.people(room) == ["Ana"]
+        user = SimpleNamespace(is_authenticated=True)
+        prefix = name.removesuffix(f".{room}")
+        assert f'prefix="{prefix}"' in render(room, user=user)
+        names.append("bolt")
+        assert rooms.room_of(name) is None
+        assert chat.people(room) == []
+        assert all(listed["name"] != room for listed in _listing())
+        assert rooms.directory().names != hub.group("chat:rooms").names

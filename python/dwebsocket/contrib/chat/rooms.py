@@ -8,6 +8,7 @@ from typing import Any
 
 from dwebsocket import hub
 from dwebsocket.parsing import from_json
+from dwebsocket.users import of_tenant
 
 from . import text
 from .conf import chat_settings
@@ -16,14 +17,19 @@ from .permissions import Permissions
 __all__ = ("changed", "group", "history", "listing", "people", "room_of", "say")
 
 
+def group_prefix() -> str:
+    """Return what the names of the groups begin with, in this tenant."""
+    return of_tenant(chat_settings.PREFIX)
+
+
 def group_name(room: str) -> str:
     """Return the name of a room's group."""
-    return f"{chat_settings.PREFIX}.{room}"
+    return f"{group_prefix()}.{room}"
 
 
 def directory() -> hub.Group:
     """Return the group that is told when people come and go; not a room's name."""
-    return hub.group(f"{chat_settings.PREFIX}:rooms", history=0, presence=False)
+    return hub.group(f"{group_prefix()}:rooms", history=0, presence=False)
 
 
 def room_of(name: str) -> str | None:
