@@ -679,3 +679,42 @@ def test_each_tenant_has_rooms_of_its_own(serve, room, pair, monkeypatch):
         assert chat.people(room) == []
         assert all(listed["name"] != room for listed in _listing())
         assert rooms.directory().names != hub.group("chat:rooms").names
+
+
+MARKS = "\u0301\u0316"
+
+
+def test_a_text_that_takes_minutes_to_normalize_is_not_looked_at(serve, room):
+    ana = serve().enter(room, "Ana")
+    longest = "a" + MARKS * 240_000
+    started = time.thread_time()
+    for clean in (text.clean_name, text.clean_message, text.clean_room):
+        with pytest.raises((Refused, ValueError), match="at most"):
+            clean(longest)
+    assert len(text.shown(longest)) <= 32
+    assert len(text.folded(longest)) <= 200
+    assert rooms.room_of(f"chat.{longest}") is None
+    # It was more than a minute for each.
+    assert time.thread_time() - started < 5
+    ana.write(room, longest)
+    assert ana.hear("error")["code"] == "message_long"
+    ana.hello(longest).join(f"{room}-2")
+    assert ana.hear("error")["code"] == "name_long"
+
+
+def test_one_letter_has_so_many_marks():
+    assert text.clean_message("a" + MARKS * 500) == text.clean_message("a" + MARKS * 15)
+    # Nor are there more where what stood between them was taken out.
+    torn = "\x00".join(MARKS * 500)
+    assert text.clean_message(f"a{torn}") == text.clean_message("a" + MARKS * 15)
+    # As people write, in as many code points as there can be.
+    vietnamese, korean = "Vi\u00ea\u0323t " * 300, "\u1112\u1161\u11ab" * 600
+    assert text.clean_message(vietnamese) == ("Vi\u1ec7t " * 300).strip()
+    assert text.clean_message(korean) == "\ud55c" * 600
+
+
+@pytest.mark.parametrize("name", ["A\x00\u0307", "\u0130", "a\u200b\u0301", "\u1e9e"])
+def test_a_clean_name_of_a_room_is_clean(name):
+    room = text.clean_room(name)
+    assert text.clean_room(room) == room
+    assert rooms.room_of(rooms.group_name(room)) == room
