@@ -112,6 +112,9 @@ class Stats(NamedTuple):
     broker: str
 
 
+#: Bytes of a group's name.
+MAX_NAME = 255
+
 _options: dict[str, Options] = {}
 
 
@@ -136,6 +139,8 @@ def options(name: str) -> Options:
             ]
             chosen = given[max(prefixes, key=len)] if prefixes else {}
         found = Options(**chosen)
+        if len(name) > MAX_NAME:
+            return found  # of no group, and perhaps a visitor's megabyte
         if len(_options) >= 10_000:
             # Names may come from visitors.
             _options.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -354,6 +355,14 @@ def test_a_limit_may_be_larger_than_any(pair):
     group.send("x")
     assert group.history(10**30) == [(1, "x")]
     assert group.history(0) == []
+
+
+def test_what_is_too_long_for_a_name_is_not_remembered():
+    hub._options.clear()
+    for length in (255, 256, 1 << 20):
+        with contextlib.suppress(ValueError):
+            hub.group("x" * length).send("x")
+    assert [len(name) for name in hub._options] == [255]
 
 
 def test_who_is_in_several_groups_counts_once(pair):
