@@ -22,7 +22,11 @@ from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends import cache as cache_sessions
 from django.contrib.sessions.backends import file as file_sessions
 from django.contrib.sessions.backends import signed_cookies
-from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
+from django.core.exceptions import (
+    ImproperlyConfigured,
+    ObjectDoesNotExist,
+    PermissionDenied,
+)
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
@@ -173,7 +177,7 @@ class Rights:
         """
         self.remember()
         self.tried = time.monotonic()
-        if self.allowed is not None and not self.allowed():
+        if not self._is_allowed():
             raise Revoked("not allowed any longer")
         if self._key is not None:
             user = self._user()
@@ -181,6 +185,12 @@ class Rights:
                 raise Revoked("the account is not active")
             self.user = user
         self.checked = time.monotonic()
+
+    def _is_allowed(self) -> bool:
+        try:
+            return self.allowed is None or bool(self.allowed())
+        except PermissionDenied:
+            return False
 
     def _user(self) -> Any:
         logged_in = self._of_session() if self._login is not None else None

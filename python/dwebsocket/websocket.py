@@ -114,7 +114,8 @@ class WebSocket(Grouping):
         Args:
             interval: Seconds between two checks (see ``RECHECK_INTERVAL``).
             allowed: Asked beside that, in that thread: whether a token has not expired,
-                say. The connection is closed with 4001 when it returns False.
+                say. The connection is closed with 4001 when it returns False or raises
+                PermissionDenied; another exception is one that cannot tell.
 
         Raises:
             ValueError: The interval is no number greater than 0.

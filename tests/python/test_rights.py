@@ -15,6 +15,7 @@ from django.contrib.auth import SESSION_KEY, logout, update_session_auth_hash
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.contrib.sessions.backends import db as db_sessions
 from django.core.cache import caches
+from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, connections
 from django.http import HttpResponse
 from django.test import Client, override_settings
@@ -450,19 +451,25 @@ def test_a_site_without_users_has_nothing_to_check(site):
 
 
 @pytest.mark.usefixtures("calm", "user")
-def test_the_application_may_ask_beside_that(site):
+@pytest.mark.parametrize("no", [False, PermissionDenied])
+def test_the_application_may_ask_beside_that(site, no):
     allowed = [True]
+
+    def ask():
+        if allowed[0] is PermissionDenied:
+            raise PermissionDenied
+        return allowed[0]
 
     @websocket
     def view(request):
-        request.websocket.watch(0.1, lambda: allowed[0])
+        request.websocket.watch(0.1, ask)
         request.websocket.send("ready")
         request.websocket.wait()
 
     with page(site({"ws": view})) as connection:
         stays(connection, 0.8)
         allowed.clear()
-        allowed.append(False)
+        allowed.append(no)
         assert end_of(connection) == LOGGED_OUT
 
 
