@@ -17,6 +17,7 @@ __all__ = (
     "position",
     "reason",
     "seconds",
+    "shown",
     "well_formed",
 )
 
@@ -51,6 +52,17 @@ def seconds(timeout: Any) -> float | None:
     if value != value:
         raise ValueError("a timeout is a number of seconds, not nan")
     return value if 0 <= value < _FOREVER else None
+
+
+def shown(value: Any) -> str:
+    """Return what a message says of a wrong value; nothing of what may be secret.
+
+    Somebody may have taken the wrong setting for a broker's URL, with its password.
+    """
+    text = repr(value)
+    if "://" in text and "@" in text:
+        return f"this {type(value).__name__}, which may be secret"
+    return text
 
 
 def well_formed(text: str) -> str:

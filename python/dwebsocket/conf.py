@@ -13,6 +13,7 @@ from django.core.signals import setting_changed
 from django.views.decorators.debug import sensitive_variables
 
 from . import _engine, group_options, origin
+from .arguments import shown
 from .exceptions import ConfigurationError
 
 __all__ = (
@@ -59,12 +60,7 @@ class Key(NamedTuple):
             return ""
         detail = self.detail(value) if self.detail is not None else ""
         if not detail:
-            shown = repr(value)
-            # Somebody may have taken the wrong setting for a broker's URL.
-            secret = "://" in shown and "@" in shown
-            kind = type(value).__name__
-            detail = f", not this {kind}, which may be secret" if secret else ""
-            detail = detail or f", not {shown}"
+            detail = f", not {shown(value)}"
         return f"{where} must be {self.expected}{detail}."
 
 
@@ -278,7 +274,7 @@ def problems(values: object) -> list[tuple[str, str]]:
         key = KEYS.get(name)
         if key is None:
             hint = nearest(str(name).upper(), KEYS)
-            found.append((name, f"DWEBSOCKET has no setting {name!r}.{hint}"))
+            found.append((name, f"DWEBSOCKET has no setting {shown(name)}.{hint}"))
         elif name == "GROUPS":
             found += [(name, message) for message in group_options.problems(value)]
         elif message := key.problem(f"DWEBSOCKET[{name!r}]", value):

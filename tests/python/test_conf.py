@@ -5,6 +5,7 @@ import traceback
 from types import SimpleNamespace
 
 import pytest
+from django.core.checks import run_checks
 from django.test import override_settings
 from django.views.debug import ExceptionReporter
 
@@ -285,6 +286,23 @@ def test_a_broker_in_the_wrong_place_is_not_shown(key):
     assert name == key
     assert "must be" in message
     assert "s3cret" not in message
+
+
+@pytest.mark.parametrize(
+    "key", ["CONTEXT_HOOKS", "SERVERS", "TENANT", "GROUPS", "CHAT"]
+)
+def test_nor_is_one_that_is_deeper_in_the_wrong_place(key):
+    url = "redis://:s3cret@localhost.example"
+    values = {
+        "TENANT": [url],
+        "GROUPS": [{"a": {"ttl": url}}, {"a": {url: 1}}, {url: 1}],
+        "CHAT": [{"ROOMS": [url]}, {"PERMISSIONS": url}, {url: 1}],
+    }
+    for value in values.get(key, [[url]]):
+        with override_settings(DWEBSOCKET={key: value}):
+            found = [check.msg for check in run_checks()]
+        assert found
+        assert "s3cret" not in repr(found)
 
 
 @pytest.mark.parametrize(
