@@ -22,6 +22,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.checks.registry import CheckRegistry
 from django.utils.module_loading import import_string
 
+from .arguments import shown
 from .conf import KEYS, OLD_NAMES, acceptable, problems
 
 __all__ = ("check_middleware", "check_settings", "later_view_middleware")
@@ -49,6 +50,7 @@ def _check_paths() -> list[CheckMessage]:
         ("FACTORY_CLASS", [acceptable("FACTORY_CLASS")]),
         ("SERVERS", acceptable("SERVERS")),
         ("CONTEXT_HOOKS", acceptable("CONTEXT_HOOKS")),
+        ("TENANT", filter(None, [acceptable("TENANT")])),
     ):
         for path in paths:
             problem = ""
@@ -57,9 +59,11 @@ def _check_paths() -> list[CheckMessage]:
                     problem = "it cannot be called"
             except Exception as error:
                 # Whatever a module raises; ValueError for a path such as ".name".
-                problem = f"{type(error).__name__}: {error}"
+                secret = shown(path) != repr(path)
+                problem = "" if secret else f"{type(error).__name__}: {error}"
+                problem = problem or "it is no dotted path"
             if problem:
-                message = f"DWEBSOCKET[{name!r}] names {path!r}: {problem}"
+                message = f"DWEBSOCKET[{name!r}] names {shown(path)}: {problem}"
                 found.append(Error(message, id="dwebsocket.E003"))
     return found
 

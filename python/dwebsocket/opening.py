@@ -65,7 +65,7 @@ def _limit() -> int:
     accept a plain request any more, and no more than there are threads for views.
     """
     if settings.MAX_CONNECTIONS is not None:
-        return int(settings.MAX_CONNECTIONS)
+        return min(int(settings.MAX_CONNECTIONS), 1 << 62)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = max(soft * 3 // 4, 1) if soft != resource.RLIM_INFINITY else 1 << 30
     return min(files, capacity.views())

@@ -118,14 +118,18 @@ class WebSocket(Grouping):
         Args:
             interval: Seconds between two checks (see ``RECHECK_INTERVAL``).
             allowed: Asked beside that, in that thread: whether a token has not expired,
-                say. The connection is closed with 4001 when it returns False.
+                say. The connection is closed with 4001 when it returns False or raises
+                PermissionDenied; another exception is one that cannot tell.
 
         Raises:
             ValueError: The interval is no number greater than 0.
+            TypeError: ``allowed`` is no function.
             RuntimeError: The view has ended.
         """
         if not (type(interval) in (int, float) and 0 < interval < 1e9):
             raise ValueError(f"a number of seconds greater than 0, not {interval!r}")
+        if allowed is not None and not callable(allowed):
+            raise TypeError(f"allowed is a function, not {type(allowed).__name__}")
         if self._rights is None:
             raise RuntimeError("the view has ended")
         if allowed is not None:

@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from dwebsocket.arguments import shown
 from dwebsocket.conf import Key, acceptable, nearest, settings
 from dwebsocket.exceptions import ConfigurationError
 
@@ -49,7 +50,7 @@ class Section:
             key = self.keys.get(name)
             if key is None:
                 hint = nearest(str(name).upper(), self.keys)
-                found.append((name, f"{where} has no setting {name!r}.{hint}"))
+                found.append((name, f"{where} has no setting {shown(name)}.{hint}"))
             elif message := key.problem(f"{where}[{name!r}]", value):
                 found.append((name, message))
         return found
@@ -140,5 +141,6 @@ def importable(where: str, value: str, check: Callable[[Any], bool], what: str) 
         found = import_string(value)
     except Exception as error:
         # Whatever a module raises; and ValueError for a path such as ".name".
-        return f"{where} names {value!r}: {error}"
+        said = "" if shown(value) != repr(value) else str(error)
+        return f"{where} names {shown(value)}: {said or 'it is no dotted path'}"
     return "" if check(found) else f"{where} must name {what}, not {value!r}."

@@ -20,6 +20,7 @@ from django.test import RequestFactory, override_settings
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
+from dwebsocket import hub, users
 from dwebsocket.contrib.push import anotify, checks, notify, urls, views
 from dwebsocket.contrib.push.sending import group_of
 from dwebsocket.contrib.push.session import PushSession
@@ -383,3 +384,27 @@ def test_what_waits_is_read_where_it_is_written(settings):
     visitor = RequestFactory().get("/")
     visitor.user = SimpleNamespace(pk=1, is_authenticated=True)
     assert PushSession(SimpleNamespace(), visitor)._mine().db == "default"
+
+
+def test_the_pages_of_another_tenant_hear_nothing(monkeypatch):
+    names = ["acme"]
+    monkeypatch.setattr(users, "tenant", lambda: names[-1], raising=False)
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.users.tenant"}):
+        acme = group_of(7).names
+        names.append("bolt")
+        assert group_of(7).names != acme
+        names.append("acme")
+        assert group_of(7).names == acme
+
+
+def test_what_waits_for_the_commit_goes_to_the_tenant_of_the_call(ana, monkeypatch):
+    names = ["acme"]
+    monkeypatch.setattr(users, "tenant", lambda: names[-1], raising=False)
+    told = []
+    monkeypatch.setattr(hub.Group, "send_json", lambda self, data: told.append(self))
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.users.tenant"}):
+        expected = group_of(ana.pk).names
+        with transaction.atomic():
+            notify(ana, "x", on_commit=True)
+            names.append("bolt")
+    assert [group.names for group in told] == [expected]

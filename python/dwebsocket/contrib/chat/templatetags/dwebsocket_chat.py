@@ -63,7 +63,7 @@ def chat_room(
         "heading": heading,
         "url": _socket(request),
         "id": f"chat-{room}",
-        "prefix": chat_settings.PREFIX,
+        "prefix": rooms.group_prefix(),
         "may_join": permissions.may_join(room),
         "may_write": permissions.may_write(room),
         "asks_name": permissions.asks_name(),
