@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from .conf import settings
+from .reporting import shown
 
 __all__ = ("identify",)
 
@@ -30,6 +31,6 @@ def identify(request: HttpRequest, websocket: Any) -> None:
     except Exception:
         logger.exception(
             "The user of %s could not be found",
-            request.path,
+            shown(request.path),
             extra={"request": request},
         )
