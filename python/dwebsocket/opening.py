@@ -253,6 +253,9 @@ class Opening:
         except (RuntimeError, MemoryError) as error:
             held.close()
             return _refuse_without_thread(request, error)
+        except OSError as error:
+            held.close()
+            return _cannot_hold(request, error)
         broker.note_server(bool(request.META.get("wsgi.multiprocess")))
         broker.connect()
         handoff = Handoff(*agreed, permit, held, call, runner, seat, context)
