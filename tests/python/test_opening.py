@@ -310,7 +310,7 @@ def test_without_descriptors_there_is_no_101(left, monkeypatch, caplog, quiet):
         if left < 3:
             assert response.status_code == 503
             assert b"descriptor" in response.content
-            assert len(os.listdir("/proc/self/fd")) == before
+            assert len(os.listdir("/proc/self/fd")) <= before
         else:
             assert response.status_code == 101
             assert client.recv(12) == b"HTTP/1.1 101"
