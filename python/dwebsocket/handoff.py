@@ -26,6 +26,7 @@ from . import _engine, factory, runners, servers
 from .conf import Profile, settings
 from .context import RequestContext
 from .exceptions import ConfigurationError
+from .reporting import shown
 
 __all__ = ("Handoff", "HandoffResponse", "mark")
 
@@ -211,7 +212,7 @@ class Handoff:
                 raise
             logger.exception(
                 "The WebSocket of %s could not be opened, and was cut off",
-                self.call.request.path,
+                shown(self.call.request.path),
                 extra={"request": self.call.request},
             )
             return
@@ -271,7 +272,7 @@ class Handoff:
                 "The WebSocket of %s was not opened: the decorator's response was "
                 "thrown away. A middleware has answered something else; if it was not "
                 "to refuse, it must return the response that it gets.",
-                self.call.request.path,
+                shown(self.call.request.path),
                 extra={"request": self.call.request},
             )
 

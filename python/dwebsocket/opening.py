@@ -28,6 +28,7 @@ from .conf import Profile, profile, settings
 from .context import RequestContext, carried
 from .exceptions import ConfigurationError, HandshakeError, SocketUnavailable
 from .handoff import Handoff, HandoffResponse, mark
+from .reporting import shown
 from .runners import Call
 
 __all__ = ("Opening", "Subprotocols", "wants_websocket")
@@ -97,8 +98,8 @@ def _refuse(
     log_response(
         "WebSocket refused (%s): %s: %s",
         status,
-        request.path,
-        message,
+        shown(request.path),
+        shown(message),
         response=response,
         request=request,
         logger=log,
@@ -252,6 +253,9 @@ class Opening:
         except (RuntimeError, MemoryError) as error:
             held.close()
             return _refuse_without_thread(request, error)
+        except OSError as error:
+            held.close()
+            return _cannot_hold(request, error)
         broker.note_server(bool(request.META.get("wsgi.multiprocess")))
         broker.connect()
         handoff = Handoff(*agreed, permit, held, call, runner, seat, context)

@@ -13,6 +13,7 @@ from django.utils.log import log_response
 
 from . import unopened
 from .handoff import mark
+from .reporting import shown
 from .runners import name_of
 
 __all__ = ("answer", "vary")
@@ -54,7 +55,8 @@ def answer(
     question = mark(request, False)
     lost = "HTTP_SEC_WEBSOCKET_KEY" in request.META
     if lost:
-        logger.warning("%s: %s", request.path, _LOST, extra={"request": request})
+        path = shown(request.path)
+        logger.warning("%s: %s", path, _LOST, extra={"request": request})
     if require:
         return vary(HttpResponseBadRequest())
     try:
@@ -88,7 +90,7 @@ def _upgrade_required(
         response["Connection"] = "Upgrade"
     log_response(
         "Upgrade Required: %s: %s needs a WebSocket, and this was plain HTTP",
-        request.path,
+        shown(request.path),
         name_of(view),
         response=response,
         request=request,

@@ -35,6 +35,7 @@ from .conf import settings
 from .context import RequestContext
 from .exceptions import ConfigurationError, PeerGone, WebSocketClosed
 from .memory import Crowd
+from .reporting import shown
 from .websocket import WebSocket
 
 __all__ = ("ASYNC", "Call", "give_up", "join", "kind", "name_of", "start")
@@ -198,8 +199,8 @@ class Call:
             logger.warning(
                 "Refused (%s): %s: %s",
                 type(error).__name__,
-                request.path,
-                error,
+                shown(request.path),
+                shown(error),
                 extra={"request": request},
             )
             return POLICY_VIOLATION
@@ -216,7 +217,7 @@ class Call:
                 "Ended the WebSocket view %s of %s: %s, and it did not notice "
                 "(GONE_TIMEOUT)",
                 name_of(self.view),
-                request.path,
+                shown(request.path),
                 gone,
                 extra={"request": request},
             )
@@ -259,7 +260,7 @@ class Call:
             "api_view, ...) above the WebSocket's decorator: then it answers the "
             "handshake.",
             status,
-            self.request.path,
+            shown(self.request.path),
             name_of(self.view),
             extra={"request": self.request},
         )
@@ -485,6 +486,7 @@ def start(
         runner.reserve().run(context, call, websocket, connection)
     except RuntimeError:
         connection.close(1013, "try again later")
-        logger.exception("No thread for the WebSocket view of %s", call.request.path)
+        path = shown(call.request.path)
+        logger.exception("No thread for the WebSocket view of %s", path)
     except Exception:
         give_up(connection, call.request)

@@ -32,6 +32,7 @@ from . import hub, reporting, rights
 from .conf import settings
 from .exceptions import ReceiveTimeout, WebSocketClosed
 from .parsing import from_json
+from .reporting import shown
 from .trouble import Trouble
 from .websocket import WebSocket
 
@@ -305,7 +306,7 @@ class Session:
             # What it says of the servers is not for visitors.
             logger.warning(
                 "A client's command at %s had to wait: %s",
-                self.request.path,
+                shown(self.request.path),
                 error,
                 extra={"request": self.request},
             )

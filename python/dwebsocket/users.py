@@ -10,6 +10,7 @@ from django.utils.module_loading import import_string
 
 from .conf import settings
 from .exceptions import ConfigurationError
+from .reporting import shown
 
 __all__ = ("identify", "of_tenant")
 
@@ -53,6 +54,6 @@ def identify(request: HttpRequest, websocket: Any) -> None:
     except Exception:
         logger.exception(
             "The user of %s could not be found",
-            request.path,
+            shown(request.path),
             extra={"request": request},
         )

@@ -398,6 +398,13 @@ class TestUwsgi:
         [
             ({"cheaper": b"1"}, "--cheaper"),
             ({"idle": b"60"}, "--idle"),
+            ({"max-requests": b"5000"}, "--max-requests"),
+            ({"max-worker-lifetime": b"3600"}, "--max-worker-lifetime"),
+            ({"reload-on-rss": b"300"}, "--reload-on-rss"),
+            ({"reload-on-as": [b"0", b"300"]}, "--reload-on-as"),
+            ({"evil-reload-on-rss": b"300"}, "--evil-reload-on-rss"),
+            ({"reload-on-exception": True}, "--reload-on-exception"),
+            ({"max-requests": b"0", "max-requests-delta": b"5"}, None),
             ({"http": b":8000", "http-websockets": True}, "--http-raw-body"),
             ({"cheaper": b"0", "async": b"1", "gevent": b"no"}, None),
             ({"http": b":8000", "http-raw-body": True}, None),

@@ -16,7 +16,7 @@ from django.template import engines
 from django.test import RequestFactory, override_settings
 from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import conf, hub, users
+from dwebsocket import conf, hub, runners, users
 from dwebsocket.contrib import chat
 from dwebsocket.contrib.chat import checks, rooms, text, urls, views
 from dwebsocket.contrib.chat.session import ChatSession
@@ -64,6 +64,8 @@ def serve(site):
 
     with stack:
         yield visit
+    # Those who watch the rooms hear of everybody's going: not in the next test.
+    assert runners.join(20)
 
 
 @pytest.fixture
@@ -397,6 +399,7 @@ def test_a_listing_has_an_end(serve, room):
 def test_the_room_is_empty_when_the_page_has_gone(serve, room):
     ana = serve()
     ana.data(chat="rooms")
+    ana.told("rooms")
     li = serve().enter(room, "Li")
     ana.hear("message")
     li.connection.close()
