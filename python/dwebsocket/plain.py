@@ -27,6 +27,15 @@ _LOST = (
     'proxy_set_header Connection "upgrade";'
 )
 
+_OPEN = (
+    "Open it with a WebSocket client, such as new WebSocket(...) in a page's script.\n"
+    "(A view that answers plain HTTP, too, asks request.is_websocket() first.)"
+)
+_ASGI = (
+    "This site is served by ASGI, where no WebSocket reaches this view: serve its WSGI "
+    "application instead (and remove 'daphne' from INSTALLED_APPS)."
+)
+
 
 def vary(response: Any) -> Any:
     """Say that another answer is due to a handshake: caches must not mix them up."""
@@ -69,15 +78,14 @@ def answer(
 def _upgrade_required(
     request: HttpRequest, view: Callable[..., Any], lost: bool
 ) -> HttpResponse:
+    if lost:
+        more = _LOST
+    elif hasattr(request, "scope"):
+        more = _ASGI
+    else:
+        more = _OPEN
     response = HttpResponse(
-        "This address talks WebSocket only.\n"
-        + (
-            f"{_LOST}\n"
-            if lost
-            else "Open it with a WebSocket client, such as new WebSocket(...) in a "
-            "page's script.\n(A view that answers plain HTTP, too, asks "
-            "request.is_websocket() first.)\n"
-        ),
+        f"This address talks WebSocket only.\n{more}\n",
         status=426,
         content_type="text/plain; charset=utf-8",
     )

@@ -97,6 +97,41 @@ def test_middleware(settings, expected):
 
 
 @pytest.mark.parametrize(
+    ("origins", "named"),
+    [
+        (["wss://a.example", "https://a.example"], ["wss://a.example"]),
+        (["WS://a.example:*", "ws://*.a.example"], ["WS://a.example:*", "ws://*.a.ex"]),
+        (["https://ws", "chrome-extension://wss"], []),
+        ("wss://a.example", []),
+    ],
+)
+def test_an_origin_that_is_a_websockets_address_is_warned_of(origins, named):
+    with override_settings(DWEBSOCKET={"ALLOWED_ORIGINS": origins}):
+        found = [m for m in checks.check_settings() if m.id == "dwebsocket.W005"]
+    assert len(found) == len(named)
+    assert all(text in message.msg for text, message in zip(named, found, strict=True))
+
+
+class TestInstallation:
+    def test_is_in_order(self):
+        assert checks.check_installation() == []
+
+    def test_has_the_old_package_beside(self, monkeypatch, tmp_path):
+        info = tmp_path / "dwebsocket-0.5.12.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Name: dwebsocket\nVersion: 0.5.12\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        [message] = checks.check_installation()
+        assert message.id == "dwebsocket.W006"
+        assert "0.5.12" in message.msg
+        assert "pip uninstall dwebsocket dwebsocket-rs" in str(message.hint)
+
+    def test_has_an_asgi_runserver(self, monkeypatch):
+        monkeypatch.setattr(checks.apps, "is_installed", lambda name: name == "daphne")
+        assert ids(checks.check_installation()) == ["dwebsocket.W007"]
+
+
+@pytest.mark.parametrize(
     ("origins", "count"),
     [
         (["*"], 1),
@@ -239,6 +274,13 @@ class TestManagePyCheck:
         status, said = self.run(project, "check")
         assert status == 1
         assert said.count("(dwebsocket.E001)") == 1
+
+    def test_has_those_of_what_is_installed(self, project):
+        info = project / "dwebsocket-0.5.12.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Name: dwebsocket\nVersion: 0.5.12\n")
+        _, said = self.run(project, "check")
+        assert said.count("(dwebsocket.W006)") == 1
 
     def test_has_those_of_a_deployment(self, project):
         status, said = self.run(project, "check", "--deploy")

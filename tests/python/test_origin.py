@@ -270,6 +270,42 @@ class TestExplanations:
         assert "127.0.0.1:8000, which ALLOWED_HOSTS does not allow" in said
         assert "$http_host" in said
 
+    @pytest.mark.parametrize(
+        ("host", "header"),
+        [
+            ("127.0.0.1:8000", "http://localhost:8000"),
+            ("localhost:8000", "http://127.0.0.1:8000"),
+            ("localhost:8000", "http://[::1]:8000"),
+            ("127.0.0.1:8000", "http://0.0.0.0:8000"),
+            ("127.0.0.1", "http://localhost"),
+        ],
+    )
+    @pytest.mark.parametrize("hosts", [[], ["localhost", "127.0.0.1", "[::1]"]])
+    def test_two_names_of_this_computer(self, host, header, hosts):
+        with override_settings(ALLOWED_HOSTS=hosts, DEBUG=True):
+            said = self.explain(host, header)
+        assert "are two sites" in said
+        assert "location.host" in said
+        assert "$http_host" not in said
+
+    @pytest.mark.parametrize(
+        ("host", "header", "meta"),
+        [
+            ("127.0.0.1:8000", "http://localhost:5173", {}),
+            ("127.0.0.1:8000", "http://example.com:8000", {}),
+            ("127.0.0.1:8000", "http://localhost:8000", {"HTTP_X_REAL_IP": "::1"}),
+        ],
+    )
+    def test_other_names_and_ports_are_not_taken_for_these(self, host, header, meta):
+        said = self.explain(host, header, **meta)
+        assert "are two sites" not in said
+        assert f"add {header!r} to" in said
+
+    def test_a_page_that_was_opened_as_a_file(self):
+        said = self.explain("127.0.0.1:8000", "null")
+        assert "opened as a file" in said
+        assert said.index("open the page by http") < said.index("add 'null'")
+
     @pytest.mark.parametrize("header", ["null", "file://"])
     def test_pages_without_a_host(self, header):
         said = self.explain("example.com", header)

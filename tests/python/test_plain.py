@@ -5,7 +5,7 @@ import logging
 import pytest
 from django.core.cache import cache
 from django.http import HttpResponse
-from django.test import RequestFactory
+from django.test import AsyncRequestFactory, RequestFactory
 from django.views.decorators.cache import cache_page
 from django.views.decorators.http import condition
 from websockets.exceptions import ConnectionClosed
@@ -74,6 +74,12 @@ class TestUpgradeRequired:
     def test_has_the_header_where_the_server_takes_it(self, server, expected):
         response = echo(RequestFactory().get("/", SERVER_SOFTWARE=server))
         assert (response.get("Upgrade"), response.get("Connection")) == expected
+
+    def test_names_a_server_that_speaks_asgi(self):
+        response = echo(AsyncRequestFactory().get("/"))
+        assert response.status_code == 426
+        assert b"served by ASGI" in response.content
+        assert b"served by ASGI" not in echo(RequestFactory().get("/")).content
 
     def test_names_the_proxy_that_dropped_the_header(self, site, caplog):
         response, body = site({"": echo}).request(**LOST)
