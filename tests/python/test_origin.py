@@ -87,6 +87,7 @@ def test_the_sites_own_pages_may(host, header, secure):
         ("site", "http://site,http://site", False),
         ("site", "http://.site", False),
         ("site", "http://site..", False),
+        (".", "http://.", False),
         ("site", "http://s%69te", False),
         ("site", "http://*", False),
         ("example.com", "http://*.example.com", False),
@@ -165,6 +166,11 @@ def test_origins_allowed_beside(patterns, header, expected):
         (["app://thing"], "app://thing", True),
         (["chrome-extension://abcdef"], "chrome-extension://abcdef", True),
         (["capacitor://localhost"], "capacitor://localhost", True),
+        (["app://."], "app://.", True),
+        (["app://./"], "app://.", True),
+        (["app://."], "app://..", False),
+        (["app://."], "other://.", False),
+        ([], "app://.", False),
     ],
 )
 def test_what_this_packages_setting_allows_beside(patterns, header, expected):
@@ -194,6 +200,7 @@ def test_a_port_of_djangos_setting_is_no_pattern():
         ("https://example.com:0", "is not an origin"),
         ("https://example.com:port", "is not an origin"),
         ("https://", "is not an origin"),
+        ("https://.", "is not an origin"),
         ("https:// example.com", "is not an origin"),
         ("https://me:s3cret@example.com", "no name or password"),
         ("https://*.[::1]", "is not an origin"),
