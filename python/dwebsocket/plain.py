@@ -29,7 +29,8 @@ _LOST = (
 
 _OPEN = (
     "Open it with a WebSocket client, such as new WebSocket(...) in a page's script.\n"
-    "(A view that answers plain HTTP, too, asks request.is_websocket() first.)"
+    "(A view that answers plain HTTP, too, asks request.is_websocket() first, and "
+    "returns a response.)"
 )
 _ASGI = (
     "This site is served by ASGI, where no WebSocket reaches this view: serve its WSGI "
@@ -51,7 +52,9 @@ def answer(
     kwargs: dict[str, Any],
     require: bool,
 ) -> Any:
-    """Return what a view answers to plain HTTP; 426 if it cannot do without WebSocket.
+    """Return what a view answers to plain HTTP; 426 if it has no answer, or fails.
+
+    That is, if it fails for want of its WebSocket.
 
     Args:
         request: The request.
@@ -66,17 +69,22 @@ def answer(
         logger.warning("%s: %s", request.path, _LOST, extra={"request": request})
     if require:
         return vary(HttpResponseBadRequest())
+    why = "needs a WebSocket, and this was plain HTTP"
     try:
-        return vary(view(*args, **kwargs))
+        response = view(*args, **kwargs)
+        if response is not None:
+            return vary(response)
+        # if request.is_websocket(): ..., and nothing else
+        why = "has no answer (None) to plain HTTP"
     except (AttributeError, TypeError) as error:
         # A view that has asked which it is, and goes wrong then, has another fault.
         if question.asked or not unopened.needed(error):
             raise
-    return vary(_upgrade_required(request, view, lost))
+    return vary(_upgrade_required(request, view, lost, why))
 
 
 def _upgrade_required(
-    request: HttpRequest, view: Callable[..., Any], lost: bool
+    request: HttpRequest, view: Callable[..., Any], lost: bool, why: str
 ) -> HttpResponse:
     if lost:
         more = _LOST
@@ -95,9 +103,10 @@ def _upgrade_required(
         response["Upgrade"] = "websocket"
         response["Connection"] = "Upgrade"
     log_response(
-        "Upgrade Required: %s: %s needs a WebSocket, and this was plain HTTP",
+        "Upgrade Required: %s: %s %s",
         request.path,
         name_of(view),
+        why,
         response=response,
         request=request,
         logger=logger,
