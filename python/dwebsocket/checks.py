@@ -10,6 +10,7 @@ dwebsocket.W004  Several workers without a broker: groups stop at the process.
 dwebsocket.W005  An allowed origin begins with ws: or wss:, as no page's does.
 dwebsocket.W006  The old package is installed, too, and has the same module.
 dwebsocket.W007  "daphne" in INSTALLED_APPS makes runserver an ASGI server.
+dwebsocket.W008  A setting is named as none of this package's is, and nobody reads it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ from .conf import KEYS, OLD_NAMES, acceptable, problems
 __all__ = ("check_middleware", "check_settings", "later_view_middleware")
 
 MIDDLEWARE = "dwebsocket.middleware.WebSocketMiddleware"
+
+
+#: How DWEBSOCKET might be misspelt.
+_MISTAKEN = ("DWEBSOCKETS", "DWEBSOCKET_RS", "DWEBSOCKET_SETTINGS", "DWEB_SOCKET")
 
 
 def _check_values() -> list[CheckMessage]:
@@ -74,7 +79,26 @@ def check_settings(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Check the values in ``DWEBSOCKET``, and what they name."""
-    return [*_check_values(), *_check_paths(), *_check_schemes()]
+    return [*_check_values(), *_check_paths(), *_check_schemes(), *_check_names()]
+
+
+def _check_names() -> list[CheckMessage]:
+    """Find what other packages would have as settings of their own."""
+    given = getattr(django_settings, "DWEBSOCKET", {})
+    if not isinstance(given, Mapping):
+        given = {}
+    names = {f"DWEBSOCKET_{key}": key for key in KEYS if key not in given}
+    return [
+        Warning(
+            f"Nothing reads the setting {name}.",
+            hint="Write DWEBSOCKET = {...}."
+            if name not in names
+            else f"Write DWEBSOCKET = {{{names[name]!r}: ...}}.",
+            id="dwebsocket.W008",
+        )
+        for name in (*_MISTAKEN, *names)
+        if hasattr(django_settings, name)
+    ]
 
 
 def _check_schemes() -> list[CheckMessage]:

@@ -112,6 +112,28 @@ def test_an_origin_that_is_a_websockets_address_is_warned_of(origins, named):
     assert all(text in message.msg for text, message in zip(named, found, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("settings", "hints"),
+    [
+        ({"DWEBSOCKETS": {}}, ["DWEBSOCKET = {...}"]),
+        ({"DWEBSOCKET_BROKER": "redis://localhost"}, ["{'BROKER': ...}"]),
+        (
+            {"DWEBSOCKET_ALLOWED_ORIGINS": [], "DWEBSOCKET_PING_TIMEOUT": 1},
+            ["{'ALLOWED_ORIGINS': ...}", "{'PING_TIMEOUT': ...}"],
+        ),
+        # What a project has for itself.
+        ({"DWEBSOCKET_BROKER": "x", "DWEBSOCKET": {"BROKER": None}}, []),
+        ({"DWEBSOCKET_HOST": "x"}, []),
+    ],
+)
+def test_settings_that_nobody_reads_are_named(settings, hints):
+    with override_settings(**settings):
+        found = [m for m in checks.check_settings() if m.id == "dwebsocket.W008"]
+    assert len(found) == len(hints)
+    assert all(h in str(m.hint) for h, m in zip(hints, found, strict=True))
+    assert not [m for m in found if "redis" in m.msg]
+
+
 class TestInstallation:
     def test_is_in_order(self):
         assert checks.check_installation() == []
