@@ -46,6 +46,8 @@ def test_manage_py_check_names_an_unknown_key_and_its_neighbour():
     ("settings", "expected"),
     [
         ({"DWEBSOCKET": []}, ["dwebsocket.E001"]),
+        ({"DWEBSOCKET": 7}, ["dwebsocket.E001"]),
+        ({"DWEBSOCKET": None}, ["dwebsocket.E001"]),
         ({"DWEBSOCKET": {"NO": 1, "PING_TIMEOUT": 0}}, ["dwebsocket.E001", "E002"]),
         ({"WEBSOCKET_ACCEPT_ALL": "yes"}, ["dwebsocket.E002"]),
         ({"WEBSOCKET_FACTORY_CLASS": "no.such.Factory"}, ["dwebsocket.E003"]),
