@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
@@ -51,6 +52,11 @@ def _decorate(view: Any, opening: Opening, require: bool) -> Any:
         )
     if _is_async(view):
         raise ConfigurationError(ASYNC.format(view))
+    if inspect.isgeneratorfunction(getattr(view, "__func__", view)):
+        raise ConfigurationError(
+            f"{view!r} has a yield: nobody would run what it yields. A view calls "
+            "request.websocket.send()."
+        )
 
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

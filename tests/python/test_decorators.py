@@ -334,6 +334,18 @@ def test_a_class_of_views_is_refused_when_it_is_decorated(decorator):
     assert callable(decorator(Echo.as_view()))
 
 
+def generator(request):
+    yield from request.websocket
+
+
+@pytest.mark.parametrize(
+    "given", [generator, functools.partial(generator), staticmethod(generator)]
+)
+def test_a_generator_is_refused_when_it_is_decorated(given):
+    with pytest.raises(ConfigurationError, match="has a yield"):
+        websocket(given)
+
+
 @pytest.mark.parametrize("given", ["echo/", 8000, ["echo"]])
 def test_what_is_no_view_is_refused_when_it_is_decorated(given):
     with pytest.raises(ConfigurationError, match="decorates a view"):
