@@ -177,6 +177,8 @@ class Opening:
         self._dialect = dialect
         self._subprotocols = subprotocols
         self._overrides = overrides
+        #: Whether a client was told of that offers what is not taken.
+        self._untaken = False
 
     def respond(
         self,
@@ -284,4 +286,15 @@ class Opening:
             # dwebsocket.js offers it; a browser gives a connection up where nothing
             # of its offer is taken.
             return SESSION_PROTOCOL
+        if chosen is None and offered and not self._untaken:
+            # What was offered is not repeated: some put a token there.
+            self._untaken = True
+            logger.warning(
+                "%s: the client offers subprotocols, and this view takes none of them: "
+                "a browser then gives the connection up. Name what the view speaks, as "
+                "in @websocket(subprotocols=[...]), or let the page offer nothing. "
+                "(Said once for each view.)",
+                request.path,
+                extra={"request": request},
+            )
         return chosen

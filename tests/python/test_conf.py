@@ -181,7 +181,12 @@ def test_overrides_go_before_the_settings():
     [
         ({"max_mesage_size": 1}, "no argument 'max_mesage_size'.*'max_message_size'"),
         ({"max_message_size": 0}, "max_message_size must be"),
-        ({"max_connections": 1}, "no argument 'max_connections'"),
+        (
+            {"max_connections": 1},
+            "no argument 'max_connections'. DWEBSOCKET.*all views",
+        ),
+        ({"MAX_MESSAGE_SIZE": 1}, "no argument 'MAX_MESSAGE_SIZE'.*'max_message_size'"),
+        ({"Origins": []}, "no argument 'Origins'.*'allowed_origins'"),
         ({"xyzzy": 1}, "There is no argument 'xyzzy'.$"),
     ],
 )

@@ -79,6 +79,10 @@ class TestRefusals:
         if status == 426:
             assert response.headers["Sec-WebSocket-Version"] == "13"
 
+    def test_a_connection_header_that_a_proxy_has_changed(self, site):
+        _, body = site({"": echo}).request(**HANDSHAKE | {"Connection": "close"})
+        assert b'proxy_set_header Connection "upgrade";' in body
+
     def test_only_get_opens(self, site):
         response, _ = site({"": echo}).request(method="PUT", **HANDSHAKE)
         assert response.status in (403, 405)
@@ -237,6 +241,27 @@ class TestSubprotocols:
         with site(views).connect(route, subprotocols=offered) as connection:
             assert connection.recv(timeout=10) == str(chosen)
             assert connection.subprotocol == chosen
+
+    def test_none_is_taken_and_the_log_says_so_once(self, site, caplog):
+        def close(request):
+            pass
+
+        views = {"one": websocket(close), "two": websocket(subprotocols=["a"])(close)}
+        running = site(views)
+        for route in ("one", "one", "two"):
+            with running.connect(route, subprotocols=["s3cret"]):
+                pass
+        found = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        assert [line.partition(":")[0] for line in found] == ["/one", "/two"]
+        assert "subprotocols=[" in found[0]
+        assert not [line for line in found if "s3cret" in line]
+
+    def test_what_is_taken_is_not_warned_of(self, site, caplog):
+        running = site({"list": with_list})
+        for offered in (None, ["best"], ["dwebsocket.v1", "x"]):
+            with running.connect("list", subprotocols=offered):
+                pass
+        assert not [r for r in caplog.records if r.levelname == "WARNING"]
 
     def test_one_that_was_not_offered_is_an_error(self, site):
         response, _ = site({"": with_wrong_function}).request(

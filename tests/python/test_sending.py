@@ -445,7 +445,7 @@ class TestArguments:
     def test_what_is_no_message(self, pair, modern, wrong):
         websocket, peer = pair(modern=modern)
         for options in ({}, {"overflow": "block"}):
-            with pytest.raises(TypeError, match="str, bytes"):
+            with pytest.raises(TypeError, match=r"str, bytes.*send_json\(\)"):
                 websocket.send(wrong, **options)
         websocket.send("still open")
         assert peer.message() == "still open"

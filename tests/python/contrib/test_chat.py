@@ -14,6 +14,7 @@ from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.template import engines
 from django.test import RequestFactory, override_settings
+from django.urls import NoReverseMatch
 from websockets.exceptions import ConnectionClosed
 
 from dwebsocket import conf, hub, runners, users
@@ -512,14 +513,14 @@ def test_room_names():
     assert text.shown("\u202e") == "?"
 
 
-def render(room="lobby", request=None, **attributes):
+def render(room="lobby", request=None, urlconf=f"{__package__}.urls", **attributes):
     request = request or RequestFactory().get("/")
     for name, value in attributes.items():
         setattr(request, name, value)
     template = engines["django"].from_string(
         "{% load dwebsocket_chat %}{% chat_room room %}"
     )
-    with override_settings(ROOT_URLCONF="tests.python.contrib.urls"):
+    with override_settings(ROOT_URLCONF=urlconf):
         return template.render({"room": room}, request)
 
 
@@ -547,6 +548,13 @@ def test_the_tag_asks_guests_and_shuts_others_out():
         assert "<textarea" not in render("silent")
     with pytest.raises(ValueError, match="room's name"):
         render("<b>")
+
+
+def test_the_tag_says_which_urls_are_missing():
+    with pytest.raises(
+        NoReverseMatch, match=r"include\('dwebsocket.contrib.chat.urls'\)"
+    ):
+        render(urlconf="tests.urls")
 
 
 def test_the_address_is_for_websockets():

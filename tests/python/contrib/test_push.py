@@ -17,6 +17,7 @@ from django.core.management import call_command
 from django.db import transaction
 from django.template import engines
 from django.test import RequestFactory, override_settings
+from django.urls import NoReverseMatch
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
@@ -261,7 +262,10 @@ def test_the_tag_connects_who_is_logged_in(ana):
         "{% load dwebsocket_push %}{% push_notifications %}"
     )
     request = RequestFactory().get("/")
-    assert template.render({}).strip() == ""
+    # A page of errors, perhaps; or a mistake, which the page's source tells.
+    html = template.render({}).strip()
+    assert html.startswith("<!-- push_notifications")
+    assert html.endswith("-->")
     assert template.render({}, request).strip() == ""
     request.user = AnonymousUser()
     assert template.render({}, request).strip() == ""
@@ -270,6 +274,11 @@ def test_the_tag_connects_who_is_logged_in(ana):
         html = template.render({}, request)
     assert '<dwebsocket-push url="/push/" hidden>' in html
     assert 'src="/static/dwebsocket/push/push.js"' in html
+    with (
+        override_settings(ROOT_URLCONF="tests.urls"),
+        pytest.raises(NoReverseMatch, match=r"include\('dwebsocket.contrib.push.urls'"),
+    ):
+        template.render({}, request)
 
 
 @pytest.mark.parametrize(
