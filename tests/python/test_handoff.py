@@ -616,6 +616,32 @@ class TestAfterTheAdoption:
         wait_until(lambda: gc.collect() is None or not waiting_threads())
         assert runners.join(TIMEOUT)
 
+    def test_a_thread_that_has_ended_before_its_view(
+        self, finder, caplog, quiet, monkeypatch
+    ):
+        ended = threading.Event()
+
+        def die(*arguments):
+            ended.set()
+
+        # What a debugger or a profiler does in each thread may fail, too.
+        monkeypatch.setattr(runners.Threads, "wait", die)
+        server, client = socket_pair()
+        response = echo(environ(server))
+        assert ended.wait(TIMEOUT)
+        response._handoff.seat._thread.join(TIMEOUT)
+        list(response)
+        server.close()
+        client.settimeout(TIMEOUT)
+        with client:
+            while client.recv(1) != b"\x88":
+                pass
+            # The length of the frame, and its code: 1011.
+            assert client.recv(3) == b"\x02\x03\xf3"
+        [record] = [r for r in caplog.records if r.name == "dwebsocket.view"]
+        assert "has ended" in str(record.exc_info[1])
+        assert runners.join(TIMEOUT)
+
     def test_even_what_ends_a_thread(self, finder, caplog, monkeypatch):
         monkeypatch.setattr(Broken, "error", SystemExit())
         server, client = socket_pair()
