@@ -526,6 +526,9 @@ class TestThrownAway:
         with running.connect("replay") as connection:
             connection.send("hello")
             assert connection.recv(timeout=TIMEOUT) == "hello"
+        [kept] = Replays.kept.values()
+        # The server closes the response when the view talks already.
+        wait_until(lambda: kept._handoff._over)
         response, _ = running.request("replay", **HANDSHAKE)
         assert response.status == 500
         assert "has kept the response" in capfd.readouterr().err
