@@ -529,6 +529,9 @@ class TestThrownAway:
         with running.connect("replay") as connection:
             connection.send("hello")
             assert connection.recv(timeout=TIMEOUT) == "hello"
+        [kept] = Replays.kept.values()
+        # The server closes the response when the view talks already.
+        wait_until(lambda: kept._handoff._over)
         response, _ = running.request("replay", **HANDSHAKE)
         assert response.status == 500
         assert "has kept the response" in capfd.readouterr().err
@@ -617,6 +620,32 @@ class TestAfterTheAdoption:
         [record] = [r for r in caplog.records if r.name == "dwebsocket.view"]
         assert "/" in record.getMessage()
         wait_until(lambda: gc.collect() is None or not waiting_threads())
+        assert runners.join(TIMEOUT)
+
+    def test_a_thread_that_has_ended_before_its_view(
+        self, finder, caplog, quiet, monkeypatch
+    ):
+        ended = threading.Event()
+
+        def die(*arguments):
+            ended.set()
+
+        # What a debugger or a profiler does in each thread may fail, too.
+        monkeypatch.setattr(runners.Threads, "wait", die)
+        server, client = socket_pair()
+        response = echo(environ(server))
+        assert ended.wait(TIMEOUT)
+        response._handoff.seat._thread.join(TIMEOUT)
+        list(response)
+        server.close()
+        client.settimeout(TIMEOUT)
+        with client:
+            while client.recv(1) != b"\x88":
+                pass
+            # The length of the frame, and its code: 1011.
+            assert client.recv(3) == b"\x02\x03\xf3"
+        [record] = [r for r in caplog.records if r.name == "dwebsocket.view"]
+        assert "has ended" in str(record.exc_info[1])
         assert runners.join(TIMEOUT)
 
     def test_even_what_ends_a_thread(self, finder, caplog, monkeypatch):
