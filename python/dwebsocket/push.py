@@ -27,6 +27,7 @@ from . import _engine, hub
 from ._engine import Published
 from .conf import settings
 from .hub import blocking, connecting
+from .logins import users
 from .logins.rights import LOGGED_OUT
 
 __all__ = (
@@ -58,7 +59,7 @@ def _run(
 
 
 def _key(user: Any) -> str:
-    """Return what a user is known by: the primary key.
+    """Return what a user is known by: the primary key, and the tenant.
 
     Raises:
         ValueError: It is nobody: not saved, or anonymous; or no user has such a key.
@@ -76,7 +77,7 @@ def _key(user: Any) -> str:
         )
     if not settings.TRACK_USERS:
         _warn_untracked()
-    return _canonical(key) if key is user else str(key)
+    return users.of_tenant(_canonical(key) if key is user else str(key))
 
 
 @functools.cache

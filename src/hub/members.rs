@@ -11,7 +11,9 @@ use super::{
     GROUP, Hub, MAX_NAME, USER, channel,
     group::{self, Group, Member, State},
     history::{Limits, Position, Ring},
-    is_pattern, message,
+    is_pattern,
+    json::MAX_NUMBER,
+    message,
     message::Message,
     new_epoch, presence,
     who::former,
@@ -69,6 +71,12 @@ pub enum JoinError {
     /// What the others are to see of the member is too large.
     #[error("info has at most {max} bytes as JSON, not {0}", max = presence::MAX_INFO)]
     Info(usize),
+    /// What the others are to see of the member is not JSON that all of them can read.
+    #[error(
+        "info is nested deeper than {depth} levels, or has a number of more than {MAX_NUMBER} digits",
+        depth = presence::MAX_DEPTH
+    )]
+    Strange,
     /// The connection has ended.
     #[error("the connection has ended")]
     Ended,
@@ -111,6 +119,9 @@ impl Hub {
         check_name(name, true).map_err(JoinError::Name)?;
         if join.info.len() > presence::MAX_INFO {
             return Err(JoinError::Info(join.info.len()));
+        }
+        if !presence::is_info(&join.info) {
+            return Err(JoinError::Strange);
         }
         let channel = channel(GROUP, name);
         let mut join = join;

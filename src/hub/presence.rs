@@ -30,7 +30,7 @@ use self::{
     wire::{Body, Change, Message, Part},
 };
 
-pub use self::wire::MAX_INFO;
+pub use self::wire::{MAX_DEPTH, MAX_INFO};
 
 /// A node tells that it is alive every two seconds: at every other tick, and ticks may come a
 /// little early.
@@ -335,6 +335,11 @@ impl Presence {
             alive
         });
     }
+}
+
+/// Whether everybody can read what a member says of itself.
+pub fn is_info(info: &str) -> bool {
+    wire::is_info(info)
 }
 
 /// Something that is too large for a message, or that not everybody can read, is not told.

@@ -26,11 +26,15 @@ pub(super) fn handshake(py: Python<'_>, error: &HandshakeError) -> PyErr {
     raised().unwrap_or_else(|error| error)
 }
 
-/// An error of the operating system, as the subclass of `OSError` that fits.
+/// An error of the operating system, with its `errno`, as the subclass of `OSError` that fits.
 pub(super) fn os(error: std::io::Error) -> PyErr {
+    let text = error.to_string();
     match error.raw_os_error() {
-        Some(_) => error.into(),
-        None => PyOSError::new_err(error.to_string()),
+        Some(number) => {
+            let text = text.split(" (os error ").next().unwrap_or_default();
+            PyOSError::new_err((number, text.to_owned()))
+        }
+        None => PyOSError::new_err(text),
     }
 }
 

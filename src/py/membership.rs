@@ -95,7 +95,7 @@ impl PyConnection {
         match wait::apart(py, || hub.join(&self.connection, group, join)) {
             Ok(joined) => Ok(Some(joined.into())),
             Err(JoinError::Ended) => Ok(None),
-            Err(error @ (JoinError::Name(_) | JoinError::Info(_))) => {
+            Err(error @ (JoinError::Name(_) | JoinError::Info(_) | JoinError::Strange)) => {
                 Err(errors::value(error.to_string()))
             }
             Err(error @ JoinError::Unavailable(_)) => Err(BrokerError::new_err(error.to_string())),

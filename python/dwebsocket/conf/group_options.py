@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from .arguments import shown
 from .keys import SECONDS, nearest, positive
 
 __all__ = ("Options", "check", "problems")
@@ -43,7 +44,7 @@ def check(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         valid, expected = _VALID[name]
         if value is not None and not valid(value):
-            raise ValueError(f"{name} must be {expected}, not {value!r}")
+            raise ValueError(f"{name} must be {expected}, not {shown(value)}")
 
 
 def problems(groups: Any) -> list[str]:
@@ -52,7 +53,7 @@ def problems(groups: Any) -> list[str]:
         return [f"DWEBSOCKET['GROUPS'] must be a dict, not {type(groups).__name__}."]
     found = []
     for name, given in groups.items():
-        where = f"DWEBSOCKET['GROUPS'][{name!r}]"
+        where = f"DWEBSOCKET['GROUPS'][{shown(name)}]"
         if not isinstance(name, str) or not name:
             found.append(f"{where}: a group's name (or 'prefix*') must be a str.")
         if not isinstance(given, Mapping):
@@ -65,8 +66,8 @@ def problems(groups: Any) -> list[str]:
 def _problem(where: str, option: Any, value: Any) -> str:
     """Return what is wrong with an option, or ""."""
     if option not in _VALID:
-        return f"{where} has no option {option!r}.{nearest(str(option), _VALID)}"
+        return f"{where} has no option {shown(option)}.{nearest(str(option), _VALID)}"
     valid, expected = _VALID[option]
     if valid(value):
         return ""
-    return f"{where}[{option!r}] must be {expected}, not {value!r}."
+    return f"{where}[{option!r}] must be {expected}, not {shown(value)}."

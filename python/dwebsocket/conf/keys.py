@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from .arguments import shown
+
 __all__ = (
     "COUNT",
     "SECONDS",
@@ -48,12 +50,7 @@ class Key(NamedTuple):
             return ""
         detail = self.detail(value) if self.detail is not None else ""
         if not detail:
-            shown = repr(value)
-            # Somebody may have taken the wrong setting for a broker's URL.
-            secret = "://" in shown and "@" in shown
-            kind = type(value).__name__
-            detail = f", not this {kind}, which may be secret" if secret else ""
-            detail = detail or f", not {shown}"
+            detail = f", not {shown(value)}"
         return f"{where} must be {self.expected}{detail}."
 
 

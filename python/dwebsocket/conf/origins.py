@@ -17,7 +17,7 @@ _HOSTLESS = ("null", "file://")
 #: An origin as browsers write it (RFC 6454 section 6.2), and nothing before or after.
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
-    r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)"
+    r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\.)"
     r"(?::(?P<port>[1-9][0-9]{0,4}|\*))?",
     re.ASCII,
 )
@@ -48,6 +48,8 @@ def parse(text: str) -> Origin | None:
     if match is None:
         return None
     scheme, host, port = match.group("scheme", "host", "port")
+    if host == "." and scheme in PORTS:
+        return None  # "app://." is the origin of many pages in Electron
     numeric = scheme in PORTS and _NUMBER.fullmatch(host.rstrip(".").split(".")[-1])
     try:
         if host.startswith("["):

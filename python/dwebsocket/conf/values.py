@@ -15,6 +15,7 @@ from dwebsocket import _engine
 from dwebsocket.exceptions import ConfigurationError
 
 from . import group_options, origins
+from .arguments import shown
 from .keys import COUNT, SECONDS, Key, integer, nearest, one_of, optional, positive
 
 __all__ = (
@@ -26,6 +27,9 @@ __all__ = (
     "profile",
     "settings",
 )
+
+#: What the engine can count: bytes and messages, and empty frames of a message.
+_MOST, _MOST_FRAGMENTS = 1 << 62, 0xFFFF_FFFF
 
 DIALECTS = ("classic", "modern")
 COMPRESSION = ("shared", "dedicated", "off")
@@ -122,8 +126,8 @@ KEYS: dict[str, Key] = {
         # of an OrderedDict), whatever the stack has: 3.5 MiB. Only what is touched is
         # memory, and the engine sees to it that no huge page makes that more.
         6_225_920,
-        lambda value: value == 0 or integer(65_536)(value),
-        "0 (the system's default) or a number of bytes of at least 65536",
+        lambda value: value == 0 or (integer(65_536)(value) and value <= 1 << 30),
+        "0 (the system's default) or a number of bytes from 65536 to 1073741824",
         scoped=False,
     ),
     "ACCEPT_ALL": Key(False, lambda value: type(value) is bool, "a bool", scoped=False),
@@ -179,6 +183,12 @@ KEYS: dict[str, Key] = {
         "a number of seconds, 0 or more",
         scoped=False,
     ),
+    "TENANT": Key(
+        None,
+        optional(lambda value: isinstance(value, str) and "." in value),
+        "None or the dotted path of a function that returns the tenant's name",
+        scoped=False,
+    ),
     "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
     "SERVERS": Key(
         (), _strings, "a list of dotted paths of socket finders", scoped=False
@@ -207,7 +217,7 @@ def problems(values: object) -> list[tuple[str, str]]:
         key = KEYS.get(name)
         if key is None:
             hint = nearest(str(name).upper(), KEYS)
-            found.append((name, f"DWEBSOCKET has no setting {name!r}.{hint}"))
+            found.append((name, f"DWEBSOCKET has no setting {shown(name)}.{hint}"))
         elif name == "GROUPS":
             found += [(name, message) for message in group_options.problems(value)]
         elif message := key.problem(f"DWEBSOCKET[{name!r}]", value):
@@ -305,9 +315,10 @@ def check_overrides(overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]
     """
     for name, value in overrides.items():
         if name not in _SCOPED:
-            raise ConfigurationError(
-                f"There is no argument {name!r}.{nearest(name, _SCOPED)}"
-            )
+            hint = nearest(name.lower(), _SCOPED)
+            if name.upper() in KEYS and name.lower() not in _SCOPED:
+                hint = f" DWEBSOCKET[{name.upper()!r}] is for all views."
+            raise ConfigurationError(f"There is no argument {name!r}.{hint}")
         message = KEYS[_SCOPED[name]].problem(name, value)
         if message:
             raise ConfigurationError(message)
@@ -331,12 +342,23 @@ def profile(dialect: str, overrides: tuple[tuple[str, Any], ...] = ()) -> Profil
     return found
 
 
+def _within(name: str, value: Any) -> Any:
+    """Return a setting as the engine can take it: larger numbers are no limit."""
+    if type(value) is not int:
+        return value
+    return min(value, _MOST_FRAGMENTS if name == "MAX_FRAGMENTS" else _MOST)
+
+
 def _build(dialect: str, overrides: dict[str, Any]) -> Profile:
     values = {
         name: overrides.get(name.lower(), getattr(settings, name)) for name in KEYS
     }
     modern = (values["DIALECT"] or dialect) == "modern"
-    engine = {name.lower(): values[name] for name, key in KEYS.items() if key.engine}
+    engine = {
+        name.lower(): _within(name, values[name])
+        for name, key in KEYS.items()
+        if key.engine
+    }
     compression = engine["compression"]
     if isinstance(compression, bool):
         engine["compression"] = "shared" if compression else "off"

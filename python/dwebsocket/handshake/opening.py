@@ -12,6 +12,7 @@ from dwebsocket import _engine
 from dwebsocket.conf import Profile, profile
 from dwebsocket.exceptions import ConfigurationError, HandshakeError
 from dwebsocket.process import last_resort
+from dwebsocket.process.reporting import shown
 
 from . import origin
 from .refusal import refuse
@@ -22,6 +23,7 @@ __all__ = ("Accepted", "Opening", "Subprotocols")
 #: What sessions speak (docs/client.md): every view may be one.
 SESSION_PROTOCOL = "dwebsocket.v1"
 
+logger = logging.getLogger("dwebsocket.handshake")
 security_logger = logging.getLogger("django.security.dwebsocket")
 last_resort.attach(security_logger)
 
@@ -96,6 +98,8 @@ class Opening:
         self._dialect = dialect
         self._subprotocols = subprotocols
         self._overrides = overrides
+        #: Whether a client was told of that offers what is not taken.
+        self._untaken = False
 
     def decide(self, request: HttpRequest, factory: Any) -> Accepted | HttpResponse:
         """Return what was agreed on, or the answer to a handshake that is refused.
@@ -137,4 +141,15 @@ class Opening:
             # dwebsocket.js offers it; a browser gives a connection up where nothing
             # of its offer is taken.
             return SESSION_PROTOCOL
+        if chosen is None and offered and not self._untaken:
+            # What was offered is not repeated: some put a token there.
+            self._untaken = True
+            logger.warning(
+                "%s: the client offers subprotocols, and this view takes none of them: "
+                "a browser then gives the connection up. Name what the view speaks, as "
+                "in @websocket(subprotocols=[...]), or let the page offer nothing. "
+                "(Said once for each view.)",
+                shown(request.path),
+                extra={"request": request},
+            )
         return chosen

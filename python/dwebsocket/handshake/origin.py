@@ -6,6 +6,7 @@ server has to ask where the page came from (RFC 6455 section 10.2).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from django.conf import settings as django_settings
@@ -16,6 +17,9 @@ from django.utils.http import is_same_domain
 from dwebsocket.conf.origins import PORTS, Origin, parse, pattern
 
 __all__ = ("allowed", "explain")
+
+#: Names of the computer itself.
+_LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]+){3}|0\.0\.0\.0|\[::1?\]")
 
 
 def _read(header: str) -> Origin | None:
@@ -140,13 +144,14 @@ _ADD = "If such pages should, add {} to DWEBSOCKET['ALLOWED_ORIGINS']{}."
 
 def _cure(request: HttpRequest, origin: Origin) -> str:
     """Return what would let a page of this origin connect."""
-    if not origin.host:
-        return _ADD.format(
-            repr(origin.scheme),
-            " (which lets every site connect, from a sandboxed frame)"
-            if origin.scheme == "null"
-            else "",
+    if origin.scheme == "null":
+        return (
+            "Browsers say 'null' for a page that was opened as a file, and in a "
+            "sandboxed frame: open the page by http, from this site. "
+            + _ADD.format("'null'", " (any site can connect then, from such a frame)")
         )
+    if not origin.host:
+        return _ADD.format(repr(origin.scheme), "")
     host = _host(request)
     if host is not None and host.host == origin.host and origin.scheme in PORTS:
         if request.is_secure() and origin.scheme == "http":
@@ -183,6 +188,14 @@ def _host_cure(request: HttpRequest, origin: Origin) -> str:
         for header in ("X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_REAL_IP", "FORWARDED")
     )
     add = _ADD.format(repr(_text(origin)), " (or CSRF_TRUSTED_ORIGINS)")
+    host = _host(request)
+    if host is not None and not proxied and _two_names(origin, host):
+        return (
+            f"For a browser, {name} and {host.host} are two sites: let the page's "
+            "script connect to location.host (new WebSocket("
+            "`ws://${location.host}/...`)), or open the page by the name that the "
+            f"script has. {add}"
+        )
     if ours or proxied:
         return (
             "If it is this site's own page, the proxy has replaced the Host header: "
@@ -192,6 +205,15 @@ def _host_cure(request: HttpRequest, origin: Origin) -> str:
     return (
         f"{add} If it is this site's own page, a proxy has replaced the Host header "
         "(nginx: proxy_set_header Host $http_host;)."
+    )
+
+
+def _two_names(origin: Origin, host: Origin) -> bool:
+    """Whether one port of this computer was called by two of its names."""
+    return (
+        origin.scheme in PORTS
+        and origin.port == (host.port or PORTS[origin.scheme])
+        and all(_LOOPBACK.fullmatch(each.host) for each in (origin, host))
     )
 
 

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 
 from dwebsocket import signals
+from dwebsocket.process.reporting import shown
 
 from . import plain
 
@@ -56,8 +57,8 @@ def refuse(
     log_response(
         "WebSocket refused (%s): %s: %s",
         status,
-        request.path,
-        message,
+        shown(request.path),
+        shown(message),
         response=response,
         request=request,
         logger=log,

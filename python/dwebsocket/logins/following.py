@@ -43,12 +43,13 @@ def begin(websocket: Any, interval: float) -> None:
 def end(websocket: Any) -> None:
     """Have a connection checked no longer."""
     if websocket._rights is not None and websocket._rights.interval is not None:
-        watcher.remove(websocket.id)
+        watcher.remove(websocket._connection.id)
 
 
-def _hang_up(channel: str, code: int, reason: str) -> None:
+def _hang_up(channel: str | None, code: int, reason: str) -> None:
     try:
-        hub.disconnect("user", [channel], code, reason)
+        if channel is not None:
+            hub.disconnect("user", [channel], code, reason)
     except Exception as error:
         # Neither a logout nor a save may fail for that; the next check tells.
         rights.trouble.note(error)
@@ -63,26 +64,31 @@ def _logged_out(request: Any = None, user: Any = None, **kwargs: Any) -> None:
     if isinstance(session, signed_cookies.SessionStore) and user is not None:
         # Such a session has no name of its own. All of the user's connections go, and
         # those of the browsers that are still logged in come back.
-        _hang_up(
-            rights.active_channel(str(user.pk)),
-            rights.COME_AGAIN,
-            "logged out, perhaps elsewhere",
-        )
+        _hang_up(_found(user), rights.COME_AGAIN, "logged out, perhaps elsewhere")
 
 
 def _user_saved(instance: Any, using: str | None = None, **kwargs: Any) -> None:
     if not getattr(instance, "is_active", True) and _is_of_use():
-        _after_commit(str(instance.pk), "the account is not active", using)
+        _after_commit(_found(instance), "the account is not active", using)
 
 
 def _user_deleted(instance: Any, using: str | None = None, **kwargs: Any) -> None:
     if _is_of_use():
-        _after_commit(str(instance.pk), "the account is gone", using)
+        _after_commit(_found(instance), "the account is gone", using)
 
 
-def _after_commit(key: str, reason: str, using: str | None) -> None:
+def _found(user: Any) -> str | None:
+    """Return the name under which a user's connections are found, of this tenant."""
+    try:
+        return rights.active_channel(str(user.pk))
+    except Exception as error:
+        rights.trouble.note(error)
+        return None
+
+
+def _after_commit(channel: str | None, reason: str, using: str | None) -> None:
     def act() -> None:
-        _hang_up(rights.active_channel(key), rights.LOGGED_OUT, reason)
+        _hang_up(channel, rights.LOGGED_OUT, reason)
 
     try:
         transaction.on_commit(act, using=using, robust=True)

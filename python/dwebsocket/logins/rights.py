@@ -14,19 +14,21 @@ import copy
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import auth
 from django.contrib.sessions.backends import cache as cache_sessions
 from django.contrib.sessions.backends import file as file_sessions
-from django.core.exceptions import ObjectDoesNotExist
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.http import HttpRequest
 from django.utils.crypto import get_random_string, salted_hmac
 from django.utils.functional import cached_property
 
 from dwebsocket.process import databases
 from dwebsocket.process.trouble import Trouble
+
+from . import users
 
 __all__ = (
     "COME_AGAIN",
@@ -93,7 +95,7 @@ def session_channel(key: str) -> str:
 def active_channel(key: str) -> str:
     """Return the name under which connections of an active user are found."""
     # With a colon at the end: a name that ends in * would stand for others' names.
-    return f"~active:{key}:"
+    return f"~active:{users.of_tenant(key)}:"
 
 
 class Rights:
@@ -126,7 +128,7 @@ class Rights:
         #: Whether the project wants no checks in sessions, either.
         self.never = False
         #: What the project's hooks bring over, for threads other than the view's.
-        self.carried: list[Any] = []
+        self.carried: Sequence[Any] = ()
         #: What the application asks beside that.
         self.allowed: Callable[[], bool] | None = None
         #: Whether the latest check of the watcher has found a doubtful end.
@@ -182,7 +184,7 @@ class Rights:
         """
         self.remember()
         self.tried = time.monotonic()
-        if self.allowed is not None and not self.allowed():
+        if not self._is_allowed():
             raise Revoked("not allowed any longer")
         if self._key is not None:
             user = self._user()
@@ -190,6 +192,12 @@ class Rights:
                 raise Revoked("the account is not active")
             self.user = user
         self.checked = time.monotonic()
+
+    def _is_allowed(self) -> bool:
+        try:
+            return self.allowed is None or bool(self.allowed())
+        except PermissionDenied:
+            return False
 
     def _user(self) -> Any:
         logged_in = self._of_session() if self._login is not None else None
@@ -342,5 +350,5 @@ def _passes(websocket: Any, rights: Rights) -> bool:
 
 def hang_up(websocket: Any, error: Revoked) -> None:
     """Close a connection whose login has ended."""
-    logger.info("Hung up on connection %d: %s", websocket.id, error.reason)
+    logger.info("Hung up on connection %d: %s", websocket._connection.id, error.reason)
     websocket.close(error.code, error.reason)

@@ -76,7 +76,7 @@ class Watcher:
 
     def add(self, watch: Watch) -> None:
         """Watch a connection from now on; with another interval, if it is one."""
-        number = watch.websocket.id
+        number = watch.websocket._connection.id
         with self._changed:
             self._watches[number] = watch
             heapq.heappush(self._queue, (watch.due, number))
@@ -158,7 +158,7 @@ class Watcher:
             self._again(watch, later)
 
     def _again(self, watch: Watch, later: float) -> None:
-        number = watch.websocket.id
+        number = watch.websocket._connection.id
         with self._changed:
             if self._watches.get(number) is watch:
                 watch.due = time.monotonic() + later

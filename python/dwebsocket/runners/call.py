@@ -6,7 +6,7 @@ import inspect
 import logging
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
@@ -17,6 +17,7 @@ from dwebsocket import _engine, context, signals
 from dwebsocket.exceptions import ConfigurationError, PeerGone, WebSocketClosed
 from dwebsocket.logins import following, rights, users
 from dwebsocket.process import databases, log, reporting
+from dwebsocket.process.reporting import shown
 from dwebsocket.websocket import WebSocket
 
 __all__ = ("ASYNC", "GOING_AWAY", "NORMAL", "Call", "give_up")
@@ -33,16 +34,36 @@ ASYNC = (
 #: Statuses of responses that turn a visitor away: redirects and errors of the client.
 _REFUSED = range(300, 500)
 
+#: Where Django works on the responses of views.
+_AROUND_VIEWS = (
+    "django.middleware.",
+    "django.utils.cache",
+    "django.utils.decorators",
+    "django.views.decorators.",
+)
+
 #: What a view raises to turn a visitor away: worth a line, not a traceback.
 _REFUSALS = (BadRequest, Http404, PermissionDenied, SuspiciousOperation)
 
 
-def _wants_response(error: AssertionError) -> bool:
-    """Whether this is REST framework, which insists on a response of a view."""
-    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
-    return (
-        frame.f_code.co_name == "finalize_response"
-        and frame.f_globals.get("__name__") == "rest_framework.views"
+def _wants_response(error: Exception) -> bool:
+    """Whether something around a view that has returned None insists on a response.
+
+    That is REST framework, or a decorator of Django's (``never_cache``, say).
+    """
+    _ours, *steps = [frame for frame, _line in traceback.walk_tb(error.__traceback__)]
+    if not steps:
+        return False
+    modules = [str(frame.f_globals.get("__name__")) for frame in steps]
+    if isinstance(error, AssertionError):
+        return (
+            steps[-1].f_code.co_name == "finalize_response"
+            and modules[-1] == "rest_framework.views"
+        )
+    # With nothing of the project's between: the view is not running any more.
+    return "'NoneType'" in str(error) and (
+        modules[-1].startswith(_AROUND_VIEWS)
+        and all(module.startswith("django.") for module in modules)
     )
 
 
@@ -78,7 +99,7 @@ class Call:
         self.args = args
         self.kwargs = kwargs
         #: What the project's hooks bring over from the request's thread.
-        self.carried: list[Any] = []
+        self.carried: Sequence[Any] = ()
         #: The setting ``GONE_TIMEOUT``.
         self.gone_timeout: float | None = None
         #: Seconds between two checks of the user's login; None: as the view says.
@@ -90,11 +111,15 @@ class Call:
         Whatever is raised here, the view's own exceptions aside, is for the caller to
         log: a context hook's, say. The WebSocket may be open then.
         """
+        if not self.carried:
+            # An exit stack would take a kilobyte for as long as the view runs.
+            self._run(websocket, ())
+            return
         spare = context.again(self.carried)
         with context.applied(self.carried):
             self._run(websocket, spare)
 
-    def _run(self, websocket: WebSocket, spare: list[Any]) -> None:
+    def _run(self, websocket: WebSocket, spare: Sequence[Any]) -> None:
         code = INTERNAL_ERROR
         try:
             databases.begin()
@@ -146,8 +171,8 @@ class Call:
             logger.warning(
                 "Refused (%s): %s: %s",
                 type(error).__name__,
-                request.path,
-                error,
+                shown(request.path),
+                shown(error),
                 extra={"request": request},
             )
             return POLICY_VIOLATION
@@ -164,7 +189,7 @@ class Call:
                 "Ended the WebSocket view %s of %s: %s, and it did not notice "
                 "(GONE_TIMEOUT)",
                 reporting.name_of(self.view),
-                request.path,
+                shown(request.path),
                 gone,
                 extra={"request": request},
             )
@@ -178,7 +203,7 @@ class Call:
         cached = getattr(self.request, "_cache_update_cache", None)
         try:
             returned = self.view(*self.args, **self.kwargs)
-        except AssertionError as error:
+        except (AssertionError, AttributeError, TypeError) as error:
             if not _wants_response(error):
                 raise
             return None
@@ -207,7 +232,7 @@ class Call:
             "api_view, ...) above the WebSocket's decorator: then it answers the "
             "handshake.",
             status,
-            self.request.path,
+            shown(self.request.path),
             reporting.name_of(self.view),
             extra={"request": self.request},
         )
@@ -222,8 +247,8 @@ class Call:
             signals.websocket_closed,
             websocket,
             request=self.request,
-            code=websocket.close_code,
-            reason=websocket.close_reason,
+            code=websocket._connection.close_code,
+            reason=websocket._connection.close_reason,
         )
 
     def _save_session(self) -> None:

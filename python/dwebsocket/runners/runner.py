@@ -10,6 +10,7 @@ from dwebsocket import _engine
 from dwebsocket.context import RequestContext
 from dwebsocket.process import exit
 from dwebsocket.process.gevent import is_patched
+from dwebsocket.process.reporting import shown
 from dwebsocket.websocket import WebSocket
 from dwebsocket.websocket.port import Port
 
@@ -92,6 +93,7 @@ def start(
         runner.reserve().run(context, call, websocket, connection)
     except RuntimeError:
         connection.close(1013, "try again later")
-        logger.exception("No thread for the WebSocket view of %s", call.request.path)
+        path = shown(call.request.path)
+        logger.exception("No thread for the WebSocket view of %s", path)
     except Exception:
         give_up(connection, call.request)

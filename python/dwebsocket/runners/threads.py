@@ -30,10 +30,11 @@ class Seat:
         threads: The runner.
     """
 
-    __slots__ = ("_box", "_called", "_threads")
+    __slots__ = ("_box", "_called", "_thread", "_threads")
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
+        self._thread: threading.Thread | None = None
         # A bare lock: cheaper than an Event, and it may be released in a forked child.
         self._called = threading.Lock()
         self._called.acquire()
@@ -46,14 +47,14 @@ class Seat:
         Raises:
             RuntimeError: The system has no thread left.
         """
-        thread = threading.Thread(
+        self._thread = threading.Thread(
             # Not a method of this object: that would keep it, and so the thread, alive.
             target=self._threads.wait,
             args=(self._box,),
             name="websocket-waiting",
             daemon=True,
         )
-        _start_small(thread, settings.THREAD_STACK_SIZE)
+        _start_small(self._thread, settings.THREAD_STACK_SIZE)
 
     def run(
         self,
@@ -62,7 +63,14 @@ class Seat:
         websocket: WebSocket,
         connection: _engine.Connection,
     ) -> None:
-        """Have the thread run the call."""
+        """Have the thread run the call.
+
+        Raises:
+            RuntimeError: The thread has ended: of a MemoryError, or what a debugger
+                or a profiler does in each thread.
+        """
+        if self._thread is None or not self._thread.is_alive():
+            raise RuntimeError("the thread that waited for the view has ended")
         self._box.append((context, call, websocket, connection))
         try:
             self._threads.enter(connection)

@@ -17,11 +17,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import LimitedStream
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from dwebsocket import _engine, runners, servers
+from dwebsocket import factory as factories
 from dwebsocket.conf import settings
 from dwebsocket.context import RequestContext, carried
 from dwebsocket.exceptions import (
@@ -34,6 +36,7 @@ from dwebsocket.handshake.refusal import LATER, refuse
 from dwebsocket.handshake.request import mark
 from dwebsocket.hub import connecting
 from dwebsocket.process import capacity, exit
+from dwebsocket.process.reporting import shown
 
 __all__ = ("Handoff", "HandoffResponse", "hand_over")
 
@@ -176,7 +179,7 @@ class Handoff:
                 raise
             logger.exception(
                 "The WebSocket of %s could not be opened, and was cut off",
-                self.call.request.path,
+                shown(self.call.request.path),
                 extra={"request": self.call.request},
             )
             return
@@ -191,15 +194,15 @@ class Handoff:
         """Start the view."""
         request = self.call.request
         _, subprotocol, profile, factory = self.accepted
-        websocket = factory.create_websocket(
-            connection,
-            modern=profile.modern,
-            overflow=profile.overflow,
-            send_timeout=profile.send_timeout,
-            subprotocol=subprotocol,
-            remote_address=_remote_address(request.META),
-            port=self.runner.port(connection),
-        )
+        options = {
+            "modern": profile.modern,
+            "overflow": profile.overflow,
+            "send_timeout": profile.send_timeout,
+            "subprotocol": subprotocol,
+            "remote_address": _remote_address(request.META),
+            "port": self.runner.port(connection),
+        }
+        websocket = factories.made_by(factory, connection, options)
         if websocket is None:
             raise ConfigurationError(
                 f"create_websocket() of {settings.FACTORY_CLASS} must return the "
@@ -236,7 +239,7 @@ class Handoff:
                 "The WebSocket of %s was not opened: the decorator's response was "
                 "thrown away. A middleware has answered something else; if it was not "
                 "to refuse, it must return the response that it gets.",
-                self.call.request.path,
+                shown(self.call.request.path),
                 extra={"request": self.call.request},
             )
 
@@ -273,9 +276,21 @@ class Switching(int):
                 )
         return 101
 
+    def __ge__(self, other: int) -> bool:
+        caller = sys._getframe(1)
+        if caller.f_code is _ANSWERS:
+            response: Any = caller.f_locals.get("response")
+            # Its own content, and our status: the client would get a 101 of nothing.
+            if type(response).__iter__ is HttpResponse.__iter__:
+                response.status_code = 500
+                return True
+        return super().__ge__(other)
+
 
 #: What turns a status into a number where a response is made.
 _COPIES = HttpResponseBase.__init__.__code__
+#: What looks at the status of a response that has been through all middleware.
+_ANSWERS = BaseHandler.get_response.__code__
 
 
 class HandoffResponse(HttpResponse):
@@ -331,11 +346,11 @@ def hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
 def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     """Return the response that holds all that the WebSocket needs."""
     request = call.request
-    server = accepted.factory.get_wsgi_sock()
+    server = servers.known(request.META, accepted.factory.get_wsgi_sock())
     # Taken here: response middleware may set language and time zone back. And before a
     # thread, a descriptor and a place are held: exceptions inside asgiref keep the
     # frames that call this until the garbage collector runs.
-    call.carried = carried(request)
+    call.carried = carried(request) or ()
     context = RequestContext()
     # All that takes a thread comes at a moment at which it can still be refused.
     try:
@@ -356,6 +371,9 @@ def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     except (RuntimeError, MemoryError) as error:
         held.close()
         return _refuse_without_thread(request, error)
+    except OSError as error:
+        held.close()
+        return _refuse_without_socket(request, error)
     connecting.note_server(bool(request.META.get("wsgi.multiprocess")))
     connecting.connect()
     handoff = Handoff(accepted, permit, held, call, runner, seat, context)

@@ -96,6 +96,8 @@ def accept(request: HttpRequest, websocket: WebSocket) -> None:
     response = Opening().decide(request, factory_of(request))
     if isinstance(response, Accepted):
         response = hand_over(response, conversation)
+    # The middleware goes on with its own, also to close it after a refusal.
+    mark(request, True, websocket)
     if not isinstance(response, HandoffResponse):
         raise _refusal(response)
     session = getattr(request, "session", None)

@@ -14,7 +14,10 @@ use std::{
 };
 
 use super::{Link, warn};
-use crate::hub::broker::{Backoff, BrokerError};
+use crate::hub::{
+    EVERYBODY, GROUP, USER,
+    broker::{Backoff, BrokerError},
+};
 
 /// The time between two repeated questions of a process, at first and at most.
 const CLOSEST: Duration = Duration::from_millis(4);
@@ -156,6 +159,20 @@ impl Troubles {
     }
 }
 
+/// A channel in words.
+fn described(channel: &str) -> String {
+    let name = channel.get(2..).unwrap_or_default();
+    if channel.starts_with(GROUP) {
+        format!("{name:?}")
+    } else if channel.starts_with(USER) {
+        format!("the user {name:?}")
+    } else if channel == EVERYBODY {
+        "everybody".to_owned()
+    } else {
+        "the other processes".to_owned()
+    }
+}
+
 impl Link {
     /// The log has a line about the first of many.
     pub(super) fn note_refusal(
@@ -175,10 +192,10 @@ impl Link {
         let now = Instant::now();
         if self.troubles.refused(question, channel, words, now) {
             warn(format!(
-                "the broker at {} refuses to {} {:?}: {words}; {next}",
+                "the broker at {} refuses to {} {}: {words}; {next}",
                 self.broker.address(),
                 question.verb(),
-                channel.get(2..).unwrap_or_default(),
+                described(channel),
             ));
         }
     }
@@ -227,6 +244,18 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_says_to_whom_it_was_refused() {
+        for (channel, words) in [
+            ("g:news", "\"news\""),
+            ("u:7", "the user \"7\""),
+            ("a:", "everybody"),
+            ("p:", "the other processes"),
+        ] {
+            assert_eq!(described(channel), words);
+        }
+    }
 
     #[test]
     fn a_refusal_is_said_once_however_many_groups_meet_it() {
