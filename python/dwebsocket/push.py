@@ -51,9 +51,13 @@ def _run(
 ) -> Published | None:
     if not on_commit:
         return action()
+
     # Robust: what is committed stays so, and other callbacks have their turn. Django
     # logs the exception.
-    transaction.on_commit(lambda: (action(), None)[1], using=using, robust=True)
+    def act() -> None:
+        action()
+
+    transaction.on_commit(act, using=using, robust=True)
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import threading
 import time
@@ -17,7 +16,7 @@ from dwebsocket.exceptions import (
     WebSocketClosed,
     WebSocketEOF,
 )
-from dwebsocket.process import databases
+from dwebsocket.process import databases, fork
 from dwebsocket.signals import emit, websocket_message
 
 from .legacy import Protocol
@@ -34,16 +33,7 @@ _VAIN_CALLS = 5
 #: The longest that poll() waits, in milliseconds.
 _POLL_LIMIT = 2**31 - 1
 
-_end_lock = threading.Lock()
-
-
-def _renew_lock() -> None:
-    """Forget a lock that a thread may hold which a forked child does not have."""
-    global _end_lock
-    _end_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+_end_lock = fork.Lock()
 
 _in_use = databases.in_use.get
 
