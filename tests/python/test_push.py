@@ -24,13 +24,13 @@ from django.test import TestCase, override_settings
 from django.utils.functional import SimpleLazyObject
 
 from dwebsocket import _engine, push
-from dwebsocket.logins import users
+from dwebsocket.logins import rights
 
 USER = SimpleNamespace(pk=7, is_authenticated=True)
 
 
 def _visit(websocket, **attributes):
-    users.identify(SimpleNamespace(path="/", **attributes), websocket)
+    rights.identify(SimpleNamespace(path="/", **attributes), websocket)
 
 
 def visit_as(pair, key):
@@ -72,7 +72,7 @@ def test_a_user_that_cannot_be_found_is_logged(pair, caplog):
         def user(self):
             raise RuntimeError("no database")
 
-    users.identify(Request(), pair()[0])
+    rights.identify(Request(), pair()[0])
     assert "could not be found" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""Whether the user of a connection may still be connected.
+"""Whose connection it is, and whether that user may still be connected.
 
 A handshake is let in by a login, and a login ends: the user logs out, is deactivated or
 deleted, changes the password, the session expires. ``Rights`` reads that anew, for the
@@ -25,6 +25,7 @@ from django.http import HttpRequest
 from django.utils.crypto import get_random_string, salted_hmac
 from django.utils.functional import cached_property
 
+from dwebsocket.conf import settings
 from dwebsocket.process import databases
 from dwebsocket.process.trouble import Trouble
 
@@ -35,6 +36,7 @@ __all__ = (
     "Rights",
     "active_channel",
     "hang_up",
+    "identify",
     "may_stay",
     "renew",
     "session_channel",
@@ -344,3 +346,24 @@ def hang_up(websocket: Any, error: Revoked) -> None:
     """Close a connection whose login has ended."""
     logger.info("Hung up on connection %d: %s", websocket.id, error.reason)
     websocket.close(error.code, error.reason)
+
+
+def identify(request: HttpRequest, websocket: Any) -> None:
+    """Make a WebSocket reachable by ``push.to_user()``.
+
+    Looks at ``request.user``: a query where the visitor has a session, none otherwise.
+    A site without users is fine, and so is a database that is away: the view decides
+    what that means to it.
+    """
+    if not settings.TRACK_USERS:
+        return
+    try:
+        user = getattr(request, "user", None)
+        if user is not None and user.is_authenticated and user.pk is not None:
+            websocket._connection.identify(str(user.pk))
+    except Exception:
+        logger.exception(
+            "The user of %s could not be found",
+            request.path,
+            extra={"request": request},
+        )
