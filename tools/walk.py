@@ -3,7 +3,7 @@
 An opening handshake (from the request to the view's first ``wait()``), an incoming
 message (the ``wait()`` that returns it) and a group's ``send()``, under gunicorn with
 threads. It is the second handshake that counts: the first one also starts the engine
-and reads the settings. docs/architecture.md lists the engine's files beside these.
+and reads the settings. The engine's files come on top, and are not traced.
 """
 
 from __future__ import annotations
