@@ -27,8 +27,7 @@ from . import _engine, hub
 from ._engine import Published
 from .conf import settings
 from .hub import blocking, connecting
-from .logins import users
-from .logins.rights import LOGGED_OUT
+from .logins.rights import LOGGED_OUT, of_tenant
 
 __all__ = (
     "adisconnect",
@@ -52,9 +51,13 @@ def _run(
 ) -> Published | None:
     if not on_commit:
         return action()
+
     # Robust: what is committed stays so, and other callbacks have their turn. Django
     # logs the exception.
-    transaction.on_commit(lambda: (action(), None)[1], using=using, robust=True)
+    def act() -> None:
+        action()
+
+    transaction.on_commit(act, using=using, robust=True)
     return None
 
 
@@ -77,7 +80,7 @@ def _key(user: Any) -> str:
         )
     if not settings.TRACK_USERS:
         _warn_untracked()
-    return users.of_tenant(_canonical(key) if key is user else str(key))
+    return of_tenant(_canonical(key) if key is user else str(key))
 
 
 @functools.cache

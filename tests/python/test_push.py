@@ -24,13 +24,13 @@ from django.test import TestCase, override_settings
 from django.utils.functional import SimpleLazyObject
 
 from dwebsocket import _engine, push
-from dwebsocket.logins import users
+from dwebsocket.logins import rights
 
 USER = SimpleNamespace(pk=7, is_authenticated=True)
 
 
 def _visit(websocket, **attributes):
-    users.identify(SimpleNamespace(path="/", **attributes), websocket)
+    rights.identify(SimpleNamespace(path="/", **attributes), websocket)
 
 
 def visit_as(pair, key):
@@ -72,7 +72,7 @@ def test_a_user_that_cannot_be_found_is_logged(pair, caplog):
         def user(self):
             raise RuntimeError("no database")
 
-    users.identify(Request(), pair()[0])
+    rights.identify(Request(), pair()[0])
     assert "could not be found" in caplog.text
 
 
@@ -310,8 +310,8 @@ def test_the_async_twins_do_the_same(visitor):
 
 def test_a_user_of_another_tenant_with_the_same_key_is_another(pair, monkeypatch):
     tenants = ["acme"]
-    monkeypatch.setattr(users, "tenant", lambda: tenants[-1], raising=False)
-    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.users.tenant"}):
+    monkeypatch.setattr(rights, "tenant", lambda: tenants[-1], raising=False)
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.rights.tenant"}):
         _, first = visit_as(pair, 7)
         tenants.append("bolt")
         _, second = visit_as(pair, 7)
@@ -327,9 +327,9 @@ def test_a_user_of_another_tenant_with_the_same_key_is_another(pair, monkeypatch
 
 
 def test_a_tenant_without_a_name_is_a_mistake(monkeypatch):
-    monkeypatch.setattr(users, "tenant", lambda: None, raising=False)
+    monkeypatch.setattr(rights, "tenant", lambda: None, raising=False)
     with (
-        override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.users.tenant"}),
+        override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.rights.tenant"}),
         pytest.raises(ImproperlyConfigured, match="must return the tenant's name"),
     ):
         push.to_user(7, "x")

@@ -29,10 +29,12 @@ from .handles import (
     disconnect,
     group,
     groups,
-    merged,
     occupied,
     options,
     stats,
+)
+from .handles import (
+    merged as merged,
 )
 from .messages import Payload, check_reason, ids, payload, to_json
 
@@ -53,7 +55,6 @@ __all__ = (
     "group",
     "groups",
     "ids",
-    "merged",
     "occupied",
     "options",
     "payload",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -31,5 +32,5 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 def note_many() -> None:
     """Note that this greenlet sends to many; of threads, the engine knows by itself."""
-    if gevent.is_patched():
+    if "gevent" in sys.modules and gevent.is_patched():
         gevent.sender().note(0)

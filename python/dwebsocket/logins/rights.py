@@ -1,4 +1,4 @@
-"""Whether the user of a connection may still be connected.
+"""Whose connection it is, and whether that user may still be connected.
 
 A handshake is let in by a login, and a login ends: the user logs out, is deactivated or
 deleted, changes the password, the session expires. ``Rights`` reads that anew, for the
@@ -24,11 +24,13 @@ from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.http import HttpRequest
 from django.utils.crypto import get_random_string, salted_hmac
 from django.utils.functional import cached_property
+from django.utils.module_loading import import_string
 
+from dwebsocket.conf import settings
+from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.process import databases
+from dwebsocket.process.reporting import shown
 from dwebsocket.process.trouble import Trouble
-
-from . import users
 
 __all__ = (
     "COME_AGAIN",
@@ -37,7 +39,9 @@ __all__ = (
     "Rights",
     "active_channel",
     "hang_up",
+    "identify",
     "may_stay",
+    "of_tenant",
     "renew",
     "session_channel",
     "trouble",
@@ -95,7 +99,7 @@ def session_channel(key: str) -> str:
 def active_channel(key: str) -> str:
     """Return the name under which connections of an active user are found."""
     # With a colon at the end: a name that ends in * would stand for others' names.
-    return f"~active:{users.of_tenant(key)}:"
+    return f"~active:{of_tenant(key)}:"
 
 
 class Rights:
@@ -352,3 +356,45 @@ def hang_up(websocket: Any, error: Revoked) -> None:
     """Close a connection whose login has ended."""
     logger.info("Hung up on connection %d: %s", websocket._connection.id, error.reason)
     websocket.close(error.code, error.reason)
+
+
+def of_tenant(name: str) -> str:
+    """Return a name that other tenants of the site have as well as this one's alone.
+
+    Users of two tenants may have the same primary key. Which tenant it is, the setting
+    ``TENANT`` knows; without it, the name is as it was.
+
+    Raises:
+        ConfigurationError: What the setting names did not return a str.
+    """
+    if settings.TENANT is None:
+        return name
+    tenant = import_string(settings.TENANT)()
+    if not isinstance(tenant, str):
+        raise ConfigurationError(
+            f"DWEBSOCKET['TENANT'] names {settings.TENANT!r}, which must return the "
+            f"tenant's name, a str, not {type(tenant).__name__}"
+        )
+    # With the length: where one ends and the other begins is nobody's to choose.
+    return f"~{len(tenant)}:{tenant}:{name}"
+
+
+def identify(request: HttpRequest, websocket: Any) -> None:
+    """Make a WebSocket reachable by ``push.to_user()``.
+
+    Looks at ``request.user``: a query where the visitor has a session, none otherwise.
+    A site without users is fine, and so is a database that is away: the view decides
+    what that means to it.
+    """
+    if not settings.TRACK_USERS:
+        return
+    try:
+        user = getattr(request, "user", None)
+        if user is not None and user.is_authenticated and user.pk is not None:
+            websocket._connection.identify(of_tenant(str(user.pk)))
+    except Exception:
+        logger.exception(
+            "The user of %s could not be found",
+            shown(request.path),
+            extra={"request": request},
+        )

@@ -152,12 +152,12 @@ def views() -> int:
     of others, less a quarter (256 at most).
     """
     global _known
-    if is_patched():
-        # Views are greenlets.
-        return UNLIMITED
     process, until, threads = _known
     began = time.monotonic()
     if process != os.getpid() or began >= until:
+        if is_patched():
+            # Views are greenlets.
+            return UNLIMITED
         threads = _threads()
         now = time.monotonic()
         _known = (os.getpid(), now + max(_AGE, (now - began) / _SHARE), threads)

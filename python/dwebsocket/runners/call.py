@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 
 from dwebsocket import _engine, context, signals
 from dwebsocket.exceptions import ConfigurationError, PeerGone, WebSocketClosed
-from dwebsocket.logins import following, rights, users
+from dwebsocket.logins import following, rights
 from dwebsocket.process import databases, log, reporting
 from dwebsocket.process.reporting import shown
 from dwebsocket.websocket import WebSocket
@@ -125,7 +125,7 @@ class Call:
             databases.begin()
             websocket._owner = threading.get_ident()
             websocket._gone_timeout = self.gone_timeout
-            users.identify(self.request, websocket)
+            rights.identify(self.request, websocket)
             websocket._rights = rights.Rights(self.request)
             websocket._rights.carried = spare
             websocket._rights.never = self.recheck_interval == 0

@@ -22,11 +22,12 @@ from .base import (
     ClientGone,
     Environ,
     Finder,
+    Held,
     ServerSocket,
     SocketBusy,
     from_socket,
+    release_with,
 )
-from .holding import Held, release_with
 
 __all__ = (
     "ClientGone",
@@ -43,11 +44,11 @@ __all__ = (
 )
 
 _BUILT_IN: tuple[Finder, ...] = (
-    refused.find,
     gunicorn.find,
     uwsgi.find,
     waitress.find,
     stream.find,
+    refused.find,
 )
 _registered: list[Finder] = []
 

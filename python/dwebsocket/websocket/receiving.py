@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import select
 import sys
 import threading
@@ -19,7 +18,7 @@ from dwebsocket.exceptions import (
     WebSocketClosed,
     WebSocketEOF,
 )
-from dwebsocket.process import databases
+from dwebsocket.process import databases, fork
 from dwebsocket.signals import emit, websocket_message
 
 from .legacy import Protocol
@@ -41,16 +40,7 @@ _POLL_LIMIT = 2**31 - 1
 logger = logging.getLogger("dwebsocket.view")
 _PACKAGE = __name__.partition(".")[0]
 
-_end_lock = threading.Lock()
-
-
-def _renew_lock() -> None:
-    """Forget a lock that a thread may hold which a forked child does not have."""
-    global _end_lock
-    _end_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+_end_lock = fork.Lock()
 
 _in_use = databases.in_use.get
 

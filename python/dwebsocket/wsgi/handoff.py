@@ -325,6 +325,10 @@ class HandoffResponse(HttpResponse):
         super().close()
 
 
+#: The process that is prepared for WebSockets, and what runs views there.
+_serving: tuple[int, runners.Runner] | None = None
+
+
 def hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     """Return the response that starts a view, or a refusal.
 
@@ -355,7 +359,7 @@ def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     # All that takes a thread comes at a moment at which it can still be refused.
     try:
         _engine.start()
-        exit.arm()
+        runner = _serve(bool(request.META.get("wsgi.multiprocess")))
     except (OSError, RuntimeError, MemoryError) as error:
         return _refuse_without_thread(request, error)
     permit = _engine.reserve(capacity.connections())
@@ -365,7 +369,6 @@ def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
         held = servers.Held(server)
     except OSError as error:
         return _refuse_without_socket(request, error)
-    runner = runners.kind()
     try:
         seat = runner.reserve()
     except (RuntimeError, MemoryError) as error:
@@ -374,11 +377,24 @@ def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     except OSError as error:
         held.close()
         return _refuse_without_socket(request, error)
-    connecting.note_server(bool(request.META.get("wsgi.multiprocess")))
-    connecting.connect()
     handoff = Handoff(accepted, permit, held, call, runner, seat, context)
     servers.release_with(request, handoff)
     return HandoffResponse(handoff)
+
+
+def _serve(several: bool) -> runners.Runner:
+    """Prepare this process for WebSockets, once; return what runs their views.
+
+    Args:
+        several: Whether the server has other processes beside this one.
+    """
+    global _serving
+    if _serving is None or _serving[0] != os.getpid():
+        exit.arm()
+        connecting.note_server(several)
+        connecting.connect()
+        _serving = os.getpid(), runners.kind()
+    return _serving[1]
 
 
 def _refuse_at_the_limit(request: HttpRequest) -> HttpResponse:

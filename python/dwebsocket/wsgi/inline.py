@@ -20,7 +20,7 @@ from dwebsocket import signals
 from dwebsocket.exceptions import HandshakeError, SocketUnavailable
 from dwebsocket.handshake.opening import Accepted, Opening
 from dwebsocket.handshake.request import factory_of, mark
-from dwebsocket.logins import users
+from dwebsocket.logins import rights
 from dwebsocket.process import databases, log
 from dwebsocket.runners import NORMAL, Call
 from dwebsocket.websocket import WebSocket
@@ -110,7 +110,7 @@ def accept(request: HttpRequest, websocket: WebSocket) -> None:
         # The middleware saves it when this request ends, as ever.
         session.modified = modified
     _at_the_end(request, conversation)
-    users.identify(request, websocket)
+    rights.identify(request, websocket)
 
 
 def _at_the_end(request: HttpRequest, conversation: Conversation) -> None:

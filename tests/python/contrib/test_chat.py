@@ -21,7 +21,7 @@ from dwebsocket import conf, hub, runners
 from dwebsocket.contrib import chat
 from dwebsocket.contrib.chat import checks, rooms, text, urls, views
 from dwebsocket.contrib.chat.session import ChatSession
-from dwebsocket.logins import users
+from dwebsocket.logins import rights
 from dwebsocket.session import Refused
 
 from .conftest import Page, cookie_of
@@ -676,8 +676,8 @@ def _listing():
 
 def test_each_tenant_has_rooms_of_its_own(serve, room, pair, monkeypatch):
     names = ["acme"]
-    monkeypatch.setattr(users, "tenant", lambda: names[-1], raising=False)
-    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.users.tenant"}):
+    monkeypatch.setattr(rights, "tenant", lambda: names[-1], raising=False)
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.rights.tenant"}):
         name = rooms.group_name(room)
         assert rooms.room_of(name) == room
         websocket, _ = pair()

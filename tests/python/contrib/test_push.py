@@ -25,7 +25,7 @@ from dwebsocket import hub
 from dwebsocket.contrib.push import anotify, checks, notify, urls, views
 from dwebsocket.contrib.push.sending import group_of
 from dwebsocket.contrib.push.session import PushSession
-from dwebsocket.logins import users
+from dwebsocket.logins import rights
 
 from .conftest import run, visiting
 
@@ -398,8 +398,8 @@ def test_what_waits_is_read_where_it_is_written(settings):
 
 def test_the_pages_of_another_tenant_hear_nothing(monkeypatch):
     names = ["acme"]
-    monkeypatch.setattr(users, "tenant", lambda: names[-1], raising=False)
-    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.users.tenant"}):
+    monkeypatch.setattr(rights, "tenant", lambda: names[-1], raising=False)
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.rights.tenant"}):
         acme = group_of(7).names
         names.append("bolt")
         assert group_of(7).names != acme
@@ -409,10 +409,10 @@ def test_the_pages_of_another_tenant_hear_nothing(monkeypatch):
 
 def test_what_waits_for_the_commit_goes_to_the_tenant_of_the_call(ana, monkeypatch):
     names = ["acme"]
-    monkeypatch.setattr(users, "tenant", lambda: names[-1], raising=False)
+    monkeypatch.setattr(rights, "tenant", lambda: names[-1], raising=False)
     told = []
     monkeypatch.setattr(hub.Group, "send_json", lambda self, data: told.append(self))
-    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.users.tenant"}):
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.rights.tenant"}):
         expected = group_of(ana.pk).names
         with transaction.atomic():
             notify(ana, "x", on_commit=True)

@@ -25,6 +25,7 @@ from dwebsocket import (
 from dwebsocket.handshake.request import asks
 from dwebsocket.process import capacity
 from dwebsocket.servers import ServerSocket, SocketBusy
+from dwebsocket.wsgi import handoff
 from tests.python.live import HANDSHAKE
 from tests.python.peer import socket_pair
 from tests.python.wsgi.test_handoff import environ
@@ -428,6 +429,7 @@ class TestThatCannotBegin:
             servers, "_registered", [lambda environ: ServerSocket(server.fileno())]
         )
         monkeypatch.setattr(_engine, "adopt", adopt)
+        monkeypatch.setattr(handoff, "_serving", None)
         monkeypatch.setattr(where, fail)
         response = echo(environ(server))
         assert response.status_code == 503

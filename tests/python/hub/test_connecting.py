@@ -10,7 +10,7 @@ import textwrap
 import pytest
 from django.test import override_settings
 
-from dwebsocket import ConfigurationError, _engine, checks, hub
+from dwebsocket import ConfigurationError, _engine, hub
 from dwebsocket.hub import connecting
 
 
@@ -22,7 +22,7 @@ def fresh(monkeypatch):
     monkeypatch.setattr(connecting, "_several", False)
     monkeypatch.setattr(connecting, "_serving", True)
     monkeypatch.setattr(connecting, "_told", False)
-    monkeypatch.setattr(checks, "workers", lambda: 1)
+    monkeypatch.setattr(connecting, "workers", lambda: 1)
 
 
 def test_it_connects_once(fresh, monkeypatch):
@@ -58,7 +58,7 @@ def test_several_workers_are_warned_of_once_and_when_groups_are_used(
     if said == "by the server":
         connecting.note_server(True)
     else:
-        monkeypatch.setattr(checks, "workers", lambda: 2)
+        monkeypatch.setattr(connecting, "workers", lambda: 2)
     connecting.connect()
     assert caplog.text == ""
     for _ in range(2):

@@ -176,3 +176,23 @@ def test_under_uwsgi_another_thread_does_it():
     )
     assert "['websocket-stop']" in result.stdout, result.stderr
     assert "closed with 1012" in result.stdout
+
+
+def test_who_asks_for_it_is_waited_for_within_the_time():
+    result = run(
+        """
+        def wait(seconds):
+            assert 0 < seconds <= 5, seconds
+            os.write(1, b"waited\\n")
+            return False
+
+        exit.let_end(wait)
+        site = Site({"": view}, {})
+        connect(site)
+        site.stop()
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    # It came after the views of the runners, and has not ended.
+    assert result.stdout.splitlines() == ["view ended", "waited"]
+    assert "still running" in result.stderr

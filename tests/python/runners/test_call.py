@@ -36,7 +36,7 @@ from dwebsocket import runners, signals, websocket
 from dwebsocket.backends.default.websocket import DefaultWebSocket
 from dwebsocket.conf import DEFAULTS
 from dwebsocket.context import RequestContext
-from dwebsocket.logins import users
+from dwebsocket.logins import rights
 from dwebsocket.process import databases
 from dwebsocket.runners import Call, threads
 from tests.python.peer import TIMEOUT
@@ -253,7 +253,7 @@ class TestTrouble:
     @pytest.mark.parametrize("error", [ValueError, MemoryError, KeyboardInterrupt])
     @pytest.mark.parametrize(
         ("module", "name"),
-        [(databases, "begin"), (users, "identify"), (signals, "emit")],
+        [(databases, "begin"), (rights, "identify"), (signals, "emit")],
     )
     def test_before_the_view(self, pair, caplog, monkeypatch, module, name, error):
         def fail(*args, **named):

@@ -23,7 +23,6 @@ from dwebsocket.servers import (
     ServerSocket,
     SocketBusy,
     base,
-    holding,
 )
 from dwebsocket.servers import uwsgi as server_of_uwsgi
 from dwebsocket.servers import waitress as server_of_waitress
@@ -301,7 +300,7 @@ class TestHeld:
         request = RequestFactory().get("/")
         wrapper = types.SimpleNamespace(_request=request)
         held = Held(ServerSocket(server.fileno()))
-        holding.release_with(wrapper, held)
+        base.release_with(wrapper, held)
         server.close()
         freed = weakref.ref(request)
         request.close()

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from dwebsocket import hub
-from dwebsocket.logins.users import of_tenant
+from dwebsocket.logins.rights import of_tenant
 from dwebsocket.websocket.parsing import from_json
 
 from . import text

@@ -13,7 +13,7 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from dwebsocket import hub
-from dwebsocket.logins.users import of_tenant
+from dwebsocket.logins.rights import of_tenant
 
 from .conf import push_settings
 from .models import Notification
