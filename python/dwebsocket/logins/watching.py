@@ -144,7 +144,8 @@ class Watcher:
         for watch in watches:
             websocket, later = watch.websocket, watch.interval
             if refused >= _PATIENCE:
-                later = min(later, AGAIN)
+                # Due before the refused ones, which would else put these off for ever.
+                later = min(later, AGAIN / 2)
             elif not websocket._connection.ended:
                 try:
                     if watch.context.run(_check, websocket):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -83,6 +84,18 @@ def test_one_that_always_fails_holds_up_nobody(watcher):
     assert whole.checked(5)
     assert all(fake.checked() for fake in broken)
     assert not any(fake.closed.is_set() for fake in broken)
+
+
+def test_those_that_were_put_off_come_before_the_refused_ones(monkeypatch):
+    watcher = Watcher()
+    monkeypatch.setattr(watcher, "_start", lambda: None)
+    whole = Fake(99)
+    for fake in [*(Fake(n, OperationalError("away")) for n in range(6)), whole]:
+        watcher.add(Watch(fake, 600))
+    # A busy machine: all are due whenever the watcher looks.
+    for _ in range(3):
+        watcher._check_all(watcher._take(time.monotonic() + 3600))
+    assert whole.checked()
 
 
 def test_the_thread_ends_with_the_last_one_and_comes_back(watcher):
