@@ -13,9 +13,9 @@ use super::{
     message::{self, Message},
 };
 use crate::{
-    connection::{Connection, Sent},
+    engine::COURIERS,
+    engine::{Connection, Sent},
     protocol::Broadcast,
-    runtime::COURIERS,
 };
 
 /// One for each channel that has members, a history, or messages on their way to the broker.

@@ -16,7 +16,7 @@ use super::{
     new_epoch, presence,
     who::former,
 };
-use crate::connection::Connection;
+use crate::engine::Connection;
 
 /// The groups of a connection.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use super::{
     target::{Channels, Fate, Outgoing, Published, Target, channels},
     who::Who,
 };
-use crate::runtime::{self, Engine};
+use crate::engine::{self, Engine};
 
 impl Hub {
     /// Sends a message to everybody who belongs to one of the targets, in this process and, over
@@ -94,7 +94,7 @@ impl Hub {
         let name = channel.strip_prefix(GROUP).unwrap_or_default();
         let message = Message::new(name.into(), kind, payload.clone(), None);
         if &**channel == EVERYBODY {
-            for connection in runtime::running().map_or_else(Vec::new, Engine::connections) {
+            for connection in engine::running().map_or_else(Vec::new, Engine::connections) {
                 let frame = message.frame(connection.is_enveloping());
                 delivery.put(&connection, frame);
             }
@@ -233,7 +233,7 @@ impl Hub {
     pub(super) fn close_members(&self, channel: &str, code: u16, reason: &str) -> usize {
         // Collected first: a connection that ends at once leaves the group.
         let connections = if channel == EVERYBODY {
-            runtime::running().map_or_else(Vec::new, Engine::connections)
+            engine::running().map_or_else(Vec::new, Engine::connections)
         } else {
             let group = self.find(channel);
             group.map_or_else(Vec::new, |group| {

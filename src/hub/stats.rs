@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{BrokerState, GROUP, Hub, USER};
-use crate::runtime::{self, Engine, Level};
+use crate::{
+    engine::{self, Engine},
+    runtime::Level,
+};
 
 /// A reading of [`Hub::stats`]; all of it is of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +79,7 @@ impl Hub {
     pub(super) fn malformed(&self, channel: &str, why: &str) {
         self.lost.note();
         if let Some(count) = self.malformed.note(Instant::now())
-            && let Some(engine) = runtime::running()
+            && let Some(engine) = engine::running()
         {
             let others = match count {
                 1 => String::new(),

@@ -13,7 +13,7 @@ use pyo3::{
 
 use super::{errors, wait};
 use crate::{
-    connection::{Connection, End, Inbox, Overflow, Received, Sent, habit},
+    engine::{Connection, End, Inbox, Overflow, Received, Sent, habit},
     protocol::{Message, OpCode, close::is_sendable},
 };
 

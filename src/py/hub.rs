@@ -11,13 +11,13 @@ use pyo3::{
 
 use super::{errors, repr, start::ready, wait};
 use crate::{
-    connection::habit,
+    engine::habit,
+    engine::running,
     hub::{
         BrokerState, Fate, Hub, Kind, Limits, Outgoing, Position, Published, Target, Who,
         broker::Broker, parse_member_id,
     },
     protocol::close::is_sendable,
-    runtime::running,
 };
 
 create_exception!(

@@ -21,7 +21,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use pyo3::prelude::*;
 
-use crate::runtime::{self, Permit};
+use crate::engine::{self, Permit};
 
 /// A place among the process's connections.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Permit")]
@@ -51,7 +51,7 @@ fn connection_count() -> usize {
 #[pyfunction]
 #[pyo3(signature = (code=1001))]
 fn close_all(py: Python<'_>, code: u16) -> usize {
-    py.detach(|| runtime::running().map_or(0, |engine| engine.close_all(code)))
+    py.detach(|| engine::running().map_or(0, |engine| engine.close_all(code)))
 }
 
 #[pyfunction]
@@ -62,7 +62,7 @@ fn stop(py: Python<'_>, timeout: f64, code: u16) -> PyResult<usize> {
 }
 
 fn stop_engine(timeout: Duration, code: u16) -> usize {
-    runtime::running().map_or(0, |engine| engine.stop(timeout, code))
+    engine::running().map_or(0, |engine| engine.stop(timeout, code))
 }
 
 #[pyfunction]

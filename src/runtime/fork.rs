@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use super::{ENGINE, Engine, permit};
+use crate::engine::{ENGINE, Engine, permit};
 
 /// Counts the forks between this process and the one that loaded the library.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -23,7 +23,7 @@ pub fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-pub(super) fn install_hook() -> io::Result<()> {
+pub(crate) fn install_hook() -> io::Result<()> {
     if INSTALLED.swap(true, Ordering::AcqRel) {
         return Ok(());
     }
@@ -45,14 +45,14 @@ extern "C" fn in_child() {
 }
 
 /// The engine behind a pointer that came from [`ENGINE`].
-pub(super) fn leaked(engine: *mut Engine) -> &'static Engine {
+pub(crate) fn leaked(engine: *mut Engine) -> &'static Engine {
     // SAFETY: every pointer stored in ENGINE came from `Box::into_raw`, is never freed (an engine
     // lives until its process ends) and is shared from the moment it is stored.
     unsafe { &*engine }
 }
 
 /// The engine that lost the race to be this process's.
-pub(super) fn reclaim(engine: *mut Engine) -> Box<Engine> {
+pub(crate) fn reclaim(engine: *mut Engine) -> Box<Engine> {
     // SAFETY: the pointer came from `Box::into_raw` just before and was never stored or shared.
     unsafe { Box::from_raw(engine) }
 }

@@ -19,7 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{WORKER_THREADS, schedule};
+use super::schedule;
+use crate::engine::WORKER_THREADS;
 
 /// Threads that the engine has: its workers, and one for calls that block (names looked up in DNS).
 /// Tokio would panic in the task that asks for such a call if there were none and none to be had.
@@ -42,7 +43,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// # Errors
 ///
 /// The operating system has no thread or no descriptor left. Nothing remains of the attempt.
-pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     spare(THREADS)?;
     let barrier = Arc::new(Barrier::default());
     let entered = Arc::clone(&barrier);

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use common::{Echo, connect, connect_inbox, limited, parts, tcp_pair, until};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Consumer, Inbox, Overflow, Received, Sent},
+    engine::{Connection, Consumer, Inbox, Overflow, Received, Sent},
     protocol::{Message, OpCode},
 };
 use tungstenite::{

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use common::{LIMIT, Peer, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Inbox},
+    engine::engine,
+    engine::{Connection, Inbox},
     hub::{BrokerState, Hub, Join, Kind, Outgoing, Target, presence::MAX_INFO},
-    runtime::engine,
 };
 use server::Server;
 

@@ -10,9 +10,8 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use common::{Echo, connect, limited};
 use dwebsocket::{
     config::Config,
-    connection::{Overflow, Sent},
+    engine::{self, Overflow, Permit, Sent},
     protocol::OpCode,
-    runtime::{self, Permit},
 };
 use tungstenite::Message as Wire;
 
@@ -27,7 +26,7 @@ fn parent_and_child_each_have_an_engine() {
         let child = unsafe { libc::fork() };
         if child == 0 {
             let fine = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                assert!(runtime::running().is_none());
+                assert!(engine::running().is_none());
                 assert_eq!(Permit::taken(), 0);
                 assert!(connection.is_foreign());
                 assert_eq!(
@@ -39,7 +38,7 @@ fn parent_and_child_each_have_an_engine() {
                 echo(&mut peer);
                 assert!(own.id() > connection.id());
                 drop(peer);
-                assert_eq!(runtime::engine().unwrap().stop(common::LIMIT, 1001), 0);
+                assert_eq!(engine::engine().unwrap().stop(common::LIMIT, 1001), 0);
             }));
             // SAFETY: ends the process without running what the parent registered.
             unsafe { libc::_exit(i32::from(fine.is_err())) };

@@ -14,9 +14,9 @@ use std::{
 use common::{LIMIT, Peer, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Inbox},
+    engine::engine,
+    engine::{Connection, Inbox},
     hub::{BrokerState, Hub, Join, Kind, Limits, Outgoing, Target},
-    runtime::engine,
 };
 use server::Server;
 

@@ -21,11 +21,11 @@ use bytes::Bytes;
 use common::{LIMIT, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
+    engine::engine,
     hub::{
         BrokerState, Hub, Join, Kind, Limits, Outgoing, Position, Target,
         broker::{Broker, Events, Key},
     },
-    runtime::engine,
 };
 use futures_util::future::join_all;
 use server::Server;

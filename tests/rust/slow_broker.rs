@@ -16,8 +16,8 @@ use std::{
 use common::{LIMIT, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
+    engine::engine,
     hub::{BrokerState, Join, Limits},
-    runtime::engine,
 };
 use server::Server;
 

@@ -9,8 +9,8 @@ use std::{collections::HashSet, thread, time::Duration};
 
 use common::{LIMIT, limited, until};
 use dwebsocket::{
+    engine::engine,
     hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Target},
-    runtime::engine,
 };
 use server::Server;
 

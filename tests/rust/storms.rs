@@ -22,13 +22,13 @@ use bytes::Bytes;
 use common::{LIMIT, Peer, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Inbox},
+    engine::engine,
+    engine::{Connection, Inbox},
     hub::{
         BrokerState, Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position,
         Published, Target,
         broker::{Broker, Events, Key},
     },
-    runtime::engine,
 };
 use server::{Kind as ServerKind, Server};
 

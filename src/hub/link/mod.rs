@@ -38,7 +38,7 @@ use super::{
     broker::{Broker, BrokerError, Events, LONGEST},
     history::Position,
 };
-use crate::runtime::{self, Level};
+use crate::{engine, runtime::Level};
 
 /// How often is looked whether the first connection has been made, or could not be.
 const SETTLING: Duration = Duration::from_millis(25);
@@ -192,7 +192,7 @@ fn warn(message: String) {
 }
 
 fn say(level: Level, message: String) {
-    if let Some(engine) = runtime::running() {
+    if let Some(engine) = engine::running() {
         engine.log().push(level, message);
     }
 }

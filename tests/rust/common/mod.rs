@@ -10,7 +10,7 @@ use std::{
 
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Consumer, Handler, Inbox, Overflow, Parts},
+    engine::{Connection, Consumer, Handler, Inbox, Overflow, Parts},
     protocol::{Message, OpCode},
 };
 use tungstenite::{WebSocket, protocol::Role};

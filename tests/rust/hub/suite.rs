@@ -8,12 +8,12 @@ use std::{
 
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Inbox, Overflow},
+    engine::engine,
+    engine::{Connection, Inbox, Overflow},
     hub::{
         Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target, Who,
         parse_member_id, presence::MAX_INFO,
     },
-    runtime::engine,
 };
 use tungstenite::Message as Wire;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dwebsocket::config::Config;
-use dwebsocket::connection::{Connection, Handler};
+use dwebsocket::engine::{Connection, Handler};
 use dwebsocket::hub::{Join, Kind, Outgoing, Target};
 use dwebsocket::protocol::Message;
-use dwebsocket::runtime::engine;
+use dwebsocket::engine::engine;
 
 use crate::{Result, ours};
 

@@ -59,7 +59,7 @@ enum Front {
 /// Writes what was posted, small messages without the lock: whoever sends to many would wait for one
 /// system call after the other, behind the courier that writes to the same members in the same order.
 /// Returns how many messages there were. What is more than a stint is left to the actor.
-pub(in crate::connection) fn write_posted<'a>(lock: impl Fn() -> MutexGuard<'a, Outbox>) -> usize {
+pub(in crate::engine) fn write_posted<'a>(lock: impl Fn() -> MutexGuard<'a, Outbox>) -> usize {
     let mut outbox = lock();
     let messages = outbox.unpost();
     let mut written = 0;
@@ -105,7 +105,7 @@ impl Outbox {
     }
 
     /// Writes for the actor, which has been told that the socket has room.
-    pub(in crate::connection) fn flush_ready(&mut self) -> io::Result<bool> {
+    pub(in crate::engine) fn flush_ready(&mut self) -> io::Result<bool> {
         self.blocked = false;
         self.flush()
     }

@@ -13,14 +13,14 @@ use std::{
 ///
 /// A socket pair rather than an eventfd: it exists on every Unix, and there are few of them.
 #[derive(Debug)]
-pub(super) struct Flag {
+pub(crate) struct Flag {
     reader: UnixStream,
     writer: UnixStream,
     up: bool,
 }
 
 impl Flag {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
@@ -31,11 +31,11 @@ impl Flag {
         })
     }
 
-    pub(super) fn fileno(&self) -> RawFd {
+    pub(crate) fn fileno(&self) -> RawFd {
         self.reader.as_raw_fd()
     }
 
-    pub(super) fn set(&mut self, up: bool) {
+    pub(crate) fn set(&mut self, up: bool) {
         if up != self.up {
             // One byte at most is ever in the pair, so neither call can block or fall short.
             let done = if up {

@@ -14,9 +14,12 @@ use std::{
 use super::{
     Connection, Handler,
     turnstile::{Turn, Turnstile},
-    wake::{Flag, WakeQueue},
 };
-use crate::{config::Config, protocol::Message, runtime::Weight};
+use crate::{
+    config::Config,
+    protocol::Message,
+    runtime::{Flag, WakeQueue, Weight},
+};
 
 /// How long a thread whose turn is next stays awake for it. A turn takes some 20 microseconds, and so
 /// does waking a thread on an idle processor.

@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use super::{fork::generation, running};
+use super::fork::generation;
+use crate::engine::running;
 
 /// Queues tell what they hold from this size on, and in steps of it.
 const STEP: usize = 64 * 1024;
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_queue_tells_what_it_holds_in_steps_and_that_it_has_gone() {
-        let engine = super::super::engine().unwrap();
+        let engine = crate::engine::engine().unwrap();
         let mut weight = Weight::default();
         weight.grown(STEP - 1);
         assert_eq!(weight.0, 0);

@@ -6,8 +6,11 @@ use std::{
 };
 
 use super::{
-    Connection, Overflow, courier,
-    outbox::{self, Sent},
+    super::{
+        courier,
+        outbox::{self, Sent},
+    },
+    Connection, Overflow,
 };
 use crate::protocol::{Broadcast, OpCode};
 
@@ -68,7 +71,7 @@ impl Connection {
     }
 
     /// What the courier does.
-    pub(super) fn write_posted(&self) -> usize {
+    pub(in crate::engine) fn write_posted(&self) -> usize {
         outbox::write_posted(|| self.outbox())
     }
 

@@ -18,7 +18,7 @@ use std::{
 use socket2::{Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::runtime::engine;
+use super::engine;
 
 /// A socket that has changed hands.
 #[derive(Debug)]

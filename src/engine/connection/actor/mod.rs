@@ -22,10 +22,14 @@ use socket2::Socket;
 use tokio::{io::unix::AsyncFd, time::Sleep};
 
 use self::{pace::Pace, reading::Stash};
-use super::{Connection, End, keepalive::Keepalive, outbox::Phase};
+use super::{
+    super::{Permit, outbox::Phase},
+    Connection, End,
+    keepalive::Keepalive,
+};
 use crate::{
     protocol::Decoder,
-    runtime::{Level, Permit, Weight},
+    runtime::{Level, Weight},
 };
 
 /// How long the peer may take to close its side of TCP after the close handshake.

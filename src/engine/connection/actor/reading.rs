@@ -14,7 +14,7 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    super::{Connection, closing::truncated, outbox::PONGS},
+    super::{super::outbox::PONGS, Connection, closing::truncated},
     Actor, End, Stage,
 };
 use crate::{

@@ -9,17 +9,10 @@
 //! socket at once if nothing is queued, and leaves the rest to the actor.
 
 mod actor;
-pub mod adopt;
 mod closing;
-mod courier;
-pub mod habit;
-mod inbox;
 mod keepalive;
-mod outbox;
 mod sending;
 mod stats;
-mod turnstile;
-mod wake;
 
 use std::{
     fmt, io,
@@ -33,25 +26,21 @@ use socket2::Socket;
 
 use self::{
     actor::Actor,
-    courier::Round,
-    outbox::{Outbox, Signal},
     stats::{Counters, Pinged},
 };
-pub use self::{
-    closing::End,
-    courier::Courier,
-    inbox::{Consumer, Inbox, Received},
-    outbox::Sent,
-    stats::Stats,
-    turnstile::Turnstile,
-    wake::WakeQueue,
+pub use self::{closing::End, stats::Stats};
+use super::{
+    Engine, Permit, adopt,
+    courier::Round,
+    engine,
+    outbox::{Outbox, Signal},
 };
 pub use crate::config::Overflow;
 use crate::{
     config::Config,
     hub::Memberships,
     protocol::{Decoder, Encoder, Message, Role, extensions::DeflateParams},
-    runtime::{Engine, Permit, engine, fork},
+    runtime::fork,
 };
 
 /// The application's side of a connection. Called by the actor, so it must never block.
@@ -121,7 +110,7 @@ pub struct Connection {
     /// Senders that wait for room.
     room: Condvar,
     /// Where its courier is.
-    round: Round,
+    pub(super) round: Round,
     /// Set when no further message will reach the handler.
     ended: AtomicBool,
     /// Set when this side began the close handshake, with what it said.

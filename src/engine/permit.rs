@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::fork;
+use crate::runtime::fork;
 
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
@@ -42,7 +42,7 @@ impl Drop for Permit {
 }
 
 /// The child of a fork has no connection of its own yet.
-pub(super) fn reset() {
+pub(crate) fn reset() {
     OPEN.store(0, Ordering::Release);
 }
 

@@ -1,0 +1,318 @@
+//! One engine per process: made at the first connection, told apart after a fork, stopped within a
+//! bound.
+
+pub mod adopt;
+pub mod connection;
+mod courier;
+pub mod habit;
+mod inbox;
+mod outbox;
+pub(crate) mod permit;
+mod turnstile;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub use self::{
+    connection::{Connection, End, Handler, Overflow, Parts, Stats},
+    courier::Courier,
+    inbox::{Consumer, Inbox, Received},
+    outbox::Sent,
+    permit::Permit,
+    turnstile::Turnstile,
+};
+use crate::{
+    hub::Hub,
+    runtime::{Gate, Log, fork, start, trim},
+};
+
+/// Worker threads of the runtime. The interpreter lock is the bottleneck of a Python process long
+/// before two threads of framing and system calls are.
+pub(crate) const WORKER_THREADS: usize = 2;
+
+/// Tasks that write what is left in outboxes: one for each thread.
+pub(crate) const COURIERS: usize = WORKER_THREADS;
+
+/// The engine of this process; null before the first connection and after a fork.
+pub(crate) static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Numbers connections; unique in the process, and never reused.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// Everything that belongs to one process: the runtime and its open connections.
+#[derive(Debug)]
+pub struct Engine {
+    /// Where tasks are spawned; outlives the runtime itself.
+    handle: tokio::runtime::Handle,
+    /// Taken out by [`Engine::stop`].
+    runtime: Mutex<Option<tokio::runtime::Runtime>>,
+    /// A std mutex: held for a map operation, never across an await.
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    /// What connections that are gone have lost to full outboxes.
+    dropped: AtomicU64,
+    /// Signalled when the last connection has gone.
+    empty: Condvar,
+    /// Set once by [`Engine::close_all`].
+    stopping: AtomicBool,
+    log: Log,
+    gate: Gate,
+    turnstile: Arc<Turnstile>,
+    couriers: [Arc<Courier>; COURIERS],
+    hub: Hub,
+    /// How many connections pause because their peers flood.
+    floods: AtomicUsize,
+    pub(crate) held: trim::Held,
+}
+
+/// Returns the engine of this process, which is started if there is none.
+///
+/// # Errors
+///
+/// The operating system's, if no thread or epoll instance is to be had.
+pub fn engine() -> io::Result<&'static Engine> {
+    if let Some(engine) = running() {
+        return Ok(engine);
+    }
+    fork::install_hook()?;
+    let _turn = Turn::wait()?;
+    if let Some(engine) = running() {
+        return Ok(engine);
+    }
+    let fresh = Box::into_raw(Box::new(Engine::start()?));
+    let null = std::ptr::null_mut();
+    match ENGINE.compare_exchange(null, fresh, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Ok(fork::leaked(fresh)),
+        // A fork came in between.
+        Err(first) => {
+            fork::reclaim(fresh).shut_down(Duration::ZERO);
+            Ok(fork::leaked(first))
+        }
+    }
+}
+
+/// Which process starts its engine at the moment: its generation and one; 0 for none.
+static STARTING: AtomicU64 = AtomicU64::new(0);
+
+/// Time that one thread waits for another one to start the engine.
+const START: Duration = Duration::from_secs(15);
+
+/// The right to start the engine: one thread of a process has it at a time, so that a process that
+/// is short of threads starts one set of them.
+///
+/// No lock, for a lock could be held by another thread at the moment of a fork and would then stay
+/// held in the child for ever. A child sees its parent's number, and takes its own turn.
+struct Turn(u64);
+
+impl Turn {
+    fn wait() -> io::Result<Self> {
+        let mine = u64::from(fork::generation()) + 1;
+        let deadline = Instant::now() + START;
+        loop {
+            let seen = STARTING.load(Ordering::Acquire);
+            if seen != mine {
+                let swapped =
+                    STARTING.compare_exchange(seen, mine, Ordering::AcqRel, Ordering::Acquire);
+                if swapped.is_ok() {
+                    return Ok(Self(mine));
+                }
+            } else if Instant::now() >= deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            } else {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _ = STARTING.compare_exchange(self.0, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// Returns the engine of this process if it has been started.
+#[must_use]
+pub fn running() -> Option<&'static Engine> {
+    let engine = ENGINE.load(Ordering::Acquire);
+    (!engine.is_null()).then(|| fork::leaked(engine))
+}
+
+impl Engine {
+    fn start() -> io::Result<Self> {
+        let runtime = start::runtime()?;
+        let turnstile = Arc::new(Turnstile::default());
+        let watched = Arc::clone(&turnstile);
+        runtime.spawn(async move { watched.watch().await });
+        let couriers = std::array::from_fn(|_| {
+            let courier = Arc::new(Courier::default());
+            let called = Arc::clone(&courier);
+            runtime.spawn(async move { called.run().await });
+            courier
+        });
+        Ok(Self {
+            turnstile,
+            couriers,
+            hub: Hub::new(runtime.handle().clone()),
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+            connections: Mutex::default(),
+            dropped: AtomicU64::new(0),
+            empty: Condvar::new(),
+            stopping: AtomicBool::new(false),
+            floods: AtomicUsize::new(0),
+            held: trim::Held::default(),
+            log: Log::default(),
+            gate: Gate::default(),
+        })
+    }
+
+    /// The runtime's handle, for spawning and for registering sockets.
+    #[must_use]
+    pub fn handle(&self) -> &tokio::runtime::Handle {
+        &self.handle
+    }
+
+    /// What the engine wants logged, until Python fetches it.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Where threads stand in line that have a message to fetch.
+    #[must_use]
+    pub fn turnstile(&self) -> &Arc<Turnstile> {
+        &self.turnstile
+    }
+
+    /// The groups of this process.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// All open connections.
+    pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.table().values().cloned().collect()
+    }
+
+    /// How many connections are open, and how many messages these and those before lost to full
+    /// outboxes.
+    pub(crate) fn connections_and_dropped(&self) -> (usize, u64) {
+        let table = self.table();
+        let open = table.values();
+        let dropped: u64 = open.map(|one| one.dropped_messages()).sum();
+        (table.len(), dropped + self.dropped.load(Ordering::Relaxed))
+    }
+
+    /// Who writes what is left in the outbox of a connection.
+    pub(crate) fn courier(&self, id: u64) -> &Courier {
+        let number = id % COURIERS as u64;
+        &self.couriers[number as usize]
+    }
+
+    /// What threads go through on their way back into the interpreter.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// How many connections pause because their peers flood.
+    pub(crate) fn floods(&self) -> &AtomicUsize {
+        &self.floods
+    }
+
+    /// Whether [`Engine::close_all`] was called: new connections are refused.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn next_id() -> u64 {
+        NEXT_ID.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn register(&self, connection: &Arc<Connection>) {
+        self.table().insert(connection.id(), Arc::clone(connection));
+    }
+
+    pub(crate) fn forget(&self, connection: &Connection) {
+        let mut table = self.table();
+        // Under the lock, so that nobody counts it twice or not at all.
+        self.dropped
+            .fetch_add(connection.dropped_messages(), Ordering::Relaxed);
+        table.remove(&connection.id());
+        if table.is_empty() {
+            self.empty.notify_all();
+        }
+    }
+
+    /// Starts the close handshake of every connection and refuses new ones from then on. Returns
+    /// how many there were.
+    pub fn close_all(&self, code: u16) -> usize {
+        self.stopping.store(true, Ordering::Release);
+        // Collected first: closing calls back into the table when a connection ends at once.
+        let open = self.connections();
+        for connection in &open {
+            connection.close(code, "");
+        }
+        open.len()
+    }
+
+    /// Closes every connection, waits up to `timeout` for the handshakes, cuts off the rest and
+    /// ends the runtime. Returns how many were cut off.
+    pub fn stop(&self, timeout: Duration, code: u16) -> usize {
+        self.close_all(code);
+        let deadline = Instant::now() + timeout;
+        if !self.wait_until_empty(deadline) {
+            let late = self.connections();
+            for connection in &late {
+                connection.abort();
+            }
+            self.wait_until_empty(Instant::now() + Duration::from_millis(500));
+            self.shut_down(Duration::from_millis(100));
+            return late.len();
+        }
+        self.shut_down(Duration::from_millis(500));
+        0
+    }
+
+    fn wait_until_empty(&self, deadline: Instant) -> bool {
+        let mut table = self.table();
+        while !table.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            table = self
+                .empty
+                .wait_timeout(table, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+
+    fn shut_down(&self, timeout: Duration) {
+        let runtime = self
+            .runtime
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_timeout(timeout);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
