@@ -9,18 +9,13 @@
 //! lock: that gives all members the same order. The sockets are written by tokio.
 
 pub mod broker;
-mod envelope;
-mod group;
-mod history;
-mod json;
-mod link;
-mod members;
-mod message;
+mod cluster;
+mod delivery;
+mod groups;
+mod position;
 pub mod presence;
-mod publish;
 mod stats;
-mod target;
-mod who;
+mod wire;
 
 use std::{
     collections::HashMap,
@@ -34,20 +29,22 @@ use std::{
 
 use tokio::runtime::Handle;
 
-pub(crate) use self::members::Memberships;
+pub(crate) use self::groups::members::Memberships;
 pub use self::{
     broker::BrokerError,
-    history::{Limits, Position},
-    link::{BrokerState, Kept},
-    members::{Join, JoinError, Joined},
-    message::Kind,
+    cluster::{BrokerState, Kept},
+    delivery::{
+        group_message::Kind,
+        target::{Fate, Outgoing, Published, Target},
+    },
+    groups::members::{Join, JoinError, Joined},
+    position::{Limits, Position},
+    presence::who::{Who, parse_member_id},
     stats::Stats,
-    target::{Fate, Outgoing, Published, Target},
-    who::{Who, parse_member_id},
 };
 use self::{
-    group::Group,
-    link::{Link, Recent},
+    cluster::{Link, Recent},
+    groups::group::Group,
     presence::Presence,
     stats::{Lost, Malformed},
 };
@@ -193,8 +190,8 @@ impl Hub {
 #[doc(hidden)]
 #[must_use]
 pub fn is_envelope(bytes: &[u8]) -> bool {
-    envelope::Envelope::decode(bytes::Bytes::copy_from_slice(bytes))
-        .is_some_and(|one| envelope::Envelope::decode(one.encode()) == Some(one))
+    wire::envelope::Envelope::decode(bytes::Bytes::copy_from_slice(bytes))
+        .is_some_and(|one| wire::envelope::Envelope::decode(one.encode()) == Some(one))
 }
 
 /// What a channel is for, by its first two bytes.

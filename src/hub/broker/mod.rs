@@ -28,7 +28,7 @@ use thiserror::Error;
 use self::nats::Nats;
 #[cfg(feature = "redis")]
 use self::redis::Redis;
-use super::history::{Limits, Position};
+use super::position::{Limits, Position};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(3);

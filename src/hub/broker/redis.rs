@@ -23,7 +23,7 @@ use redis::{
 use tokio::sync::Notify;
 
 use super::{
-    super::history::{Limits, Position},
+    super::position::{Limits, Position},
     Backoff, BrokerError, Events, Fetched, Key, LONGEST, META_LIFE, PATIENCE, Stored, away,
 };
 

@@ -12,7 +12,8 @@
 
 use std::sync::Arc;
 
-use super::{super::json::is_plain, Member};
+use super::Member;
+use crate::hub::wire::json::is_plain;
 
 /// Of this format; a message of another is ignored, so that versions of the package can meet.
 const FORMAT: u8 = 1;

@@ -2,10 +2,10 @@
 
 mod address;
 mod confirm;
-mod history;
 mod names;
 mod refusals;
 mod stored;
+mod streams;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,12 +26,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use self::{
     address::Address,
     confirm::Confirm,
-    history::Histories,
     names::Names,
     refusals::{Denied, Refusals},
+    streams::Histories,
 };
 use super::{
-    super::history::{Limits, Position},
+    super::position::{Limits, Position},
     Backoff, BrokerError, Events, Fetched, Key, LONGEST, PATIENCE, away,
 };
 
@@ -235,7 +235,7 @@ impl Nats {
 
     pub(super) async fn sweep(&self, unused: Duration) -> Result<usize, BrokerError> {
         let live = self.0.get()?;
-        history::sweep(&live.client, &live.refusals, &self.0.names, unused).await
+        streams::sweep(&live.client, &live.refusals, &self.0.names, unused).await
     }
 
     pub(super) async fn close(&self) {
@@ -263,7 +263,7 @@ impl Shared {
         live.ok_or_else(|| unavailable("not connected to NATS"))
     }
 
-    fn history<'a>(&'a self, live: &'a Live, channel: &'a str) -> history::History<'a> {
+    fn history<'a>(&'a self, live: &'a Live, channel: &'a str) -> streams::History<'a> {
         self.histories
             .of(&live.client, &live.refusals, &self.names, channel)
     }
@@ -423,7 +423,7 @@ impl Shared {
         let confirm = ears.live.confirm.run(&ears.live.client, &echo);
         tokio::pin!(confirm);
         let sweeping =
-            history::sweep_now_and_then(&ears.live.client, &ears.live.refusals, &self.names);
+            streams::sweep_now_and_then(&ears.live.client, &ears.live.refusals, &self.names);
         tokio::pin!(sweeping);
         loop {
             tokio::select! {

@@ -15,6 +15,7 @@
 
 mod peer;
 mod roster;
+pub(super) mod who;
 mod wire;
 
 use std::{

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        super::history::{Limits, Position},
+        super::position::{Limits, Position},
         BrokerError, Fetched, Key, META_LIFE,
     },
     limited,

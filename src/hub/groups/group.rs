@@ -8,72 +8,73 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{
-    history::{Limits, Missed, Position, Ring},
-    message::{self, Message},
-};
+use super::history::{Missed, Ring};
 use crate::{
     engine::COURIERS,
     engine::{Connection, Sent},
+    hub::{
+        delivery::group_message::{self as message, Message},
+        position::{Limits, Position},
+    },
     protocol::Broadcast,
 };
 
 /// One for each channel that has members, a history, or messages on their way to the broker.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(in crate::hub) struct Group {
     /// The kind and the name, as in `g:chat.1`.
-    pub(super) channel: Arc<str>,
+    pub(in crate::hub) channel: Arc<str>,
     /// A std mutex: held while a message is put into the members' outboxes, which is what gives all
     /// of them the same order.
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::hub) struct State {
     members: Vec<Member>,
     /// Where in `members` a connection is.
     places: HashMap<u64, usize>,
     /// `None` until it is known where the history stands, or where there is none.
-    pub(super) ring: Option<Ring>,
+    pub(in crate::hub) ring: Option<Ring>,
     /// The highest offset that the broker has told of.
-    pub(super) seen: u64,
+    pub(in crate::hub) seen: u64,
     /// Of which history that is.
-    pub(super) seen_epoch: Arc<str>,
+    pub(in crate::hub) seen_epoch: Arc<str>,
     /// Somebody is fetching what is missing.
-    pub(super) catching_up: bool,
+    pub(in crate::hub) catching_up: bool,
     /// What waits for the broker, oldest first.
-    pub(super) outbound: VecDeque<Outbound>,
+    pub(in crate::hub) outbound: VecDeque<Outbound>,
     /// Somebody is storing it: one at a time, or two would take the same message for two.
-    pub(super) storing: bool,
+    pub(in crate::hub) storing: bool,
     /// Somebody is about to become a member.
-    pub(super) joining: usize,
+    pub(in crate::hub) joining: usize,
     /// The broker has confirmed the subscription.
-    pub(super) subscribed: bool,
+    pub(in crate::hub) subscribed: bool,
     /// Has left the table; whoever finds it so looks there again.
-    pub(super) gone: bool,
+    pub(in crate::hub) gone: bool,
 }
 
 /// A message that the broker is to store.
 #[derive(Debug)]
-pub(super) struct Outbound {
-    pub(super) sequence: u64,
-    pub(super) envelope: Bytes,
-    pub(super) limits: Limits,
+pub(in crate::hub) struct Outbound {
+    pub(in crate::hub) sequence: u64,
+    pub(in crate::hub) envelope: Bytes,
+    pub(in crate::hub) limits: Limits,
     /// Who waits to hear of it.
-    pub(super) waiter: Option<SyncSender<Position>>,
+    pub(in crate::hub) waiter: Option<SyncSender<Position>>,
 }
 
 /// A connection in a group.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) connection: Arc<Connection>,
-    pub(super) present: bool,
+pub(in crate::hub) struct Member {
+    pub(in crate::hub) connection: Arc<Connection>,
+    pub(in crate::hub) present: bool,
     /// The connection has seen everything up to here.
-    pub(super) after: u64,
+    pub(in crate::hub) after: u64,
 }
 
 impl Group {
-    pub(super) fn new(channel: Arc<str>) -> Arc<Self> {
+    pub(in crate::hub) fn new(channel: Arc<str>) -> Arc<Self> {
         Arc::new(Self {
             channel,
             state: Mutex::default(),
@@ -81,26 +82,26 @@ impl Group {
     }
 
     /// The name without the kind.
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::hub) fn name(&self) -> &str {
         &self.channel[2..]
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(in crate::hub) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::hub) fn len(&self) -> usize {
         self.members.len()
     }
 
-    pub(super) fn members(&self) -> &[Member] {
+    pub(in crate::hub) fn members(&self) -> &[Member] {
         &self.members
     }
 
     /// Adds a member; one that is there already is replaced.
-    pub(super) fn add(&mut self, member: Member) {
+    pub(in crate::hub) fn add(&mut self, member: Member) {
         let id = member.connection.id();
         if let Some(&place) = self.places.get(&id) {
             self.members[place] = member;
@@ -110,7 +111,7 @@ impl State {
         }
     }
 
-    pub(super) fn remove(&mut self, id: u64) -> Option<Member> {
+    pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<Member> {
         let place = self.places.remove(&id)?;
         let member = self.members.swap_remove(place);
         if let Some(ring) = &mut self.ring {
@@ -127,14 +128,14 @@ impl State {
     }
 
     /// What is to be stored next; where there is nothing, the storing is over.
-    pub(super) fn next_outbound(&mut self) -> Option<(u64, Bytes, Limits)> {
+    pub(in crate::hub) fn next_outbound(&mut self) -> Option<(u64, Bytes, Limits)> {
         let next = self.outbound.front();
         self.storing = next.is_some();
         next.map(|next| (next.sequence, next.envelope.clone(), next.limits))
     }
 
     /// Another history begins, of which nobody has seen anything.
-    pub(super) fn reset(&mut self, ring: Ring) {
+    pub(in crate::hub) fn reset(&mut self, ring: Ring) {
         self.ring = Some(ring);
         for member in &mut self.members {
             member.after = 0;
@@ -142,13 +143,13 @@ impl State {
     }
 
     /// The broker has told of this position.
-    pub(super) fn hear_of(&mut self, position: &Position) {
+    pub(in crate::hub) fn hear_of(&mut self, position: &Position) {
         self.follow(&position.epoch);
         self.seen = self.seen.max(position.offset);
     }
 
     /// Offsets are those of this epoch; what was known of another one says nothing any more.
-    pub(super) fn follow(&mut self, epoch: &Arc<str>) {
+    pub(in crate::hub) fn follow(&mut self, epoch: &Arc<str>) {
         if self.seen_epoch == *epoch {
             return;
         }
@@ -161,21 +162,21 @@ impl State {
 
     /// Nobody has had the message of this offset, though there is no history to say so: it is a new one,
     /// and a higher offset that came before it was not true.
-    pub(super) fn nobody_has(&mut self, offset: u64) {
+    pub(in crate::hub) fn nobody_has(&mut self, offset: u64) {
         for member in &mut self.members {
             member.after = member.after.min(offset.saturating_sub(1));
         }
     }
 
     /// All members have got the message of this offset, though there is no history to say so.
-    pub(super) fn all_have(&mut self, offset: u64) {
+    pub(in crate::hub) fn all_have(&mut self, offset: u64) {
         for member in &mut self.members {
             member.after = offset;
         }
     }
 
     /// Gives a place in the history to something that is no message.
-    pub(super) fn skip(&mut self, channel: &str, position: Position) {
+    pub(in crate::hub) fn skip(&mut self, channel: &str, position: Position) {
         if let Some(ring) = &mut self.ring {
             let name = channel.get(2..).unwrap_or_default();
             let unreadable = Message::unreadable(name.into(), position);
@@ -184,7 +185,7 @@ impl State {
     }
 
     /// Whether nothing would be lost if it left the table.
-    pub(super) fn is_idle(&mut self, remote: bool, now: Instant) -> bool {
+    pub(in crate::hub) fn is_idle(&mut self, remote: bool, now: Instant) -> bool {
         if let Some(ring) = &mut self.ring {
             ring.trim(now);
         }
@@ -194,7 +195,7 @@ impl State {
     }
 
     /// The broker has said where the history stands; what was heard of higher offsets is not true.
-    pub(super) fn doubt(&mut self, seen: u64, top: u64) {
+    pub(in crate::hub) fn doubt(&mut self, seen: u64, top: u64) {
         if self.seen > seen {
             return;
         }
@@ -206,7 +207,7 @@ impl State {
 
     /// What a joining member is to be told and sent: whether it gets all that it has missed, the
     /// position after that, and the messages.
-    pub(super) fn replay(
+    pub(in crate::hub) fn replay(
         &self,
         since: Option<&Position>,
         fetched: Option<Vec<Arc<Message>>>,
@@ -251,7 +252,11 @@ impl State {
     }
 
     /// Where the next message of a history that is kept here comes to stand.
-    pub(super) fn next(&mut self, limits: Limits, epoch: &dyn Fn() -> Arc<str>) -> Position {
+    pub(in crate::hub) fn next(
+        &mut self,
+        limits: Limits,
+        epoch: &dyn Fn() -> Arc<str>,
+    ) -> Position {
         let ring = self.ring.get_or_insert_with(|| {
             let start = Position {
                 offset: 0,
@@ -264,7 +269,7 @@ impl State {
     }
 
     /// Keeps the message whose position is [`State::next`].
-    pub(super) fn keep(&mut self, message: &Arc<Message>) {
+    pub(in crate::hub) fn keep(&mut self, message: &Arc<Message>) {
         if let Some(ring) = &mut self.ring {
             ring.push(Arc::clone(message), Instant::now(), Duration::ZERO);
         }
@@ -273,18 +278,18 @@ impl State {
 
 /// One message on its way to many members.
 #[derive(Debug)]
-pub(super) struct Delivery<'a> {
+pub(in crate::hub) struct Delivery<'a> {
     excluded: &'a [u64],
     /// Who has it already; only where somebody could get it twice.
     seen: Option<HashSet<u64>>,
     /// To be posted, by courier.
     lots: Vec<Vec<Arc<Connection>>>,
-    pub(super) reached: usize,
-    pub(super) dropped: usize,
+    pub(in crate::hub) reached: usize,
+    pub(in crate::hub) dropped: usize,
 }
 
 impl<'a> Delivery<'a> {
-    pub(super) fn new(excluded: &'a [u64], once: bool) -> Self {
+    pub(in crate::hub) fn new(excluded: &'a [u64], once: bool) -> Self {
         Self {
             excluded,
             seen: once.then(HashSet::new),
@@ -295,12 +300,12 @@ impl<'a> Delivery<'a> {
     }
 
     /// From now on, nobody gets it twice.
-    pub(super) fn once(&mut self) {
+    pub(in crate::hub) fn once(&mut self) {
         self.seen.get_or_insert_default();
     }
 
     /// Puts the message into the outboxes of those who have not got it yet.
-    pub(super) fn send(&mut self, members: &[Member], message: &Message) {
+    pub(in crate::hub) fn send(&mut self, members: &[Member], message: &Message) {
         let offset = message.offset();
         for member in members {
             if offset > 0 && offset <= member.after {
@@ -311,7 +316,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    pub(super) fn put(&mut self, connection: &Arc<Connection>, frame: &Arc<Broadcast>) {
+    pub(in crate::hub) fn put(&mut self, connection: &Arc<Connection>, frame: &Arc<Broadcast>) {
         let id = connection.id();
         if self.excluded.contains(&id) {
             return;
@@ -355,7 +360,11 @@ impl Drop for Delivery<'_> {
 }
 
 /// `{"type": .., "group": ..}` with what is added.
-pub(super) fn event(kind: &str, group: &str, add: impl FnOnce(&mut String)) -> Arc<Broadcast> {
+pub(in crate::hub) fn event(
+    kind: &str,
+    group: &str,
+    add: impl FnOnce(&mut String),
+) -> Arc<Broadcast> {
     let mut json = format!(r#"{{"type":"{kind}""#);
     message::field(&mut json, "group", group);
     add(&mut json);

@@ -13,10 +13,15 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{
-    EVERYBODY, GROUP, MAX_NAME, PRESENCE, USER, json::is_json, message::Kind, target, who::Who,
+use super::json::is_json;
+use crate::{
+    hub::{
+        EVERYBODY, GROUP, MAX_NAME, PRESENCE, USER,
+        delivery::{group_message::Kind, target},
+        presence::who::Who,
+    },
+    protocol::close,
 };
-use crate::protocol::close;
 
 const VERSION: u8 = 1;
 const BINARY: u8 = 1;
@@ -27,28 +32,28 @@ const OTHERS: u8 = 8;
 
 /// What is to be done with the receivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(in crate::hub) enum Body {
     Message(Kind, Bytes),
     /// Close their connections.
     Close(u16, Arc<str>),
-    /// Of [`Presence`](super::presence::Presence); opaque here.
+    /// Of [`Presence`](crate::hub::presence::Presence); opaque here.
     Presence(Bytes),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Envelope {
+pub(in crate::hub) struct Envelope {
     /// The process that sent it.
-    pub(super) origin: u64,
+    pub(in crate::hub) origin: u64,
     /// Rises with every envelope of the origin.
-    pub(super) sequence: u64,
-    pub(super) excluded: Vec<Who>,
+    pub(in crate::hub) sequence: u64,
+    pub(in crate::hub) excluded: Vec<Who>,
     /// All channels that it goes to, if there are several.
-    pub(super) channels: Vec<Arc<str>>,
-    pub(super) body: Body,
+    pub(in crate::hub) channels: Vec<Arc<str>>,
+    pub(in crate::hub) body: Body,
 }
 
 impl Envelope {
-    pub(super) fn encode(&self) -> Bytes {
+    pub(in crate::hub) fn encode(&self) -> Bytes {
         let (flags, payload) = match &self.body {
             Body::Message(Kind::Text, payload) => (0, payload.clone()),
             Body::Message(Kind::Binary, payload) => (BINARY, payload.clone()),
@@ -92,7 +97,7 @@ impl Envelope {
 
     /// `None` for what is not an envelope: others may write to the broker, too. What comes out can be
     /// handed on as it is: text is UTF-8, JSON is JSON, a Close frame takes the code and the reason.
-    pub(super) fn decode(mut bytes: Bytes) -> Option<Self> {
+    pub(in crate::hub) fn decode(mut bytes: Bytes) -> Option<Self> {
         if bytes.try_get_u8().ok()? != VERSION {
             return None;
         }

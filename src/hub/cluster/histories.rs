@@ -12,9 +12,9 @@ use crate::hub::{
     GROUP, Hub,
     broker::{BrokerError, Fetched},
     channel,
-    envelope::{Body, Envelope},
-    history::{Limits, Position},
-    message::{Kind, Message},
+    delivery::group_message::{Kind, Message},
+    position::{Limits, Position},
+    wire::envelope::{Body, Envelope},
 };
 
 /// A message of a history: its offset, what it is, and its payload.

@@ -5,16 +5,20 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    EVERYBODY, GROUP, Hub,
-    envelope::{Body, Envelope},
-    group::{Delivery, State},
-    history::Limits,
-    message::{Kind, Message},
-    new_epoch,
+    group_message::{Kind, Message},
     target::{Channels, Fate, Outgoing, Published, Target, channels},
-    who::Who,
 };
-use crate::engine::{self, Engine};
+use crate::{
+    engine::{self, Engine},
+    hub::{
+        EVERYBODY, GROUP, Hub,
+        groups::group::{Delivery, State},
+        new_epoch,
+        position::Limits,
+        presence::who::Who,
+        wire::envelope::{Body, Envelope},
+    },
+};
 
 impl Hub {
     /// Sends a message to everybody who belongs to one of the targets, in this process and, over
@@ -69,7 +73,12 @@ impl Hub {
         link.publish(channels, envelope.encode(), timeout)
     }
 
-    pub(super) fn envelope(&self, channels: &[Arc<str>], excluded: &[Who], body: Body) -> Envelope {
+    pub(in crate::hub) fn envelope(
+        &self,
+        channels: &[Arc<str>],
+        excluded: &[Who],
+        body: Body,
+    ) -> Envelope {
         Envelope {
             origin: self.node,
             sequence: self.next_sequence(),
@@ -84,7 +93,7 @@ impl Hub {
     }
 
     /// Puts a message that no history keeps into the outboxes of this process.
-    pub(super) fn deliver(
+    pub(in crate::hub) fn deliver(
         &self,
         channel: &Arc<str>,
         kind: Kind,
@@ -107,7 +116,7 @@ impl Hub {
     }
 
     /// To the members of a group whose lock is held, and to those who listen to many groups.
-    pub(super) fn spread(
+    pub(in crate::hub) fn spread(
         &self,
         channel: &str,
         state: &State,
@@ -124,7 +133,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn spread_to_patterns(
+    pub(in crate::hub) fn spread_to_patterns(
         &self,
         channel: &str,
         message: &Message,
@@ -230,7 +239,7 @@ impl Hub {
     }
 
     /// Returns how many connections there were.
-    pub(super) fn close_members(&self, channel: &str, code: u16, reason: &str) -> usize {
+    pub(in crate::hub) fn close_members(&self, channel: &str, code: u16, reason: &str) -> usize {
         // Collected first: a connection that ends at once leaves the group.
         let connections = if channel == EVERYBODY {
             engine::running().map_or_else(Vec::new, Engine::connections)

@@ -6,13 +6,13 @@
 const MAX_NUMBER: usize = 300;
 
 /// Whether a text is JSON (RFC 8259).
-pub(super) fn is_json(text: &str) -> bool {
+pub(in crate::hub) fn is_json(text: &str) -> bool {
     Reader::new(text, usize::MAX).reads_all()
 }
 
 /// Whether a text is JSON that every reader takes: not deeper than that, without half
 /// characters (`\ud83d`) and without numbers that are longer than any should be.
-pub(super) fn is_plain(text: &str, depth: usize) -> bool {
+pub(in crate::hub) fn is_plain(text: &str, depth: usize) -> bool {
     let mut reader = Reader::new(text, depth);
     reader.is_strict = true;
     reader.reads_all()

@@ -5,15 +5,16 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Link, reading::to_message, trouble::Question};
+use super::{Link, histories::to_message, trouble::Question};
 use crate::hub::{
     Hub,
     broker::{Backoff, BrokerError, Fetched},
-    envelope::Envelope,
-    group::{Delivery, Group, State, event},
-    history::{Position, Ring},
-    message::position_fields,
+    delivery::group_message::position_fields,
+    groups::group::{Delivery, Group, State, event},
+    groups::history::Ring,
+    position::Position,
     presence::Presence,
+    wire::envelope::Envelope,
 };
 
 /// How often the broker has to say that a position, of which it was heard, is not there.

@@ -8,13 +8,14 @@ use std::{
 
 use bytes::Bytes;
 
-use super::reading::to_message;
+use super::histories::to_message;
 use crate::hub::{
     Hub,
-    envelope::{Body, Envelope},
-    group::{Delivery, Group, State},
-    history::{Position, Ring},
-    message::Message,
+    delivery::group_message::Message,
+    groups::group::{Delivery, Group, State},
+    groups::history::Ring,
+    position::Position,
+    wire::envelope::{Body, Envelope},
 };
 
 /// Envelopes that are remembered, so that one which comes twice is delivered once.

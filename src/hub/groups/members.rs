@@ -8,15 +8,19 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    GROUP, Hub, MAX_NAME, USER, channel,
     group::{self, Group, Member, State},
-    history::{Limits, Position, Ring},
-    is_pattern, message,
-    message::Message,
-    new_epoch, presence,
-    who::former,
+    history::Ring,
 };
-use crate::engine::Connection;
+use crate::{
+    engine::Connection,
+    hub::{
+        GROUP, Hub, MAX_NAME, USER, channel,
+        delivery::group_message::{self as message, Message},
+        is_pattern, new_epoch,
+        position::{Limits, Position},
+        presence::{self, who::former},
+    },
+};
 
 /// The groups of a connection.
 #[derive(Debug, Default)]
@@ -75,7 +79,7 @@ pub enum JoinError {
 }
 
 /// Checks the name of a group; one to send to cannot be a pattern.
-pub(super) fn check_name(name: &str, may_be_pattern: bool) -> Result<(), String> {
+pub(in crate::hub) fn check_name(name: &str, may_be_pattern: bool) -> Result<(), String> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(format!(
             "a group's name has 1 to {MAX_NAME} bytes of UTF-8, not {}",

@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
-use super::{history::Position, who::Who};
-use crate::protocol::{Broadcast, OpCode};
+use crate::{
+    hub::{position::Position, presence::who::Who},
+    protocol::{Broadcast, OpCode},
+};
 
 /// What a payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub enum Kind {
 
 /// A message, encoded once for all members.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(in crate::hub) struct Message {
     /// The group that it was sent to; empty for a user or for everybody.
     group: Arc<str>,
     kind: Kind,
@@ -36,7 +38,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    pub(super) fn new(
+    pub(in crate::hub) fn new(
         group: Arc<str>,
         kind: Kind,
         payload: Bytes,
@@ -59,7 +61,7 @@ impl Message {
     }
 
     /// Takes the place of an entry of a history that is no message.
-    pub(super) fn unreadable(group: Arc<str>, position: Position) -> Self {
+    pub(in crate::hub) fn unreadable(group: Arc<str>, position: Position) -> Self {
         Self {
             readable: false,
             ..Self::new(group, Kind::Text, Bytes::new(), Some(position))
@@ -67,39 +69,39 @@ impl Message {
     }
 
     /// False for what only takes the place of a message.
-    pub(super) fn is_readable(&self) -> bool {
+    pub(in crate::hub) fn is_readable(&self) -> bool {
         self.readable
     }
 
     /// Leaves connections out.
-    pub(super) fn excluding(mut self, connections: &[Who]) -> Self {
+    pub(in crate::hub) fn excluding(mut self, connections: &[Who]) -> Self {
         self.excluded = connections.into();
         self
     }
 
     /// Whether one of these connections is left out.
-    pub(super) fn excludes(&self, connections: &[Who]) -> bool {
+    pub(in crate::hub) fn excludes(&self, connections: &[Who]) -> bool {
         connections.iter().any(|one| self.excluded.contains(one))
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(in crate::hub) fn kind(&self) -> Kind {
         self.kind
     }
 
-    pub(super) fn payload(&self) -> &Bytes {
+    pub(in crate::hub) fn payload(&self) -> &Bytes {
         &self.payload
     }
 
-    pub(super) fn position(&self) -> Option<&Position> {
+    pub(in crate::hub) fn position(&self) -> Option<&Position> {
         self.position.as_ref()
     }
 
-    pub(super) fn offset(&self) -> u64 {
+    pub(in crate::hub) fn offset(&self) -> u64 {
         self.position.as_ref().map_or(0, |at| at.offset)
     }
 
     /// The frame for a member of either sort.
-    pub(super) fn frame(&self, enveloped: bool) -> &Arc<Broadcast> {
+    pub(in crate::hub) fn frame(&self, enveloped: bool) -> &Arc<Broadcast> {
         if enveloped {
             self.enveloped.get_or_init(|| Arc::new(self.envelop()))
         } else {
@@ -133,12 +135,12 @@ impl Message {
 }
 
 /// A text message for one or for many.
-pub(super) fn text(json: String) -> Broadcast {
+pub(in crate::hub) fn text(json: String) -> Broadcast {
     Broadcast::new(OpCode::Text, json.into())
 }
 
 /// Appends `,"name":"value"`.
-pub(super) fn field(json: &mut String, name: &str, value: &str) {
+pub(in crate::hub) fn field(json: &mut String, name: &str, value: &str) {
     json.push_str(",\"");
     json.push_str(name);
     json.push_str("\":");
@@ -146,7 +148,7 @@ pub(super) fn field(json: &mut String, name: &str, value: &str) {
 }
 
 /// Appends the fields of a position.
-pub(super) fn position_fields(json: &mut String, position: &Position) {
+pub(in crate::hub) fn position_fields(json: &mut String, position: &Position) {
     json.push_str(&format!(r#","offset":{}"#, position.offset));
     field(json, "epoch", &position.epoch);
 }

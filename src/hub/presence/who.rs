@@ -6,11 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    GROUP, Hub, PRESENCE, channel,
-    envelope::Body,
-    group, message,
-    presence::{self, Output, Presence},
+use super::{Member, Output, PATIENCE, Presence};
+use crate::hub::{
+    GROUP, Hub, PRESENCE, channel, delivery::group_message as message, groups::group,
+    wire::envelope::Body,
 };
 
 /// A connection, and before it the process that has it.
@@ -27,7 +26,7 @@ impl Hub {
     /// Tells presence something, and does what it asks for. All under its lock, so that nobody hears of
     /// a leave before the join, and the other processes hear of both in this order. `except` hears
     /// nothing of it: it is the one who has joined.
-    pub(super) fn presence(
+    pub(in crate::hub) fn presence(
         &'static self,
         except: Option<u64>,
         tell: impl FnOnce(&mut Presence, Instant) -> Vec<Output>,
@@ -55,7 +54,7 @@ impl Hub {
     /// time after a connection to the broker was made. At most two seconds, a connection that is being
     /// made included, and not for a broker that is known to be away.
     fn settled(&self) -> MutexGuard<'_, Presence> {
-        let deadline = Instant::now() + 2 * presence::PATIENCE;
+        let deadline = Instant::now() + 2 * PATIENCE;
         loop {
             let presence = self.who();
             let now = Instant::now();
@@ -68,7 +67,7 @@ impl Hub {
         }
     }
 
-    fn tell(&self, event: &str, name: &str, member: &presence::Member, except: Option<u64>) {
+    fn tell(&self, event: &str, name: &str, member: &Member, except: Option<u64>) {
         let Some(group) = self.find(&channel(GROUP, name)) else {
             return;
         };
@@ -92,20 +91,20 @@ impl Hub {
         }
     }
 
-    pub(super) fn send_presence(&'static self, message: Vec<u8>) {
+    pub(in crate::hub) fn send_presence(&'static self, message: Vec<u8>) {
         if let Some(link) = self.link.get() {
             let envelope = self.envelope(&[], &[], Body::Presence(message.into()));
             link.publish_later(PRESENCE, envelope.encode());
         }
     }
 
-    pub(super) fn absent(&'static self, name: &str, id: u64) {
+    pub(in crate::hub) fn absent(&'static self, name: &str, id: u64) {
         let member = self.member_id(id);
         self.presence(Some(id), |presence, now| presence.leave(name, &member, now));
     }
 
     /// Those of the connections that this process has.
-    pub(super) fn own(&self, connections: &[Who]) -> Vec<u64> {
+    pub(in crate::hub) fn own(&self, connections: &[Who]) -> Vec<u64> {
         let own = connections.iter().filter(|(node, _)| *node == self.node);
         own.map(|(_, connection)| *connection).collect()
     }
@@ -120,7 +119,7 @@ impl Hub {
     /// the first of these. Right after a connection to the broker was made, this waits for at most a
     /// second.
     #[must_use]
-    pub fn members(&self, names: &[&str]) -> Vec<presence::Member> {
+    pub fn members(&self, names: &[&str]) -> Vec<Member> {
         let presence = self.settled();
         let found = names.iter().flat_map(|name| presence.members(name));
         if names.len() < 2 {
@@ -185,7 +184,7 @@ pub fn parse_member_id(id: &str) -> Option<Who> {
 }
 
 /// Whom member ids name; what is none is nobody's.
-pub(super) fn former(ids: &[String]) -> Vec<Who> {
+pub(in crate::hub) fn former(ids: &[String]) -> Vec<Who> {
     let latest = ids.iter().rev().take(MAX_FORMER);
     latest.filter_map(|id| parse_member_id(id)).collect()
 }

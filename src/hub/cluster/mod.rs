@@ -4,12 +4,12 @@
 //! * `outgoing`: what the groups and presence say goes to the broker, in order.
 //! * `subscriptions`: which channels this process listens to.
 //! * `recovery`: what a group has missed is fetched.
-//! * `reading`: histories are asked for.
+//! * `histories`: histories are asked for.
 //! * `trouble`: what the broker refuses is asked again, ever more seldom.
 
+mod histories;
 mod incoming;
 mod outgoing;
-mod reading;
 mod recovery;
 mod subscriptions;
 mod trouble;
@@ -30,13 +30,13 @@ use tokio::{
     sync::{Notify, Semaphore},
 };
 
+pub use self::histories::Kept;
 pub(super) use self::incoming::Recent;
-pub use self::reading::Kept;
 use self::{subscriptions::Waiter, trouble::Troubles};
 use super::{
     EVERYBODY, Hub, PRESENCE,
     broker::{Broker, BrokerError, Events, LONGEST},
-    history::Position,
+    position::Position,
 };
 use crate::{engine, runtime::Level};
 

@@ -13,10 +13,10 @@ use bytes::Bytes;
 use super::{Link, trouble::Question, warn};
 use crate::hub::{
     broker::{Backoff, BrokerError, Key},
-    envelope::Envelope,
-    group::{Group, Outbound},
-    history::{Limits, Position},
-    target::{Fate, Published},
+    delivery::target::{Fate, Published},
+    groups::group::{Group, Outbound},
+    position::{Limits, Position},
+    wire::envelope::Envelope,
 };
 
 /// Messages that may wait in a group for a broker that is away.

@@ -4,19 +4,19 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{
+use super::group_message::Kind;
+use crate::hub::{
     EVERYBODY, GROUP, USER, channel,
-    history::{Limits, Position},
-    members::check_name,
-    message::Kind,
-    who::Who,
+    groups::members::check_name,
+    position::{Limits, Position},
+    presence::who::Who,
 };
 
 /// Groups or users that one call may name.
-pub(super) const MAX_TARGETS: usize = 1_000;
+pub(in crate::hub) const MAX_TARGETS: usize = 1_000;
 
 /// Connections that one call may leave out.
-pub(super) const MAX_EXCLUDED: usize = 1_000;
+pub(in crate::hub) const MAX_EXCLUDED: usize = 1_000;
 
 /// Who is to get a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,12 +89,12 @@ impl Default for Published {
 
 /// Where a message goes, each once.
 #[derive(Default)]
-pub(super) struct Channels {
-    pub(super) live: Vec<Arc<str>>,
-    pub(super) kept: Vec<(Arc<str>, Limits)>,
+pub(in crate::hub) struct Channels {
+    pub(in crate::hub) live: Vec<Arc<str>>,
+    pub(in crate::hub) kept: Vec<(Arc<str>, Limits)>,
 }
 
-pub(super) fn channels(outgoing: &Outgoing) -> Result<Channels, String> {
+pub(in crate::hub) fn channels(outgoing: &Outgoing) -> Result<Channels, String> {
     if outgoing.targets.len() > MAX_TARGETS {
         return Err(format!(
             "one call reaches at most {MAX_TARGETS} groups or users"

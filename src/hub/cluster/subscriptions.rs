@@ -10,14 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Link, reading::to_messages, too_slow, trouble::Question};
+use super::{Link, histories::to_messages, too_slow, trouble::Question};
 use crate::hub::{
     EVERYBODY, PRESENCE,
     broker::{Backoff, BrokerError, Fetched},
-    group::Group,
-    history::{Limits, Missed, Ring},
-    members::{Join, JoinError},
-    message::Message,
+    delivery::group_message::Message,
+    groups::group::Group,
+    groups::history::{Missed, Ring},
+    groups::members::{Join, JoinError},
+    position::Limits,
     presence::Presence,
 };
 

@@ -6,43 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::message::Message;
-
-/// A place in the history of a group.
-///
-/// Offsets count from 1. Another epoch means another history, whose offsets say nothing here: the
-/// broker lost its data, or the process that held the history in memory has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The number of the latest message; 0 before the first.
-    pub offset: u64,
-    /// At most 32 ASCII characters, opaque.
-    pub epoch: Arc<str>,
-}
-
-/// The highest number that JavaScript and Redis's scripts can count to.
-const MAX_OFFSET: u64 = (1 << 53) - 1;
-
-/// Bytes of an epoch.
-const MAX_EPOCH: usize = 32;
-
-impl Position {
-    /// Whether a history can have this position, which a stranger may have written.
-    pub(super) fn is_possible(&self) -> bool {
-        self.offset <= MAX_OFFSET
-            && (1..=MAX_EPOCH).contains(&self.epoch.len())
-            && self.epoch.bytes().all(|byte| byte.is_ascii_graphic())
-    }
-}
-
-/// How much of a group's history is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Messages; at least 1.
-    pub size: usize,
-    /// How long.
-    pub ttl: Duration,
-}
+use crate::hub::{
+    delivery::group_message::Message,
+    position::{Limits, Position},
+};
 
 #[derive(Debug)]
 struct Entry {
@@ -52,7 +19,7 @@ struct Entry {
 
 /// The latest messages, without a gap between them.
 #[derive(Debug)]
-pub(super) struct Ring {
+pub(in crate::hub) struct Ring {
     epoch: Arc<str>,
     /// The offset of the latest message there was.
     top: u64,
@@ -64,7 +31,7 @@ pub(super) struct Ring {
 
 /// What somebody has missed who comes back.
 #[derive(Debug)]
-pub(super) enum Missed {
+pub(in crate::hub) enum Missed {
     /// All of it.
     Known(Vec<Arc<Message>>),
     /// Older than what is here.
@@ -76,7 +43,7 @@ pub(super) enum Missed {
 }
 
 impl Ring {
-    pub(super) fn new(position: Position, limits: Limits) -> Self {
+    pub(in crate::hub) fn new(position: Position, limits: Limits) -> Self {
         Self {
             epoch: position.epoch,
             top: position.offset,
@@ -86,23 +53,23 @@ impl Ring {
         }
     }
 
-    pub(super) fn position(&self) -> Position {
+    pub(in crate::hub) fn position(&self) -> Position {
         Position {
             offset: self.top,
             epoch: Arc::clone(&self.epoch),
         }
     }
 
-    pub(super) fn limits(&self) -> Limits {
+    pub(in crate::hub) fn limits(&self) -> Limits {
         self.limits
     }
 
-    pub(super) fn set_limits(&mut self, limits: Limits) {
+    pub(in crate::hub) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
     /// Where the next message is.
-    pub(super) fn next(&self) -> Position {
+    pub(in crate::hub) fn next(&self) -> Position {
         Position {
             offset: self.top.saturating_add(1),
             epoch: Arc::clone(&self.epoch),
@@ -111,7 +78,7 @@ impl Ring {
 
     /// Adds the next message, whose position is [`Ring::next`].
     /// It is of that age already.
-    pub(super) fn push(&mut self, message: Arc<Message>, now: Instant, age: Duration) {
+    pub(in crate::hub) fn push(&mut self, message: Arc<Message>, now: Instant, age: Duration) {
         self.top = self.top.saturating_add(1);
         self.touched = now;
         let at = before(now, age);
@@ -120,14 +87,14 @@ impl Ring {
     }
 
     /// Puts older messages, with their ages, before those that are here.
-    pub(super) fn prepend(&mut self, older: Vec<(Arc<Message>, Duration)>, now: Instant) {
+    pub(in crate::hub) fn prepend(&mut self, older: Vec<(Arc<Message>, Duration)>, now: Instant) {
         for (message, age) in older.into_iter().rev() {
             let at = before(now, age);
             self.entries.push_front(Entry { at, message });
         }
     }
 
-    pub(super) fn trim(&mut self, now: Instant) {
+    pub(in crate::hub) fn trim(&mut self, now: Instant) {
         while self.entries.len() > self.limits.size
             || self
                 .entries
@@ -142,23 +109,23 @@ impl Ring {
     }
 
     /// Takes note that there is still interest.
-    pub(super) fn touch(&mut self, now: Instant) {
+    pub(in crate::hub) fn touch(&mut self, now: Instant) {
         self.touched = now;
     }
 
     /// Whether nothing is left, and nobody has asked for as long as a message would be kept: whoever
     /// comes back until then learns that nothing was missed.
-    pub(super) fn is_expired(&self, now: Instant) -> bool {
+    pub(in crate::hub) fn is_expired(&self, now: Instant) -> bool {
         self.entries.is_empty() && now.duration_since(self.touched) > self.limits.ttl
     }
 
     /// The offset before the oldest message that is here.
-    pub(super) fn floor(&self) -> u64 {
+    pub(in crate::hub) fn floor(&self) -> u64 {
         self.top.saturating_sub(self.entries.len() as u64)
     }
 
     /// The messages after an offset.
-    pub(super) fn after(&self, offset: u64) -> Vec<Arc<Message>> {
+    pub(in crate::hub) fn after(&self, offset: u64) -> Vec<Arc<Message>> {
         let skipped = offset.saturating_sub(self.floor());
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
         let entries = self.entries.iter().skip(skipped);
@@ -166,7 +133,7 @@ impl Ring {
     }
 
     /// What came after a position. Offset 0 of no epoch asks for all that is kept.
-    pub(super) fn missed(&self, since: &Position) -> Missed {
+    pub(in crate::hub) fn missed(&self, since: &Position) -> Missed {
         if since.epoch.is_empty() && since.offset == 0 {
             return Missed::Known(self.after(0));
         }

@@ -1,0 +1,4 @@
+//! The bytes that leave this process: envelopes for the broker, JSON for the clients.
+
+pub(super) mod envelope;
+pub(super) mod json;
