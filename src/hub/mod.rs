@@ -33,14 +33,12 @@ pub(crate) use self::groups::members::Memberships;
 pub use self::{
     broker::BrokerError,
     cluster::{BrokerState, Kept},
-    delivery::{
-        group_message::Kind,
-        target::{Fate, Outgoing, Published, Target},
-    },
+    delivery::target::{Fate, Outgoing, Published, Target},
     groups::members::{Join, JoinError, Joined},
     position::{Limits, Position},
     presence::who::{Who, parse_member_id},
     stats::Stats,
+    wire::payload::Kind,
 };
 use self::{
     cluster::{Link, Recent},

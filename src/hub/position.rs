@@ -21,6 +21,14 @@ const MAX_OFFSET: u64 = (1 << 53) - 1;
 const MAX_EPOCH: usize = 32;
 
 impl Position {
+    /// The position in a group without a history.
+    pub(super) fn nowhere() -> Self {
+        Self {
+            offset: 0,
+            epoch: "".into(),
+        }
+    }
+
     /// Whether a history can have this position, which a stranger may have written.
     pub(super) fn is_possible(&self) -> bool {
         self.offset <= MAX_OFFSET

@@ -12,9 +12,12 @@ use crate::hub::{
     GROUP, Hub,
     broker::{BrokerError, Fetched},
     channel,
-    delivery::group_message::{Kind, Message},
+    delivery::group_message::Message,
     position::{Limits, Position},
-    wire::envelope::{Body, Envelope},
+    wire::{
+        envelope::{Body, Envelope},
+        payload::Kind,
+    },
 };
 
 /// A message of a history: its offset, what it is, and its payload.
@@ -42,13 +45,7 @@ impl Hub {
                 Some((ring.after(0), ring.position()))
             }) {
                 Some(Some(found)) => found,
-                _ => (
-                    Vec::new(),
-                    Position {
-                        offset: 0,
-                        epoch: "".into(),
-                    },
-                ),
+                _ => (Vec::new(), Position::nowhere()),
             },
         };
         let entries = messages.iter().filter(|one| one.is_readable());
@@ -70,10 +67,6 @@ impl Hub {
         timeout: Duration,
     ) -> Result<Position, BrokerError> {
         let channel = channel(GROUP, name);
-        let nowhere = || Position {
-            offset: 0,
-            epoch: "".into(),
-        };
         let Some(link) = self.link.get() else {
             let position = self.find(&channel).and_then(|group| {
                 let mut state = group.lock();
@@ -82,7 +75,7 @@ impl Hub {
                 ring.touch(Instant::now());
                 Some(ring.position())
             });
-            return Ok(position.unwrap_or_else(nowhere));
+            return Ok(position.unwrap_or_else(Position::nowhere));
         };
         // Nothing comes after that, and only where the history stands is read.
         let end = Position {

@@ -9,12 +9,11 @@ use super::{Link, histories::to_message, trouble::Question};
 use crate::hub::{
     Hub,
     broker::{Backoff, BrokerError, Fetched},
-    delivery::group_message::position_fields,
-    groups::group::{Delivery, Group, State, event},
+    groups::group::{Delivery, Group, State},
     groups::history::Ring,
     position::Position,
     presence::Presence,
-    wire::envelope::Envelope,
+    wire::{envelope::Envelope, frames},
 };
 
 /// How often the broker has to say that a position, of which it was heard, is not there.
@@ -168,7 +167,7 @@ impl Hub {
 
     fn start_anew(&self, group: &Group, state: &mut State, ring: Ring) {
         let start = ring.position();
-        let frame = event("reset", group.name(), |json| position_fields(json, &start));
+        let frame = Arc::new(frames::reset(group.name(), &start));
         state.reset(ring);
         let mut delivery = Delivery::new(&[], false);
         for member in state.members() {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    group_message::{Kind, Message},
+    group_message::Message,
     target::{Channels, Fate, Outgoing, Published, Target, channels},
 };
 use crate::{
@@ -16,7 +16,10 @@ use crate::{
         new_epoch,
         position::Limits,
         presence::who::Who,
-        wire::envelope::{Body, Envelope},
+        wire::{
+            envelope::{Body, Envelope},
+            payload::Kind,
+        },
     },
 };
 

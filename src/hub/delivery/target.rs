@@ -4,12 +4,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::group_message::Kind;
 use crate::hub::{
     EVERYBODY, GROUP, USER, channel,
     groups::members::check_name,
     position::{Limits, Position},
     presence::who::Who,
+    wire::payload::Kind,
 };
 
 /// Groups or users that one call may name.

@@ -13,7 +13,7 @@ use crate::{
     engine::COURIERS,
     engine::{Connection, Sent},
     hub::{
-        delivery::group_message::{self as message, Message},
+        delivery::group_message::Message,
         position::{Limits, Position},
     },
     protocol::Broadcast,
@@ -213,11 +213,7 @@ impl State {
         fetched: Option<Vec<Arc<Message>>>,
     ) -> (bool, Position, Vec<Arc<Message>>) {
         let Some(ring) = &self.ring else {
-            let nowhere = Position {
-                offset: 0,
-                epoch: "".into(),
-            };
-            return (false, nowhere, Vec::new());
+            return (false, Position::nowhere(), Vec::new());
         };
         let top = ring.position();
         let Some(since) = since else {
@@ -357,17 +353,4 @@ impl Drop for Delivery<'_> {
             }
         }
     }
-}
-
-/// `{"type": .., "group": ..}` with what is added.
-pub(in crate::hub) fn event(
-    kind: &str,
-    group: &str,
-    add: impl FnOnce(&mut String),
-) -> Arc<Broadcast> {
-    let mut json = format!(r#"{{"type":"{kind}""#);
-    message::field(&mut json, "group", group);
-    add(&mut json);
-    json.push('}');
-    Arc::new(message::text(json))
 }

@@ -15,10 +15,11 @@ use crate::{
     engine::Connection,
     hub::{
         GROUP, Hub, MAX_NAME, USER, channel,
-        delivery::group_message::{self as message, Message},
+        delivery::group_message::Message,
         is_pattern, new_epoch,
         position::{Limits, Position},
         presence::{self, who::former},
+        wire::frames,
     },
 };
 
@@ -241,10 +242,12 @@ impl Hub {
         };
         let mut delivery = group::Delivery::new(&[], false);
         if let Some(reply) = &join.reply {
-            delivery.put(
-                connection,
-                &joined_frame(group.name(), reply, join, &joined),
-            );
+            let history = join
+                .limits
+                .is_some()
+                .then_some((&joined.position, joined.missed));
+            let frame = frames::joined(group.name(), reply, joined.recovered, history);
+            delivery.put(connection, &Arc::new(frame));
         }
         for message in &missed {
             delivery.put(connection, message.frame(connection.is_enveloping()));
@@ -266,10 +269,7 @@ impl Hub {
     ) -> bool {
         let left = self.leave_silently(connection, &channel(GROUP, name));
         if let Some(reply) = reply {
-            let frame = group::event("left", name, |json| {
-                json.push_str(r#","id":"#);
-                json.push_str(reply);
-            });
+            let frame = Arc::new(frames::left(name, reply));
             group::Delivery::new(&[], false).put(connection, &frame);
         }
         left
@@ -334,22 +334,4 @@ fn is_member(connection: &Connection, channel: &str) -> bool {
         .groups
         .iter()
         .any(|group| &*group.channel == channel)
-}
-
-fn joined_frame(
-    name: &str,
-    reply: &str,
-    join: &Join,
-    joined: &Joined,
-) -> Arc<crate::protocol::Broadcast> {
-    group::event("joined", name, |json| {
-        json.push_str(&format!(
-            r#","id":{reply},"recovered":{}"#,
-            joined.recovered
-        ));
-        if join.limits.is_some() {
-            message::position_fields(json, &joined.position);
-            json.push_str(&format!(r#","missed":{}"#, joined.missed));
-        }
-    })
 }

@@ -7,9 +7,13 @@ use std::{
 };
 
 use super::{Member, Output, PATIENCE, Presence};
-use crate::hub::{
-    GROUP, Hub, PRESENCE, channel, delivery::group_message as message, groups::group,
-    wire::envelope::Body,
+use crate::{
+    hub::{
+        GROUP, Hub, PRESENCE, channel,
+        groups::group,
+        wire::{envelope::Body, frames},
+    },
+    protocol::Broadcast,
 };
 
 /// A connection, and before it the process that has it.
@@ -35,8 +39,14 @@ impl Hub {
         for output in tell(&mut presence, Instant::now()) {
             match output {
                 Output::Send(message) => self.send_presence(message),
-                Output::Joined(name, member) => self.tell("join", &name, &member, except),
-                Output::Left(name, member) => self.tell("leave", &name, &member, except),
+                Output::Joined(name, member) => {
+                    let frame = frames::member_joined(&name, &member.id, &member.info);
+                    self.tell(&name, frame, except);
+                }
+                Output::Left(name, member) => {
+                    let frame = frames::member_left(&name, &member.id, &member.info);
+                    self.tell(&name, frame, except);
+                }
             }
         }
         if let Some(due) = presence.due(Instant::now())
@@ -67,20 +77,11 @@ impl Hub {
         }
     }
 
-    fn tell(&self, event: &str, name: &str, member: &Member, except: Option<u64>) {
+    fn tell(&self, name: &str, frame: Broadcast, except: Option<u64>) {
+        let frame = Arc::new(frame);
         let Some(group) = self.find(&channel(GROUP, name)) else {
             return;
         };
-        let frame = group::event(event, name, |json| {
-            json.push_str(r#","member":{"#);
-            // The first field has no comma before it.
-            let mut fields = String::new();
-            message::field(&mut fields, "id", &member.id);
-            json.push_str(fields.trim_start_matches(','));
-            json.push_str(r#","info":"#);
-            json.push_str(&member.info);
-            json.push('}');
-        });
         let except = except.map_or_else(Vec::new, |id| vec![id]);
         let mut delivery = group::Delivery::new(&except, false);
         let state = group.lock();

@@ -13,13 +13,9 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::json::is_json;
+use super::{json::is_json, payload::Kind};
 use crate::{
-    hub::{
-        EVERYBODY, GROUP, MAX_NAME, PRESENCE, USER,
-        delivery::{group_message::Kind, target},
-        presence::who::Who,
-    },
+    hub::{EVERYBODY, GROUP, MAX_NAME, PRESENCE, USER, delivery::target, presence::who::Who},
     protocol::close,
 };
 
