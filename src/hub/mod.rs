@@ -12,6 +12,7 @@ pub mod broker;
 mod cluster;
 mod delivery;
 mod groups;
+mod names;
 mod position;
 pub mod presence;
 mod stats;
@@ -35,6 +36,7 @@ pub use self::{
     cluster::{BrokerState, Kept},
     delivery::target::{Fate, Outgoing, Published, Target},
     groups::members::{Join, JoinError, Joined},
+    names::MAX_NAME,
     position::{Limits, Position},
     presence::who::{Who, parse_member_id},
     stats::Stats,
@@ -43,12 +45,10 @@ pub use self::{
 use self::{
     cluster::{Link, Recent},
     groups::group::Group,
+    names::Channel,
     presence::Presence,
     stats::{Lost, Malformed},
 };
-
-/// Bytes of a group's name.
-pub const MAX_NAME: usize = 255;
 
 /// How often the hub looks for what has expired.
 const TICK: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ pub struct Hub {
     name: Arc<str>,
     handle: Handle,
     /// A std mutex: held for a map operation.
-    groups: Mutex<HashMap<Arc<str>, Arc<Group>>>,
+    groups: Mutex<HashMap<Channel, Arc<Group>>>,
     /// Those groups that are subscriptions to many. Mostly read.
     patterns: RwLock<Vec<Arc<Group>>>,
     /// Numbers what is sent to the broker.
@@ -101,23 +101,23 @@ impl Hub {
         self.sequence.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Group>>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<Channel, Arc<Group>>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, channel: &str) -> Option<Arc<Group>> {
+    fn find(&self, channel: &Channel) -> Option<Arc<Group>> {
         self.table().get(channel).cloned()
     }
 
     /// The group of a channel, which is made if there is none.
-    fn obtain(&self, channel: &str) -> Arc<Group> {
+    fn obtain(&self, channel: &Channel) -> Arc<Group> {
         let mut table = self.table();
         if let Some(group) = table.get(channel) {
             return Arc::clone(group);
         }
-        let group = Group::new(channel.into());
-        table.insert(Arc::clone(&group.channel), Arc::clone(&group));
-        if is_pattern(channel) {
+        let group = Group::new(channel.clone());
+        table.insert(channel.clone(), Arc::clone(&group));
+        if channel.is_wildcard() {
             self.patterns
                 .write()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -136,7 +136,7 @@ impl Hub {
         state.gone = true;
         table.remove(&group.channel);
         drop(state);
-        if is_pattern(&group.channel) {
+        if group.channel.is_wildcard() {
             self.patterns
                 .write()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -149,13 +149,9 @@ impl Hub {
     }
 
     /// The groups that a message to `channel` reaches by their pattern.
-    fn matching(&self, channel: &str) -> Vec<Arc<Group>> {
-        if !channel.starts_with(GROUP) {
-            return Vec::new();
-        }
+    fn matching(&self, channel: &Channel) -> Vec<Arc<Group>> {
         let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner);
-        let matches =
-            |group: &&Arc<Group>| channel.starts_with(group.channel.trim_end_matches('*'));
+        let matches = |group: &&Arc<Group>| group.channel.covers(channel);
         patterns.iter().filter(matches).cloned().collect()
     }
 
@@ -190,20 +186,6 @@ impl Hub {
 pub fn is_envelope(bytes: &[u8]) -> bool {
     wire::envelope::Envelope::decode(bytes::Bytes::copy_from_slice(bytes))
         .is_some_and(|one| wire::envelope::Envelope::decode(one.encode()) == Some(one))
-}
-
-/// What a channel is for, by its first two bytes.
-const GROUP: &str = "g:";
-const USER: &str = "u:";
-const EVERYBODY: &str = "a:";
-const PRESENCE: &str = "p:";
-
-fn channel(kind: &str, name: &str) -> Arc<str> {
-    [kind, name].concat().into()
-}
-
-fn is_pattern(channel: &str) -> bool {
-    channel.starts_with(GROUP) && channel.ends_with('*')
 }
 
 /// A number that no other process has, not even one forked from the same parent.

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BrokerState, GROUP, Hub, USER};
+use super::{
+    BrokerState, Hub,
+    names::{Channel, Scope},
+};
 use crate::{
     engine::{self, Engine},
     runtime::Level,
@@ -109,7 +112,7 @@ impl Hub {
         for group in groups {
             let state = group.lock();
             stats.waiting += state.outbound.len();
-            if group.channel.starts_with(GROUP) {
+            if group.channel.scope() == Scope::Group {
                 stats.groups += 1;
                 stats.memberships += state.len();
             } else if is_user(&group.channel) && state.len() > 0 {
@@ -121,8 +124,6 @@ impl Hub {
 }
 
 /// Names that begin with `~` stand for something else of a user: a login (`rights.py`).
-fn is_user(channel: &str) -> bool {
-    channel
-        .strip_prefix(USER)
-        .is_some_and(|name| !name.starts_with('~'))
+fn is_user(channel: &Channel) -> bool {
+    channel.scope() == Scope::User && !channel.name().starts_with('~')
 }

@@ -9,10 +9,10 @@ use bytes::Bytes;
 
 use super::Link;
 use crate::hub::{
-    GROUP, Hub,
+    Hub,
     broker::{BrokerError, Fetched},
-    channel,
     delivery::group_message::Message,
+    names::Channel,
     position::{Limits, Position},
     wire::{
         envelope::{Body, Envelope},
@@ -35,7 +35,7 @@ impl Hub {
         limits: Limits,
         timeout: Duration,
     ) -> Result<(Vec<Kept>, Position), BrokerError> {
-        let channel = channel(GROUP, name);
+        let channel = Channel::group(name);
         let (messages, top) = match self.link.get() {
             Some(link) => link.read_history(&channel, limits, timeout)?,
             None => match self.find(&channel).map(|group| {
@@ -66,7 +66,7 @@ impl Hub {
         limits: Limits,
         timeout: Duration,
     ) -> Result<Position, BrokerError> {
-        let channel = channel(GROUP, name);
+        let channel = Channel::group(name);
         let Some(link) = self.link.get() else {
             let position = self.find(&channel).and_then(|group| {
                 let mut state = group.lock();
@@ -96,12 +96,12 @@ impl Hub {
 impl Link {
     pub(super) fn fetch(
         &'static self,
-        channel: &Arc<str>,
+        channel: &Channel,
         after: Option<Position>,
         limits: Limits,
         timeout: Duration,
     ) -> Result<Fetched, BrokerError> {
-        let channel = Arc::clone(channel);
+        let channel = channel.clone();
         self.wait(timeout, async move {
             self.settle().await;
             self.ask(&channel, after.as_ref(), limits).await
@@ -111,11 +111,11 @@ impl Link {
     /// Asks for what came after a position; an answer that cannot be true is none.
     pub(super) async fn ask(
         &self,
-        channel: &str,
+        channel: &Channel,
         after: Option<&Position>,
         limits: Limits,
     ) -> Result<Fetched, BrokerError> {
-        let fetched = self.broker.fetch(channel, after, limits).await?;
+        let fetched = self.broker.fetch(channel.as_str(), after, limits).await?;
         if fetched.top.is_possible() {
             Ok(fetched)
         } else {
@@ -126,13 +126,13 @@ impl Link {
 
     fn read_history(
         &'static self,
-        channel: &Arc<str>,
+        channel: &Channel,
         limits: Limits,
         timeout: Duration,
     ) -> Result<(Vec<Arc<Message>>, Position), BrokerError> {
         let fetched = self.fetch(channel, None, limits, timeout);
         let fetched = fetched.map_err(|error| {
-            let name = channel.get(2..).unwrap_or_default();
+            let name = channel.name();
             self.explain(&format!("reading the history of {name:?}"), error)
         })?;
         Ok((to_messages(channel, &fetched), fetched.top))
@@ -141,28 +141,28 @@ impl Link {
 
 /// The message of an envelope.
 pub(super) fn to_message(
-    channel: &str,
+    channel: &Channel,
     envelope: &Envelope,
     position: Position,
 ) -> Option<Arc<Message>> {
     let Body::Message(kind, payload) = &envelope.body else {
         return None;
     };
-    let name = channel.get(2..).unwrap_or_default();
+    let name = channel.name();
     let message = Message::new(name.into(), *kind, payload.clone(), Some(position));
     let message = message.excluding(&envelope.excluded);
     Some(Arc::new(message))
 }
 
 /// What cannot be read keeps its place.
-pub(super) fn to_messages(channel: &str, fetched: &Fetched) -> Vec<Arc<Message>> {
+pub(super) fn to_messages(channel: &Channel, fetched: &Fetched) -> Vec<Arc<Message>> {
     let entries = fetched.entries.iter();
     let messages = entries.map(|stored| {
         let position = Position {
             offset: stored.offset,
             epoch: Arc::clone(&fetched.top.epoch),
         };
-        let name = channel.get(2..).unwrap_or_default();
+        let name = channel.name();
         Envelope::decode(stored.envelope.clone())
             .and_then(|envelope| to_message(channel, &envelope, position.clone()))
             .unwrap_or_else(|| Arc::new(Message::unreadable(name.into(), position)))

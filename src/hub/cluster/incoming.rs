@@ -14,6 +14,7 @@ use crate::hub::{
     delivery::group_message::Message,
     groups::group::{Delivery, Group, State},
     groups::history::Ring,
+    names::Channel,
     position::Position,
     wire::envelope::{Body, Envelope},
 };
@@ -30,14 +31,18 @@ impl Hub {
         position: Option<Position>,
     ) {
         let Some(envelope) = Envelope::decode(envelope) else {
-            if let Some(position) = position {
-                self.skip_next(channel, position);
+            if let (Some(channel), Some(position)) = (Channel::parse(channel), position) {
+                self.skip_next(&channel, position);
             }
             return self.malformed(channel, "it is no message");
         };
         if position.as_ref().is_some_and(|at| !at.is_possible()) {
             return self.malformed(channel, "no history has its position");
         }
+        let name = channel;
+        let Some(channel) = &Channel::parse(name) else {
+            return self.malformed(name, "it is no message");
+        };
         let own = envelope.origin == self.node;
         match (&envelope.body, position) {
             (Body::Presence(message), _) => {
@@ -49,7 +54,7 @@ impl Hub {
                     outputs
                 });
                 if ignored > 0 {
-                    self.malformed(channel, "it does not tell who is there, or of too many");
+                    self.malformed(name, "it does not tell who is there, or of too many");
                 }
             }
             // Delivered when it was sent.
@@ -63,7 +68,7 @@ impl Hub {
     }
 
     /// What stands in a history has its place there, also if it cannot be read.
-    fn skip_next(&self, channel: &str, position: Position) {
+    fn skip_next(&self, channel: &Channel, position: Position) {
         let Some(group) = self.find(channel) else {
             return;
         };
@@ -74,7 +79,7 @@ impl Hub {
         }
     }
 
-    fn receive_once(&'static self, channel: &str, envelope: &Envelope) {
+    fn receive_once(&'static self, channel: &Channel, envelope: &Envelope) {
         // Also where no wildcard matches any more: the broker may not know yet that the last one has gone.
         if !self.recent().note(envelope) {
             return;
@@ -85,14 +90,14 @@ impl Hub {
         let excluded = self.own(&envelope.excluded);
         let mut delivery = Delivery::new(&excluded, envelope.channels.len() > 1);
         if envelope.channels.is_empty() {
-            self.deliver(&channel.into(), *kind, payload, &mut delivery);
+            self.deliver(channel, *kind, payload, &mut delivery);
         }
         for channel in &envelope.channels {
             self.deliver(channel, *kind, payload, &mut delivery);
         }
     }
 
-    fn receive_kept(&'static self, channel: &str, envelope: &Envelope, position: Position) {
+    fn receive_kept(&'static self, channel: &Channel, envelope: &Envelope, position: Position) {
         let Some(group) = self.find(channel) else {
             // For those who listen to many groups.
             if let Some(message) = self.new_message(channel, envelope, position) {
@@ -134,7 +139,7 @@ impl Hub {
     /// The message of an envelope that has not come yet, by whichever subscription.
     fn new_message(
         &self,
-        channel: &str,
+        channel: &Channel,
         envelope: &Envelope,
         position: Position,
     ) -> Option<Arc<Message>> {

@@ -34,8 +34,9 @@ pub use self::histories::Kept;
 pub(super) use self::incoming::Recent;
 use self::{subscriptions::Waiter, trouble::Troubles};
 use super::{
-    EVERYBODY, Hub, PRESENCE,
+    Hub,
     broker::{Broker, BrokerError, Events, LONGEST},
+    names::Channel,
     position::Position,
 };
 use crate::{engine, runtime::Level};
@@ -78,16 +79,16 @@ pub(super) struct Link {
     /// The channel of presence has been subscribed to, so that the others can be asked who is there.
     listening: AtomicBool,
     /// Channels whose subscription may have to change, and who waits for that.
-    reviews: Mutex<HashMap<Arc<str>, Vec<Waiter>>>,
+    reviews: Mutex<HashMap<Channel, Vec<Waiter>>>,
     reviewed: Notify,
     /// Presence messages, oldest first; bounded, for what is lost is found out by the digests.
-    later: Mutex<VecDeque<(&'static str, Bytes)>>,
+    later: Mutex<VecDeque<(Channel, Bytes)>>,
     called: Notify,
     /// For those who need not ask now.
     turns: Semaphore,
     troubles: Troubles,
     /// Channels that the broker refuses to subscribe to. A std mutex: held for a set operation.
-    deaf: Mutex<HashSet<Arc<str>>>,
+    deaf: Mutex<HashSet<Channel>>,
 }
 
 /// What the log has been told of an absence of the broker.
@@ -143,8 +144,10 @@ impl Events for Receiver {
     }
 
     fn refused(&self, channel: &str, error: &BrokerError) {
-        if let Some(link) = self.hub.link.get() {
-            link.listen_again(channel, error.clone());
+        if let Some(link) = self.hub.link.get()
+            && let Some(channel) = Channel::parse(channel)
+        {
+            link.listen_again(&channel, error.clone());
         }
     }
 
@@ -246,8 +249,8 @@ impl Hub {
             self.handle.spawn(link.send_later());
             // Also where nobody joins: the leases of the other processes' members end here, too.
             self.start_ticking();
-            link.review(EVERYBODY, None);
-            link.review(PRESENCE, None);
+            link.review(&Channel::everybody(), None);
+            link.review(&Channel::presence(), None);
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::hub::{
     broker::{Backoff, BrokerError, Key},
     delivery::target::{Fate, Published},
     groups::group::{Group, Outbound},
+    names::Channel,
     position::{Limits, Position},
     wire::envelope::Envelope,
 };
@@ -29,7 +30,7 @@ impl Link {
     /// Gives a message to those who listen now.
     pub(in crate::hub) fn publish(
         &'static self,
-        channels: &[Arc<str>],
+        channels: &[Channel],
         envelope: Bytes,
         timeout: Duration,
     ) -> Fate {
@@ -52,8 +53,8 @@ impl Link {
     }
 
     /// Nobody says it again where the broker refuses it, but the log tells.
-    async fn say(&self, channel: &Arc<str>, envelope: Bytes) -> Result<(), BrokerError> {
-        let said = self.broker.publish(channel, envelope).await;
+    async fn say(&self, channel: &Channel, envelope: Bytes) -> Result<(), BrokerError> {
+        let said = self.broker.publish(channel.as_str(), envelope).await;
         match &said {
             Ok(()) => self.relieved(Question::Publish, channel),
             Err(error) => {
@@ -64,7 +65,7 @@ impl Link {
     }
 
     /// Sends without waiting, in order; the oldest is lost where too many wait.
-    pub(in crate::hub) fn publish_later(&self, channel: &'static str, envelope: Bytes) {
+    pub(in crate::hub) fn publish_later(&self, channel: Channel, envelope: Bytes) {
         let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
         if later.len() >= MAX_LATER {
             later.pop_front();
@@ -89,7 +90,7 @@ impl Link {
                     break;
                 };
                 // The next digest makes up for it.
-                if self.say(&channel.into(), envelope).await.is_err() {
+                if self.say(&channel, envelope).await.is_err() {
                     self.hub.lost.note();
                 }
             }
@@ -100,7 +101,7 @@ impl Link {
     /// The answer tells where in the history it has come to stand.
     pub(in crate::hub) fn store(
         &'static self,
-        channel: &Arc<str>,
+        channel: &Channel,
         envelope: &mut Envelope,
         limits: Limits,
         published: &mut Published,
@@ -184,7 +185,7 @@ impl Link {
             };
             match self
                 .broker
-                .store(&group.channel, envelope, &key, limits)
+                .store(group.channel.as_str(), envelope, &key, limits)
                 .await
             {
                 Ok(position) => {

@@ -103,7 +103,10 @@ impl Hub {
                 state.catching_up = false;
                 drop(state);
                 if complete {
-                    self.malformed(&group.channel, "the position of a message was not true");
+                    self.malformed(
+                        group.channel.as_str(),
+                        "the position of a message was not true",
+                    );
                 }
                 return Asked::Done;
             }
@@ -159,7 +162,10 @@ impl Hub {
                 // Not ours, but it has its place.
                 _ => {
                     state.skip(&group.channel, position);
-                    self.malformed(&group.channel, "an entry of its history is no message");
+                    self.malformed(
+                        group.channel.as_str(),
+                        "an entry of its history is no message",
+                    );
                 }
             }
         }

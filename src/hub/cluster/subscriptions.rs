@@ -12,12 +12,12 @@ use std::{
 
 use super::{Link, histories::to_messages, too_slow, trouble::Question};
 use crate::hub::{
-    EVERYBODY, PRESENCE,
     broker::{Backoff, BrokerError, Fetched},
     delivery::group_message::Message,
     groups::group::Group,
     groups::history::{Missed, Ring},
     groups::members::{Join, JoinError},
+    names::{Channel, Scope},
     position::Limits,
     presence::Presence,
 };
@@ -27,15 +27,15 @@ pub(super) type Waiter = SyncSender<Result<(), BrokerError>>;
 
 impl Link {
     /// Has the subscription of a channel looked at: there is a group for it, or there is none.
-    pub(in crate::hub) fn review(&self, channel: &str, waiter: Option<Waiter>) {
+    pub(in crate::hub) fn review(&self, channel: &Channel, waiter: Option<Waiter>) {
         let mut reviews = self.reviews();
-        let waiters = reviews.entry(channel.into()).or_default();
+        let waiters = reviews.entry(channel.clone()).or_default();
         waiters.extend(waiter);
         drop(reviews);
         self.reviewed.notify_one();
     }
 
-    fn reviews(&self) -> MutexGuard<'_, HashMap<Arc<str>, Vec<Waiter>>> {
+    fn reviews(&self) -> MutexGuard<'_, HashMap<Channel, Vec<Waiter>>> {
         self.reviews.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,14 +58,14 @@ impl Link {
         }
     }
 
-    async fn review_one(&'static self, channel: &str) -> Result<(), BrokerError> {
+    async fn review_one(&'static self, channel: &Channel) -> Result<(), BrokerError> {
         let group = self.hub.find(channel);
-        if group.is_none() && channel != EVERYBODY && channel != PRESENCE {
-            self.broker.unsubscribe(channel).await;
+        if group.is_none() && !channel.is_for_all() {
+            self.broker.unsubscribe(channel.as_str()).await;
             return Ok(());
         }
-        let result = self.broker.subscribe(channel).await;
-        if channel == PRESENCE {
+        let result = self.broker.subscribe(channel.as_str()).await;
+        if channel.scope() == Scope::Presence {
             // Even if it has failed now: it is remembered, and made with the next connection. Asked before
             // that, the others would answer to deaf ears.
             self.listening.store(true, Ordering::Release);
@@ -83,10 +83,10 @@ impl Link {
 
     /// The broker refuses a subscription: it is asked again, ever more seldom. With a new connection,
     /// all subscriptions are made by themselves.
-    pub(super) fn listen_again(&'static self, channel: &str, error: BrokerError) {
-        let channel: Arc<str> = channel.into();
+    pub(super) fn listen_again(&'static self, channel: &Channel, error: BrokerError) {
+        let channel = channel.clone();
         let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.broker.is_connected() || !deaf.insert(Arc::clone(&channel)) {
+        if !self.broker.is_connected() || !deaf.insert(channel.clone()) {
             return;
         }
         drop(deaf);
@@ -96,7 +96,7 @@ impl Link {
             loop {
                 if let Some(group) = self.hub.find(&channel) {
                     group.lock().subscribed = false;
-                } else if *channel != *EVERYBODY && *channel != *PRESENCE {
+                } else if !channel.is_for_all() {
                     break;
                 }
                 if !self.broker.is_connected() {
@@ -104,7 +104,7 @@ impl Link {
                 }
                 self.refused(Question::Listen, &channel, &error, &mut backoff)
                     .await;
-                match self.broker.subscribe(&channel).await {
+                match self.broker.subscribe(channel.as_str()).await {
                     Ok(()) => break,
                     Err(again) => error = again,
                 }
@@ -186,8 +186,10 @@ impl Link {
         let ages = fetched.entries.iter().map(|stored| stored.age);
         ring.prepend(messages.into_iter().zip(ages).collect(), Instant::now());
         for _ in 0..unreadable {
-            self.hub
-                .malformed(&group.channel, "an entry of its history is no message");
+            self.hub.malformed(
+                group.channel.as_str(),
+                "an entry of its history is no message",
+            );
         }
         state.ring = Some(ring);
         // Of this history, or of another one; it is not known which of the two is the newer.

@@ -7,14 +7,17 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use super::{Link, warn};
-use crate::hub::broker::{Backoff, BrokerError};
+use crate::hub::{
+    broker::{Backoff, BrokerError},
+    names::Channel,
+};
 
 /// The time between two repeated questions of a process, at first and at most.
 const CLOSEST: Duration = Duration::from_millis(4);
@@ -66,7 +69,7 @@ pub(super) struct Troubles {
 #[derive(Debug, Default)]
 struct Trouble {
     /// When each was last refused. Bounded by the groups that exist, or by [`MAX_CHANNELS`].
-    channels: HashMap<Arc<str>, Instant>,
+    channels: HashMap<Channel, Instant>,
     since: Option<Instant>,
     refused: u64,
     /// Refusals that the log has a line about.
@@ -82,7 +85,7 @@ impl Troubles {
     }
 
     /// Returns whether the log is to have a line: this refusal is a new one.
-    fn refused(&self, question: Question, channel: &Arc<str>, words: &str, now: Instant) -> bool {
+    fn refused(&self, question: Question, channel: &Channel, words: &str, now: Instant) -> bool {
         self.some.store(true, Ordering::Release);
         let mut all = self.lock();
         let trouble = all.entry(question).or_default();
@@ -91,7 +94,7 @@ impl Troubles {
             || trouble.channels.len() < MAX_CHANNELS
             || trouble.channels.contains_key(channel)
         {
-            trouble.channels.insert(Arc::clone(channel), now);
+            trouble.channels.insert(channel.clone(), now);
         }
         trouble.refused += 1;
         trouble.space = (trouble.space * 2).clamp(CLOSEST, FARTHEST);
@@ -108,7 +111,7 @@ impl Troubles {
 
     /// Returns how long it took and how often it was refused, where that was the last trouble of its
     /// kind and the log has a line about it.
-    fn over(&self, question: Question, channel: &str, now: Instant) -> Option<(Duration, u64)> {
+    fn over(&self, question: Question, channel: &Channel, now: Instant) -> Option<(Duration, u64)> {
         if !self.some.load(Ordering::Acquire) {
             return None;
         }
@@ -161,7 +164,7 @@ impl Link {
     pub(super) fn note_refusal(
         &self,
         question: Question,
-        channel: &Arc<str>,
+        channel: &Channel,
         error: &BrokerError,
         next: &str,
     ) {
@@ -178,7 +181,7 @@ impl Link {
                 "the broker at {} refuses to {} {:?}: {words}; {next}",
                 self.broker.address(),
                 question.verb(),
-                channel.get(2..).unwrap_or_default(),
+                channel.name(),
             ));
         }
     }
@@ -187,7 +190,7 @@ impl Link {
     pub(super) async fn refused(
         &self,
         question: Question,
-        channel: &Arc<str>,
+        channel: &Channel,
         error: &BrokerError,
         backoff: &mut Backoff,
     ) {
@@ -210,7 +213,7 @@ impl Link {
     }
 
     /// Takes note that a question was answered, or is not asked any more.
-    pub(super) fn relieved(&self, question: Question, channel: &str) {
+    pub(super) fn relieved(&self, question: Question, channel: &Channel) {
         let over = self.troubles.over(question, channel, Instant::now());
         if let Some((time, refused)) = over {
             warn(format!(
@@ -232,7 +235,7 @@ mod tests {
     fn a_refusal_is_said_once_however_many_groups_meet_it() {
         let troubles = Troubles::default();
         let now = Instant::now();
-        let channels: Vec<Arc<str>> = (0..300).map(|n| format!("g:{n}").into()).collect();
+        let channels: Vec<_> = (0..300).map(|n| Channel::group(&n.to_string())).collect();
         let refuse = |channel| troubles.refused(Question::Read, channel, "no", now);
         assert!(refuse(&channels[0]));
         assert!((0..9).all(|_| !channels.iter().any(refuse)));
@@ -256,7 +259,7 @@ mod tests {
         let troubles = Troubles::default();
         let now = Instant::now();
         for n in 0..3 * MAX_CHANNELS {
-            let channel = format!("u:{n}").into();
+            let channel = Channel::user(&n.to_string());
             let said = troubles.refused(Question::Publish, &channel, "no", now);
             assert_eq!(said, n == 0);
         }
@@ -264,8 +267,11 @@ mod tests {
             troubles.lock()[&Question::Publish].channels.len(),
             MAX_CHANNELS
         );
-        assert_eq!(troubles.over(Question::Publish, "u:other", now), None);
-        let over = troubles.over(Question::Publish, "u:other", now + STALE);
+        assert_eq!(
+            troubles.over(Question::Publish, &Channel::user("other"), now),
+            None
+        );
+        let over = troubles.over(Question::Publish, &Channel::user("other"), now + STALE);
         assert_eq!(over, Some((STALE, 3 * MAX_CHANNELS as u64)));
         assert!(!troubles.some.load(Ordering::Acquire));
     }
@@ -274,7 +280,7 @@ mod tests {
     fn trouble_that_comes_and_goes_does_not_fill_the_log() {
         let troubles = Troubles::default();
         let begun = Instant::now();
-        let channel: Arc<str> = "g:x".into();
+        let channel = Channel::group("x");
         let mut lines = 0;
         for tenth in 0..300 {
             let now = begun + Duration::from_millis(100) * tenth;

@@ -11,8 +11,9 @@ use super::{
 use crate::{
     engine::{self, Engine},
     hub::{
-        EVERYBODY, GROUP, Hub,
+        Hub,
         groups::group::{Delivery, State},
+        names::{Channel, Scope},
         new_epoch,
         position::Limits,
         presence::who::Who,
@@ -46,7 +47,7 @@ impl Hub {
     fn publish_once(
         &'static self,
         outgoing: &Outgoing,
-        channels: &[Arc<str>],
+        channels: &[Channel],
         published: &mut Published,
     ) {
         let excluded = self.own(&outgoing.excluded);
@@ -64,7 +65,7 @@ impl Hub {
     /// Gives the broker what is not stored.
     fn hand_over(
         &'static self,
-        channels: &[Arc<str>],
+        channels: &[Channel],
         excluded: &[Who],
         body: Body,
         timeout: Duration,
@@ -78,7 +79,7 @@ impl Hub {
 
     pub(in crate::hub) fn envelope(
         &self,
-        channels: &[Arc<str>],
+        channels: &[Channel],
         excluded: &[Who],
         body: Body,
     ) -> Envelope {
@@ -98,14 +99,14 @@ impl Hub {
     /// Puts a message that no history keeps into the outboxes of this process.
     pub(in crate::hub) fn deliver(
         &self,
-        channel: &Arc<str>,
+        channel: &Channel,
         kind: Kind,
         payload: &Bytes,
         delivery: &mut Delivery<'_>,
     ) {
-        let name = channel.strip_prefix(GROUP).unwrap_or_default();
+        let name = channel.group_name().unwrap_or_default();
         let message = Message::new(name.into(), kind, payload.clone(), None);
-        if &**channel == EVERYBODY {
+        if channel.scope() == Scope::Everybody {
             for connection in engine::running().map_or_else(Vec::new, Engine::connections) {
                 let frame = message.frame(connection.is_enveloping());
                 delivery.put(&connection, frame);
@@ -121,7 +122,7 @@ impl Hub {
     /// To the members of a group whose lock is held, and to those who listen to many groups.
     pub(in crate::hub) fn spread(
         &self,
-        channel: &str,
+        channel: &Channel,
         state: &State,
         message: &Message,
         delivery: &mut Delivery<'_>,
@@ -138,7 +139,7 @@ impl Hub {
 
     pub(in crate::hub) fn spread_to_patterns(
         &self,
-        channel: &str,
+        channel: &Channel,
         message: &Message,
         delivery: &mut Delivery<'_>,
     ) {
@@ -154,11 +155,11 @@ impl Hub {
     fn publish_kept(
         &'static self,
         outgoing: &Outgoing,
-        channels: &[(Arc<str>, Limits)],
+        channels: &[(Channel, Limits)],
         published: &mut Published,
     ) {
         if let Some(link) = self.link.get() {
-            let store = |(channel, limits): &(Arc<str>, Limits)| {
+            let store = |(channel, limits): &(Channel, Limits)| {
                 let body = Body::Message(outgoing.kind, outgoing.payload.clone());
                 let mut envelope = self.envelope(&[], &outgoing.excluded, body);
                 link.store(channel, &mut envelope, *limits, published)
@@ -178,7 +179,7 @@ impl Hub {
     /// Keeps a message in the history of this process, and delivers it.
     fn keep(
         &self,
-        channel: &Arc<str>,
+        channel: &Channel,
         outgoing: &Outgoing,
         limits: Limits,
         published: &mut Published,
@@ -242,9 +243,14 @@ impl Hub {
     }
 
     /// Returns how many connections there were.
-    pub(in crate::hub) fn close_members(&self, channel: &str, code: u16, reason: &str) -> usize {
+    pub(in crate::hub) fn close_members(
+        &self,
+        channel: &Channel,
+        code: u16,
+        reason: &str,
+    ) -> usize {
         // Collected first: a connection that ends at once leaves the group.
-        let connections = if channel == EVERYBODY {
+        let connections = if channel.scope() == Scope::Everybody {
             engine::running().map_or_else(Vec::new, Engine::connections)
         } else {
             let group = self.find(channel);

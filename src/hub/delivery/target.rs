@@ -1,22 +1,16 @@
 //! Whom a message goes to, and what became of it.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 
 use crate::hub::{
-    EVERYBODY, GROUP, USER, channel,
     groups::members::check_name,
+    names::{Channel, MAX_EXCLUDED, MAX_TARGETS},
     position::{Limits, Position},
     presence::who::Who,
     wire::payload::Kind,
 };
-
-/// Groups or users that one call may name.
-pub(in crate::hub) const MAX_TARGETS: usize = 1_000;
-
-/// Connections that one call may leave out.
-pub(in crate::hub) const MAX_EXCLUDED: usize = 1_000;
 
 /// Who is to get a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +84,8 @@ impl Default for Published {
 /// Where a message goes, each once.
 #[derive(Default)]
 pub(in crate::hub) struct Channels {
-    pub(in crate::hub) live: Vec<Arc<str>>,
-    pub(in crate::hub) kept: Vec<(Arc<str>, Limits)>,
+    pub(in crate::hub) live: Vec<Channel>,
+    pub(in crate::hub) kept: Vec<(Channel, Limits)>,
 }
 
 pub(in crate::hub) fn channels(outgoing: &Outgoing) -> Result<Channels, String> {
@@ -115,12 +109,12 @@ pub(in crate::hub) fn channels(outgoing: &Outgoing) -> Result<Channels, String> 
                     Target::Kept(_, limits) => Some(*limits),
                     _ => None,
                 };
-                (channel(GROUP, name), limits)
+                (Channel::group(name), limits)
             }
-            Target::User(name) => (channel(USER, name), None),
-            Target::Everybody => (EVERYBODY.into(), None),
+            Target::User(name) => (Channel::user(name), None),
+            Target::Everybody => (Channel::everybody(), None),
         };
-        if !seen.insert(Arc::clone(&found)) {
+        if !seen.insert(found.clone()) {
             continue;
         }
         match limits {

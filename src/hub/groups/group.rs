@@ -14,6 +14,7 @@ use crate::{
     engine::{Connection, Sent},
     hub::{
         delivery::group_message::Message,
+        names::Channel,
         position::{Limits, Position},
     },
     protocol::Broadcast,
@@ -23,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::hub) struct Group {
     /// The kind and the name, as in `g:chat.1`.
-    pub(in crate::hub) channel: Arc<str>,
+    pub(in crate::hub) channel: Channel,
     /// A std mutex: held while a message is put into the members' outboxes, which is what gives all
     /// of them the same order.
     state: Mutex<State>,
@@ -74,7 +75,7 @@ pub(in crate::hub) struct Member {
 }
 
 impl Group {
-    pub(in crate::hub) fn new(channel: Arc<str>) -> Arc<Self> {
+    pub(in crate::hub) fn new(channel: Channel) -> Arc<Self> {
         Arc::new(Self {
             channel,
             state: Mutex::default(),
@@ -83,7 +84,7 @@ impl Group {
 
     /// The name without the kind.
     pub(in crate::hub) fn name(&self) -> &str {
-        &self.channel[2..]
+        self.channel.name()
     }
 
     pub(in crate::hub) fn lock(&self) -> MutexGuard<'_, State> {
@@ -176,10 +177,9 @@ impl State {
     }
 
     /// Gives a place in the history to something that is no message.
-    pub(in crate::hub) fn skip(&mut self, channel: &str, position: Position) {
+    pub(in crate::hub) fn skip(&mut self, channel: &Channel, position: Position) {
         if let Some(ring) = &mut self.ring {
-            let name = channel.get(2..).unwrap_or_default();
-            let unreadable = Message::unreadable(name.into(), position);
+            let unreadable = Message::unreadable(channel.name().into(), position);
             ring.push(Arc::new(unreadable), Instant::now(), Duration::ZERO);
         }
     }

@@ -14,9 +14,10 @@ use super::{
 use crate::{
     engine::Connection,
     hub::{
-        GROUP, Hub, MAX_NAME, USER, channel,
+        Hub,
         delivery::group_message::Message,
-        is_pattern, new_epoch,
+        names::{Channel, MAX_NAME},
+        new_epoch,
         position::{Limits, Position},
         presence::{self, who::former},
         wire::frames,
@@ -117,9 +118,9 @@ impl Hub {
         if join.info.len() > presence::MAX_INFO {
             return Err(JoinError::Info(join.info.len()));
         }
-        let channel = channel(GROUP, name);
+        let channel = Channel::group(name);
         let mut join = join;
-        if is_pattern(&channel) {
+        if channel.is_wildcard() {
             join.limits = None;
             join.present = false;
         }
@@ -159,13 +160,13 @@ impl Hub {
             timeout: Duration::ZERO,
         };
         // Without a history, nothing can fail but the connection.
-        let _ = self.enter(connection, &channel(USER, user), &join);
+        let _ = self.enter(connection, &Channel::user(user), &join);
     }
 
     fn enter(
         &'static self,
         connection: &Arc<Connection>,
-        channel: &Arc<str>,
+        channel: &Channel,
         join: &Join,
     ) -> Result<Joined, JoinError> {
         loop {
@@ -267,7 +268,7 @@ impl Hub {
         name: &str,
         reply: Option<&str>,
     ) -> bool {
-        let left = self.leave_silently(connection, &channel(GROUP, name));
+        let left = self.leave_silently(connection, &Channel::group(name));
         if let Some(reply) = reply {
             let frame = Arc::new(frames::left(name, reply));
             group::Delivery::new(&[], false).put(connection, &frame);
@@ -275,13 +276,13 @@ impl Hub {
         left
     }
 
-    fn leave_silently(&'static self, connection: &Arc<Connection>, channel: &str) -> bool {
+    fn leave_silently(&'static self, connection: &Arc<Connection>, channel: &Channel) -> bool {
         let group = {
             let mut memberships = connection.memberships();
             let place = memberships
                 .groups
                 .iter()
-                .position(|group| &*group.channel == channel);
+                .position(|group| group.channel == *channel);
             let Some(place) = place else {
                 return false;
             };
@@ -322,16 +323,16 @@ impl Hub {
         let memberships = connection.memberships();
         let groups = memberships.groups.iter();
         groups
-            .filter(|group| group.channel.starts_with(GROUP))
-            .map(|group| group.name().to_owned())
+            .filter_map(|group| group.channel.group_name())
+            .map(str::to_owned)
             .collect()
     }
 }
 
-fn is_member(connection: &Connection, channel: &str) -> bool {
+fn is_member(connection: &Connection, channel: &Channel) -> bool {
     let memberships = connection.memberships();
     memberships
         .groups
         .iter()
-        .any(|group| &*group.channel == channel)
+        .any(|group| group.channel == *channel)
 }

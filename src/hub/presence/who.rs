@@ -9,8 +9,9 @@ use std::{
 use super::{Member, Output, PATIENCE, Presence};
 use crate::{
     hub::{
-        GROUP, Hub, PRESENCE, channel,
+        Hub,
         groups::group,
+        names::Channel,
         wire::{envelope::Body, frames},
     },
     protocol::Broadcast,
@@ -79,7 +80,7 @@ impl Hub {
 
     fn tell(&self, name: &str, frame: Broadcast, except: Option<u64>) {
         let frame = Arc::new(frame);
-        let Some(group) = self.find(&channel(GROUP, name)) else {
+        let Some(group) = self.find(&Channel::group(name)) else {
             return;
         };
         let except = except.map_or_else(Vec::new, |id| vec![id]);
@@ -95,7 +96,7 @@ impl Hub {
     pub(in crate::hub) fn send_presence(&'static self, message: Vec<u8>) {
         if let Some(link) = self.link.get() {
             let envelope = self.envelope(&[], &[], Body::Presence(message.into()));
-            link.publish_later(PRESENCE, envelope.encode());
+            link.publish_later(Channel::presence(), envelope.encode());
         }
     }
 
@@ -165,7 +166,7 @@ impl Hub {
     }
 
     fn local_members(&self, name: &str) -> Vec<u64> {
-        let group = self.find(&channel(GROUP, name));
+        let group = self.find(&Channel::group(name));
         group.map_or_else(Vec::new, |group| {
             let state = group.lock();
             let members = state.members().iter();

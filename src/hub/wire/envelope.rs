@@ -15,7 +15,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{json::is_json, payload::Kind};
 use crate::{
-    hub::{EVERYBODY, GROUP, MAX_NAME, PRESENCE, USER, delivery::target, presence::who::Who},
+    hub::{
+        names::{Channel, MAX_EXCLUDED, MAX_TARGETS},
+        presence::who::Who,
+    },
     protocol::close,
 };
 
@@ -44,7 +47,7 @@ pub(in crate::hub) struct Envelope {
     pub(in crate::hub) sequence: u64,
     pub(in crate::hub) excluded: Vec<Who>,
     /// All channels that it goes to, if there are several.
-    pub(in crate::hub) channels: Vec<Arc<str>>,
+    pub(in crate::hub) channels: Vec<Channel>,
     pub(in crate::hub) body: Body,
 }
 
@@ -84,8 +87,9 @@ impl Envelope {
         }
         bytes.put_u16_le(self.channels.len() as u16);
         for channel in &self.channels {
+            let channel = channel.as_str().as_bytes();
             bytes.put_u16_le(channel.len() as u16);
-            bytes.put_slice(channel.as_bytes());
+            bytes.put_slice(channel);
         }
         bytes.put_slice(&payload);
         bytes.freeze()
@@ -101,27 +105,24 @@ impl Envelope {
         let origin = bytes.try_get_u64_le().ok()?;
         let sequence = bytes.try_get_u64_le().ok()?;
         let mut excluded = Vec::new();
-        for _ in 0..count(&mut bytes, target::MAX_EXCLUDED)? {
+        for _ in 0..count(&mut bytes, MAX_EXCLUDED)? {
             excluded.push((origin, bytes.try_get_u64_le().ok()?));
         }
         if flags & OTHERS != 0 {
-            for _ in 0..count(&mut bytes, target::MAX_EXCLUDED)? {
+            for _ in 0..count(&mut bytes, MAX_EXCLUDED)? {
                 let process = bytes.try_get_u64_le().ok()?;
                 excluded.push((process, bytes.try_get_u64_le().ok()?));
             }
         }
         let mut channels = Vec::new();
-        for _ in 0..count(&mut bytes, target::MAX_TARGETS)? {
+        for _ in 0..count(&mut bytes, MAX_TARGETS)? {
             let len = usize::from(bytes.try_get_u16_le().ok()?);
             if bytes.len() < len {
                 return None;
             }
             let channel = bytes.split_to(len);
             let channel = std::str::from_utf8(&channel).ok()?;
-            if !is_channel(channel) {
-                return None;
-            }
-            channels.push(channel.into());
+            channels.push(Channel::parse(channel)?);
         }
         let body = match flags & !OTHERS {
             BINARY => Body::Message(Kind::Binary, bytes),
@@ -161,24 +162,17 @@ fn count(bytes: &mut Bytes, most: usize) -> Option<usize> {
     (count <= most).then_some(count)
 }
 
-/// Whether a channel can be one of this package's.
-fn is_channel(channel: &str) -> bool {
-    if let Some(group) = channel.strip_prefix(GROUP) {
-        return (1..=MAX_NAME).contains(&group.len());
-    }
-    channel.starts_with(USER) || channel == EVERYBODY || channel == PRESENCE
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::names::MAX_NAME;
 
     fn envelope(body: Body) -> Envelope {
         Envelope {
             origin: 7,
             sequence: 1 << 40,
             excluded: vec![(7, 1), (7, 2), (8, 1)],
-            channels: vec!["g:a".into(), "g:\u{e9}".into()],
+            channels: vec![Channel::group("a"), Channel::group("\u{e9}")],
             body,
         }
     }
@@ -231,7 +225,7 @@ mod tests {
     fn lists_and_names_have_limits() {
         let body = || Body::Message(Kind::Text, "x".into());
         let channels = |name: &str, count| Envelope {
-            channels: vec![name.into(); count],
+            channels: vec![Channel::unchecked(name); count],
             ..envelope(body())
         };
         let longest = format!("g:{}", "x".repeat(MAX_NAME));
