@@ -21,17 +21,14 @@ use std::{
 };
 
 pub use self::{
-    connection::{Connection, End, Handler, Overflow, Parts, Stats},
+    connection::{Connection, End, Handler, Overflow, Owner, Parts, Stats},
     courier::Courier,
     inbox::{Consumer, Inbox, Received},
     outbox::Sent,
     permit::Permit,
     turnstile::Turnstile,
 };
-use crate::{
-    hub::Hub,
-    runtime::{Gate, Log, PerProcess, Runtime, WORKER_THREADS, runtime},
-};
+use crate::runtime::{Gate, Log, PerProcess, Runtime, WORKER_THREADS, runtime};
 
 /// Tasks that write what is left in outboxes: one for each thread.
 pub(crate) const COURIERS: usize = WORKER_THREADS;
@@ -57,7 +54,6 @@ pub struct Engine {
     stopping: AtomicBool,
     turnstile: Arc<Turnstile>,
     couriers: [Arc<Courier>; COURIERS],
-    hub: Hub,
     /// How many connections pause because their peers flood.
     floods: AtomicUsize,
 }
@@ -92,7 +88,6 @@ impl Engine {
         Ok(Self {
             turnstile,
             couriers,
-            hub: Hub::new(runtime.handle().clone()),
             runtime,
             connections: Mutex::default(),
             dropped: AtomicU64::new(0),
@@ -118,12 +113,6 @@ impl Engine {
     #[must_use]
     pub fn turnstile(&self) -> &Arc<Turnstile> {
         &self.turnstile
-    }
-
-    /// The groups of this process.
-    #[must_use]
-    pub fn hub(&self) -> &Hub {
-        &self.hub
     }
 
     /// All open connections.
