@@ -18,7 +18,7 @@ use std::{
 use socket2::{Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::engine;
+use crate::runtime::runtime;
 
 /// A socket that has changed hands.
 #[derive(Debug)]
@@ -91,8 +91,8 @@ impl Held {
             forget_in_epoll(epoll, fd);
         }
         replace(&theirs.into(), fd)?;
-        // Registering needs the engine; without it, the pair is simply closed.
-        engine()?.handle().spawn(swallow(ours));
+        // Registering needs the runtime; without it, the pair is simply closed.
+        runtime()?.handle().spawn(swallow(ours));
         Ok(Adopted {
             socket: self.socket,
         })

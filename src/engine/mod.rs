@@ -15,44 +15,35 @@ use std::{
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 pub use self::{
-    connection::{Connection, End, Handler, Overflow, Parts, Stats},
+    connection::{Connection, End, Handler, Overflow, Owner, Parts, Stats},
     courier::Courier,
     inbox::{Consumer, Inbox, Received},
     outbox::Sent,
     permit::Permit,
     turnstile::Turnstile,
 };
-use crate::{
-    hub::Hub,
-    runtime::{Gate, Log, fork, start, trim},
-};
-
-/// Worker threads of the runtime. The interpreter lock is the bottleneck of a Python process long
-/// before two threads of framing and system calls are.
-pub(crate) const WORKER_THREADS: usize = 2;
+use crate::runtime::{Gate, Log, PerProcess, Runtime, WORKER_THREADS, runtime};
 
 /// Tasks that write what is left in outboxes: one for each thread.
 pub(crate) const COURIERS: usize = WORKER_THREADS;
 
-/// The engine of this process; null before the first connection and after a fork.
-pub(crate) static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
+/// The engine of this process.
+static ENGINE: PerProcess<Engine> = PerProcess::new();
 
 /// Numbers connections; unique in the process, and never reused.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// Everything that belongs to one process: the runtime and its open connections.
+/// The open connections of one process, and the tasks that serve all of them.
 #[derive(Debug)]
 pub struct Engine {
-    /// Where tasks are spawned; outlives the runtime itself.
-    handle: tokio::runtime::Handle,
-    /// Taken out by [`Engine::stop`].
-    runtime: Mutex<Option<tokio::runtime::Runtime>>,
+    /// Ended by [`Engine::stop`].
+    runtime: &'static Runtime,
     /// A std mutex: held for a map operation, never across an await.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     /// What connections that are gone have lost to full outboxes.
@@ -61,14 +52,10 @@ pub struct Engine {
     empty: Condvar,
     /// Set once by [`Engine::close_all`].
     stopping: AtomicBool,
-    log: Log,
-    gate: Gate,
     turnstile: Arc<Turnstile>,
     couriers: [Arc<Courier>; COURIERS],
-    hub: Hub,
     /// How many connections pause because their peers flood.
     floods: AtomicUsize,
-    pub(crate) held: trim::Held,
 }
 
 /// Returns the engine of this process, which is started if there is none.
@@ -77,124 +64,55 @@ pub struct Engine {
 ///
 /// The operating system's, if no thread or epoll instance is to be had.
 pub fn engine() -> io::Result<&'static Engine> {
-    if let Some(engine) = running() {
-        return Ok(engine);
-    }
-    fork::install_hook()?;
-    let _turn = Turn::wait()?;
-    if let Some(engine) = running() {
-        return Ok(engine);
-    }
-    let fresh = Box::into_raw(Box::new(Engine::start()?));
-    let null = std::ptr::null_mut();
-    match ENGINE.compare_exchange(null, fresh, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => Ok(fork::leaked(fresh)),
-        // A fork came in between.
-        Err(first) => {
-            fork::reclaim(fresh).shut_down(Duration::ZERO);
-            Ok(fork::leaked(first))
-        }
-    }
-}
-
-/// Which process starts its engine at the moment: its generation and one; 0 for none.
-static STARTING: AtomicU64 = AtomicU64::new(0);
-
-/// Time that one thread waits for another one to start the engine.
-const START: Duration = Duration::from_secs(15);
-
-/// The right to start the engine: one thread of a process has it at a time, so that a process that
-/// is short of threads starts one set of them.
-///
-/// No lock, for a lock could be held by another thread at the moment of a fork and would then stay
-/// held in the child for ever. A child sees its parent's number, and takes its own turn.
-struct Turn(u64);
-
-impl Turn {
-    fn wait() -> io::Result<Self> {
-        let mine = u64::from(fork::generation()) + 1;
-        let deadline = Instant::now() + START;
-        loop {
-            let seen = STARTING.load(Ordering::Acquire);
-            if seen != mine {
-                let swapped =
-                    STARTING.compare_exchange(seen, mine, Ordering::AcqRel, Ordering::Acquire);
-                if swapped.is_ok() {
-                    return Ok(Self(mine));
-                }
-            } else if Instant::now() >= deadline {
-                return Err(io::ErrorKind::TimedOut.into());
-            } else {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let _ = STARTING.compare_exchange(self.0, 0, Ordering::AcqRel, Ordering::Acquire);
-    }
+    ENGINE.get_or_try_init(Engine::start)
 }
 
 /// Returns the engine of this process if it has been started.
 #[must_use]
 pub fn running() -> Option<&'static Engine> {
-    let engine = ENGINE.load(Ordering::Acquire);
-    (!engine.is_null()).then(|| fork::leaked(engine))
+    ENGINE.get()
 }
 
 impl Engine {
     fn start() -> io::Result<Self> {
-        let runtime = start::runtime()?;
+        let runtime = runtime()?;
         let turnstile = Arc::new(Turnstile::default());
         let watched = Arc::clone(&turnstile);
-        runtime.spawn(async move { watched.watch().await });
+        runtime.handle().spawn(async move { watched.watch().await });
         let couriers = std::array::from_fn(|_| {
             let courier = Arc::new(Courier::default());
             let called = Arc::clone(&courier);
-            runtime.spawn(async move { called.run().await });
+            runtime.handle().spawn(async move { called.run().await });
             courier
         });
         Ok(Self {
             turnstile,
             couriers,
-            hub: Hub::new(runtime.handle().clone()),
-            handle: runtime.handle().clone(),
-            runtime: Mutex::new(Some(runtime)),
+            runtime,
             connections: Mutex::default(),
             dropped: AtomicU64::new(0),
             empty: Condvar::new(),
             stopping: AtomicBool::new(false),
             floods: AtomicUsize::new(0),
-            held: trim::Held::default(),
-            log: Log::default(),
-            gate: Gate::default(),
         })
     }
 
     /// The runtime's handle, for spawning and for registering sockets.
     #[must_use]
     pub fn handle(&self) -> &tokio::runtime::Handle {
-        &self.handle
+        self.runtime.handle()
     }
 
     /// What the engine wants logged, until Python fetches it.
     #[must_use]
     pub fn log(&self) -> &Log {
-        &self.log
+        self.runtime.log()
     }
 
     /// Where threads stand in line that have a message to fetch.
     #[must_use]
     pub fn turnstile(&self) -> &Arc<Turnstile> {
         &self.turnstile
-    }
-
-    /// The groups of this process.
-    #[must_use]
-    pub fn hub(&self) -> &Hub {
-        &self.hub
     }
 
     /// All open connections.
@@ -220,7 +138,7 @@ impl Engine {
     /// What threads go through on their way back into the interpreter.
     #[must_use]
     pub fn gate(&self) -> &Gate {
-        &self.gate
+        self.runtime.gate()
     }
 
     /// How many connections pause because their peers flood.
@@ -276,10 +194,10 @@ impl Engine {
                 connection.abort();
             }
             self.wait_until_empty(Instant::now() + Duration::from_millis(500));
-            self.shut_down(Duration::from_millis(100));
+            self.runtime.shut_down(Duration::from_millis(100));
             return late.len();
         }
-        self.shut_down(Duration::from_millis(500));
+        self.runtime.shut_down(Duration::from_millis(500));
         0
     }
 
@@ -297,17 +215,6 @@ impl Engine {
                 .0;
         }
         true
-    }
-
-    fn shut_down(&self, timeout: Duration) {
-        let runtime = self
-            .runtime
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(runtime) = runtime {
-            runtime.shutdown_timeout(timeout);
-        }
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {

@@ -21,6 +21,7 @@ mod wire;
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
+    io,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -30,7 +31,8 @@ use std::{
 
 use tokio::runtime::Handle;
 
-pub(crate) use self::groups::members::Memberships;
+use crate::{engine::engine, runtime::PerProcess};
+
 pub use self::{
     broker::BrokerError,
     cluster::{BrokerState, Kept},
@@ -49,6 +51,24 @@ use self::{
     presence::Presence,
     stats::{Lost, Malformed},
 };
+
+/// The hub of this process.
+static HUB: PerProcess<Hub> = PerProcess::new();
+
+/// The hub of this process, which is made if there is none, and the engine before it.
+///
+/// # Errors
+///
+/// The engine cannot be started.
+pub fn hub() -> io::Result<&'static Hub> {
+    HUB.get_or_try_init(|| Ok(Hub::new(engine()?.handle().clone())))
+}
+
+/// The hub of this process if it has been made.
+#[must_use]
+pub fn running() -> Option<&'static Hub> {
+    HUB.get()
+}
 
 /// How often the hub looks for what has expired.
 const TICK: Duration = Duration::from_secs(1);
@@ -77,7 +97,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(handle: Handle) -> Self {
+    fn new(handle: Handle) -> Self {
         let node = random();
         let name: Arc<str> = format!("{node:016x}").into();
         Self {

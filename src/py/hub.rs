@@ -14,7 +14,7 @@ use crate::{
     engine::habit,
     engine::running,
     hub::{
-        BrokerState, Fate, Hub, Kind, Limits, Outgoing, Position, Published, Target, Who,
+        self, BrokerState, Fate, Hub, Kind, Limits, Outgoing, Position, Published, Target, Who,
         broker::Broker, parse_member_id,
     },
     protocol::close::is_sendable,
@@ -38,7 +38,9 @@ pub(super) fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
 }
 
 pub(super) fn hub() -> PyResult<&'static Hub> {
-    Ok(ready().map_err(|error| errors::engine(&error))?.hub())
+    // The engine first, for starting that takes time.
+    let hub = ready().and_then(|_| hub::hub());
+    hub.map_err(|error| errors::engine(&error))
 }
 
 pub(super) fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
@@ -300,7 +302,7 @@ pub(super) fn position(
 /// Where the broker is, without the name and the password.
 #[pyfunction]
 pub(super) fn broker_address(py: Python<'_>) -> Option<String> {
-    py.detach(|| running()?.hub().broker_address())
+    py.detach(|| hub::running()?.broker_address())
 }
 
 fn name(state: BrokerState) -> &'static str {
@@ -318,7 +320,10 @@ fn name(state: BrokerState) -> &'static str {
 pub(super) fn hub_stats(
     py: Python<'_>,
 ) -> (usize, usize, usize, usize, u64, usize, u64, &'static str) {
-    let stats = wait::apart(py, || running().map(|engine| engine.hub().stats(engine)));
+    let stats = wait::apart(py, || {
+        let engine = running()?;
+        Some(hub::hub().ok()?.stats(engine))
+    });
     stats.map_or((0, 0, 0, 0, 0, 0, 0, "none"), |stats| {
         (
             stats.connections,
@@ -338,6 +343,6 @@ pub(super) fn hub_stats(
 pub(super) fn hub_flush(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let timeout = errors::seconds("timeout", timeout)?;
     Ok(wait::apart(py, || {
-        running().is_none_or(|engine| engine.hub().flush(timeout))
+        hub::running().is_none_or(|hub| hub.flush(timeout))
     }))
 }

@@ -4,27 +4,29 @@
 //!
 //! WSGI servers import the application and then fork their workers (`gunicorn --preload`, uWSGI).
 //! A tokio runtime does not survive that: its threads exist in the parent only, and its epoll
-//! descriptor is shared with the parent's. So nothing starts at import, the engine of a process
-//! hangs on one atomic pointer, and a child of a fork forgets that pointer (see [`fork`]). What
-//! it pointed to is leaked on purpose: dropping it would join threads that do not exist here and
-//! take the parent's sockets out of the epoll instance that both processes share.
+//! descriptor is shared with the parent's. So nothing starts at import, and whatever a process has
+//! once is a [`PerProcess`] value: the runtime here, the engine and the hub above. A fork bumps the
+//! generation of the child (see [`fork`]), which makes all of them void at once.
 
 pub mod fork;
 mod gate;
 mod log;
+mod per_process;
+mod process;
 mod schedule;
 #[cfg(any(test, feature = "python"))]
 mod stack;
-pub(crate) mod start;
-pub(crate) mod trim;
+mod start;
+mod trim;
 mod wake;
 
 #[cfg(feature = "python")]
 pub(crate) use self::stack::settle;
-pub(crate) use self::trim::Weight;
-pub(crate) use self::wake::Flag;
 pub use self::{
     gate::{Gate, Pass},
     log::{Level, Log, Record},
+    per_process::PerProcess,
+    process::{Runtime, running, runtime},
     wake::WakeQueue,
 };
+pub(crate) use self::{start::WORKER_THREADS, trim::Weight, wake::Flag};

@@ -20,7 +20,10 @@ use std::{
 };
 
 use super::schedule;
-use crate::engine::WORKER_THREADS;
+
+/// Worker threads of the runtime. The interpreter lock is the bottleneck of a Python process long
+/// before two threads of framing and system calls are.
+pub(crate) const WORKER_THREADS: usize = 2;
 
 /// Threads that the engine has: its workers, and one for calls that block (names looked up in DNS).
 /// Tokio would panic in the task that asks for such a call if there were none and none to be had.
@@ -43,7 +46,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// # Errors
 ///
 /// The operating system has no thread or no descriptor left. Nothing remains of the attempt.
-pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     spare(THREADS)?;
     let barrier = Arc::new(Barrier::default());
     let entered = Arc::clone(&barrier);

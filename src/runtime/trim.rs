@@ -11,8 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::fork::generation;
-use crate::engine::running;
+use super::{fork::generation, process::running};
 
 /// Queues tell what they hold from this size on, and in steps of it.
 const STEP: usize = 64 * 1024;
@@ -72,9 +71,9 @@ impl Weight {
     /// The queue has grown to so many bytes.
     pub(crate) fn grown(&mut self, bytes: usize) {
         if bytes >= self.0 + STEP
-            && let Some(engine) = running()
+            && let Some(runtime) = running()
         {
-            engine.held.add(bytes - self.0);
+            runtime.held.add(bytes - self.0);
             // Not replaced as a whole: that would drop the old one, and take back what it has told.
             (self.0, self.1) = (bytes, generation());
         }
@@ -86,11 +85,11 @@ impl Weight {
             return;
         }
         let bytes = std::mem::take(&mut self.0);
-        if let Some(engine) = running()
+        if let Some(runtime) = running()
             && self.1 == generation()
-            && engine.held.remove(bytes)
+            && runtime.held.remove(bytes)
         {
-            engine.handle().spawn(give_back());
+            runtime.handle().spawn(give_back());
         }
     }
 }
@@ -103,18 +102,18 @@ impl Drop for Weight {
 
 /// Gives memory back in a moment, and again for as long as more has gone meanwhile.
 async fn give_back() {
-    let Some(engine) = running() else {
+    let Some(runtime) = running() else {
         return;
     };
     tokio::time::sleep(MOMENT).await;
-    while engine.held.take() {
-        // Not on a thread of the engine, where connections would wait. Without a thread to be had, memory
+    while runtime.held.take() {
+        // Not on a thread of the runtime, where connections would wait. Without a thread to be had, memory
         // is short for other reasons.
         let trimming = std::thread::Builder::new().name("dwebsocket-trim".into());
         let _ = trimming.stack_size(64 * 1024).spawn(trim);
         tokio::time::sleep(PAUSE).await;
     }
-    engine.held.due.store(false, Relaxed);
+    runtime.held.due.store(false, Relaxed);
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -150,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_queue_tells_what_it_holds_in_steps_and_that_it_has_gone() {
-        let engine = crate::engine::engine().unwrap();
+        let runtime = crate::runtime::runtime().unwrap();
         let mut weight = Weight::default();
         weight.grown(STEP - 1);
         assert_eq!(weight.0, 0);
@@ -159,7 +158,7 @@ mod tests {
         assert_eq!(weight.0, STEP);
         weight.grown(3 * STEP);
         assert_eq!(weight.0, 3 * STEP);
-        assert!(engine.held.now.load(Relaxed) >= 3 * STEP);
+        assert!(runtime.held.now.load(Relaxed) >= 3 * STEP);
         weight.gone();
         assert_eq!(weight.0, 0);
     }

@@ -22,7 +22,7 @@ const CLOSE: u8 = 4;
 const PRESENCE: u8 = 3;
 
 fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+    dwebsocket::hub::hub().unwrap()
 }
 
 fn member(name: &str) -> (Arc<Connection>, Arc<Inbox>, Peer) {

@@ -21,7 +21,6 @@ use bytes::Bytes;
 use common::{LIMIT, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
-    engine::engine,
     hub::{
         BrokerState, Hub, Join, Kind, Limits, Outgoing, Position, Target,
         broker::{Broker, Events, Key},
@@ -157,7 +156,7 @@ impl Events for Ear {
 }
 
 fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+    dwebsocket::hub::hub().unwrap()
 }
 
 fn name(number: usize) -> String {

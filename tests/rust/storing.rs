@@ -23,7 +23,7 @@ const LIMITS: Limits = Limits {
 };
 
 fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+    dwebsocket::hub::hub().unwrap()
 }
 
 fn outgoing(text: String) -> Outgoing {

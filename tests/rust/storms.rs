@@ -47,7 +47,7 @@ const WINDOW: Duration = Duration::from_secs(3);
 type Member = (Arc<Connection>, Arc<Inbox>, Peer);
 
 fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+    dwebsocket::hub::hub().unwrap()
 }
 
 fn member() -> Member {

@@ -15,6 +15,7 @@ mod sending;
 mod stats;
 
 use std::{
+    any::Any,
     fmt, io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -38,7 +39,6 @@ use super::{
 pub use crate::config::Overflow;
 use crate::{
     config::Config,
-    hub::Memberships,
     protocol::{Decoder, Encoder, Message, Role, extensions::DeflateParams},
     runtime::fork,
 };
@@ -71,6 +71,19 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The outbox was full and has room again.
     fn on_room(&self, _connection: &Connection) {}
+}
+
+/// A layer above the engine that keeps account of a connection, as the hub does of its memberships.
+pub trait Owner: Any + Send + Sync {
+    /// The connection is gone. Called exactly once, by the actor, so it must not block.
+    fn gone(&self, connection: &Connection);
+}
+
+/// The owner of a connection that is gone and had none.
+struct Nobody;
+
+impl Owner for Nobody {
+    fn gone(&self, _connection: &Connection) {}
 }
 
 /// What a new connection starts from.
@@ -123,7 +136,8 @@ pub struct Connection {
     /// The application's latest ping, until it comes back.
     pinged: Mutex<Option<Box<Pinged>>>,
     counters: Counters,
-    memberships: Mutex<Memberships>,
+    /// Set at the first [`Connection::owned`], or when the connection is gone.
+    owner: OnceLock<Arc<dyn Owner>>,
 }
 
 impl fmt::Debug for Connection {
@@ -181,7 +195,7 @@ impl Connection {
             latency: AtomicU64::new(0),
             pinged: Mutex::default(),
             counters: Counters::default(),
-            memberships: Mutex::default(),
+            owner: OnceLock::new(),
             enveloping: AtomicBool::new(false),
             round: Round::default(),
         });
@@ -214,11 +228,21 @@ impl Connection {
         self.enveloping.load(Relaxed)
     }
 
-    /// Where it is a member. A std mutex: held while it joins or leaves.
-    pub(crate) fn memberships(&self) -> MutexGuard<'_, Memberships> {
-        self.memberships
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// The owner of this connection, which is made if there is none; `None` if the connection is gone
+    /// or has an owner of another kind.
+    pub(crate) fn owned<T: Owner + Default>(&self) -> Option<&T> {
+        let owner = self.owner.get_or_init(|| Arc::new(T::default()));
+        (&**owner as &dyn Any).downcast_ref()
+    }
+
+    /// The owner of this connection, if it has one of this kind.
+    pub(crate) fn owner<T: Owner>(&self) -> Option<&T> {
+        (&**self.owner.get()? as &dyn Any).downcast_ref()
+    }
+
+    /// Tells the owner that the connection is gone, and lets none come after that.
+    fn leave_owner(&self) {
+        self.owner.get_or_init(|| Arc::new(Nobody)).gone(self);
     }
 
     /// Tells the actor that the handler's answers may have changed: it may read on, or it has taken

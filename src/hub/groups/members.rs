@@ -1,7 +1,7 @@
 //! Joining and leaving.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use super::{
     history::Ring,
 };
 use crate::{
-    engine::Connection,
+    engine::{Connection, Owner},
     hub::{
         Hub,
         delivery::group_message::Message,
@@ -20,16 +20,41 @@ use crate::{
         new_epoch,
         position::{Limits, Position},
         presence::{self, who::former},
+        running,
         wire::frames,
     },
 };
 
-/// The groups of a connection.
+/// The groups of a connection. A std mutex: held while it joins or leaves.
 #[derive(Debug, Default)]
-pub(crate) struct Memberships {
+struct Memberships(Mutex<Groups>);
+
+#[derive(Debug, Default)]
+struct Groups {
     /// The connection has ended: it joins nothing any more.
     closed: bool,
     groups: Vec<Arc<Group>>,
+}
+
+impl Memberships {
+    fn lock(&self) -> MutexGuard<'_, Groups> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Owner for Memberships {
+    fn gone(&self, connection: &Connection) {
+        let groups = {
+            let mut memberships = self.lock();
+            memberships.closed = true;
+            std::mem::take(&mut memberships.groups)
+        };
+        if let Some(hub) = running() {
+            for group in groups {
+                hub.part(connection.id(), &group);
+            }
+        }
+    }
 }
 
 /// How to join a group.
@@ -187,13 +212,12 @@ impl Hub {
                 None => None,
             };
             // Locked in this order, so that a connection which ends meanwhile leaves the group, too.
-            let mut memberships = connection.memberships();
-            if memberships.closed {
-                drop(memberships);
+            let memberships = connection.owned::<Memberships>().map(Memberships::lock);
+            let Some(mut memberships) = memberships.filter(|one| !one.closed) else {
                 group.lock().joining -= 1;
                 self.retire(&group);
                 return Err(JoinError::Ended);
-            }
+            };
             let mut state = group.lock();
             state.joining -= 1;
             let joined = self.admit(&group, &mut state, connection, join, fetched);
@@ -277,31 +301,19 @@ impl Hub {
     }
 
     fn leave_silently(&'static self, connection: &Arc<Connection>, channel: &Channel) -> bool {
-        let group = {
-            let mut memberships = connection.memberships();
+        let taken = || {
+            let mut memberships = connection.owner::<Memberships>()?.lock();
             let place = memberships
                 .groups
                 .iter()
                 .position(|group| group.channel == *channel);
-            let Some(place) = place else {
-                return false;
-            };
-            memberships.groups.swap_remove(place)
+            place.map(|place| memberships.groups.swap_remove(place))
+        };
+        let Some(group) = taken() else {
+            return false;
         };
         self.part(connection.id(), &group);
         true
-    }
-
-    /// Ends all memberships of a connection that has ended.
-    pub(crate) fn leave_all(&'static self, connection: &Connection) {
-        let groups = {
-            let mut memberships = connection.memberships();
-            memberships.closed = true;
-            std::mem::take(&mut memberships.groups)
-        };
-        for group in groups {
-            self.part(connection.id(), &group);
-        }
     }
 
     fn part(&'static self, id: u64, group: &Arc<Group>) {
@@ -320,7 +332,10 @@ impl Hub {
     /// The names of the groups of a connection.
     #[must_use]
     pub fn groups_of(connection: &Connection) -> Vec<String> {
-        let memberships = connection.memberships();
+        let Some(memberships) = connection.owner::<Memberships>() else {
+            return Vec::new();
+        };
+        let memberships = memberships.lock();
         let groups = memberships.groups.iter();
         groups
             .filter_map(|group| group.channel.group_name())
@@ -330,9 +345,11 @@ impl Hub {
 }
 
 fn is_member(connection: &Connection, channel: &Channel) -> bool {
-    let memberships = connection.memberships();
-    memberships
-        .groups
-        .iter()
-        .any(|group| group.channel == *channel)
+    connection
+        .owner::<Memberships>()
+        .is_some_and(|memberships| {
+            let memberships = memberships.lock();
+            let mut groups = memberships.groups.iter();
+            groups.any(|group| group.channel == *channel)
+        })
 }

@@ -8,7 +8,6 @@ use std::{
 
 use dwebsocket::{
     config::Config,
-    engine::engine,
     engine::{Connection, Inbox, Overflow},
     hub::{
         Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target, Who,
@@ -27,7 +26,7 @@ type One = (Arc<Connection>, Arc<Inbox>, Peer);
 /// The hub, connected to the broker if this run has one.
 pub(crate) fn hub() -> &'static Hub {
     static URL: LazyLock<Option<String>> = LazyLock::new(broker::url);
-    let hub = engine().unwrap().hub();
+    let hub = dwebsocket::hub::hub().unwrap();
     if let Some(url) = &*URL {
         hub.connect(url, "test").unwrap();
     }

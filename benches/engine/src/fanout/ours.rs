@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use dwebsocket::config::Config;
 use dwebsocket::engine::{Connection, Handler};
-use dwebsocket::hub::{Join, Kind, Outgoing, Target};
+use dwebsocket::hub::{hub, Join, Kind, Outgoing, Target};
 use dwebsocket::protocol::Message;
-use dwebsocket::engine::engine;
 
 use crate::{Result, ours};
 
@@ -39,7 +38,7 @@ impl Handler for Publisher {
             excluded: Vec::new(),
             timeout: Duration::ZERO,
         };
-        match engine().map(|engine| engine.hub().publish(&outgoing)) {
+        match hub().map(|hub| hub.publish(&outgoing)) {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => eprintln!("a message was not sent: {error}"),
             Err(error) => eprintln!("the engine does not run: {error}"),
@@ -78,6 +77,6 @@ fn join(connection: &Arc<Connection>) -> Result<()> {
         reply: None,
         timeout: Duration::ZERO,
     };
-    engine()?.hub().join(connection, ROOM, join)?;
+    hub()?.join(connection, ROOM, join)?;
     Ok(())
 }

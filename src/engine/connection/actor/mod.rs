@@ -257,7 +257,7 @@ impl Drop for Actor {
         self.connection.outbox().finish();
         self.connection.room.notify_all();
         self.connection.finish_messages();
-        self.connection.engine.hub().leave_all(&self.connection);
+        self.connection.leave_owner();
         self.connection.engine.forget(&self.connection);
     }
 }
