@@ -15,6 +15,27 @@ pub(super) const MAX_TARGETS: usize = 1_000;
 /// Connections that one call may leave out.
 pub(super) const MAX_EXCLUDED: usize = 1_000;
 
+/// Checks the name of a group; one to send to cannot be a pattern.
+pub(super) fn check_name(name: &str, may_be_pattern: bool) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(format!(
+            "a group's name has 1 to {MAX_NAME} bytes of UTF-8, not {}",
+            name.len()
+        ));
+    }
+    if let Some(bad) = name.chars().find(|c| c.is_control()) {
+        return Err(format!(
+            "a group's name has no control characters; this one has {bad:?}"
+        ));
+    }
+    if !may_be_pattern && name.ends_with('*') {
+        return Err(format!(
+            "\"{name}\" ends in *, which stands for many groups: it can be joined, not sent to"
+        ));
+    }
+    Ok(())
+}
+
 const GROUP: &str = "g:";
 const USER: &str = "u:";
 const EVERYBODY: &str = "a:";

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::node;
+
 /// A place in the history of a group.
 ///
 /// Offsets count from 1. Another epoch means another history, whose offsets say nothing here: the
@@ -44,4 +46,9 @@ pub struct Limits {
     pub size: usize,
     /// How long.
     pub ttl: Duration,
+}
+
+/// The name of a history that begins now.
+pub(super) fn new_epoch() -> Arc<str> {
+    format!("{:016x}", node::random()).into()
 }

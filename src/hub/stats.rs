@@ -1,23 +1,14 @@
 //! What the hub has, and what it has lost.
 
-use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
-};
-
 use super::{
-    BrokerState, Hub,
+    cluster::line::BrokerState,
+    groups::table::Groups,
+    losses::Losses,
     names::{Channel, Scope},
 };
-use crate::{
-    engine::{self, Engine},
-    runtime::Level,
-};
+use crate::engine::Engine;
 
-/// A reading of [`Hub::stats`]; all of it is of this process.
+/// A reading of [`Hub::stats`](super::Hub::stats); all of it is of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     /// Open connections.
@@ -40,76 +31,26 @@ pub struct Stats {
     pub broker: BrokerState,
 }
 
-/// Counts what is lost on the way over the broker.
-#[derive(Debug, Default)]
-pub(super) struct Lost(AtomicU64);
-
-impl Lost {
-    pub(super) fn note(&self) {
-        self.0.fetch_add(1, Relaxed);
-    }
-}
-
-/// Strange things that come from the broker have a line in the log no more often than this.
-const SILENCE: Duration = Duration::from_secs(60);
-
-/// What has come from the broker and is nothing of this package.
-#[derive(Debug, Default)]
-pub(super) struct Malformed {
-    /// A std mutex: held for an addition.
-    state: Mutex<(u64, Option<Instant>)>,
-}
-
-impl Malformed {
-    /// Returns how many there were since the last line in the log, this one included, where it is time
-    /// for another.
-    fn note(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 += 1;
-        if state
-            .1
-            .is_some_and(|last| now.duration_since(last) < SILENCE)
-        {
-            return None;
-        }
-        state.1 = Some(now);
-        Some(std::mem::take(&mut state.0))
-    }
-}
-
-impl Hub {
-    /// Counts something from the broker that is ignored; the log has a line now and then.
-    pub(super) fn malformed(&self, channel: &str, why: &str) {
-        self.lost.note();
-        if let Some(count) = self.malformed.note(Instant::now())
-            && let Some(engine) = engine::running()
-        {
-            let others = match count {
-                1 => String::new(),
-                count => format!("; {} more since the last line like this", count - 1),
-            };
-            let message =
-                format!("something on {channel:?} of the broker was ignored: {why}{others}");
-            engine.log().push(Level::Warning, message);
-        }
-    }
-
+impl Stats {
     /// What there is now, and what has been lost since the process began.
-    #[must_use]
-    pub fn stats(&self, engine: &Engine) -> Stats {
+    pub(super) fn read(
+        groups: &Groups,
+        losses: &Losses,
+        broker: BrokerState,
+        engine: &Engine,
+    ) -> Self {
         let (connections, dropped) = engine.connections_and_dropped();
-        let mut stats = Stats {
+        let mut stats = Self {
             connections,
             groups: 0,
             memberships: 0,
             users: 0,
             dropped,
             waiting: 0,
-            lost: self.lost.0.load(Relaxed),
-            broker: self.broker_state(),
+            lost: losses.count(),
+            broker,
         };
-        let groups: Vec<_> = self.table().values().cloned().collect();
-        for group in groups {
+        for group in groups.all() {
             let state = group.lock();
             stats.waiting += state.outbound.len();
             if group.channel.scope() == Scope::Group {

@@ -23,7 +23,7 @@ use redis::{
 use tokio::sync::Notify;
 
 use super::{
-    super::position::{Limits, Position},
+    super::position::{Limits, Position, new_epoch},
     Backoff, BrokerError, Events, Fetched, Key, LONGEST, META_LIFE, PATIENCE, Stored, away,
 };
 
@@ -357,7 +357,7 @@ impl Redis {
             .key(self.0.key(&format!("by:{}", key.publisher), channel))
             .arg(&envelope[..])
             .arg(key.sequence)
-            .arg(&*super::super::new_epoch())
+            .arg(&*new_epoch())
             .arg(limits.size)
             .arg(millis(limits.ttl))
             .arg(millis(META_LIFE.max(limits.ttl.saturating_mul(2))))
@@ -384,7 +384,7 @@ impl Redis {
         call.key(self.0.key("meta", channel))
             .key(self.0.key("log", channel))
             .arg(from)
-            .arg(&*super::super::new_epoch())
+            .arg(&*new_epoch())
             .arg(millis(limits.ttl))
             .arg(millis(META_LIFE.max(limits.ttl.saturating_mul(2))))
             .arg(limits.size);

@@ -1,23 +1,34 @@
 //! What the groups and presence say goes to the broker, in order.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, sync_channel},
     },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
-use super::{Link, trouble::Question, warn};
+use super::{
+    line::{Line, warn},
+    trouble::Question,
+};
 use crate::hub::{
     broker::{Backoff, BrokerError, Key},
     delivery::target::{Fate, Published},
-    groups::group::{Group, Outbound},
+    groups::{
+        group::{Group, Outbound},
+        table::Groups,
+    },
+    losses::Losses,
     names::Channel,
+    node::Node,
     position::{Limits, Position},
-    wire::envelope::Envelope,
+    presence::who::Announce,
+    wire::envelope::{Body, Envelope},
 };
 
 /// Messages that may wait in a group for a broker that is away.
@@ -26,7 +37,59 @@ const MAX_OUTBOUND: usize = 1_024;
 /// Presence messages that may be on their way at once.
 const MAX_LATER: usize = 1_024;
 
-impl Link {
+/// Sends to the broker.
+pub(in crate::hub) struct Uplink {
+    line: &'static Line,
+    node: &'static Node,
+    groups: &'static Groups,
+    losses: &'static Losses,
+    /// Presence messages, oldest first; bounded, for what is lost is found out by the digests.
+    later: Mutex<VecDeque<Bytes>>,
+    called: Notify,
+    /// Held while a group is found to have stored all it had, and while somebody looks for others.
+    drained: Mutex<()>,
+    drains: Condvar,
+}
+
+impl Announce for Uplink {
+    /// Sends without waiting, in order; the oldest is lost where too many wait.
+    fn announce(&self, message: Vec<u8>) {
+        let body = Body::Presence(message.into());
+        let envelope = Envelope::of(self.node, &[], &[], body);
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        if later.len() >= MAX_LATER {
+            later.pop_front();
+            self.losses.note();
+        }
+        later.push_back(envelope.encode());
+        drop(later);
+        self.called.notify_one();
+    }
+
+    fn is_away(&self) -> bool {
+        self.line.is_away()
+    }
+}
+
+impl Uplink {
+    pub(super) fn new(
+        line: &'static Line,
+        node: &'static Node,
+        groups: &'static Groups,
+        losses: &'static Losses,
+    ) -> Self {
+        Self {
+            line,
+            node,
+            groups,
+            losses,
+            later: Mutex::default(),
+            called: Notify::new(),
+            drained: Mutex::default(),
+            drains: Condvar::new(),
+        }
+    }
+
     /// Gives a message to those who listen now.
     pub(in crate::hub) fn publish(
         &'static self,
@@ -34,12 +97,12 @@ impl Link {
         envelope: Bytes,
         timeout: Duration,
     ) -> Fate {
-        if self.is_away() {
+        if self.line.is_away() {
             return Fate::Unavailable;
         }
         let channels = channels.to_vec();
-        let sent = self.wait(timeout, async move {
-            self.settle().await;
+        let sent = self.line.wait(timeout, async move {
+            self.line.settle().await;
             for channel in &channels {
                 self.say(channel, envelope.clone()).await?;
             }
@@ -54,44 +117,34 @@ impl Link {
 
     /// Nobody says it again where the broker refuses it, but the log tells.
     async fn say(&self, channel: &Channel, envelope: Bytes) -> Result<(), BrokerError> {
-        let said = self.broker.publish(channel.as_str(), envelope).await;
+        let said = self.line.broker.publish(channel.as_str(), envelope).await;
         match &said {
-            Ok(()) => self.relieved(Question::Publish, channel),
+            Ok(()) => self.line.relieved(Question::Publish, channel),
             Err(error) => {
-                self.note_refusal(Question::Publish, channel, error, "the message is lost");
+                self.line
+                    .note_refusal(Question::Publish, channel, error, "the message is lost");
             }
         }
         said
     }
 
-    /// Sends without waiting, in order; the oldest is lost where too many wait.
-    pub(in crate::hub) fn publish_later(&self, channel: Channel, envelope: Bytes) {
-        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
-        if later.len() >= MAX_LATER {
-            later.pop_front();
-            self.hub.lost.note();
-        }
-        later.push_back((channel, envelope));
-        drop(later);
-        self.called.notify_one();
-    }
-
     pub(super) async fn send_later(&'static self) {
+        let channel = Channel::presence();
         loop {
             self.called.notified().await;
-            self.settle().await;
+            self.line.settle().await;
             loop {
                 let next = self
                     .later
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .pop_front();
-                let Some((channel, envelope)) = next else {
+                let Some(envelope) = next else {
                     break;
                 };
                 // The next digest makes up for it.
                 if self.say(&channel, envelope).await.is_err() {
-                    self.hub.lost.note();
+                    self.losses.note();
                 }
             }
         }
@@ -108,7 +161,7 @@ impl Link {
     ) -> Option<Receiver<Position>> {
         let (stored, position) = sync_channel(1);
         loop {
-            let group = self.hub.obtain(channel);
+            let group = self.groups.obtain(channel);
             let mut state = group.lock();
             if state.gone {
                 continue;
@@ -119,7 +172,7 @@ impl Link {
             }
             // Numbered in the order of the queue, whoever else sends: a number below one that the broker
             // has seen is a repetition to it.
-            envelope.sequence = self.hub.next_sequence();
+            envelope.sequence = self.node.next_sequence();
             state.outbound.push_back(Outbound {
                 sequence: envelope.sequence,
                 envelope: envelope.encode(),
@@ -130,7 +183,7 @@ impl Link {
             let idle = !std::mem::replace(&mut state.storing, true);
             drop(state);
             if idle {
-                self.handle.spawn(self.store_all(group));
+                self.line.handle.spawn(self.store_all(group));
             }
             return Some(position);
         }
@@ -146,7 +199,7 @@ impl Link {
         let deadline = Instant::now() + timeout;
         for position in stored {
             // The broker may come back any moment, but nobody waits for one that is known to be away.
-            let left = match self.is_away() {
+            let left = match self.line.is_away() {
                 true => Duration::ZERO,
                 false => deadline.saturating_duration_since(Instant::now()),
             };
@@ -173,24 +226,25 @@ impl Link {
             let Some((sequence, envelope, limits)) = next else {
                 break;
             };
-            self.settle().await;
+            self.line.settle().await;
             let key = Key {
-                publisher: Arc::clone(&self.name),
+                publisher: Arc::clone(self.node.name()),
                 sequence,
             };
             let turn = if in_turn {
-                self.turns.acquire().await.ok()
+                self.line.turns.acquire().await.ok()
             } else {
                 None
             };
             match self
+                .line
                 .broker
                 .store(group.channel.as_str(), envelope, &key, limits)
                 .await
             {
                 Ok(position) => {
                     backoff = Backoff::default();
-                    self.relieved(Question::Store, &group.channel);
+                    self.line.relieved(Question::Store, &group.channel);
                     let done = group.lock().outbound.pop_front();
                     if let Some(waiter) = done.and_then(|done| done.waiter) {
                         let _ = waiter.try_send(position);
@@ -199,8 +253,8 @@ impl Link {
                 // It never will be stored, and others wait behind it. Its sender is told, by the
                 // waiter that goes with it.
                 Err(error @ BrokerError::TooLarge(_)) => {
-                    self.relieved(Question::Store, &group.channel);
-                    self.hub.lost.note();
+                    self.line.relieved(Question::Store, &group.channel);
+                    self.losses.note();
                     warn(format!("a message to {:?} is lost: {error}", group.name()));
                     group.lock().outbound.pop_front();
                 }
@@ -208,11 +262,36 @@ impl Link {
                 Err(error) => {
                     in_turn = true;
                     drop(turn);
-                    self.refused(Question::Store, &group.channel, &error, &mut backoff)
+                    self.line
+                        .refused(Question::Store, &group.channel, &error, &mut backoff)
                         .await;
                 }
             }
         }
-        self.hub.retire(&group);
+        self.groups.retire(&group);
+        drop(self.drained());
+        self.drains.notify_all();
+    }
+
+    fn drained(&self) -> MutexGuard<'_, ()> {
+        self.drained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nothing waits for the broker any more; false where something still does.
+    pub(in crate::hub) fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut drained = self.drained();
+        loop {
+            let groups = self.groups.all();
+            if groups.iter().all(|group| group.lock().outbound.is_empty()) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let woken = self.drains.wait_timeout(drained, left);
+            drained = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }

@@ -1,18 +1,18 @@
 //! What a group has missed is fetched.
 
-use std::{
-    mem,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{mem, sync::Arc};
 
-use super::{Link, histories::to_message, trouble::Question};
+use super::{histories::to_message, intake::Intake, line::Line, trouble::Question};
 use crate::hub::{
-    Hub,
     broker::{Backoff, BrokerError, Fetched},
-    groups::group::{Delivery, Group, State},
-    groups::history::Ring,
+    delivery::fanout::Delivery,
+    groups::{
+        group::{Group, State},
+        history::Ring,
+        table::Groups,
+    },
+    losses::Losses,
     position::Position,
-    presence::Presence,
     wire::{envelope::Envelope, frames},
 };
 
@@ -31,44 +31,46 @@ enum Asked {
     Refused(BrokerError),
 }
 
-impl Hub {
+/// Fetches what groups have missed.
+pub(super) struct Recovery {
+    pub(super) line: &'static Line,
+    pub(super) groups: &'static Groups,
+    pub(super) losses: &'static Losses,
+    pub(super) intake: &'static Intake,
+}
+
+impl Recovery {
     /// Fetches what a group lacks, until it lacks nothing.
     pub(super) fn catch_up(&'static self, group: Arc<Group>) {
-        if let Some(link) = self.link.get() {
-            self.handle.spawn(async move {
-                let mut backoff = Backoff::default();
-                let mut doubts = 0;
-                loop {
-                    let asked = self.ask_for_missed(link, &group, doubts >= DOUBTS).await;
-                    if let Asked::Refused(error) = asked {
-                        link.refused(Question::Read, &group.channel, &error, &mut backoff)
-                            .await;
-                        continue;
-                    }
-                    link.relieved(Question::Read, &group.channel);
-                    match asked {
-                        Asked::Behind => doubts += 1,
-                        Asked::More => {
-                            backoff = Backoff::default();
-                            doubts = 0;
-                        }
-                        Asked::Done | Asked::Refused(_) => break,
-                    }
-                    tokio::time::sleep(backoff.next()).await;
+        self.line.handle.spawn(async move {
+            let mut backoff = Backoff::default();
+            let mut doubts = 0;
+            loop {
+                let asked = self.ask_for_missed(&group, doubts >= DOUBTS).await;
+                if let Asked::Refused(error) = asked {
+                    self.line
+                        .refused(Question::Read, &group.channel, &error, &mut backoff)
+                        .await;
+                    continue;
                 }
-            });
-        }
+                self.line.relieved(Question::Read, &group.channel);
+                match asked {
+                    Asked::Behind => doubts += 1,
+                    Asked::More => {
+                        backoff = Backoff::default();
+                        doubts = 0;
+                    }
+                    Asked::Done | Asked::Refused(_) => break,
+                }
+                tokio::time::sleep(backoff.next()).await;
+            }
+        });
     }
 
     /// Asks the broker once. With `doubting`, its answer is believed, rather than what was heard before.
-    async fn ask_for_missed(
-        &'static self,
-        link: &'static Link,
-        group: &Arc<Group>,
-        doubting: bool,
-    ) -> Asked {
+    async fn ask_for_missed(&self, group: &Arc<Group>, doubting: bool) -> Asked {
         // Each group asks when the broker is back: it is not to meet thousands of questions at once.
-        let _turn = link.turns.acquire().await;
+        let _turn = self.line.turns.acquire().await;
         let at = {
             let mut state = group.lock();
             let ring = state.ring.as_ref();
@@ -81,7 +83,7 @@ impl Hub {
         let Some((position, limits, seen)) = at else {
             return Asked::Done;
         };
-        let error = match link.ask(&group.channel, Some(&position), limits).await {
+        let error = match self.line.ask(&group.channel, Some(&position), limits).await {
             Ok(fetched) => {
                 let mut state = group.lock();
                 let top = fetched.top.clone();
@@ -103,7 +105,7 @@ impl Hub {
                 state.catching_up = false;
                 drop(state);
                 if complete {
-                    self.malformed(
+                    self.losses.malformed(
                         group.channel.as_str(),
                         "the position of a message was not true",
                     );
@@ -112,12 +114,12 @@ impl Hub {
             }
             Err(error) => error,
         };
-        if link.broker.is_connected() {
+        if self.line.broker.is_connected() {
             return Asked::Refused(error);
         }
         // Begins anew when the broker is back; if that was just now, nobody else has begun.
         group.lock().catching_up = false;
-        if !link.broker.is_connected() || mem::replace(&mut group.lock().catching_up, true) {
+        if !self.line.broker.is_connected() || mem::replace(&mut group.lock().catching_up, true) {
             Asked::Done
         } else {
             Asked::More
@@ -157,12 +159,13 @@ impl Hub {
                 .and_then(|envelope| to_message(&group.channel, envelope, position.clone()));
             match (envelope, message) {
                 (Some(envelope), Some(message)) => {
-                    self.take(group, state, &envelope, message, stored.age);
+                    self.intake
+                        .take(group, state, &envelope, message, stored.age);
                 }
                 // Not ours, but it has its place.
                 _ => {
                     state.skip(&group.channel, position);
-                    self.malformed(
+                    self.losses.malformed(
                         group.channel.as_str(),
                         "an entry of its history is no message",
                     );
@@ -183,14 +186,9 @@ impl Hub {
         }
     }
 
-    /// The broker is back.
+    /// The broker is back: each group with a history asks what it has missed.
     pub(super) fn recover(&'static self) {
-        let listens = |link: &Link| link.listening.load(Ordering::Acquire);
-        if self.link.get().is_some_and(listens) {
-            self.presence(None, Presence::reconnected);
-        }
-        let groups: Vec<_> = self.table().values().cloned().collect();
-        for group in groups {
+        for group in self.groups.all() {
             let behind = {
                 let mut state = group.lock();
                 let kept = state.ring.is_some();

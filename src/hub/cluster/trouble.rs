@@ -13,11 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Link, warn};
-use crate::hub::{
-    broker::{Backoff, BrokerError},
-    names::Channel,
-};
+use crate::hub::names::Channel;
 
 /// The time between two repeated questions of a process, at first and at most.
 const CLOSEST: Duration = Duration::from_millis(4);
@@ -45,7 +41,7 @@ pub(super) enum Question {
 }
 
 impl Question {
-    fn verb(self) -> &'static str {
+    pub(super) fn verb(self) -> &'static str {
         match self {
             Self::Read => "read the history of",
             Self::Store => "store messages to",
@@ -61,7 +57,7 @@ pub(super) struct Troubles {
     /// A std mutex: held for a map operation.
     all: Mutex<HashMap<Question, Trouble>>,
     /// Questions that are repeated wait here, one behind the other.
-    queue: tokio::sync::Mutex<()>,
+    pub(super) queue: tokio::sync::Mutex<()>,
     /// Something was refused of late: where nothing ever is, nobody takes the lock.
     some: AtomicBool,
 }
@@ -85,7 +81,13 @@ impl Troubles {
     }
 
     /// Returns whether the log is to have a line: this refusal is a new one.
-    fn refused(&self, question: Question, channel: &Channel, words: &str, now: Instant) -> bool {
+    pub(super) fn refused(
+        &self,
+        question: Question,
+        channel: &Channel,
+        words: &str,
+        now: Instant,
+    ) -> bool {
         self.some.store(true, Ordering::Release);
         let mut all = self.lock();
         let trouble = all.entry(question).or_default();
@@ -111,7 +113,12 @@ impl Troubles {
 
     /// Returns how long it took and how often it was refused, where that was the last trouble of its
     /// kind and the log has a line about it.
-    fn over(&self, question: Question, channel: &Channel, now: Instant) -> Option<(Duration, u64)> {
+    pub(super) fn over(
+        &self,
+        question: Question,
+        channel: &Channel,
+        now: Instant,
+    ) -> Option<(Duration, u64)> {
         if !self.some.load(Ordering::Acquire) {
             return None;
         }
@@ -145,7 +152,7 @@ impl Troubles {
         said.then(|| (now.duration_since(since), refused))
     }
 
-    fn space(&self, question: Question) -> Duration {
+    pub(super) fn space(&self, question: Question) -> Duration {
         self.lock()
             .get(&question)
             .map_or(Duration::ZERO, |trouble| trouble.space)
@@ -155,74 +162,6 @@ impl Troubles {
     pub(super) fn forget(&self) {
         for trouble in self.lock().values_mut() {
             trouble.space = Duration::ZERO;
-        }
-    }
-}
-
-impl Link {
-    /// The log has a line about the first of many.
-    pub(super) fn note_refusal(
-        &self,
-        question: Question,
-        channel: &Channel,
-        error: &BrokerError,
-        next: &str,
-    ) {
-        // That the broker is away, the log says elsewhere.
-        if !self.broker.is_connected() {
-            return;
-        }
-        let BrokerError::Unavailable(words) = error else {
-            return;
-        };
-        let now = Instant::now();
-        if self.troubles.refused(question, channel, words, now) {
-            warn(format!(
-                "the broker at {} refuses to {} {:?}: {words}; {next}",
-                self.broker.address(),
-                question.verb(),
-                channel.name(),
-            ));
-        }
-    }
-
-    /// Takes note of a refusal, and waits until the question may be asked again.
-    pub(super) async fn refused(
-        &self,
-        question: Question,
-        channel: &Channel,
-        error: &BrokerError,
-        backoff: &mut Backoff,
-    ) {
-        let back = self.back.notified();
-        let pause = backoff.next();
-        let next = format!(
-            "asked again in {} ms, then ever more seldom",
-            pause.as_millis()
-        );
-        self.note_refusal(question, channel, error, &next);
-        let wait = async {
-            tokio::time::sleep(pause).await;
-            let _turn = self.troubles.queue.lock().await;
-            tokio::time::sleep(self.troubles.space(question)).await;
-        };
-        tokio::select! {
-            () = wait => {}
-            () = back => {}
-        }
-    }
-
-    /// Takes note that a question was answered, or is not asked any more.
-    pub(super) fn relieved(&self, question: Question, channel: &Channel) {
-        let over = self.troubles.over(question, channel, Instant::now());
-        if let Some((time, refused)) = over {
-            warn(format!(
-                "the broker at {} lets this process {} its groups again, after {:.1} s and {refused} \
-                 refusals",
-                self.broker.address(),
-                question.verb(),
-                time.as_secs_f64(),
-            ));
         }
     }
 }

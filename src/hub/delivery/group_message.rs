@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     hub::{
+        node::Who,
         position::Position,
-        presence::who::Who,
         wire::{frames, payload::Kind},
     },
     protocol::{Broadcast, OpCode},

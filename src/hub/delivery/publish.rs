@@ -5,55 +5,58 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
+    fanout::{Delivery, Fanout},
     group_message::Message,
     target::{Channels, Fate, Outgoing, Published, Target, channels},
 };
-use crate::{
-    engine::{self, Engine},
-    hub::{
-        Hub,
-        groups::group::{Delivery, State},
-        names::{Channel, Scope},
-        new_epoch,
-        position::Limits,
-        presence::who::Who,
-        wire::{
-            envelope::{Body, Envelope},
-            payload::Kind,
-        },
+use crate::hub::{
+    clock::Clock,
+    cluster::Cluster,
+    groups::table::Groups,
+    names::Channel,
+    node::{Node, Who},
+    position::{Limits, new_epoch},
+    wire::{
+        envelope::{Body, Envelope},
+        payload::Kind,
     },
 };
 
-impl Hub {
+/// Sends messages to many, here and over the broker.
+pub(in crate::hub) struct Publisher {
+    pub(in crate::hub) node: &'static Node,
+    pub(in crate::hub) groups: &'static Groups,
+    pub(in crate::hub) fanout: &'static Fanout,
+    pub(in crate::hub) clock: &'static Clock,
+    pub(in crate::hub) cluster: &'static Cluster,
+}
+
+impl Publisher {
     /// Sends a message to everybody who belongs to one of the targets, in this process and, over
     /// the broker, in the others.
     ///
     /// # Errors
     ///
     /// The name of a group breaks the rules, or there are too many of them.
-    pub fn publish(&'static self, outgoing: &Outgoing) -> Result<Published, String> {
+    pub(in crate::hub) fn publish(&self, outgoing: &Outgoing) -> Result<Published, String> {
         let Channels { live, kept } = channels(outgoing)?;
         let mut published = Published::default();
         if !live.is_empty() {
             self.publish_once(outgoing, &live, &mut published);
         }
         if !kept.is_empty() {
-            self.start_ticking();
+            self.clock.start();
             self.publish_kept(outgoing, &kept, &mut published);
         }
         Ok(published)
     }
 
-    fn publish_once(
-        &'static self,
-        outgoing: &Outgoing,
-        channels: &[Channel],
-        published: &mut Published,
-    ) {
-        let excluded = self.own(&outgoing.excluded);
+    fn publish_once(&self, outgoing: &Outgoing, channels: &[Channel], published: &mut Published) {
+        let excluded = self.node.own(&outgoing.excluded);
         let mut delivery = Delivery::new(&excluded, channels.len() > 1);
         for channel in channels {
-            self.deliver(channel, outgoing.kind, &outgoing.payload, &mut delivery);
+            self.fanout
+                .deliver(channel, outgoing.kind, &outgoing.payload, &mut delivery);
         }
         published.local += delivery.reached;
         published.dropped += delivery.dropped;
@@ -64,108 +67,35 @@ impl Hub {
 
     /// Gives the broker what is not stored.
     fn hand_over(
-        &'static self,
+        &self,
         channels: &[Channel],
         excluded: &[Who],
         body: Body,
         timeout: Duration,
     ) -> Fate {
-        let Some(link) = self.link.get() else {
+        let Some(link) = self.cluster.link() else {
             return Fate::Alone;
         };
-        let envelope = self.envelope(channels, excluded, body);
-        link.publish(channels, envelope.encode(), timeout)
-    }
-
-    pub(in crate::hub) fn envelope(
-        &self,
-        channels: &[Channel],
-        excluded: &[Who],
-        body: Body,
-    ) -> Envelope {
-        Envelope {
-            origin: self.node,
-            sequence: self.next_sequence(),
-            excluded: excluded.to_vec(),
-            channels: if channels.len() > 1 {
-                channels.to_vec()
-            } else {
-                Vec::new()
-            },
-            body,
-        }
-    }
-
-    /// Puts a message that no history keeps into the outboxes of this process.
-    pub(in crate::hub) fn deliver(
-        &self,
-        channel: &Channel,
-        kind: Kind,
-        payload: &Bytes,
-        delivery: &mut Delivery<'_>,
-    ) {
-        let name = channel.group_name().unwrap_or_default();
-        let message = Message::new(name.into(), kind, payload.clone(), None);
-        if channel.scope() == Scope::Everybody {
-            for connection in engine::running().map_or_else(Vec::new, Engine::connections) {
-                let frame = message.frame(connection.is_enveloping());
-                delivery.put(&connection, frame);
-            }
-        } else if let Some(group) = self.find(channel) {
-            let state = group.lock();
-            self.spread(channel, &state, &message, delivery);
-        } else {
-            self.spread_to_patterns(channel, &message, delivery);
-        }
-    }
-
-    /// To the members of a group whose lock is held, and to those who listen to many groups.
-    pub(in crate::hub) fn spread(
-        &self,
-        channel: &Channel,
-        state: &State,
-        message: &Message,
-        delivery: &mut Delivery<'_>,
-    ) {
-        let matching = self.matching(channel);
-        if !matching.is_empty() {
-            delivery.once();
-        }
-        delivery.send(state.members(), message);
-        for group in matching {
-            delivery.send(group.lock().members(), message);
-        }
-    }
-
-    pub(in crate::hub) fn spread_to_patterns(
-        &self,
-        channel: &Channel,
-        message: &Message,
-        delivery: &mut Delivery<'_>,
-    ) {
-        let matching = self.matching(channel);
-        if matching.len() > 1 {
-            delivery.once();
-        }
-        for group in matching {
-            delivery.send(group.lock().members(), message);
-        }
+        let envelope = Envelope::of(self.node, channels, excluded, body);
+        link.uplink.publish(channels, envelope.encode(), timeout)
     }
 
     fn publish_kept(
-        &'static self,
+        &self,
         outgoing: &Outgoing,
         channels: &[(Channel, Limits)],
         published: &mut Published,
     ) {
-        if let Some(link) = self.link.get() {
+        if let Some(link) = self.cluster.link() {
             let store = |(channel, limits): &(Channel, Limits)| {
                 let body = Body::Message(outgoing.kind, outgoing.payload.clone());
-                let mut envelope = self.envelope(&[], &outgoing.excluded, body);
-                link.store(channel, &mut envelope, *limits, published)
+                let mut envelope = Envelope::of(self.node, &[], &outgoing.excluded, body);
+                link.uplink
+                    .store(channel, &mut envelope, *limits, published)
             };
             let stored = channels.iter().map(store).collect();
-            link.wait_for_stored(stored, outgoing.timeout, published);
+            link.uplink
+                .wait_for_stored(stored, outgoing.timeout, published);
         } else {
             for (channel, limits) in channels {
                 self.keep(channel, outgoing, *limits, published);
@@ -184,9 +114,9 @@ impl Hub {
         limits: Limits,
         published: &mut Published,
     ) {
-        let excluded = self.own(&outgoing.excluded);
+        let excluded = self.node.own(&outgoing.excluded);
         loop {
-            let group = self.obtain(channel);
+            let group = self.groups.obtain(channel);
             let mut delivery = Delivery::new(&excluded, false);
             let mut state = group.lock();
             if state.gone {
@@ -197,7 +127,7 @@ impl Hub {
             let message = Message::new(group.name().into(), outgoing.kind, payload, Some(position));
             let message = Arc::new(message.excluding(&outgoing.excluded));
             state.keep(&message);
-            self.spread(channel, &state, &message, &mut delivery);
+            self.fanout.spread(channel, &state, &message, &mut delivery);
             published.local += delivery.reached;
             published.dropped += delivery.dropped;
             published.position = message.position().cloned();
@@ -209,9 +139,9 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// As [`Hub::publish`].
-    pub fn disconnect(
-        &'static self,
+    /// As [`Self::publish`].
+    pub(in crate::hub) fn disconnect(
+        &self,
         targets: Vec<Target>,
         code: u16,
         reason: &str,
@@ -231,7 +161,7 @@ impl Hub {
             .collect();
         let local = channels
             .iter()
-            .map(|channel| self.close_members(channel, code, reason))
+            .map(|channel| self.fanout.close_members(channel, code, reason))
             .sum();
         let body = Body::Close(code, reason.into());
         Ok(Published {
@@ -240,29 +170,5 @@ impl Hub {
             fate: self.hand_over(&channels, &[], body, timeout),
             position: None,
         })
-    }
-
-    /// Returns how many connections there were.
-    pub(in crate::hub) fn close_members(
-        &self,
-        channel: &Channel,
-        code: u16,
-        reason: &str,
-    ) -> usize {
-        // Collected first: a connection that ends at once leaves the group.
-        let connections = if channel.scope() == Scope::Everybody {
-            engine::running().map_or_else(Vec::new, Engine::connections)
-        } else {
-            let group = self.find(channel);
-            group.map_or_else(Vec::new, |group| {
-                let state = group.lock();
-                let members = state.members().iter();
-                members
-                    .map(|member| Arc::clone(&member.connection))
-                    .collect()
-            })
-        };
-        let closed = connections.iter().filter(|one| one.close(code, reason));
-        closed.count()
     }
 }

@@ -5,10 +5,9 @@ use std::{collections::HashSet, time::Duration};
 use bytes::Bytes;
 
 use crate::hub::{
-    groups::members::check_name,
-    names::{Channel, MAX_EXCLUDED, MAX_TARGETS},
+    names::{Channel, MAX_EXCLUDED, MAX_TARGETS, check_name},
+    node::Who,
     position::{Limits, Position},
-    presence::who::Who,
     wire::payload::Kind,
 };
 

@@ -1,7 +1,7 @@
 //! The members of one group, and what it has said of late.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
     time::{Duration, Instant},
 };
@@ -10,14 +10,12 @@ use bytes::Bytes;
 
 use super::history::{Missed, Ring};
 use crate::{
-    engine::COURIERS,
-    engine::{Connection, Sent},
+    engine::Connection,
     hub::{
         delivery::group_message::Message,
         names::Channel,
         position::{Limits, Position},
     },
-    protocol::Broadcast,
 };
 
 /// One for each channel that has members, a history, or messages on their way to the broker.
@@ -268,89 +266,6 @@ impl State {
     pub(in crate::hub) fn keep(&mut self, message: &Arc<Message>) {
         if let Some(ring) = &mut self.ring {
             ring.push(Arc::clone(message), Instant::now(), Duration::ZERO);
-        }
-    }
-}
-
-/// One message on its way to many members.
-#[derive(Debug)]
-pub(in crate::hub) struct Delivery<'a> {
-    excluded: &'a [u64],
-    /// Who has it already; only where somebody could get it twice.
-    seen: Option<HashSet<u64>>,
-    /// To be posted, by courier.
-    lots: Vec<Vec<Arc<Connection>>>,
-    pub(in crate::hub) reached: usize,
-    pub(in crate::hub) dropped: usize,
-}
-
-impl<'a> Delivery<'a> {
-    pub(in crate::hub) fn new(excluded: &'a [u64], once: bool) -> Self {
-        Self {
-            excluded,
-            seen: once.then(HashSet::new),
-            lots: vec![Vec::new(); COURIERS],
-            reached: 0,
-            dropped: 0,
-        }
-    }
-
-    /// From now on, nobody gets it twice.
-    pub(in crate::hub) fn once(&mut self) {
-        self.seen.get_or_insert_default();
-    }
-
-    /// Puts the message into the outboxes of those who have not got it yet.
-    pub(in crate::hub) fn send(&mut self, members: &[Member], message: &Message) {
-        let offset = message.offset();
-        for member in members {
-            if offset > 0 && offset <= member.after {
-                continue;
-            }
-            let enveloped = member.connection.is_enveloping();
-            self.put(&member.connection, message.frame(enveloped));
-        }
-    }
-
-    pub(in crate::hub) fn put(&mut self, connection: &Arc<Connection>, frame: &Arc<Broadcast>) {
-        let id = connection.id();
-        if self.excluded.contains(&id) {
-            return;
-        }
-        if let Some(seen) = &mut self.seen
-            && !seen.insert(id)
-        {
-            return;
-        }
-        let (sent, posted) = connection.broadcast(frame);
-        match sent {
-            Sent::Done => self.reached += 1,
-            Sent::DroppedOldest(_) => {
-                self.reached += 1;
-                self.dropped += 1;
-            }
-            Sent::Dropped | Sent::Overflowed | Sent::Full => self.dropped += 1,
-            Sent::Closed => {}
-        }
-        if posted {
-            let lot = id as usize % self.lots.len();
-            self.lots[lot].push(Arc::clone(connection));
-            if self.lots[lot].len() >= LOT {
-                connection.post_all(&mut self.lots[lot]);
-            }
-        }
-    }
-}
-
-/// The couriers start after so many.
-const LOT: usize = 256;
-
-impl Drop for Delivery<'_> {
-    fn drop(&mut self) {
-        for lot in &mut self.lots {
-            if let Some(connection) = lot.first().cloned() {
-                connection.post_all(lot);
-            }
         }
     }
 }

@@ -8,50 +8,53 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    group::{self, Group, Member, State},
+    group::{Group, Member, State},
     history::Ring,
+    table::Groups,
 };
 use crate::{
     engine::{Connection, Owner},
     hub::{
-        Hub,
-        delivery::group_message::Message,
-        names::{Channel, MAX_NAME},
-        new_epoch,
-        position::{Limits, Position},
-        presence::{self, who::former},
-        running,
+        clock::Clock,
+        cluster::Cluster,
+        delivery::{fanout::Delivery, group_message::Message},
+        names::{Channel, check_name},
+        node::{Node, former},
+        position::{Limits, Position, new_epoch},
+        presence::{self, who::Attendance},
         wire::frames,
     },
 };
 
 /// The groups of a connection. A std mutex: held while it joins or leaves.
-#[derive(Debug, Default)]
-struct Memberships(Mutex<Groups>);
+#[derive(Default)]
+struct Memberships(Mutex<JoinedGroups>);
 
-#[derive(Debug, Default)]
-struct Groups {
+#[derive(Default)]
+struct JoinedGroups {
     /// The connection has ended: it joins nothing any more.
     closed: bool,
     groups: Vec<Arc<Group>>,
+    /// Set with the first group.
+    members: Option<&'static Members>,
 }
 
 impl Memberships {
-    fn lock(&self) -> MutexGuard<'_, Groups> {
+    fn lock(&self) -> MutexGuard<'_, JoinedGroups> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Owner for Memberships {
     fn gone(&self, connection: &Connection) {
-        let groups = {
+        let (groups, members) = {
             let mut memberships = self.lock();
             memberships.closed = true;
-            std::mem::take(&mut memberships.groups)
+            (std::mem::take(&mut memberships.groups), memberships.members)
         };
-        if let Some(hub) = running() {
+        if let Some(members) = members {
             for group in groups {
-                hub.part(connection.id(), &group);
+                members.part(connection.id(), &group);
             }
         }
     }
@@ -105,35 +108,23 @@ pub enum JoinError {
     Ended,
 }
 
-/// Checks the name of a group; one to send to cannot be a pattern.
-pub(in crate::hub) fn check_name(name: &str, may_be_pattern: bool) -> Result<(), String> {
-    if name.is_empty() || name.len() > MAX_NAME {
-        return Err(format!(
-            "a group's name has 1 to {MAX_NAME} bytes of UTF-8, not {}",
-            name.len()
-        ));
-    }
-    if let Some(bad) = name.chars().find(|c| c.is_control()) {
-        return Err(format!(
-            "a group's name has no control characters; this one has {bad:?}"
-        ));
-    }
-    if !may_be_pattern && name.ends_with('*') {
-        return Err(format!(
-            "\"{name}\" ends in *, which stands for many groups: it can be joined, not sent to"
-        ));
-    }
-    Ok(())
+/// Lets connections join groups and leave them.
+pub(in crate::hub) struct Members {
+    pub(in crate::hub) node: &'static Node,
+    pub(in crate::hub) groups: &'static Groups,
+    pub(in crate::hub) attendance: &'static Attendance,
+    pub(in crate::hub) clock: &'static Clock,
+    pub(in crate::hub) cluster: &'static Cluster,
 }
 
-impl Hub {
+impl Members {
     /// Makes a connection a member, and sends it what it has missed. Where it is a member already, the
     /// others hear of it only if its `info` or `present` has changed.
     ///
     /// # Errors
     ///
     /// See [`JoinError`].
-    pub fn join(
+    pub(in crate::hub) fn join(
         &'static self,
         connection: &Arc<Connection>,
         name: &str,
@@ -150,31 +141,32 @@ impl Hub {
             join.present = false;
         }
         if join.limits.is_some() || join.present {
-            self.start_ticking();
+            self.clock.start();
         }
         // A member that joins again stays where it is: to leave first would tell all others twice.
         let again = is_member(connection, &channel);
         let joined = self.enter(connection, &channel, &join)?;
         if join.present {
             let member = presence::Member {
-                id: self.member_id(connection.id()),
+                id: self.node.member_id(connection.id()),
                 info: Arc::clone(&join.info),
             };
-            self.presence(Some(connection.id()), |presence, now| {
-                presence.join(name, member, now)
-            });
+            self.attendance
+                .update(Some(connection.id()), |presence, now| {
+                    presence.join(name, member, now)
+                });
             if !is_member(connection, &channel) {
                 // It may have ended, or another thread have left, before presence knew of it.
-                self.absent(name, connection.id());
+                self.attendance.absent(name, connection.id());
             }
         } else if again {
-            self.absent(name, connection.id());
+            self.attendance.absent(name, connection.id());
         }
         Ok(joined)
     }
 
     /// Makes a connection reachable as one of a user's.
-    pub fn identify(&'static self, connection: &Arc<Connection>, user: &str) {
+    pub(in crate::hub) fn identify(&'static self, connection: &Arc<Connection>, user: &str) {
         let join = Join {
             since: None,
             limits: None,
@@ -195,7 +187,7 @@ impl Hub {
         join: &Join,
     ) -> Result<Joined, JoinError> {
         loop {
-            let group = self.obtain(channel);
+            let group = self.groups.obtain(channel);
             {
                 let mut state = group.lock();
                 if state.gone {
@@ -204,18 +196,15 @@ impl Hub {
                 // Or else it would be retired while a slow broker is asked, and all begin anew.
                 state.joining += 1;
             }
-            let fetched = match self.link.get() {
-                Some(link) => link.prepare(&group, join).inspect_err(|_| {
-                    group.lock().joining -= 1;
-                    self.retire(&group);
-                })?,
-                None => None,
-            };
+            let fetched = self.prepare(&group, join).inspect_err(|_| {
+                group.lock().joining -= 1;
+                self.groups.retire(&group);
+            })?;
             // Locked in this order, so that a connection which ends meanwhile leaves the group, too.
             let memberships = connection.owned::<Memberships>().map(Memberships::lock);
             let Some(mut memberships) = memberships.filter(|one| !one.closed) else {
                 group.lock().joining -= 1;
-                self.retire(&group);
+                self.groups.retire(&group);
                 return Err(JoinError::Ended);
             };
             let mut state = group.lock();
@@ -229,9 +218,25 @@ impl Hub {
                 .any(|one| Arc::ptr_eq(one, &group))
             {
                 memberships.groups.push(group);
+                memberships.members = Some(self);
             }
             return Ok(joined);
         }
+    }
+
+    /// Has the broker asked, where there is one; returns messages that this process does not keep.
+    fn prepare(
+        &self,
+        group: &Arc<Group>,
+        join: &Join,
+    ) -> Result<Option<Vec<Arc<Message>>>, JoinError> {
+        let Some(link) = self.cluster.link() else {
+            return Ok(None);
+        };
+        let preparing = &link.preparing;
+        preparing
+            .prepare(group, join.since.as_ref(), join.limits, join.timeout)
+            .map_err(|error| JoinError::Unavailable(error.to_string()))
     }
 
     /// The last step, under the group's lock: nothing can come between what was missed and what
@@ -245,7 +250,7 @@ impl Hub {
         fetched: Option<Vec<Arc<Message>>>,
     ) -> Joined {
         if let Some(limits) = join.limits
-            && self.link.get().is_none()
+            && self.cluster.link().is_none()
         {
             let ring = state.ring.get_or_insert_with(|| {
                 let start = Position {
@@ -265,7 +270,7 @@ impl Hub {
             position,
             missed: missed.len(),
         };
-        let mut delivery = group::Delivery::new(&[], false);
+        let mut delivery = Delivery::new(&[], false);
         if let Some(reply) = &join.reply {
             let history = join
                 .limits
@@ -286,8 +291,8 @@ impl Hub {
     }
 
     /// Ends a membership; false if there was none.
-    pub fn leave(
-        &'static self,
+    pub(in crate::hub) fn leave(
+        &self,
         connection: &Arc<Connection>,
         name: &str,
         reply: Option<&str>,
@@ -295,12 +300,12 @@ impl Hub {
         let left = self.leave_silently(connection, &Channel::group(name));
         if let Some(reply) = reply {
             let frame = Arc::new(frames::left(name, reply));
-            group::Delivery::new(&[], false).put(connection, &frame);
+            Delivery::new(&[], false).put(connection, &frame);
         }
         left
     }
 
-    fn leave_silently(&'static self, connection: &Arc<Connection>, channel: &Channel) -> bool {
+    fn leave_silently(&self, connection: &Arc<Connection>, channel: &Channel) -> bool {
         let taken = || {
             let mut memberships = connection.owner::<Memberships>()?.lock();
             let place = memberships
@@ -316,22 +321,21 @@ impl Hub {
         true
     }
 
-    fn part(&'static self, id: u64, group: &Arc<Group>) {
+    fn part(&self, id: u64, group: &Arc<Group>) {
         let (member, empty) = {
             let mut state = group.lock();
             (state.remove(id), state.len() == 0)
         };
         if member.is_some_and(|member| member.present) {
-            self.absent(group.name(), id);
+            self.attendance.absent(group.name(), id);
         }
         if empty {
-            self.retire(group);
+            self.groups.retire(group);
         }
     }
 
     /// The names of the groups of a connection.
-    #[must_use]
-    pub fn groups_of(connection: &Connection) -> Vec<String> {
+    pub(in crate::hub) fn groups_of(connection: &Connection) -> Vec<String> {
         let Some(memberships) = connection.owner::<Memberships>() else {
             return Vec::new();
         };

@@ -265,11 +265,28 @@ impl Presence {
     /// taken to be so.
     #[must_use]
     pub fn is_settled(&self, now: Instant) -> bool {
-        self.greeted.is_some_and(|greeted| {
-            let passed = now.saturating_duration_since(greeted);
-            let told = |peer: &Peer| peer.heard >= greeted && !peer.lacks();
-            passed >= PATIENCE || (passed >= QUIET && self.peers.values().all(told))
-        })
+        self.settles_in(now).is_none()
+    }
+
+    /// The time after which [`Presence::is_settled`] may become true without a message; `None`: it is
+    /// true now.
+    #[must_use]
+    pub fn settles_in(&self, now: Instant) -> Option<Duration> {
+        let Some(greeted) = self.greeted else {
+            // Nothing but a connection changes that.
+            return Some(PATIENCE);
+        };
+        let passed = now.saturating_duration_since(greeted);
+        let told = |peer: &Peer| peer.heard >= greeted && !peer.lacks();
+        if passed >= PATIENCE {
+            None
+        } else if passed < QUIET {
+            Some(QUIET - passed)
+        } else if self.peers.values().all(told) {
+            None
+        } else {
+            Some(PATIENCE - passed)
+        }
     }
 
     /// The members of a group on all nodes, those of this one first, by id.

@@ -2,28 +2,75 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
-    time::{Duration, Instant},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
+
+use tokio::runtime::Handle;
 
 use super::{Member, Output, PATIENCE, Presence};
 use crate::{
     hub::{
-        Hub,
-        groups::group,
-        names::Channel,
-        wire::{envelope::Body, frames},
+        delivery::fanout::Delivery, groups::table::Groups, names::Channel, node::Node, wire::frames,
     },
     protocol::Broadcast,
 };
 
-/// A connection, and before it the process that has it.
-pub type Who = (u64, u64);
+/// The way to the other processes.
+pub(in crate::hub) trait Announce: Send + Sync {
+    /// Sends a message to all of them, without waiting.
+    fn announce(&self, message: Vec<u8>);
 
-/// Connections that a client may have had before, and say so.
-const MAX_FORMER: usize = 16;
+    /// Whether the others are known to be out of reach.
+    fn is_away(&self) -> bool;
+}
 
-impl Hub {
+/// The members that are present in all processes, and those who ask for them.
+pub(in crate::hub) struct Attendance {
+    handle: Handle,
+    node: &'static Node,
+    groups: &'static Groups,
+    /// A std mutex: held while what has changed is told.
+    presence: Mutex<Presence>,
+    /// Wakes those that wait for the other processes to have answered.
+    changed: Condvar,
+    /// Somebody who has asked who is here will be answered before the next tick.
+    answering: AtomicBool,
+    /// Set where there is a broker.
+    announce: OnceLock<&'static dyn Announce>,
+}
+
+impl Attendance {
+    pub(in crate::hub) fn new(
+        handle: Handle,
+        node: &'static Node,
+        groups: &'static Groups,
+    ) -> Self {
+        Self {
+            handle,
+            node,
+            groups,
+            presence: Mutex::new(Presence::new(Arc::clone(node.name()))),
+            changed: Condvar::new(),
+            answering: AtomicBool::new(false),
+            announce: OnceLock::new(),
+        }
+    }
+
+    /// From now on, there are other processes, which hear by `announce`.
+    pub(in crate::hub) fn announce_by(&self, announce: &'static dyn Announce) {
+        let _ = self.announce.set(announce);
+    }
+
+    /// Those that wait for the other processes look again whether they are within reach.
+    pub(in crate::hub) fn wake(&self) {
+        drop(self.who());
+        self.changed.notify_all();
+    }
+
     fn who(&self) -> MutexGuard<'_, Presence> {
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -31,7 +78,7 @@ impl Hub {
     /// Tells presence something, and does what it asks for. All under its lock, so that nobody hears of
     /// a leave before the join, and the other processes hear of both in this order. `except` hears
     /// nothing of it: it is the one who has joined.
-    pub(in crate::hub) fn presence(
+    pub(in crate::hub) fn update(
         &'static self,
         except: Option<u64>,
         tell: impl FnOnce(&mut Presence, Instant) -> Vec<Output>,
@@ -39,7 +86,11 @@ impl Hub {
         let mut presence = self.who();
         for output in tell(&mut presence, Instant::now()) {
             match output {
-                Output::Send(message) => self.send_presence(message),
+                Output::Send(message) => {
+                    if let Some(announce) = self.announce.get() {
+                        announce.announce(message);
+                    }
+                }
                 Output::Joined(name, member) => {
                     let frame = frames::member_joined(&name, &member.id, &member.info);
                     self.tell(&name, frame, except);
@@ -50,13 +101,14 @@ impl Hub {
                 }
             }
         }
+        self.changed.notify_all();
         if let Some(due) = presence.due(Instant::now())
             && !self.answering.swap(true, Ordering::Relaxed)
         {
             self.handle.spawn(async move {
                 tokio::time::sleep(due).await;
                 self.answering.store(false, Ordering::Relaxed);
-                self.presence(None, Presence::tick);
+                self.update(None, Presence::tick);
             });
         }
     }
@@ -66,25 +118,29 @@ impl Hub {
     /// made included, and not for a broker that is known to be away.
     fn settled(&self) -> MutexGuard<'_, Presence> {
         let deadline = Instant::now() + 2 * PATIENCE;
+        let mut presence = self.who();
         loop {
-            let presence = self.who();
             let now = Instant::now();
-            let remote = self.link.get().is_some_and(|link| !link.is_away());
-            if !remote || presence.is_settled(now) || now >= deadline {
+            let remote = self.announce.get().is_some_and(|one| !one.is_away());
+            let left = deadline.saturating_duration_since(now);
+            let Some(time) = presence.settles_in(now).filter(|_| remote) else {
+                return presence;
+            };
+            if left.is_zero() {
                 return presence;
             }
-            drop(presence);
-            std::thread::sleep(Duration::from_millis(5));
+            let woken = self.changed.wait_timeout(presence, time.min(left));
+            presence = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     fn tell(&self, name: &str, frame: Broadcast, except: Option<u64>) {
         let frame = Arc::new(frame);
-        let Some(group) = self.find(&Channel::group(name)) else {
+        let Some(group) = self.groups.find(&Channel::group(name)) else {
             return;
         };
         let except = except.map_or_else(Vec::new, |id| vec![id]);
-        let mut delivery = group::Delivery::new(&except, false);
+        let mut delivery = Delivery::new(&except, false);
         let state = group.lock();
         for member in state.members() {
             if member.present && member.connection.is_enveloping() {
@@ -93,35 +149,15 @@ impl Hub {
         }
     }
 
-    pub(in crate::hub) fn send_presence(&'static self, message: Vec<u8>) {
-        if let Some(link) = self.link.get() {
-            let envelope = self.envelope(&[], &[], Body::Presence(message.into()));
-            link.publish_later(Channel::presence(), envelope.encode());
-        }
-    }
-
     pub(in crate::hub) fn absent(&'static self, name: &str, id: u64) {
-        let member = self.member_id(id);
-        self.presence(Some(id), |presence, now| presence.leave(name, &member, now));
-    }
-
-    /// Those of the connections that this process has.
-    pub(in crate::hub) fn own(&self, connections: &[Who]) -> Vec<u64> {
-        let own = connections.iter().filter(|(node, _)| *node == self.node);
-        own.map(|(_, connection)| *connection).collect()
-    }
-
-    /// How the others know a connection.
-    #[must_use]
-    pub fn member_id(&self, connection: u64) -> Arc<str> {
-        format!("{}-{connection}", self.name).into()
+        let member = self.node.member_id(id);
+        self.update(Some(id), |presence, now| presence.leave(name, &member, now));
     }
 
     /// The members of groups in all processes: those who are present in one of them, each once, as in
     /// the first of these. Right after a connection to the broker was made, this waits for at most a
     /// second.
-    #[must_use]
-    pub fn members(&self, names: &[&str]) -> Vec<Member> {
+    pub(in crate::hub) fn members(&self, names: &[&str]) -> Vec<Member> {
         let presence = self.settled();
         let found = names.iter().flat_map(|name| presence.members(name));
         if names.len() < 2 {
@@ -134,16 +170,14 @@ impl Hub {
     }
 
     /// The groups with present members, in all processes, whose names begin with `prefix`, and how
-    /// many they have. It may wait as [`Hub::members`].
-    #[must_use]
-    pub fn occupied(&self, prefix: &str) -> BTreeMap<Arc<str>, usize> {
+    /// many they have. It may wait as [`Self::members`].
+    pub(in crate::hub) fn occupied(&self, prefix: &str) -> BTreeMap<Arc<str>, usize> {
         self.settled().counts(prefix)
     }
 
     /// How many members groups have, each counted once: those who are present in all processes, or
-    /// else, group by group, those of this process. It may wait as [`Hub::members`].
-    #[must_use]
-    pub fn count(&self, names: &[&str]) -> usize {
+    /// else, group by group, those of this process. It may wait as [`Self::members`].
+    pub(in crate::hub) fn count(&self, names: &[&str]) -> usize {
         if let [name] = names {
             let present = self.settled().count(name);
             return if present > 0 {
@@ -158,7 +192,7 @@ impl Hub {
             let present = presence.members(name);
             if present.is_empty() {
                 let local = self.local_members(name).into_iter();
-                seen.extend(local.map(|id| self.member_id(id)));
+                seen.extend(local.map(|id| self.node.member_id(id)));
             }
             seen.extend(present.into_iter().map(|member| member.id));
         }
@@ -166,27 +200,11 @@ impl Hub {
     }
 
     fn local_members(&self, name: &str) -> Vec<u64> {
-        let group = self.find(&Channel::group(name));
+        let group = self.groups.find(&Channel::group(name));
         group.map_or_else(Vec::new, |group| {
             let state = group.lock();
             let members = state.members().iter();
             members.map(|member| member.connection.id()).collect()
         })
     }
-}
-
-/// Whom a [`Hub::member_id`] of any process names; `None`: it is none.
-#[must_use]
-pub fn parse_member_id(id: &str) -> Option<Who> {
-    let (node, connection) = id.split_once('-')?;
-    Some((
-        u64::from_str_radix(node, 16).ok()?,
-        connection.parse().ok()?,
-    ))
-}
-
-/// Whom member ids name; what is none is nobody's.
-pub(in crate::hub) fn former(ids: &[String]) -> Vec<Who> {
-    let latest = ids.iter().rev().take(MAX_FORMER);
-    latest.filter_map(|id| parse_member_id(id)).collect()
 }

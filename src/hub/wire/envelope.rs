@@ -17,7 +17,7 @@ use super::{json::is_json, payload::Kind};
 use crate::{
     hub::{
         names::{Channel, MAX_EXCLUDED, MAX_TARGETS},
-        presence::who::Who,
+        node::{Node, Who},
     },
     protocol::close,
 };
@@ -52,6 +52,26 @@ pub(in crate::hub) struct Envelope {
 }
 
 impl Envelope {
+    /// An envelope of this process.
+    pub(in crate::hub) fn of(
+        node: &Node,
+        channels: &[Channel],
+        excluded: &[Who],
+        body: Body,
+    ) -> Self {
+        Self {
+            origin: node.number(),
+            sequence: node.next_sequence(),
+            excluded: excluded.to_vec(),
+            channels: if channels.len() > 1 {
+                channels.to_vec()
+            } else {
+                Vec::new()
+            },
+            body,
+        }
+    }
+
     pub(in crate::hub) fn encode(&self) -> Bytes {
         let (flags, payload) = match &self.body {
             Body::Message(Kind::Text, payload) => (0, payload.clone()),
@@ -154,6 +174,14 @@ impl Envelope {
             body,
         })
     }
+}
+
+/// Whether bytes are an envelope, as they come from the broker: for the fuzz target.
+#[doc(hidden)]
+#[must_use]
+pub fn is_envelope(bytes: &[u8]) -> bool {
+    Envelope::decode(Bytes::copy_from_slice(bytes))
+        .is_some_and(|one| Envelope::decode(one.encode()) == Some(one))
 }
 
 /// Reads how many of something follow.

@@ -33,7 +33,7 @@ use super::{
     stored::{self, Entry, Part},
     unavailable,
 };
-use crate::hub::new_epoch;
+use crate::hub::position::new_epoch;
 
 /// How long a message that is stored again is known.
 const WINDOW: Duration = Duration::from_secs(600);
