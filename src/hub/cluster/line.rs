@@ -17,7 +17,10 @@ use super::trouble::{Question, Troubles};
 use crate::{
     engine,
     hub::{
-        broker::{Backoff, Broker, BrokerError, Fetched, LONGEST},
+        broker::{
+            Broker, BrokerError, Fetched,
+            reconnect::{Backoff, LONGEST},
+        },
         names::Channel,
         position::{Limits, Position},
     },

@@ -17,7 +17,7 @@ use super::{
     trouble::Question,
 };
 use crate::hub::{
-    broker::{Backoff, BrokerError, Key},
+    broker::{BrokerError, Key, reconnect::Backoff},
     delivery::target::{Fate, Published},
     groups::{
         group::{Group, Outbound},

@@ -4,7 +4,7 @@ use std::{mem, sync::Arc};
 
 use super::{histories::to_message, intake::Intake, line::Line, trouble::Question};
 use crate::hub::{
-    broker::{Backoff, BrokerError, Fetched},
+    broker::{BrokerError, Fetched, reconnect::Backoff},
     delivery::fanout::Delivery,
     groups::{
         group::{Group, State},

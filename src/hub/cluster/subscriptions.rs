@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{line::Line, trouble::Question};
 use crate::hub::{
-    broker::{Backoff, BrokerError},
+    broker::{BrokerError, reconnect::Backoff},
     groups::table::{Groups, Watch},
     names::{Channel, Scope},
     presence::{Presence, who::Attendance},

@@ -13,6 +13,7 @@
 //! Nothing here must arrive: what is lost is made up for within seconds. The name of a node is never
 //! used twice; a process that starts again has another one.
 
+mod member;
 mod peer;
 mod roster;
 pub(super) mod who;
@@ -31,7 +32,10 @@ use self::{
     wire::{Body, Change, Message, Part},
 };
 
-pub use self::wire::MAX_INFO;
+pub use self::{
+    member::{Member, Output},
+    wire::MAX_INFO,
+};
 
 /// A node tells that it is alive every two seconds: at every other tick, and ticks may come a
 /// little early.
@@ -57,26 +61,6 @@ const MAX_HELD: usize = 256 << 20;
 
 /// Nodes that are known at once.
 const MAX_NODES: usize = 4096;
-
-/// A member as the others see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// The node and the connection, as in `3f2a-17`.
-    pub id: Arc<str>,
-    /// JSON as text. Of more than 64 KiB, or where not everybody can read it, it becomes `{}`.
-    pub info: Arc<str>,
-}
-
-/// What has to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Goes to all nodes, on the control channel. At most 250 KiB.
-    Send(Vec<u8>),
-    /// A member has joined a group.
-    Joined(Arc<str>, Member),
-    /// A member has left a group: as it was when it joined, and once.
-    Left(Arc<str>, Member),
-}
 
 /// The members of all groups, as one node knows them.
 ///

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Output,
+    member::Output,
     roster::{Roster, bytes_of},
     wire::{Change, Entry, Part},
 };

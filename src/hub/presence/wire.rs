@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use super::Member;
+use super::member::Member;
 use crate::hub::wire::json::is_plain;
 
 /// Of this format; a message of another is ignored, so that versions of the package can meet.

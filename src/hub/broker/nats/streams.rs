@@ -24,16 +24,15 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        super::position::{Limits, Position},
-        BrokerError, Fetched, Key, META_LIFE,
+        contract::{BrokerError, Fetched, Key, META_LIFE},
+        reconnect::chance,
     },
-    limited,
+    asking::{limited, unavailable},
     names::Names,
     refusals::Refusals,
     stored::{self, Entry, Part},
-    unavailable,
 };
-use crate::hub::position::new_epoch;
+use crate::hub::position::{Limits, Position, new_epoch};
 
 /// How long a message that is stored again is known.
 const WINDOW: Duration = Duration::from_secs(600);
@@ -374,7 +373,7 @@ pub(super) async fn sweep_now_and_then(
     names: &Names,
 ) -> Infallible {
     loop {
-        tokio::time::sleep(SWEEP.mul_f64(0.5 + super::super::chance() / 2.0)).await;
+        tokio::time::sleep(SWEEP.mul_f64(0.5 + chance() / 2.0)).await;
         // The next time will do.
         let _ = sweep(client, refusals, names, META_LIFE).await;
     }
