@@ -3,8 +3,6 @@
 use std::{sync::OnceLock, time::Duration};
 
 use pyo3::{
-    create_exception,
-    exceptions::PyOSError,
     prelude::*,
     types::{PyBytes, PyString},
 };
@@ -19,13 +17,6 @@ use crate::{
     },
     protocol::close::is_sendable,
 };
-
-create_exception!(
-    dwebsocket._engine,
-    BrokerError,
-    PyOSError,
-    "The broker cannot be asked."
-);
 
 /// Seconds that the broker may take, where no call says otherwise. Set by [`hub_configure`].
 static TIMEOUT: OnceLock<Duration> = OnceLock::new();
@@ -192,7 +183,7 @@ pub(super) fn publish(
     let hub = hub()?;
     habit::note(habit::MANY);
     let published = wait::apart(py, || hub.publish(&outgoing));
-    Ok(published.map_err(errors::value)?.into())
+    Ok(published.map_err(|error| errors::hub(&error))?.into())
 }
 
 #[pyfunction]
@@ -214,7 +205,7 @@ pub(super) fn disconnect(
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
     let published = wait::apart(py, || hub.disconnect(targets, code, reason, timeout));
-    Ok(published.map_err(errors::value)?.into())
+    Ok(published.map_err(|error| errors::hub(&error))?.into())
 }
 
 #[pyfunction]
@@ -266,7 +257,7 @@ pub(super) fn history<'py>(
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
     let (entries, top) = wait::apart(py, || hub.history(group, limits, timeout))
-        .map_err(|error| BrokerError::new_err(error.to_string()))?;
+        .map_err(|error| errors::broker(&error))?;
     let skipped = entries.len().saturating_sub(limit);
     let entries = entries.into_iter().skip(skipped);
     let entries = entries.map(|(offset, kind, payload)| {
@@ -295,7 +286,7 @@ pub(super) fn position(
         return Ok((0, String::new()));
     };
     let Position { offset, epoch } = wait::apart(py, || hub.position(group, limits, timeout))
-        .map_err(|error| BrokerError::new_err(error.to_string()))?;
+        .map_err(|error| errors::broker(&error))?;
     Ok((offset, epoch.to_string()))
 }
 

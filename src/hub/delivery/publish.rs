@@ -12,6 +12,7 @@ use super::{
 use crate::hub::{
     clock::Clock,
     cluster::Cluster,
+    error::HubError,
     groups::table::Groups,
     names::Channel,
     node::{Node, Who},
@@ -38,7 +39,7 @@ impl Publisher {
     /// # Errors
     ///
     /// The name of a group breaks the rules, or there are too many of them.
-    pub(in crate::hub) fn publish(&self, outgoing: &Outgoing) -> Result<Published, String> {
+    pub(in crate::hub) fn publish(&self, outgoing: &Outgoing) -> Result<Published, HubError> {
         let Channels { live, kept } = channels(outgoing)?;
         let mut published = Published::default();
         if !live.is_empty() {
@@ -146,7 +147,7 @@ impl Publisher {
         code: u16,
         reason: &str,
         timeout: Duration,
-    ) -> Result<Published, String> {
+    ) -> Result<Published, HubError> {
         let outgoing = Outgoing {
             targets,
             kind: Kind::Text,

@@ -5,6 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use bytes::Bytes;
 
 use crate::hub::{
+    error::HubError,
     names::{Channel, MAX_EXCLUDED, MAX_TARGETS, check_name},
     node::Who,
     position::{Limits, Position},
@@ -87,16 +88,12 @@ pub(in crate::hub) struct Channels {
     pub(in crate::hub) kept: Vec<(Channel, Limits)>,
 }
 
-pub(in crate::hub) fn channels(outgoing: &Outgoing) -> Result<Channels, String> {
+pub(in crate::hub) fn channels(outgoing: &Outgoing) -> Result<Channels, HubError> {
     if outgoing.targets.len() > MAX_TARGETS {
-        return Err(format!(
-            "one call reaches at most {MAX_TARGETS} groups or users"
-        ));
+        return Err(HubError::TooManyTargets);
     }
     if outgoing.excluded.len() > MAX_EXCLUDED {
-        return Err(format!(
-            "at most {MAX_EXCLUDED} connections can be left out"
-        ));
+        return Err(HubError::TooManyExcluded);
     }
     let mut channels = Channels::default();
     let mut seen = HashSet::with_capacity(outgoing.targets.len());
