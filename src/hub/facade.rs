@@ -14,7 +14,7 @@ use super::{
     parts::Parts,
     position::{Limits, Position},
     presence::Member,
-    stats::Stats,
+    stats::HubStats,
 };
 use crate::engine::{Connection, Engine};
 
@@ -141,7 +141,7 @@ impl Hub {
 
     /// What there is now, and what has been lost since the process began.
     #[must_use]
-    pub fn stats(&self, engine: &Engine) -> Stats {
-        Stats::read(self.0.groups, self.0.losses, self.broker_state(), engine)
+    pub fn stats(&self, engine: &Engine) -> HubStats {
+        HubStats::read(self.0.groups, self.0.losses, self.broker_state(), engine)
     }
 }

@@ -53,8 +53,8 @@ pub use self::{
     names::{MAX_NAME, NameError},
     node::{Who, parse_member_id},
     position::{Limits, Position},
-    stats::Stats,
-    wire::{envelope::is_envelope, payload::Kind},
+    stats::HubStats,
+    wire::{envelope::is_envelope, payload::PayloadKind},
 };
 
 /// The hub of this process.

@@ -12,8 +12,8 @@ use crate::{
     engine::habit,
     engine::running,
     hub::{
-        self, BrokerState, Fate, Hub, Kind, Limits, Outgoing, Position, Published, Target, Who,
-        broker::Broker, parse_member_id,
+        self, BrokerState, Fate, Hub, Limits, Outgoing, PayloadKind, Position, Published, Target,
+        Who, broker::Broker, parse_member_id,
     },
     protocol::close::is_sendable,
 };
@@ -172,9 +172,9 @@ pub(super) fn publish(
     let outgoing = Outgoing {
         targets: self::targets(kind, targets, &histories.unwrap_or_default())?,
         kind: match (json, binary) {
-            (true, _) => Kind::Json,
-            (false, true) => Kind::Binary,
-            (false, false) => Kind::Text,
+            (true, _) => PayloadKind::Json,
+            (false, true) => PayloadKind::Binary,
+            (false, false) => PayloadKind::Text,
         },
         payload: payload.into(),
         excluded: excluded(exclude.unwrap_or_default())?,
@@ -262,7 +262,7 @@ pub(super) fn history<'py>(
     let entries = entries.into_iter().skip(skipped);
     let entries = entries.map(|(offset, kind, payload)| {
         let data = match (kind, std::str::from_utf8(&payload)) {
-            (Kind::Text | Kind::Json, Ok(text)) => PyString::new(py, text).into_any(),
+            (PayloadKind::Text | PayloadKind::Json, Ok(text)) => PyString::new(py, text).into_any(),
             _ => PyBytes::new(py, &payload).into_any(),
         };
         (offset, data)

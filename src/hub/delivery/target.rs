@@ -9,7 +9,7 @@ use crate::hub::{
     names::{Channel, MAX_EXCLUDED, MAX_TARGETS, check_name},
     node::Who,
     position::{Limits, Position},
-    wire::payload::Kind,
+    wire::payload::PayloadKind,
 };
 
 /// Who is to get a message.
@@ -32,7 +32,7 @@ pub struct Outgoing {
     /// group that keeps a history, which has a position of its own for it.
     pub targets: Vec<Target>,
     /// What the payload is; the caller knows that it is.
-    pub kind: Kind,
+    pub kind: PayloadKind,
     /// The message.
     pub payload: Bytes,
     /// Connections that do not get it, of this process or of others.

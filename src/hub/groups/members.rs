@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    group::{Group, Member, State},
+    group::{Group, State, Subscriber},
     history::Ring,
     table::Groups,
 };
@@ -15,7 +15,7 @@ use crate::{
     hub::{
         clock::Clock,
         cluster::Cluster,
-        delivery::{fanout::Delivery, group_message::Message},
+        delivery::{fanout::Delivery, group_message::GroupMessage},
         error::HubError,
         names::{Channel, check_name},
         node::{Node, former},
@@ -211,7 +211,7 @@ impl Members {
         &self,
         group: &Arc<Group>,
         join: &Join,
-    ) -> Result<Option<Vec<Arc<Message>>>, HubError> {
+    ) -> Result<Option<Vec<Arc<GroupMessage>>>, HubError> {
         let Some(link) = self.cluster.link() else {
             return Ok(None);
         };
@@ -229,7 +229,7 @@ impl Members {
         state: &mut State,
         connection: &Arc<Connection>,
         join: &Join,
-        fetched: Option<Vec<Arc<Message>>>,
+        fetched: Option<Vec<Arc<GroupMessage>>>,
     ) -> Joined {
         if let Some(limits) = join.limits
             && self.cluster.link().is_none()
@@ -239,7 +239,7 @@ impl Members {
                     offset: 0,
                     epoch: new_epoch(),
                 };
-                Ring::new(start, limits)
+                Ring::new(start, limits, Instant::now())
             });
             ring.set_limits(limits);
             ring.trim(Instant::now());
@@ -264,7 +264,7 @@ impl Members {
         for message in &missed {
             delivery.put(connection, message.frame(connection.is_enveloping()));
         }
-        state.add(Member {
+        state.add(Subscriber {
             connection: Arc::clone(connection),
             present: join.present,
             after: joined.position.offset,

@@ -10,8 +10,8 @@ use dwebsocket::{
     config::Config,
     engine::{Connection, Inbox, Overflow},
     hub::{
-        Fate, Hub, HubError as JoinError, Join, Joined, Kind, Limits, Outgoing, Position, Target,
-        Who, parse_member_id, presence::MAX_INFO,
+        Fate, Hub, HubError as JoinError, Join, Joined, Limits, Outgoing, PayloadKind as Kind,
+        Position, Target, Who, parse_member_id, presence::MAX_INFO,
     },
 };
 use tungstenite::Message as Wire;
