@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    Connection, Handler,
-    turnstile::{Turn, Turnstile},
+    connection::{Connection, Handler},
+    consumer::{Turn, Turnstile, Wake},
 };
 use crate::{
     config::Config,
@@ -281,29 +281,6 @@ impl Inbox {
         }
     }
 
-    /// Lets a thread that waits go; false if none does any more.
-    pub(super) fn grant(&self, turn: Option<Turn>) -> bool {
-        let mut state = self.state();
-        state.in_line = false;
-        if state.waiting == 0 {
-            return false;
-        }
-        state.admitted = true;
-        state.turn = turn;
-        self.go.store(true, Ordering::Release);
-        self.wake_up(state);
-        true
-    }
-
-    /// Wakes a thread that waits, for its turn is next.
-    pub(super) fn call_up(&self) {
-        let mut state = self.state();
-        if state.waiting > 0 && !state.admitted {
-            state.on_deck = true;
-            self.wake_up(state);
-        }
-    }
-
     fn wake_up(&self, mut state: MutexGuard<'_, State>) {
         // A system call, even if nobody sleeps.
         if std::mem::take(&mut state.asleep) {
@@ -415,6 +392,29 @@ impl State {
         let up = !self.queue.is_empty() || self.ended;
         if let Some(flag) = &mut self.flag {
             flag.set(up);
+        }
+    }
+}
+
+impl Wake for Inbox {
+    fn grant(&self, turn: Option<Turn>) -> bool {
+        let mut state = self.state();
+        state.in_line = false;
+        if state.waiting == 0 {
+            return false;
+        }
+        state.admitted = true;
+        state.turn = turn;
+        self.go.store(true, Ordering::Release);
+        self.wake_up(state);
+        true
+    }
+
+    fn call_up(&self) {
+        let mut state = self.state();
+        if state.waiting > 0 && !state.admitted {
+            state.on_deck = true;
+            self.wake_up(state);
         }
     }
 }

@@ -13,8 +13,7 @@ use super::{
     message::{self, Message},
 };
 use crate::{
-    engine::COURIERS,
-    engine::{Connection, Sent},
+    engine::{Connection, Mailbag, Sent},
     protocol::Broadcast,
 };
 
@@ -277,8 +276,8 @@ pub(super) struct Delivery<'a> {
     excluded: &'a [u64],
     /// Who has it already; only where somebody could get it twice.
     seen: Option<HashSet<u64>>,
-    /// To be posted, by courier.
-    lots: Vec<Vec<Arc<Connection>>>,
+    /// Connections that have got the message and are to be written.
+    mailbag: Mailbag,
     pub(super) reached: usize,
     pub(super) dropped: usize,
 }
@@ -288,7 +287,7 @@ impl<'a> Delivery<'a> {
         Self {
             excluded,
             seen: once.then(HashSet::new),
-            lots: vec![Vec::new(); COURIERS],
+            mailbag: Mailbag::default(),
             reached: 0,
             dropped: 0,
         }
@@ -321,8 +320,7 @@ impl<'a> Delivery<'a> {
         {
             return;
         }
-        let (sent, posted) = connection.broadcast(frame);
-        match sent {
+        match connection.broadcast(frame, &mut self.mailbag) {
             Sent::Done => self.reached += 1,
             Sent::DroppedOldest(_) => {
                 self.reached += 1;
@@ -330,26 +328,6 @@ impl<'a> Delivery<'a> {
             }
             Sent::Dropped | Sent::Overflowed | Sent::Full => self.dropped += 1,
             Sent::Closed => {}
-        }
-        if posted {
-            let lot = id as usize % self.lots.len();
-            self.lots[lot].push(Arc::clone(connection));
-            if self.lots[lot].len() >= LOT {
-                connection.post_all(&mut self.lots[lot]);
-            }
-        }
-    }
-}
-
-/// The couriers start after so many.
-const LOT: usize = 256;
-
-impl Drop for Delivery<'_> {
-    fn drop(&mut self) {
-        for lot in &mut self.lots {
-            if let Some(connection) = lot.first().cloned() {
-                connection.post_all(lot);
-            }
         }
     }
 }

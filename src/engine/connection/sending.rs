@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::{
-        courier,
+        courier::{self, Flush, Mailbag, Round},
         outbox::{self, Sent},
     },
     Connection, Overflow,
@@ -22,11 +22,11 @@ impl Connection {
         if self.is_foreign() {
             return Sent::Closed;
         }
-        let later = courier::is_in_a_row() || self.engine.turnstile().is_crowded();
+        let later = courier::is_in_a_row() || self.shared.turnstile.is_crowded();
         let sent = {
             let mut outbox = self.outbox();
             if later && outbox.may_post(payload) && outbox.post() {
-                self.engine.courier(self.id).post(self);
+                self.shared.couriers.post(self.id, Arc::clone(self) as _);
             }
             outbox.send(opcode, payload, overflow, &self.config)
         };
@@ -48,12 +48,16 @@ impl Connection {
         }
     }
 
-    /// Queues one of many copies of a message. True if the caller must have it posted.
+    /// Queues one of many copies of a message; `mailbag` has it written.
     ///
     /// A full outbox meets the policy of the connection's configuration, and delays nobody.
-    pub(crate) fn broadcast(&self, message: &Arc<Broadcast>) -> (Sent, bool) {
+    pub(crate) fn broadcast(
+        self: &Arc<Self>,
+        message: &Arc<Broadcast>,
+        mailbag: &mut Mailbag,
+    ) -> Sent {
         if self.is_foreign() {
-            return (Sent::Closed, false);
+            return Sent::Closed;
         }
         let (sent, posted) = {
             let mut outbox = self.outbox();
@@ -62,17 +66,10 @@ impl Connection {
             (sent, taken && outbox.post())
         };
         self.note_lost(sent);
-        (sent, posted)
-    }
-
-    /// Has the outboxes of many written, all of them of this connection's courier.
-    pub(crate) fn post_all(&self, connections: &mut Vec<Arc<Self>>) {
-        self.engine.courier(self.id).post_all(connections);
-    }
-
-    /// What the courier does.
-    pub(in crate::engine) fn write_posted(&self) -> usize {
-        outbox::write_posted(|| self.outbox())
+        if posted {
+            mailbag.add(&self.shared.couriers, self.id, Arc::clone(self) as _);
+        }
+        sent
     }
 
     /// Blocks until the outbox has room for `len` bytes or the connection is closing. Returns false
@@ -120,5 +117,15 @@ impl Connection {
     /// Counts a message that was given up because the outbox stayed full.
     pub fn count_dropped(&self) {
         self.counters.dropped_messages.fetch_add(1, Relaxed);
+    }
+}
+
+impl Flush for Connection {
+    fn write_posted(&self) -> usize {
+        outbox::write_posted(|| self.outbox())
+    }
+
+    fn round(&self) -> &Round {
+        &self.round
     }
 }

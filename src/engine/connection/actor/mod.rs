@@ -7,6 +7,7 @@
 
 mod pace;
 mod reading;
+mod stash;
 mod timer;
 
 use std::{
@@ -21,9 +22,9 @@ use std::{
 use socket2::Socket;
 use tokio::{io::unix::AsyncFd, time::Sleep};
 
-use self::{pace::Pace, reading::Stash};
+use self::{pace::Pace, stash::Stash};
 use super::{
-    super::{Permit, outbox::Phase},
+    super::{outbox::Phase, permit::Permit, table::Engine},
     Connection, End,
     keepalive::Keepalive,
 };
@@ -51,7 +52,8 @@ enum Stage {
 }
 
 /// The reader of a connection, as a task.
-pub(super) struct Actor {
+pub(in crate::engine) struct Actor {
+    engine: &'static Engine,
     connection: Arc<Connection>,
     socket: Arc<AsyncFd<Socket>>,
     decoder: Decoder,
@@ -74,7 +76,8 @@ pub(super) struct Actor {
 }
 
 impl Actor {
-    pub(super) fn new(
+    pub(in crate::engine) fn new(
+        engine: &'static Engine,
         connection: Arc<Connection>,
         socket: Arc<AsyncFd<Socket>>,
         decoder: Decoder,
@@ -84,8 +87,9 @@ impl Actor {
         let now = Instant::now();
         let config = connection.config();
         let handshake_until = now + config.handshake_timeout;
-        let _context = connection.engine.handle().enter();
+        let _context = engine.handle().enter();
         Self {
+            engine,
             socket,
             decoder,
             stash: Stash::new(leftover),
@@ -245,19 +249,19 @@ impl Future for Actor {
 
 impl Drop for Actor {
     fn drop(&mut self) {
-        self.pace.end(self.connection.engine.floods());
+        self.pace.end(&self.engine.shared.floods);
         // However the task ended: the view must hear of it, and senders must not wait.
         if std::thread::panicking() {
             let error = "the engine has a defect: its task panicked";
             let _ = self.connection.failure.set(error.into());
             let message = format!("connection {}: {error}", self.connection.id());
-            self.connection.engine.log().push(Level::Error, message);
+            self.engine.log().push(Level::Error, message);
         }
         let _ = self.connection.end.set(End::broken(None));
         self.connection.outbox().finish();
         self.connection.room.notify_all();
         self.connection.finish_messages();
         self.connection.leave_owner();
-        self.connection.engine.forget(&self.connection);
+        self.engine.forget(&self.connection);
     }
 }

@@ -16,14 +16,13 @@ use tokio::io::unix::AsyncFd;
 use super::{
     super::{super::outbox::PONGS, Connection, closing::truncated},
     Actor, End, Stage,
+    pace::CHUNK,
+    stash::Stash,
 };
 use crate::{
     error::ProtocolError,
     protocol::{CloseFrame, Event, Message},
 };
-
-/// Bytes read at once, at most; see [`Pace::portion`](super::pace::Pace::portion).
-pub(super) const CHUNK: usize = 64 * 1024;
 
 /// Bytes that are thrown away after this side has said Close, at most: a peer on a usual network takes
 /// longer than the time limits to send so much.
@@ -39,40 +38,6 @@ const IDLE_FRAMES: u32 = 64;
 thread_local! {
     /// What is read before it is decoded. One for each worker thread, so that no connection owns one.
     static CHUNK_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
-}
-
-/// Bytes that wait to be decoded.
-#[derive(Debug, Default)]
-pub(super) struct Stash {
-    bytes: Vec<u8>,
-    /// Where the rest begins.
-    at: usize,
-}
-
-impl Stash {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, at: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// The front, to be decoded.
-    fn front(&mut self, most: usize) -> &mut [u8] {
-        let end = self.bytes.len().min(self.at + most);
-        &mut self.bytes[self.at..end]
-    }
-
-    /// The stash without what has been read of its front; the last of it gives the memory back.
-    fn without(mut self, read: usize) -> Self {
-        self.at += read;
-        if self.at < self.bytes.len() {
-            self
-        } else {
-            Self::default()
-        }
-    }
 }
 
 impl Actor {
@@ -135,7 +100,7 @@ impl Actor {
             bytes => self.weight.grown(bytes),
         }
         let idle = idle || self.ignored > CHUNK;
-        let floods = self.connection.engine.floods();
+        let floods = &self.engine.shared.floods;
         self.pace.worked(began, read, idle, floods);
         read
     }

@@ -46,7 +46,7 @@ impl Actor {
         }
         ready!(self.timer.as_mut().poll(cx));
         let now = Instant::now();
-        self.pace.go_on(now, self.connection.engine.floods());
+        self.pace.go_on(now, &self.engine.shared.floods);
         if self.stage_deadline().is_some_and(|due| due <= now) {
             self.expire(now);
         }
