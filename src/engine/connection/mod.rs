@@ -12,6 +12,7 @@ pub(super) mod actor;
 mod closing;
 mod counters;
 mod keepalive;
+mod lifecycle;
 mod sending;
 mod stats;
 
@@ -24,8 +25,11 @@ use std::{
     },
 };
 
-use self::counters::{Counters, Pinged};
-pub use self::{closing::End, stats::Stats};
+use self::{
+    counters::{Counters, Pinged},
+    lifecycle::Lifecycle,
+};
+pub use self::{lifecycle::End, stats::Stats};
 use super::{
     courier::Round,
     outbox::{Outbox, Signal},
@@ -87,6 +91,7 @@ pub struct Connection {
     /// Which process made it: a forked child must not touch it.
     generation: u32,
     enveloping: AtomicBool,
+    lifecycle: Lifecycle,
     config: Arc<Config>,
     /// A std mutex: held while a frame is encoded and offered to a non-blocking socket.
     outbox: Mutex<Outbox>,
@@ -98,13 +103,6 @@ pub struct Connection {
     room: Condvar,
     /// Where its courier is.
     round: Round,
-    /// Set when no further message will reach the handler.
-    ended: AtomicBool,
-    /// Set when this side began the close handshake, with what it said.
-    closing: OnceLock<(u16, String)>,
-    /// Why this side gave the connection up, where no error of the peer's was the cause.
-    failure: OnceLock<String>,
-    end: OnceLock<End>,
     /// Nanoseconds; 0 until the first pong.
     latency: AtomicU64,
     /// The application's latest ping, until it comes back.
@@ -118,7 +116,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("id", &self.id)
-            .field("end", &self.end)
+            .field("lifecycle", &self.lifecycle)
             .finish()
     }
 }
@@ -142,10 +140,7 @@ impl Connection {
             config,
             handler,
             room: Condvar::new(),
-            closing: OnceLock::new(),
-            failure: OnceLock::new(),
-            end: OnceLock::new(),
-            ended: AtomicBool::new(false),
+            lifecycle: Lifecycle::default(),
             latency: AtomicU64::new(0),
             pinged: Mutex::default(),
             counters: Counters::default(),
@@ -206,6 +201,14 @@ impl Connection {
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         self.generation != fork::generation()
+    }
+
+    /// Works on the outbox, unless nothing may be sent any more. A Close of this side takes the same lock,
+    /// so that nothing gets behind its frame.
+    fn sending<T>(&self, work: impl FnOnce(&mut Outbox) -> T) -> Option<T> {
+        let mut outbox = self.outbox();
+        let may_send = self.lifecycle.state().may_send();
+        may_send.then(|| work(&mut outbox))
     }
 
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {

@@ -23,13 +23,13 @@ impl Connection {
             return Sent::Closed;
         }
         let later = courier::is_in_a_row() || self.shared.turnstile.is_crowded();
-        let sent = {
-            let mut outbox = self.outbox();
+        let sent = self.sending(|outbox| {
             if later && outbox.may_post(payload) && outbox.post() {
                 self.shared.couriers.post(self.id, Arc::clone(self) as _);
             }
             outbox.send(opcode, payload, overflow, &self.config)
-        };
+        });
+        let sent = sent.unwrap_or(Sent::Closed);
         self.note_lost(sent);
         sent
     }
@@ -59,12 +59,12 @@ impl Connection {
         if self.is_foreign() {
             return Sent::Closed;
         }
-        let (sent, posted) = {
-            let mut outbox = self.outbox();
+        let result = self.sending(|outbox| {
             let sent = outbox.broadcast(message, self.config.broadcast_overflow, &self.config);
             let taken = matches!(sent, Sent::Done | Sent::DroppedOldest(_));
             (sent, taken && outbox.post())
-        };
+        });
+        let (sent, posted) = result.unwrap_or((Sent::Closed, false));
         self.note_lost(sent);
         if posted {
             mailbag.add(&self.shared.couriers, self.id, Arc::clone(self) as _);
@@ -79,7 +79,7 @@ impl Connection {
             return true;
         }
         let mut outbox = self.outbox();
-        while !outbox.has_room(len, &self.config) {
+        while self.lifecycle.state().may_send() && !outbox.has_room(len, &self.config) {
             outbox.want_room();
             outbox = match deadline {
                 None => self
@@ -106,12 +106,14 @@ impl Connection {
         if self.is_foreign() {
             return false;
         }
-        let mut outbox = self.outbox();
-        if outbox.has_room(1, &self.config) {
-            return false;
-        }
-        outbox.want_room();
-        true
+        let asked = self.sending(|outbox| {
+            let full = !outbox.has_room(1, &self.config);
+            if full {
+                outbox.want_room();
+            }
+            full
+        });
+        asked.unwrap_or(false)
     }
 
     /// Counts a message that was given up because the outbox stayed full.

@@ -65,7 +65,7 @@ impl Connection {
         };
         // Noted first, for the pong may come before this returns.
         let before = self.pinged().replace(Box::new(pinged));
-        let sent = self.outbox().ping(payload);
+        let sent = self.sending(|outbox| outbox.ping(payload)).unwrap_or(false);
         if !sent {
             *self.pinged() = before;
         }

@@ -53,19 +53,6 @@ pub enum Sent {
     Closed,
 }
 
-/// How far the sending half is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Messages may be sent.
-    Open,
-    /// The Close frame is queued behind what waits; nothing may follow (section 5.5.1).
-    Closing,
-    /// The Close frame has been written.
-    Closed,
-    /// The socket failed, or [`Outbox::abort`] was called.
-    Broken,
-}
-
 impl Item {
     /// Bytes that it counts for; `None` for the Close frame, which no limit counts.
     fn message_len(&self) -> Option<usize> {
@@ -87,10 +74,11 @@ enum Item {
 
 /// The sending half of a connection.
 ///
+/// Whether anything may be sent, the connection's lifecycle knows; the outbox knows whether it can be.
+///
 /// In this order in memory: whoever sends to many touches nothing after `unsent`.
 #[repr(C)]
 pub(super) struct Outbox {
-    phase: Phase,
     /// The Close frame has left the queue.
     close_taken: bool,
     /// A batch has been taken out, and is being written without the lock: nobody else writes.
@@ -121,7 +109,7 @@ pub(super) struct Outbox {
     controls: VecDeque<(OpCode, Bytes)>,
     weight: Weight,
     encoder: Encoder,
-    /// `None` once the connection is gone.
+    /// `None` once it has failed, was cut, or the connection is gone.
     socket: Option<Arc<AsyncFd<Socket>>>,
     signal: Arc<Signal>,
 }
@@ -172,7 +160,6 @@ impl Outbox {
             sent: (0, 0),
             head_waits: !unsent.is_empty(),
             unsent,
-            phase: Phase::Open,
             close_taken: false,
             writing: false,
             actor_waits: false,
@@ -185,8 +172,14 @@ impl Outbox {
         }
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        self.phase
+    /// Whether the transport has failed or was cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.socket.is_none()
+    }
+
+    /// Whether the transport has taken the Close frame, and so everything.
+    pub(super) fn close_is_written(&self) -> bool {
+        self.close_taken && !self.writing && self.unsent.is_empty()
     }
 
     /// Messages and bytes that wait.
@@ -221,11 +214,10 @@ impl Outbox {
     }
 
     /// Whether a message of `len` bytes would be taken now. One is always taken when none waits,
-    /// whatever its size; a closing connection has room, for sending to it does nothing.
+    /// whatever its size.
     pub(super) fn has_room(&self, len: usize, config: &Config) -> bool {
         let bytes = self.queued_bytes + self.unsent_bytes();
         bytes == 0
-            || self.phase != Phase::Open
             || (self.queued_messages < config.outbox_messages && bytes + len <= config.outbox_bytes)
     }
 
@@ -233,16 +225,17 @@ impl Outbox {
         self.room_wanted = true;
     }
 
-    /// Whether somebody waits for room that has come; resets the wish.
-    pub(super) fn take_room_wanted(&mut self, config: &Config) -> bool {
-        let granted = self.room_wanted && self.has_room(1, config);
+    /// Whether somebody waits for room that has come; resets the wish. `closing`: sending does nothing any
+    /// more, so that nobody needs to wait.
+    pub(super) fn take_room_wanted(&mut self, config: &Config, closing: bool) -> bool {
+        let granted = self.room_wanted && (closing || self.has_room(1, config));
         self.room_wanted &= !granted;
         granted
     }
 
     /// Whether a message that is sent now should be posted, by [`Outbox::post`] first.
     pub(super) fn may_post(&self, payload: &[u8]) -> bool {
-        payload.len() <= POSTED && self.phase == Phase::Open && !self.corked && !self.has_unsent()
+        payload.len() <= POSTED && !self.corked && !self.has_unsent()
     }
 
     /// Holds messages back until [`Outbox::write_posted`]; false where they are held already.
@@ -269,7 +262,7 @@ impl Outbox {
         overflow: Overflow,
         config: &Config,
     ) -> Sent {
-        if self.phase != Phase::Open {
+        if self.is_cut() {
             return Sent::Closed;
         }
         let done = match self.admit(payload.len(), overflow, config) {
@@ -293,7 +286,7 @@ impl Outbox {
         overflow: Overflow,
         config: &Config,
     ) -> Sent {
-        if self.phase != Phase::Open {
+        if self.is_cut() {
             return Sent::Closed;
         }
         match self.admit(message.len(), overflow, config) {
@@ -334,10 +327,10 @@ impl Outbox {
         self.queue.push_back(item);
     }
 
-    /// Writes a ping at once, or queues it; false where the connection is closing, or where as many wait
+    /// Writes a ping at once, or queues it; false where the transport is cut, or where as many wait
     /// as may wait.
     pub(super) fn ping(&mut self, payload: &[u8]) -> bool {
-        if self.phase != Phase::Open || self.waiting(OpCode::Ping) >= PINGS {
+        if self.is_cut() || self.waiting(OpCode::Ping) >= PINGS {
             return false;
         }
         // What was sent before goes out before, if the socket takes it now.
@@ -351,7 +344,7 @@ impl Outbox {
 
     /// Answers pings, in one write; of those that wait already, the oldest give way.
     pub(super) fn pong<'a>(&mut self, payloads: impl Iterator<Item = &'a [u8]>) {
-        if self.phase != Phase::Open {
+        if self.is_cut() {
             return;
         }
         let mut waiting = self.waiting(OpCode::Pong);
@@ -379,9 +372,9 @@ impl Outbox {
         self.controls.push_back((opcode, frame));
     }
 
-    /// Queues the Close frame; false where there was one already.
+    /// Queues the Close frame behind what waits; false where the transport is cut. Called once.
     pub(super) fn close(&mut self, code: u16, reason: &str) -> bool {
-        if self.phase != Phase::Open {
+        if self.is_cut() {
             return false;
         }
         // 1005 stands for a Close frame without a code and is never sent (section 7.4.1).
@@ -389,7 +382,6 @@ impl Outbox {
         let frame = self.encoder.close(code, reason);
         self.queue
             .push_back(Item::Close(Bytes::copy_from_slice(frame.as_ref())));
-        self.phase = Phase::Closing;
         self.flush_or_signal();
         self.signal.raise();
         true
@@ -410,12 +402,11 @@ impl Outbox {
     /// The connection is gone: lets go of the socket and of everything that waits.
     pub(super) fn finish(&mut self) {
         self.fail();
-        self.socket = None;
         self.encoder.release();
     }
 
     fn fail(&mut self) {
-        self.phase = Phase::Broken;
+        self.socket = None;
         self.queue = VecDeque::new();
         self.unsent = VecDeque::new();
         self.controls = VecDeque::new();

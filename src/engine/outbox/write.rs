@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
-use super::{Item, Outbox, Phase};
+use super::{Item, Outbox};
 use crate::protocol::OpCode;
 
 /// A batch of small messages is at most this many bytes; a larger message goes out by itself,
@@ -121,9 +121,6 @@ impl Outbox {
             // The actor tells those who wait, whoever has made the room.
             self.signal.raise();
         }
-        if self.close_taken && self.unsent.is_empty() && self.phase == Phase::Closing {
-            self.phase = Phase::Closed;
-        }
     }
 
     fn leave_to_actor(&self) {
@@ -166,7 +163,7 @@ impl Outbox {
     /// The batch has been written, or some of it.
     fn end(&mut self, result: io::Result<usize>, batch: &[u8]) {
         self.writing = false;
-        if self.phase == Phase::Broken {
+        if self.is_cut() {
             return;
         }
         let result = written(result).and_then(|written| {

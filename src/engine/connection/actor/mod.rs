@@ -1,8 +1,8 @@
 //! The task that reads a connection, and writes what its senders could not.
 //!
 //! A future written by hand: it waits for a signal, the socket and one timer at once, holds no buffer
-//! while it waits, and is dropped cleanly at any point; its `Drop` ends the connection. Here are its
-//! stages and the writing; `reading` is what comes from the peer, `timer` what is due, `pace` how much it
+//! while it waits, and is dropped cleanly at any point; its `Drop` ends the connection. Here it follows
+//! the lifecycle and writes; `reading` is what comes from the peer, `timer` what is due, `pace` how much it
 //! may do before others get their turn.
 
 mod pace;
@@ -24,32 +24,22 @@ use tokio::{io::unix::AsyncFd, time::Sleep};
 
 use self::{pace::Pace, stash::Stash};
 use super::{
-    super::{outbox::Phase, permit::Permit, table::Engine},
-    Connection, End,
+    super::{permit::Permit, table::Engine},
+    Connection,
     keepalive::Keepalive,
+    lifecycle::{End, State, Step},
 };
 use crate::{
     protocol::Decoder,
     runtime::{Level, Weight},
 };
 
+/// How long the answer to the peer's Close may wait for a view that is busy with the messages before
+/// it, so that its replies still go out.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How long the peer may take to close its side of TCP after the close handshake.
 const LINGER: Duration = Duration::from_secs(2);
-
-#[derive(Debug)]
-enum Stage {
-    /// Messages flow.
-    Open,
-    /// No message follows, and the Close frame waits until the view has taken those before it.
-    Draining { until: Instant },
-    /// The Close frame is on its way, and so may be the peer's.
-    Closing { until: Instant, peer_closed: bool },
-    /// This side of TCP is shut; what still arrives is thrown away until the peer shuts its side, lest
-    /// unread bytes turn into a reset that overtakes the Close frame.
-    Lingering { until: Instant },
-    /// Nothing is left to do.
-    Done,
-}
 
 /// The reader of a connection, as a task.
 pub(in crate::engine) struct Actor {
@@ -59,7 +49,10 @@ pub(in crate::engine) struct Actor {
     decoder: Decoder,
     /// Bytes that were read but not decoded, because the handler wants no more messages.
     stash: Stash,
-    stage: Stage,
+    /// The state that the actor has acted upon.
+    seen: State,
+    /// When this state ends at the latest; that of an open connection, the timer knows.
+    until: Option<Instant>,
     /// The outbox has bytes that the socket did not take.
     writing: bool,
     keepalive: Keepalive,
@@ -93,7 +86,8 @@ impl Actor {
             socket,
             decoder,
             stash: Stash::new(leftover),
-            stage: Stage::Open,
+            seen: State::Open,
+            until: None,
             // The head of the response may still be there.
             writing: true,
             keepalive: Keepalive::new(config, now),
@@ -122,76 +116,66 @@ impl Actor {
         signalled || read || timed
     }
 
-    /// Follows what other threads did to the outbox, and moves from stage to stage.
+    /// Follows what other threads did to the outbox and to the lifecycle.
     fn obey(&mut self) {
-        let (phase, room) = {
+        let lifecycle = &self.connection.lifecycle;
+        let (cut, written, room) = {
             let mut outbox = self.connection.outbox();
+            let closing = !lifecycle.state().may_send();
             (
-                outbox.phase(),
-                outbox.take_room_wanted(self.connection.config()),
+                outbox.is_cut(),
+                outbox.close_is_written(),
+                outbox.take_room_wanted(self.connection.config(), closing),
             )
         };
         if room {
             self.connection.room.notify_all();
             self.connection.handler.on_room(&self.connection);
         }
-        match (&self.stage, phase) {
-            (Stage::Done, _) => {}
-            (_, Phase::Broken) => self.finish(End::broken(None)),
-            (Stage::Open, Phase::Closing | Phase::Closed) => {
-                self.stage = Stage::Closing {
-                    until: self.close_deadline(),
-                    peer_closed: false,
-                };
-            }
-            (Stage::Draining { .. }, Phase::Closing | Phase::Closed) => {
-                self.stage = Stage::Closing {
-                    until: self.close_deadline(),
-                    peer_closed: true,
-                };
-                self.obey();
-            }
-            (Stage::Draining { .. }, Phase::Open) if self.connection.handler.is_drained() => {
-                self.answer();
-            }
-            (
-                Stage::Closing {
-                    peer_closed: true, ..
-                },
-                Phase::Closed,
-            ) => self.linger(),
-            _ => {}
+        if cut {
+            return self.leave(End::broken(None));
+        }
+        if written && matches!(lifecycle.state(), State::Saying | State::Answering) {
+            let _ = lifecycle.step(Step::Written, None);
+        }
+        self.follow();
+        if self.seen == State::Draining && self.connection.handler.is_drained() {
+            self.answer();
         }
     }
 
-    fn close_deadline(&self) -> Instant {
-        Instant::now() + self.connection.config().close_timeout
+    /// Acts upon a state that is new to the actor.
+    fn follow(&mut self) {
+        let (before, state) = (self.seen, self.connection.lifecycle.state());
+        self.seen = state;
+        let limit = match state {
+            State::Draining if before != state => GRACE,
+            State::Saying | State::Said | State::Answering if !before.is_closing() => {
+                self.connection.config().close_timeout
+            }
+            State::Lingering if before != state => {
+                // The server shuts its side of TCP first (section 7.1.1).
+                if self.socket.get_ref().shutdown(Shutdown::Write).is_err() {
+                    return self.leave(End::broken(None));
+                }
+                LINGER
+            }
+            _ => return,
+        };
+        self.until = Some(Instant::now() + limit);
     }
 
     /// Sends the Close frame that answers the peer's, or that tells it why it failed.
     fn answer(&mut self) {
         // `close` takes the code from how the connection ended.
         self.connection.close(1000, "");
-        self.stage = Stage::Closing {
-            until: self.close_deadline(),
-            peer_closed: true,
-        };
         self.obey();
     }
 
-    /// Shuts this side of TCP: the server does so first (section 7.1.1).
-    fn linger(&mut self) {
-        self.stage = Stage::Lingering {
-            until: Instant::now() + LINGER,
-        };
-        if self.socket.get_ref().shutdown(Shutdown::Write).is_err() {
-            self.stage = Stage::Done;
-        }
-    }
-
-    fn finish(&mut self, end: End) {
-        let _ = self.connection.end.set(end);
-        self.stage = Stage::Done;
+    /// The connection is over; if the peer has not said Close, this is how it ended.
+    fn leave(&mut self, end: End) {
+        self.connection.end_with(Step::Leave, end);
+        self.seen = State::Gone;
     }
 
     /// Writes what waits; true if some of it has to wait on for the socket.
@@ -213,7 +197,7 @@ impl Actor {
                 Poll::Pending => return true,
                 Poll::Ready(Ok(guard)) => guard,
                 Poll::Ready(Err(_)) => {
-                    self.finish(End::broken(None));
+                    self.leave(End::broken(None));
                     return false;
                 }
             };
@@ -233,7 +217,7 @@ impl Future for Actor {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.pace.begin();
-        while !matches!(self.stage, Stage::Done) {
+        while self.seen != State::Gone {
             let again = self.round(cx);
             if self.pace.is_exhausted() {
                 pace::yield_now(cx);
@@ -253,14 +237,12 @@ impl Drop for Actor {
         // However the task ended: the view must hear of it, and senders must not wait.
         if std::thread::panicking() {
             let error = "the engine has a defect: its task panicked";
-            let _ = self.connection.failure.set(error.into());
             let message = format!("connection {}: {error}", self.connection.id());
             self.engine.log().push(Level::Error, message);
         }
-        let _ = self.connection.end.set(End::broken(None));
         self.connection.outbox().finish();
+        self.connection.end_with(Step::Leave, End::broken(None));
         self.connection.room.notify_all();
-        self.connection.finish_messages();
         self.connection.leave_owner();
         self.engine.forget(&self.connection);
     }

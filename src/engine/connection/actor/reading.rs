@@ -6,7 +6,7 @@ use std::{
     io::{self, Read},
     sync::atomic::Ordering::Relaxed,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -14,8 +14,13 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    super::{super::outbox::PONGS, Connection, closing::truncated},
-    Actor, End, Stage,
+    super::{
+        super::outbox::PONGS,
+        Connection,
+        closing::truncated,
+        lifecycle::{End, State, Step},
+    },
+    Actor,
     pace::CHUNK,
     stash::Stash,
 };
@@ -27,10 +32,6 @@ use crate::{
 /// Bytes that are thrown away after this side has said Close, at most: a peer on a usual network takes
 /// longer than the time limits to send so much.
 const IGNORED: usize = 32 << 20;
-
-/// How long the answer to the peer's Close may wait for a view that is busy with the messages before
-/// it, so that its replies still go out.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// Frames that carry nothing, in one portion, that nobody minds. More of them are a flood.
 const IDLE_FRAMES: u32 = 64;
@@ -46,10 +47,10 @@ impl Actor {
     }
 
     fn wants_to_read(&self) -> bool {
-        match self.stage {
-            Stage::Open => self.connection.handler.wants_more(),
-            Stage::Draining { .. } | Stage::Done => false,
-            Stage::Closing { .. } | Stage::Lingering { .. } => true,
+        match self.connection.lifecycle.state() {
+            State::Open => self.connection.handler.wants_more(),
+            State::Draining | State::Gone => false,
+            State::Saying | State::Said | State::Answering | State::Lingering => true,
         }
     }
 
@@ -82,12 +83,12 @@ impl Actor {
     /// Decodes what was read, or throws it away, and judges what that was worth. Returns how many bytes
     /// were read of it.
     fn take_in(&mut self, input: &mut [u8]) -> usize {
-        let ignoring = !matches!(self.stage, Stage::Open);
+        let ignoring = !self.connection.lifecycle.state().may_receive();
         if ignoring {
             self.ignored = self.ignored.saturating_add(input.len());
             if self.ignored > IGNORED {
                 let error = "the peer went on sending after the Close frame";
-                self.finish(End::broken(Some(error.into())));
+                self.leave(End::broken(Some(error.into())));
                 return input.len();
             }
         }
@@ -107,7 +108,7 @@ impl Actor {
 
     /// The peer has shut its side of TCP or reset it.
     fn peer_gone(&mut self, error: Option<io::Error>) {
-        self.finish(End::broken(error.map(|error| error.to_string())));
+        self.leave(End::broken(error.map(|error| error.to_string())));
     }
 
     /// Decodes what was read and hands it on. Answers that the handler sends meanwhile go out
@@ -115,7 +116,7 @@ impl Actor {
     /// that carry nothing.
     fn digest(&mut self, mut input: &mut [u8]) -> (usize, bool) {
         let len = input.len();
-        if self.connection.end.get().is_some() {
+        if !self.connection.lifecycle.state().hears_peer() {
             // After the peer's Close or an error, nothing that follows is looked at.
             return (len, false);
         }
@@ -199,37 +200,25 @@ impl Actor {
             code: 1005,
             reason: String::new(),
         });
-        let _ = self.connection.end.set(End {
+        self.peer_ended(End {
             code,
             reason,
             error: None,
         });
-        self.end_messages();
     }
 
     /// Section 7.1.7: fail the connection.
     fn fail(&mut self, error: &ProtocolError) {
         let error_text = error.to_string();
-        let end = End {
+        self.peer_ended(End {
             code: error.close_code(),
             reason: truncated(&error_text).to_owned(),
             error: Some(error_text),
-        };
-        let _ = self.connection.end.set(end);
-        self.end_messages();
+        });
     }
 
-    fn end_messages(&mut self) {
-        self.connection.finish_messages();
-        match &mut self.stage {
-            Stage::Open => {
-                self.stage = Stage::Draining {
-                    until: Instant::now() + GRACE,
-                }
-            }
-            Stage::Closing { peer_closed, .. } => *peer_closed = true,
-            Stage::Draining { .. } | Stage::Lingering { .. } | Stage::Done => {}
-        }
+    fn peer_ended(&mut self, end: End) {
+        self.connection.end_with(Step::PeerClose, end);
         self.obey();
     }
 }
@@ -249,9 +238,7 @@ impl Pings {
 
     fn answer(&mut self, connection: &Connection) {
         if !self.0.is_empty() {
-            connection
-                .outbox()
-                .pong(self.0.iter().map(|payload| &**payload));
+            connection.sending(|outbox| outbox.pong(self.0.iter().map(|payload| &**payload)));
             self.0.clear();
         }
     }
