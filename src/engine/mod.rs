@@ -27,8 +27,8 @@ pub use self::{
     connection::{Connection, End, Handler, Overflow, Owner, Stats},
     consumer::Turnstile,
     inbox::{Consumer, Inbox, Received},
-    outbox::Sent,
+    outbox::{Capacity, FarEnd, Pushed, Sent, Wakeup},
     permit::Permit,
-    start::Parts,
+    start::{Parts, QueueParts},
     table::{Engine, engine, running},
 };

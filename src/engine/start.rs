@@ -1,4 +1,4 @@
-//! From a socket to a running connection.
+//! From a socket, or a queue, to a running connection.
 
 use std::{io, sync::Arc};
 
@@ -7,7 +7,7 @@ use socket2::Socket;
 use super::{
     adopt,
     connection::{Connection, Handler, actor::Actor},
-    outbox::{Outbox, Signal},
+    outbox::{Capacity, FarEnd, Outbox, Queue, Signal, Wakeup, Way},
     permit::Permit,
     table::{Engine, engine},
 };
@@ -33,6 +33,19 @@ pub struct Parts {
     pub permit: Option<Permit>,
 }
 
+/// What a new connection without a socket starts from.
+#[derive(Debug)]
+pub struct QueueParts {
+    /// What each direction of the queue holds at most.
+    pub capacity: Capacity,
+    /// How the far end is told; `None` where it waits by [`FarEnd::wait`] or looks by itself.
+    pub wakeup: Option<Wakeup>,
+    /// The limits of the connection.
+    pub config: Arc<Config>,
+    /// The place among the process's connections; `None` where nobody counts.
+    pub permit: Option<Permit>,
+}
+
 impl Connection {
     /// Writes the head of the response and runs the connection on this process's engine.
     ///
@@ -40,10 +53,7 @@ impl Connection {
     ///
     /// The engine cannot be started or is stopping, or the socket cannot be registered.
     pub fn start(parts: Parts, handler: Arc<dyn Handler>) -> io::Result<Arc<Self>> {
-        let engine = engine()?;
-        if engine.is_stopping() {
-            return Err(io::Error::other("the process is shutting down"));
-        }
+        let engine = open_engine()?;
         let Parts {
             socket,
             head,
@@ -59,30 +69,74 @@ impl Connection {
             let _context = engine.handle().enter();
             Arc::new(adopt::register(socket)?)
         };
-        let encoder = Encoder::new(Role::Server, &config.protocol, deflate);
-        let decoder = Decoder::new(Role::Server, &config.protocol, deflate);
+        let way = Way::Socket(socket);
         let signal = Arc::<Signal>::default();
-        let outbox = Outbox::new(Arc::clone(&socket), encoder, head, Arc::clone(&signal));
-        let connection = Self::new(
-            Engine::next_id(),
-            &engine.shared,
-            config,
-            outbox,
-            signal,
-            handler,
-        );
-        engine.register(&connection);
+        let decoder = Decoder::new(Role::Server, &config.protocol, deflate);
+        let encoder = Encoder::new(Role::Server, &config.protocol, deflate);
+        let outbox = Outbox::new(way.clone(), encoder, head, Arc::clone(&signal));
+        let connection = Self::register(engine, config, outbox, signal, handler);
         // From the caller's thread: in the usual case the peer has its answer before this returns.
         let _ = connection.outbox().flush_ready();
-        let actor = Actor::new(
-            engine,
-            Arc::clone(&connection),
-            socket,
-            decoder,
-            leftover,
-            permit,
-        );
+        let open = Arc::clone(&connection);
+        let actor = Actor::new(engine, open, way, decoder, leftover, permit);
         engine.handle().spawn(actor);
         Ok(connection)
     }
+
+    /// Runs a connection whose transport is a queue on this process's engine. The far end drains what the
+    /// connection sends, and pushes what the peer says.
+    ///
+    /// Such a connection has no keepalive: whoever carries the messages on knows whether the peer is there.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot be started or is stopping.
+    pub fn over_queue(
+        parts: QueueParts,
+        handler: Arc<dyn Handler>,
+    ) -> io::Result<(Arc<Self>, FarEnd)> {
+        let engine = open_engine()?;
+        let QueueParts {
+            capacity,
+            wakeup,
+            mut config,
+            permit,
+        } = parts;
+        if config.ping_interval.is_some() {
+            Arc::make_mut(&mut config).ping_interval = None;
+        }
+        let signal = Arc::<Signal>::default();
+        let (queue, far) = Queue::new(capacity, wakeup, Arc::clone(&signal));
+        let way = Way::Queue(queue);
+        let encoder = Encoder::new(Role::Server, &config.protocol, None);
+        let decoder = Decoder::new(Role::Server, &config.protocol, None);
+        let outbox = Outbox::new(way.clone(), encoder, Vec::new(), Arc::clone(&signal));
+        let connection = Self::register(engine, config, outbox, signal, handler);
+        let open = Arc::clone(&connection);
+        let actor = Actor::new(engine, open, way, decoder, Vec::new(), permit);
+        engine.handle().spawn(actor);
+        Ok((connection, far))
+    }
+
+    fn register(
+        engine: &'static Engine,
+        config: Arc<Config>,
+        outbox: Outbox,
+        signal: Arc<Signal>,
+        handler: Arc<dyn Handler>,
+    ) -> Arc<Self> {
+        let (id, shared) = (Engine::next_id(), &engine.shared);
+        let connection = Self::new(id, shared, config, outbox, signal, handler);
+        engine.register(&connection);
+        connection
+    }
+}
+
+/// The engine, while it takes connections.
+fn open_engine() -> io::Result<&'static Engine> {
+    let engine = engine()?;
+    if engine.is_stopping() {
+        return Err(io::Error::other("the process is shutting down"));
+    }
+    Ok(engine)
 }

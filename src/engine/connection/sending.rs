@@ -36,12 +36,11 @@ impl Connection {
 
     /// Counts what was lost, and fails the connection where the policy says so.
     fn note_lost(&self, sent: Sent) {
-        let dropped = match sent {
-            Sent::Done | Sent::Full | Sent::Closed => return,
-            Sent::DroppedOldest(lost) => lost,
-            Sent::Dropped | Sent::Overflowed => 1,
-        };
-        self.counters.dropped_messages.fetch_add(dropped, Relaxed);
+        let lost = sent.lost();
+        if lost == 0 {
+            return;
+        }
+        self.counters.dropped_messages.fetch_add(lost, Relaxed);
         if sent == Sent::Overflowed {
             // Section 7.4.1 leaves 1013 (try again later) to the IANA registry.
             self.close_now(1013, "the peer reads too slowly");

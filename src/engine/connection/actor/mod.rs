@@ -19,12 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::Socket;
-use tokio::{io::unix::AsyncFd, time::Sleep};
+use tokio::time::Sleep;
 
 use self::{pace::Pace, stash::Stash};
 use super::{
-    super::{permit::Permit, table::Engine},
+    super::{outbox::Way, permit::Permit, table::Engine},
     Connection,
     keepalive::Keepalive,
     lifecycle::{End, State, Step},
@@ -45,7 +44,7 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(in crate::engine) struct Actor {
     engine: &'static Engine,
     connection: Arc<Connection>,
-    socket: Arc<AsyncFd<Socket>>,
+    way: Way,
     decoder: Decoder,
     /// Bytes that were read but not decoded, because the handler wants no more messages.
     stash: Stash,
@@ -72,7 +71,7 @@ impl Actor {
     pub(in crate::engine) fn new(
         engine: &'static Engine,
         connection: Arc<Connection>,
-        socket: Arc<AsyncFd<Socket>>,
+        way: Way,
         decoder: Decoder,
         leftover: Vec<u8>,
         permit: Option<Permit>,
@@ -83,7 +82,7 @@ impl Actor {
         let _context = engine.handle().enter();
         Self {
             engine,
-            socket,
+            way,
             decoder,
             stash: Stash::new(leftover),
             seen: State::Open,
@@ -154,8 +153,13 @@ impl Actor {
                 self.connection.config().close_timeout
             }
             State::Lingering if before != state => {
-                // The server shuts its side of TCP first (section 7.1.1).
-                if self.socket.get_ref().shutdown(Shutdown::Write).is_err() {
+                let shut = match &self.way {
+                    // The server shuts its side of TCP first (section 7.1.1).
+                    Way::Socket(socket) => socket.get_ref().shutdown(Shutdown::Write).is_ok(),
+                    // Nothing can overtake the Close frame in a queue.
+                    Way::Queue(_) => false,
+                };
+                if !shut {
                     return self.leave(End::broken(None));
                 }
                 LINGER
@@ -193,7 +197,11 @@ impl Actor {
                     return false;
                 }
             }
-            let mut guard = match self.socket.poll_write_ready(cx) {
+            let Way::Socket(socket) = &self.way else {
+                // A queue raises the signal once it has room.
+                return self.connection.outbox().flush_ready().is_err();
+            };
+            let mut guard = match socket.poll_write_ready(cx) {
                 Poll::Pending => return true,
                 Poll::Ready(Ok(guard)) => guard,
                 Poll::Ready(Err(_)) => {

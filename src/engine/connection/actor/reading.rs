@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io::{self, Read},
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::{
     super::{
-        super::outbox::PONGS,
+        super::outbox::{PONGS, Queue, Way},
         Connection,
         closing::truncated,
         lifecycle::{End, State, Step},
@@ -32,6 +32,9 @@ use crate::{
 /// Bytes that are thrown away after this side has said Close, at most: a peer on a usual network takes
 /// longer than the time limits to send so much.
 const IGNORED: usize = 32 << 20;
+
+/// Events that are taken out of a queue before others get their turn.
+const PUSHED: usize = 64;
 
 /// Frames that carry nothing, in one portion, that nobody minds. More of them are a flood.
 const IDLE_FRAMES: u32 = 64;
@@ -58,6 +61,10 @@ impl Actor {
         if !self.is_reading() {
             return Poll::Pending;
         }
+        if let Way::Queue(queue) = &self.way {
+            let queue = Arc::clone(queue);
+            return self.poll_queue(&queue);
+        }
         let portion = self.pace.portion();
         if !self.stash.is_empty() {
             let mut stash = std::mem::take(&mut self.stash);
@@ -66,7 +73,10 @@ impl Actor {
             return Poll::Ready(());
         }
         CHUNK_BUFFER.with_borrow_mut(|chunk| {
-            match ready!(read_some(&self.socket, cx, &mut chunk[..portion])) {
+            let Way::Socket(socket) = &self.way else {
+                return Poll::Pending;
+            };
+            match ready!(read_some(socket, cx, &mut chunk[..portion])) {
                 Ok(0) => self.peer_gone(None),
                 Ok(len) => {
                     let read = self.take_in(&mut chunk[..len]);
@@ -78,6 +88,53 @@ impl Actor {
             }
             Poll::Ready(())
         })
+    }
+
+    /// Takes what the far end of a queue has pushed.
+    fn poll_queue(&mut self, queue: &Queue) -> Poll<()> {
+        let mut taken = Poll::Pending;
+        for _ in 0..PUSHED {
+            if !self.wants_to_read() {
+                break;
+            }
+            if let Some(event) = queue.next() {
+                self.take_event(event);
+                taken = Poll::Ready(());
+            } else {
+                if queue.is_hung_up() {
+                    self.peer_gone(None);
+                    taken = Poll::Ready(());
+                }
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Holds a pushed event to the limits that a decoder has, and hands it on.
+    fn take_event(&mut self, event: Event) {
+        if !self.connection.lifecycle.state().hears_peer() {
+            return;
+        }
+        let limits = &self.connection.config().protocol;
+        match event {
+            Event::Message(Message::Text(data) | Message::Binary(data))
+                if data.len() > limits.max_message_size =>
+            {
+                let limit = limits.max_message_size;
+                self.fail(&ProtocolError::MessageTooBig { limit });
+            }
+            Event::Message(Message::Text(data))
+                if limits.validate_utf8 && simdutf8::basic::from_utf8(&data).is_err() =>
+            {
+                self.fail(&ProtocolError::InvalidUtf8);
+            }
+            Event::Ping(payload) => {
+                self.connection
+                    .sending(|outbox| outbox.pong([&*payload].into_iter()));
+            }
+            event => self.handle(event),
+        }
     }
 
     /// Decodes what was read, or throws it away, and judges what that was worth. Returns how many bytes
