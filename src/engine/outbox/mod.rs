@@ -11,6 +11,7 @@
 mod backlog;
 mod policy;
 mod queue;
+mod sent;
 mod signal;
 mod transport;
 mod way;
@@ -19,11 +20,11 @@ mod write;
 use std::sync::Arc;
 
 use self::backlog::{Backlog, Item};
-pub use self::{
-    policy::Sent,
-    queue::{Capacity, FarEnd, Pushed, Wakeup},
-};
 pub(super) use self::{queue::Queue, signal::Signal, way::Way, write::write_posted};
+pub use self::{
+    queue::{Capacity, FarEnd, Pushed, Wakeup},
+    sent::Sent,
+};
 use crate::{
     config::{Config, Overflow},
     protocol::{Broadcast, Encoder, OpCode},

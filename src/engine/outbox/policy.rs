@@ -3,36 +3,8 @@
 //! The policies "block" and "auto" of the settings are built on [`Overflow::Refuse`]: the message is not
 //! taken, and the caller waits for room or decides anew.
 
-use super::{Outbox, backlog::Backlog};
+use super::{Outbox, backlog::Backlog, sent::Sent};
 use crate::config::{Config, Overflow};
-
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Written or queued.
-    Done,
-    /// Queued, and so many older ones were dropped for it.
-    DroppedOldest(u64),
-    /// Dropped: the outbox is full.
-    Dropped,
-    /// Not taken: the outbox is full, and the caller decides.
-    Full,
-    /// Not taken: the outbox is full, so the connection has to be failed.
-    Overflowed,
-    /// Not taken: the connection is closing or closed.
-    Closed,
-}
-
-impl Sent {
-    /// Messages that were lost by this.
-    pub(in crate::engine) fn lost(self) -> u64 {
-        match self {
-            Self::Done | Self::Full | Self::Closed => 0,
-            Self::DroppedOldest(lost) => lost,
-            Self::Dropped | Self::Overflowed => 1,
-        }
-    }
-}
 
 impl Outbox {
     /// Whether a message of `len` bytes would be taken now. One is always taken when none waits,
