@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    Connection, Handler,
-    turnstile::{Turn, Turnstile},
+    connection::{Connection, Handler},
+    consumer::{Turn, Turnstile, Wake},
 };
 use crate::{
     config::Config,
@@ -74,9 +74,7 @@ struct State {
     queue: VecDeque<Message>,
     bytes: usize,
     weight: Weight,
-    ended: bool,
-    /// The view has come back for more and was told of the end.
-    end_seen: bool,
+    end: End,
     waiting: usize,
     /// A thread that waits may go: it was given a turn, or needs none.
     admitted: bool,
@@ -94,6 +92,18 @@ struct State {
     armed: bool,
     room_armed: bool,
     flag: Option<Box<Flag>>,
+}
+
+/// The end of the messages, on its way to the view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    /// More messages may come.
+    #[default]
+    Open,
+    /// None comes behind those that wait.
+    Queued,
+    /// The view has come back for more and was told of the end.
+    Seen,
 }
 
 fn len(message: &Message) -> usize {
@@ -138,7 +148,6 @@ impl Inbox {
         let turn = if keeps_turn { None } else { state.turn.take() };
         drop(state);
         self.after(connection, resume, turn);
-        tell_the_end(connection, &received);
         received
     }
 
@@ -168,7 +177,6 @@ impl Inbox {
             drop(state);
         }
         self.after(connection, resume, None);
-        tell_the_end(connection, &received);
         received
     }
 
@@ -281,29 +289,6 @@ impl Inbox {
         }
     }
 
-    /// Lets a thread that waits go; false if none does any more.
-    pub(super) fn grant(&self, turn: Option<Turn>) -> bool {
-        let mut state = self.state();
-        state.in_line = false;
-        if state.waiting == 0 {
-            return false;
-        }
-        state.admitted = true;
-        state.turn = turn;
-        self.go.store(true, Ordering::Release);
-        self.wake_up(state);
-        true
-    }
-
-    /// Wakes a thread that waits, for its turn is next.
-    pub(super) fn call_up(&self) {
-        let mut state = self.state();
-        if state.waiting > 0 && !state.admitted {
-            state.on_deck = true;
-            self.wake_up(state);
-        }
-    }
-
     fn wake_up(&self, mut state: MutexGuard<'_, State>) {
         // A system call, even if nobody sleeps.
         if std::mem::take(&mut state.asleep) {
@@ -325,7 +310,7 @@ impl Inbox {
     /// Asks for a report to the wake queue; false where there is something to receive already.
     pub fn arm(&self) -> bool {
         let mut state = self.state();
-        if !state.queue.is_empty() || state.ended {
+        if !state.has_nothing() {
             return false;
         }
         state.armed = true;
@@ -354,10 +339,10 @@ impl Inbox {
     /// Pops, and tells whether the actor has to hear of it.
     fn pop(&self, state: &mut State) -> (Received, bool) {
         let Some(message) = state.queue.pop_front() else {
-            if !state.ended {
+            if state.end == End::Open {
                 return (Received::Nothing, false);
             }
-            state.end_seen = true;
+            state.end = End::Seen;
             return (Received::End, false);
         };
         state.bytes -= len(&message);
@@ -398,23 +383,38 @@ impl Inbox {
     }
 }
 
-/// Answers the peer's Close before the view can send again: to a view that was told of the end, sending
-/// does nothing.
-fn tell_the_end(connection: &Connection, received: &Received) {
-    if matches!(received, Received::End) {
-        connection.close(1000, "");
-    }
-}
-
 impl State {
     fn has_nothing(&self) -> bool {
-        self.queue.is_empty() && !self.ended
+        self.queue.is_empty() && self.end == End::Open
     }
 
     fn update_flag(&mut self) {
-        let up = !self.queue.is_empty() || self.ended;
+        let up = !self.has_nothing();
         if let Some(flag) = &mut self.flag {
             flag.set(up);
+        }
+    }
+}
+
+impl Wake for Inbox {
+    fn grant(&self, turn: Option<Turn>) -> bool {
+        let mut state = self.state();
+        state.in_line = false;
+        if state.waiting == 0 {
+            return false;
+        }
+        state.admitted = true;
+        state.turn = turn;
+        self.go.store(true, Ordering::Release);
+        self.wake_up(state);
+        true
+    }
+
+    fn call_up(&self) {
+        let mut state = self.state();
+        if state.waiting > 0 && !state.admitted {
+            state.on_deck = true;
+            self.wake_up(state);
         }
     }
 }
@@ -438,9 +438,12 @@ impl Handler for Inbox {
 
     fn on_end(&self, connection: &Connection) {
         let mut state = self.state();
-        state.ended = true;
         // A thread that waits with nothing left to take has seen all there is.
-        state.end_seen |= state.queue.is_empty() && state.waiting > 0;
+        state.end = if state.queue.is_empty() && state.waiting > 0 {
+            End::Seen
+        } else {
+            End::Queued
+        };
         let turn = state.turn.take();
         self.notify(state, connection);
         self.report_room(connection);
@@ -449,7 +452,7 @@ impl Handler for Inbox {
 
     fn is_drained(&self) -> bool {
         let state = self.state();
-        state.queue.is_empty() && state.end_seen
+        state.queue.is_empty() && state.end == End::Seen
     }
 
     fn on_room(&self, connection: &Connection) {
