@@ -115,7 +115,10 @@ pub enum HandshakeError {
     #[error("the request method is not GET")]
     Method,
     /// `Connection` does not list `Upgrade`. Answer 400.
-    #[error("the Connection header does not list \"Upgrade\"")]
+    #[error(
+        "the Connection header does not list \"Upgrade\". \
+         (Behind nginx: proxy_set_header Connection \"upgrade\";)"
+    )]
     Connection,
     /// `Upgrade` does not list `websocket`. Answer 400.
     #[error("the Upgrade header does not list \"websocket\"")]

@@ -7,12 +7,26 @@ from typing import Any
 
 from django.utils.functional import Promise
 
-__all__ = ("close_code", "message", "ping_payload", "reason", "seconds", "well_formed")
+__all__ = (
+    "close_code",
+    "group_name",
+    "limit",
+    "member_ids",
+    "message",
+    "ping_payload",
+    "position",
+    "reason",
+    "seconds",
+    "shown",
+    "well_formed",
+)
 
 #: Longer timeouts, in seconds, are no limit.
 _FOREVER = 1e9
 #: A close reason's limit: a control frame's 125 bytes less the code (RFC 6455 5.5).
 _REASON_BYTES = 123
+#: More than this is no limit.
+_MOST = 0xFFFF_FFFF
 
 
 def seconds(timeout: Any) -> float | None:
@@ -40,6 +54,17 @@ def seconds(timeout: Any) -> float | None:
     return value if 0 <= value < _FOREVER else None
 
 
+def shown(value: Any) -> str:
+    """Return what a message says of a wrong value; nothing of what may be secret.
+
+    Somebody may have taken the wrong setting for a broker's URL, with its password.
+    """
+    text = repr(value)
+    if "://" in text and "@" in text:
+        return f"this {type(value).__name__}, which may be secret"
+    return text
+
+
 def well_formed(text: str) -> str:
     """Return a text with U+FFFD for each half of a surrogate pair, as browsers send it.
 
@@ -64,6 +89,71 @@ def message(value: Any) -> Any:
     return well_formed(value) if isinstance(value, str) else value
 
 
+def _whole(value: Any, what: str) -> int:
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise TypeError(f"{what} is a whole number, not {type(value).__name__}")
+
+
+def limit(value: Any) -> int:
+    """Return how many of something are wanted.
+
+    Raises:
+        TypeError: It is not a whole number.
+        ValueError: It is less than 0.
+    """
+    number = _whole(value, "a limit")
+    if number < 0:
+        raise ValueError(f"a limit is a whole number of at least 0, not {number}")
+    return min(number, _MOST)
+
+
+def group_name(value: Any) -> str:
+    """Return a group's name.
+
+    Raises:
+        TypeError: It is not a str.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"a group's name is a str, not {type(value).__name__}")
+    return value
+
+
+def position(since: Any) -> tuple[int, str] | None:
+    """Return a place in a history, given as a pair; a list, too: JSON has no tuples.
+
+    Raises:
+        TypeError: It is no pair of a whole number and a str.
+        ValueError: No history has such an offset.
+    """
+    if since is None:
+        return None
+    if not isinstance(since, tuple | list) or len(since) != 2:
+        raise TypeError(f"since is an offset and an epoch, not {since!r:.100}")
+    number, epoch = _whole(since[0], "an offset"), since[1]
+    if not isinstance(epoch, str):
+        raise TypeError(f"an epoch is a str, not {type(epoch).__name__}")
+    if not 0 <= number < 1 << 63:
+        raise ValueError(f"an offset is a number from 0 to 2**63 - 1, not {number}")
+    return number, epoch
+
+
+def member_ids(was: Any) -> list[str]:
+    """Return the ids that a client had before.
+
+    Raises:
+        TypeError: Something is no str.
+    """
+    given = [was] if isinstance(was, str) else list(was)
+    for one in given:
+        if not isinstance(one, str):
+            raise TypeError(f"was has member ids, which are str, not {one!r:.100}")
+    return given
+
+
 def close_code(code: Any) -> int:
     """Return a close code; None: 1000.
 
@@ -73,9 +163,7 @@ def close_code(code: Any) -> int:
     """
     if code is None:
         return 1000
-    if isinstance(code, bool):
-        raise TypeError("a close code is a number, not bool")
-    number = operator.index(code)
+    number = _whole(code, "a close code")
     if not 0 <= number <= 0xFFFF:
         raise ValueError(
             f"{number} is not a close code that may be sent (RFC 6455 section 7.4)"

@@ -75,9 +75,14 @@ def _is_limited() -> bool:
 def _threads_of_user() -> int:
     """Return how many threads the user of this process has."""
     user, count = str(os.getuid()), 0
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        # No descriptor is left: this handshake is refused for that.
+        return 0
     # Not by the directories' owners: those of a server that has changed its user
     # (gunicorn --user) belong to root.
-    for process in filter(str.isdecimal, os.listdir("/proc")):
+    for process in filter(str.isdecimal, names):
         status = _status(process)
         if status.get("Uid", "").split()[:1] == [user]:
             count += int(status.get("Threads", "1"))

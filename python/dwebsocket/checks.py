@@ -7,6 +7,10 @@ dwebsocket.W001  The middleware named in MIDDLEWARE_CLASSES has no effect.
 dwebsocket.W002  The middleware comes before one that looks at views.
 dwebsocket.W003  A page of any origin may open WebSockets in the visitor's name.
 dwebsocket.W004  Several workers without a broker: groups stop at the process.
+dwebsocket.W005  An allowed origin begins with ws: or wss:, as no page's does.
+dwebsocket.W006  The old package is installed, too, and has the same module.
+dwebsocket.W007  "daphne" in INSTALLED_APPS makes runserver an ASGI server.
+dwebsocket.W008  A setting is named as none of this package's is, and nobody reads it.
 """
 
 from __future__ import annotations
@@ -14,19 +18,26 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from types import FrameType
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.checks.registry import CheckRegistry
 from django.utils.module_loading import import_string
 
+from .arguments import shown
 from .conf import KEYS, OLD_NAMES, acceptable, problems
 
 __all__ = ("check_middleware", "check_settings", "later_view_middleware")
 
 MIDDLEWARE = "dwebsocket.middleware.WebSocketMiddleware"
+
+
+#: How DWEBSOCKET might be misspelt.
+_MISTAKEN = ("DWEBSOCKETS", "DWEBSOCKET_RS", "DWEBSOCKET_SETTINGS", "DWEB_SOCKET")
 
 
 def _check_values() -> list[CheckMessage]:
@@ -49,6 +60,7 @@ def _check_paths() -> list[CheckMessage]:
         ("FACTORY_CLASS", [acceptable("FACTORY_CLASS")]),
         ("SERVERS", acceptable("SERVERS")),
         ("CONTEXT_HOOKS", acceptable("CONTEXT_HOOKS")),
+        ("TENANT", filter(None, [acceptable("TENANT")])),
     ):
         for path in paths:
             problem = ""
@@ -57,9 +69,11 @@ def _check_paths() -> list[CheckMessage]:
                     problem = "it cannot be called"
             except Exception as error:
                 # Whatever a module raises; ValueError for a path such as ".name".
-                problem = f"{type(error).__name__}: {error}"
+                secret = shown(path) != repr(path)
+                problem = "" if secret else f"{type(error).__name__}: {error}"
+                problem = problem or "it is no dotted path"
             if problem:
-                message = f"DWEBSOCKET[{name!r}] names {path!r}: {problem}"
+                message = f"DWEBSOCKET[{name!r}] names {shown(path)}: {problem}"
                 found.append(Error(message, id="dwebsocket.E003"))
     return found
 
@@ -69,7 +83,71 @@ def check_settings(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Check the values in ``DWEBSOCKET``, and what they name."""
-    return [*_check_values(), *_check_paths()]
+    return [*_check_values(), *_check_paths(), *_check_schemes(), *_check_names()]
+
+
+def _check_names() -> list[CheckMessage]:
+    """Find what other packages would have as settings of their own."""
+    given = getattr(django_settings, "DWEBSOCKET", {})
+    if not isinstance(given, Mapping):
+        given = {}
+    names = {f"DWEBSOCKET_{key}": key for key in KEYS if key not in given}
+    return [
+        Warning(
+            f"Nothing reads the setting {name}.",
+            hint="Write DWEBSOCKET = {...}."
+            if name not in names
+            else f"Write DWEBSOCKET = {{{names[name]!r}: ...}}.",
+            id="dwebsocket.W008",
+        )
+        for name in (*_MISTAKEN, *names)
+        if hasattr(django_settings, name)
+    ]
+
+
+def _check_schemes() -> list[CheckMessage]:
+    listed = acceptable("ALLOWED_ORIGINS")
+    return [
+        Warning(
+            f"DWEBSOCKET['ALLOWED_ORIGINS'] has {entry!r}: no page comes from there.",
+            hint="An origin is a page's address: write https: for wss:, http: for ws:.",
+            id="dwebsocket.W005",
+        )
+        for entry in listed
+        if isinstance(entry, str) and entry.lower().startswith(("ws://", "wss://"))
+    ]
+
+
+@register(Tags.compatibility)
+def check_installation(
+    app_configs: Sequence[Any] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Warn of what is installed and gets in the way."""
+    found: list[CheckMessage] = []
+    try:
+        old = metadata.version("dwebsocket")
+    except metadata.PackageNotFoundError:
+        pass
+    else:
+        found.append(
+            Warning(
+                f"dwebsocket {old}, the old package, is installed, too. Both bring the "
+                "module dwebsocket: to uninstall one takes files of the other away.",
+                hint="pip uninstall dwebsocket dwebsocket-rs, then "
+                "pip install dwebsocket-rs.",
+                id="dwebsocket.W006",
+            )
+        )
+    if apps.is_installed("daphne"):
+        found.append(
+            Warning(
+                "'daphne' in INSTALLED_APPS makes runserver an ASGI server, and under "
+                "ASGI no WebSocket reaches the views of this package.",
+                hint="Remove 'daphne' from INSTALLED_APPS.",
+                id="dwebsocket.W007",
+            )
+        )
+    return found
 
 
 @register(Tags.security, deploy=True)
@@ -182,7 +260,7 @@ def _join_running() -> None:
     too late for that copy. So the copy is looked for, in every thread: with the
     reloader, another one may import the URLconf first, while the check waits for it.
     """
-    ours = (check_settings, check_broker, check_middleware)
+    ours = (check_settings, check_installation, check_broker, check_middleware)
     run = CheckRegistry.run_checks.__code__
     for frame in sys._current_frames().values():
         step: FrameType | None = frame

@@ -13,6 +13,7 @@ from django.core.signals import setting_changed
 from django.views.decorators.debug import sensitive_variables
 
 from . import _engine, group_options, origin
+from .arguments import shown
 from .exceptions import ConfigurationError
 
 __all__ = (
@@ -24,6 +25,9 @@ __all__ = (
     "profile",
     "settings",
 )
+
+#: What the engine can count: bytes and messages, and empty frames of a message.
+_MOST, _MOST_FRAGMENTS = 1 << 62, 0xFFFF_FFFF
 
 DIALECTS = ("classic", "modern")
 COMPRESSION = ("shared", "dedicated", "off")
@@ -56,12 +60,7 @@ class Key(NamedTuple):
             return ""
         detail = self.detail(value) if self.detail is not None else ""
         if not detail:
-            shown = repr(value)
-            # Somebody may have taken the wrong setting for a broker's URL.
-            secret = "://" in shown and "@" in shown
-            kind = type(value).__name__
-            detail = f", not this {kind}, which may be secret" if secret else ""
-            detail = detail or f", not {shown}"
+            detail = f", not {shown(value)}"
         return f"{where} must be {self.expected}{detail}."
 
 
@@ -178,8 +177,8 @@ KEYS: dict[str, Key] = {
         # of an OrderedDict), whatever the stack has: 3.5 MiB. Only what is touched is
         # memory, and the engine sees to it that no huge page makes that more.
         6_225_920,
-        lambda value: value == 0 or _integer(65_536)(value),
-        "0 (the system's default) or a number of bytes of at least 65536",
+        lambda value: value == 0 or (_integer(65_536)(value) and value <= 1 << 30),
+        "0 (the system's default) or a number of bytes from 65536 to 1073741824",
         scoped=False,
     ),
     "ACCEPT_ALL": Key(False, lambda value: type(value) is bool, "a bool", scoped=False),
@@ -235,6 +234,12 @@ KEYS: dict[str, Key] = {
         "a number of seconds, 0 or more",
         scoped=False,
     ),
+    "TENANT": Key(
+        None,
+        _optional(lambda value: isinstance(value, str) and "." in value),
+        "None or the dotted path of a function that returns the tenant's name",
+        scoped=False,
+    ),
     "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
     "SERVERS": Key(
         (), _strings, "a list of dotted paths of socket finders", scoped=False
@@ -269,7 +274,7 @@ def problems(values: object) -> list[tuple[str, str]]:
         key = KEYS.get(name)
         if key is None:
             hint = nearest(str(name).upper(), KEYS)
-            found.append((name, f"DWEBSOCKET has no setting {name!r}.{hint}"))
+            found.append((name, f"DWEBSOCKET has no setting {shown(name)}.{hint}"))
         elif name == "GROUPS":
             found += [(name, message) for message in group_options.problems(value)]
         elif message := key.problem(f"DWEBSOCKET[{name!r}]", value):
@@ -367,9 +372,10 @@ def check_overrides(overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]
     """
     for name, value in overrides.items():
         if name not in _SCOPED:
-            raise ConfigurationError(
-                f"There is no argument {name!r}.{nearest(name, _SCOPED)}"
-            )
+            hint = nearest(name.lower(), _SCOPED)
+            if name.upper() in KEYS and name.lower() not in _SCOPED:
+                hint = f" DWEBSOCKET[{name.upper()!r}] is for all views."
+            raise ConfigurationError(f"There is no argument {name!r}.{hint}")
         message = KEYS[_SCOPED[name]].problem(name, value)
         if message:
             raise ConfigurationError(message)
@@ -393,12 +399,23 @@ def profile(dialect: str, overrides: tuple[tuple[str, Any], ...] = ()) -> Profil
     return found
 
 
+def _within(name: str, value: Any) -> Any:
+    """Return a setting as the engine can take it: larger numbers are no limit."""
+    if type(value) is not int:
+        return value
+    return min(value, _MOST_FRAGMENTS if name == "MAX_FRAGMENTS" else _MOST)
+
+
 def _build(dialect: str, overrides: dict[str, Any]) -> Profile:
     values = {
         name: overrides.get(name.lower(), getattr(settings, name)) for name in KEYS
     }
     modern = (values["DIALECT"] or dialect) == "modern"
-    engine = {name.lower(): values[name] for name, key in KEYS.items() if key.engine}
+    engine = {
+        name.lower(): _within(name, values[name])
+        for name, key in KEYS.items()
+        if key.engine
+    }
     compression = engine["compression"]
     if isinstance(compression, bool):
         engine["compression"] = "shared" if compression else "off"

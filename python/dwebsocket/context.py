@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from datetime import tzinfo
 from typing import Any
@@ -62,7 +62,7 @@ def carried(request: Any) -> list[Any]:
 
 
 @contextlib.contextmanager
-def applied(things: list[Any]) -> Iterator[None]:
+def applied(things: Sequence[Any]) -> Iterator[None]:
     """Apply what :func:`carried` returned, in the view's thread."""
     with contextlib.ExitStack() as stack:
         for thing in things:
@@ -73,7 +73,7 @@ def applied(things: list[Any]) -> Iterator[None]:
         yield
 
 
-def again(things: list[Any]) -> list[Any]:
+def again(things: Sequence[Any]) -> list[Any]:
     """Return what can be applied once more, in another thread, beside ``things``.
 
     Those must not have been applied yet: what ``@contextmanager`` makes works once.

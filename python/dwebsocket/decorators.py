@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
@@ -39,8 +40,23 @@ def _is_async(view: Any) -> bool:
 
 
 def _decorate(view: Any, opening: Opening, require: bool) -> Any:
+    if hasattr(view, "as_view"):
+        raise ConfigurationError(
+            f"{view!r} is a class, which is no view yet: decorate its method get(), or "
+            "what as_view() returns."
+        )
+    if not callable(view) and not hasattr(view, "__get__"):
+        raise ConfigurationError(
+            f"A WebSocket's decorator decorates a view, not {view!r}. (The address "
+            "belongs into urls.py.)"
+        )
     if _is_async(view):
         raise ConfigurationError(ASYNC.format(view))
+    if inspect.isgeneratorfunction(getattr(view, "__func__", view)):
+        raise ConfigurationError(
+            f"{view!r} has a yield: nobody would run what it yields. A view calls "
+            "request.websocket.send()."
+        )
 
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

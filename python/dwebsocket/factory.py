@@ -6,6 +6,7 @@ class of your own.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from django.http import HttpRequest
@@ -13,7 +14,7 @@ from django.http import HttpRequest
 from . import _engine, inline, servers
 from .websocket import WebSocket
 
-__all__ = ("WebSocketFactory",)
+__all__ = ("WebSocketFactory", "made_by")
 
 
 class WebSocketFactory:
@@ -24,6 +25,8 @@ class WebSocketFactory:
     """
 
     websocket_class: type[WebSocket] = WebSocket
+    #: The connection and its options, for a create_websocket() that takes no arguments.
+    _opened: tuple[_engine.Connection, dict[str, Any]] | None = None
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
@@ -58,6 +61,21 @@ class WebSocketFactory:
             connection: The engine's connection.
             options: The other arguments of the WebSocket.
         """
+        if connection is None and self._opened is not None:
+            connection, options = self._opened
         if connection is None:
             return inline.create(self)
         return self.websocket_class(connection, **options)
+
+
+def made_by(factory: Any, connection: _engine.Connection, options: Any) -> Any:
+    """Return what a factory makes for a connection.
+
+    In old projects ``create_websocket()`` takes no arguments; it calls ours.
+    """
+    create = factory.create_websocket
+    ours = getattr(create, "__func__", None) is WebSocketFactory.create_websocket
+    if ours or inspect.signature(create).parameters:
+        return create(connection, **options)
+    factory._opened = connection, options
+    return create()

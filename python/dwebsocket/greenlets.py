@@ -209,7 +209,12 @@ class Greenlets:
         return Port(connection, _waker())
 
     def reserve(self) -> Seat:
-        """Return what runs the call in a greenlet, of which there are always more."""
+        """Return what runs the call in a greenlet, of which there are always more.
+
+        Raises:
+            OSError: No descriptor is left for the hub's queue.
+        """
+        _waker()
         return Seat(self)
 
     def start(

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from .arguments import shown
+
 __all__ = ("Options", "check", "problems")
 
 
@@ -45,7 +47,7 @@ def check(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         valid, expected = _VALID[name]
         if value is not None and not valid(value):
-            raise ValueError(f"{name} must be {expected}, not {value!r}")
+            raise ValueError(f"{name} must be {expected}, not {shown(value)}")
 
 
 def problems(groups: Any) -> list[str]:
@@ -54,7 +56,7 @@ def problems(groups: Any) -> list[str]:
         return [f"DWEBSOCKET['GROUPS'] must be a dict, not {type(groups).__name__}."]
     found = []
     for name, given in groups.items():
-        where = f"DWEBSOCKET['GROUPS'][{name!r}]"
+        where = f"DWEBSOCKET['GROUPS'][{shown(name)}]"
         if not isinstance(name, str) or not name:
             found.append(f"{where}: a group's name (or 'prefix*') must be a str.")
         if not isinstance(given, Mapping):
@@ -69,8 +71,8 @@ def _problem(where: str, option: Any, value: Any) -> str:
     if option not in _VALID:
         near = difflib.get_close_matches(str(option), _VALID, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"{where} has no option {option!r}.{hint}"
+        return f"{where} has no option {shown(option)}.{hint}"
     valid, expected = _VALID[option]
     if valid(value):
         return ""
-    return f"{where}[{option!r}] must be {expected}, not {value!r}."
+    return f"{where}[{option!r}] must be {expected}, not {shown(value)}."

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from . import broker, cooperation, hub, signals
+from . import arguments, broker, cooperation, hub, signals
 from ._engine import Joined
 from .exceptions import WebSocketClosed
+from .receiving import Shown
 from .sending import Sending
 
 __all__ = ("Grouping",)
@@ -42,13 +43,14 @@ class Grouping(Sending):
         Args:
             group: Its name; one that ends in ``*`` stands for every group that begins
                 with what is before it.
-            since: The offset and epoch of the latest message that the client has seen:
-                it is sent what came after it. ``(0, "")``: all that is kept.
+            since: The offset and epoch of the latest message that the client has seen
+                (a pair, or a :class:`~dwebsocket.hub.Position`): it is sent what came
+                after it. ``(0, "")``: all that is kept.
             history: How many messages the group keeps, instead of the setting.
             ttl: Seconds that it keeps them, instead of the setting.
             presence: Whether the other members see this one, instead of the setting.
             info: What they see of it: anything that JSON can express, in at most 64 KiB
-                (65,536 bytes of JSON).
+                (65,536 bytes of JSON) and 64 levels.
             envelope: From now on, what comes from groups is wrapped in the JSON that
                 ``dwebsocket.js`` speaks, with the group and the position.
             was: The ``member_id`` that the client had in earlier connections (of more
@@ -60,9 +62,10 @@ class Grouping(Sending):
             Where the group stands, and whether all that was missed was sent.
 
         Raises:
-            ValueError: The name breaks the rules, an option is out of its range, or
-                ``info`` is too large.
-            TypeError: The name is not a str, or ``info`` has no form in JSON.
+            ValueError: The name breaks the rules, an option or ``since`` is out of its
+                range, or ``info`` is too large or too deep.
+            TypeError: The name is not a str, ``since`` is no position, ``was`` has
+                something else than ids, or ``info`` has no form in JSON.
             WebSocketClosed: The connection has ended.
             BrokerError: The broker, which has the history, cannot be asked.
         """
@@ -71,13 +74,14 @@ class Grouping(Sending):
         joined = cooperation.call(
             self._connection.join,
             group,
-            since=since,
+            since=arguments.position(since),
             history=chosen.history,
             ttl=float(chosen.ttl),
             presence=chosen.presence,
-            info=hub.to_json({} if info is None else info),
-            envelope=envelope,
-            was=list(was),
+            # Not escaped: half of a surrogate pair is nothing for others to read.
+            info=hub.to_json({} if info is None else info, ensure_ascii=False),
+            envelope=bool(envelope),
+            was=arguments.member_ids(was),
             reply=None if reply is None else json.dumps(reply),
         )
         if joined is None:
@@ -97,7 +101,11 @@ class Grouping(Sending):
         Args:
             group: Its name.
             reply: The client's number of its request, answered by a "left" frame.
+
+        Raises:
+            TypeError: The name is not a str.
         """
+        arguments.group_name(group)
         left = self._connection.leave(
             group, None if reply is None else json.dumps(reply)
         )
@@ -107,12 +115,12 @@ class Grouping(Sending):
             signals.emit(signals.group_left, self, group=group)
         return left
 
-    @property
+    @Shown
     def groups(self) -> list[str]:
         """The groups that it is a member of."""
         return self._connection.groups
 
-    @property
+    @Shown
     def member_id(self) -> str:
         """What the other members know it by."""
         return self._connection.member_id

@@ -16,15 +16,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import LimitedStream
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
-from . import _engine, runners, servers
+from . import _engine, factory, runners, servers
 from .conf import Profile, settings
 from .context import RequestContext
 from .exceptions import ConfigurationError
+from .reporting import shown
 
 __all__ = ("Handoff", "HandoffResponse", "mark")
 
@@ -210,7 +212,7 @@ class Handoff:
                 raise
             logger.exception(
                 "The WebSocket of %s could not be opened, and was cut off",
-                self.call.request.path,
+                shown(self.call.request.path),
                 extra={"request": self.call.request},
             )
             return
@@ -224,16 +226,16 @@ class Handoff:
     def _begin(self, connection: _engine.Connection) -> None:
         """Start the view."""
         request = self.call.request
-        factory: Callable[[HttpRequest], Any] = import_string(settings.FACTORY_CLASS)
-        websocket = factory(request).create_websocket(
-            connection,
-            modern=self.profile.modern,
-            overflow=self.profile.overflow,
-            send_timeout=self.profile.send_timeout,
-            subprotocol=self.subprotocol,
-            remote_address=_remote_address(request.META),
-            port=self.runner.port(connection),
-        )
+        make: Callable[[HttpRequest], Any] = import_string(settings.FACTORY_CLASS)
+        options = {
+            "modern": self.profile.modern,
+            "overflow": self.profile.overflow,
+            "send_timeout": self.profile.send_timeout,
+            "subprotocol": self.subprotocol,
+            "remote_address": _remote_address(request.META),
+            "port": self.runner.port(connection),
+        }
+        websocket = factory.made_by(make(request), connection, options)
         if websocket is None:
             raise ConfigurationError(
                 f"create_websocket() of {settings.FACTORY_CLASS} must return the "
@@ -270,7 +272,7 @@ class Handoff:
                 "The WebSocket of %s was not opened: the decorator's response was "
                 "thrown away. A middleware has answered something else; if it was not "
                 "to refuse, it must return the response that it gets.",
-                self.call.request.path,
+                shown(self.call.request.path),
                 extra={"request": self.call.request},
             )
 
@@ -307,9 +309,21 @@ class Switching(int):
                 )
         return 101
 
+    def __ge__(self, other: int) -> bool:
+        caller = sys._getframe(1)
+        if caller.f_code is _ANSWERS:
+            response: Any = caller.f_locals.get("response")
+            # Its own content, and our status: the client would get a 101 of nothing.
+            if type(response).__iter__ is HttpResponse.__iter__:
+                response.status_code = 500
+                return True
+        return super().__ge__(other)
+
 
 #: What turns a status into a number where a response is made.
 _COPIES = HttpResponseBase.__init__.__code__
+#: What looks at the status of a response that has been through all middleware.
+_ANSWERS = BaseHandler.get_response.__code__
 
 
 class HandoffResponse(HttpResponse):

@@ -112,6 +112,9 @@ class Stats(NamedTuple):
     broker: str
 
 
+#: Bytes of a group's name.
+MAX_NAME = 255
+
 _options: dict[str, Options] = {}
 
 
@@ -123,8 +126,7 @@ def options(name: str) -> Options:
     Raises:
         TypeError: The name is not a str.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"a group's name is a str, not {type(name).__name__}")
+    arguments.group_name(name)
     found = _options.get(name)
     if found is None:
         given: Mapping[str, Mapping[str, Any]] = settings.GROUPS
@@ -137,6 +139,8 @@ def options(name: str) -> Options:
             ]
             chosen = given[max(prefixes, key=len)] if prefixes else {}
         found = Options(**chosen)
+        if len(name) > MAX_NAME:
+            return found  # of no group, and perhaps a visitor's megabyte
         if len(_options) >= 10_000:
             # Names may come from visitors.
             _options.clear()
@@ -258,7 +262,10 @@ class Group:
 
         Raises:
             BrokerError: The broker cannot be asked.
+            TypeError: The limit is not a whole number.
+            ValueError: The limit is less than 0.
         """
+        limit = arguments.limit(limit)
         use()
         found = History()
         for name, (size, ttl, _) in zip(self.names, self.each, strict=True):
@@ -370,7 +377,12 @@ def occupied(prefix: str) -> dict[str, int]:
 
     Args:
         prefix: What the names begin with; "": all.
+
+    Raises:
+        TypeError: The prefix is not a str.
     """
+    if not isinstance(prefix, str):
+        raise TypeError(f"a prefix is a str, not {type(prefix).__name__}")
     use()
     return dict(cooperation.call(_engine.occupied, prefix))
 

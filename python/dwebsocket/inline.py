@@ -87,6 +87,8 @@ class Unopened:
 
         request = self.request
         response = Opening().respond(request, _no_view, (request,), {})
+        # The middleware goes on with its own, also to close it after a refusal.
+        handoff.mark(request, True, websocket)
         if not isinstance(response, handoff.HandoffResponse):
             raise _refusal(response)
         ours = response._handoff

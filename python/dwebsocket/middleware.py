@@ -44,7 +44,14 @@ class WebSocketMiddleware:
     sync_capable = True
     async_capable = True
 
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+    get_response: Callable[[HttpRequest], Any]
+
+    def __init__(
+        self, get_response: Callable[[HttpRequest], Any] | None = None
+    ) -> None:
+        if get_response is None:
+            # Old code mixes this class with Django's MiddlewareMixin, which has set it.
+            return
         self.get_response = get_response
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
@@ -53,10 +60,22 @@ class WebSocketMiddleware:
         self, request: HttpRequest
     ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Set the request's attributes and go on."""
-        if not inline.is_open(getattr(request, "websocket", None)):
-            mark(request, wants_websocket(request))
+        self.process_request(request)
         response: HttpResponseBase | Awaitable[HttpResponseBase]
         response = self.get_response(request)
+        return response
+
+    @staticmethod
+    def process_request(request: HttpRequest) -> None:
+        """Set the request's attributes: for decorators that are made of middleware."""
+        if not inline.is_open(getattr(request, "websocket", None)):
+            mark(request, wants_websocket(request))
+
+    @staticmethod
+    def process_response(
+        request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        """Return the response: old code that extends this class calls it."""
         return response
 
     def process_view(

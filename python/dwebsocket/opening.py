@@ -28,6 +28,7 @@ from .conf import Profile, profile, settings
 from .context import RequestContext, carried
 from .exceptions import ConfigurationError, HandshakeError, SocketUnavailable
 from .handoff import Handoff, HandoffResponse, mark
+from .reporting import shown
 from .runners import Call
 
 __all__ = ("Opening", "Subprotocols", "wants_websocket")
@@ -65,7 +66,7 @@ def _limit() -> int:
     accept a plain request any more, and no more than there are threads for views.
     """
     if settings.MAX_CONNECTIONS is not None:
-        return int(settings.MAX_CONNECTIONS)
+        return min(int(settings.MAX_CONNECTIONS), 1 << 62)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = max(soft * 3 // 4, 1) if soft != resource.RLIM_INFINITY else 1 << 30
     return min(files, capacity.views())
@@ -97,8 +98,8 @@ def _refuse(
     log_response(
         "WebSocket refused (%s): %s: %s",
         status,
-        request.path,
-        message,
+        shown(request.path),
+        shown(message),
         response=response,
         request=request,
         logger=log,
@@ -176,6 +177,8 @@ class Opening:
         self._dialect = dialect
         self._subprotocols = subprotocols
         self._overrides = overrides
+        #: Whether a client was told of that offers what is not taken.
+        self._untaken = False
 
     def respond(
         self,
@@ -206,11 +209,11 @@ class Opening:
                 log=security_logger,
             )
         subprotocol = self._choose(request, handshake.protocols)
-        server = _factory(request).get_wsgi_sock()
+        server = servers.known(request.META, _factory(request).get_wsgi_sock())
         # Taken here: response middleware may set language and time zone back. And
         # before a thread, a descriptor and a place are held: exceptions inside asgiref
         # keep the frames that call this until the garbage collector runs.
-        call.carried = carried(request)
+        call.carried = carried(request) or ()
         context = RequestContext()
         return self._hand_over(
             request, call, server, context, (handshake, subprotocol, view_profile)
@@ -252,6 +255,9 @@ class Opening:
         except (RuntimeError, MemoryError) as error:
             held.close()
             return _refuse_without_thread(request, error)
+        except OSError as error:
+            held.close()
+            return _cannot_hold(request, error)
         broker.note_server(bool(request.META.get("wsgi.multiprocess")))
         broker.connect()
         handoff = Handoff(*agreed, permit, held, call, runner, seat, context)
@@ -280,4 +286,15 @@ class Opening:
             # dwebsocket.js offers it; a browser gives a connection up where nothing
             # of its offer is taken.
             return SESSION_PROTOCOL
+        if chosen is None and offered and not self._untaken:
+            # What was offered is not repeated: some put a token there.
+            self._untaken = True
+            logger.warning(
+                "%s: the client offers subprotocols, and this view takes none of them: "
+                "a browser then gives the connection up. Name what the view speaks, as "
+                "in @websocket(subprotocols=[...]), or let the page offer nothing. "
+                "(Said once for each view.)",
+                request.path,
+                extra={"request": request},
+            )
         return chosen

@@ -27,10 +27,13 @@ _HOSTLESS = ("null", "file://")
 #: An origin as browsers write it (RFC 6454 section 6.2), and nothing before or after.
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
-    r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)"
+    r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\.)"
     r"(?::(?P<port>[1-9][0-9]{0,4}|\*))?",
     re.ASCII,
 )
+
+#: Names of the computer itself.
+_LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]+){3}|0\.0\.0\.0|\[::1?\]")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 
 
@@ -58,6 +61,8 @@ def _parse(text: str) -> Origin | None:
     if match is None:
         return None
     scheme, host, port = match.group("scheme", "host", "port")
+    if host == "." and scheme in _PORTS:
+        return None  # "app://." is the origin of many pages in Electron
     numeric = scheme in _PORTS and _NUMBER.fullmatch(host.rstrip(".").split(".")[-1])
     try:
         if host.startswith("["):
@@ -233,13 +238,14 @@ _ADD = "If such pages should, add {} to DWEBSOCKET['ALLOWED_ORIGINS']{}."
 
 def _cure(request: HttpRequest, origin: Origin) -> str:
     """Return what would let a page of this origin connect."""
-    if not origin.host:
-        return _ADD.format(
-            repr(origin.scheme),
-            " (which lets every site connect, from a sandboxed frame)"
-            if origin.scheme == "null"
-            else "",
+    if origin.scheme == "null":
+        return (
+            "Browsers say 'null' for a page that was opened as a file, and in a "
+            "sandboxed frame: open the page by http, from this site. "
+            + _ADD.format("'null'", " (any site can connect then, from such a frame)")
         )
+    if not origin.host:
+        return _ADD.format(repr(origin.scheme), "")
     host = _host(request)
     if host is not None and host.host == origin.host and origin.scheme in _PORTS:
         if request.is_secure() and origin.scheme == "http":
@@ -276,6 +282,14 @@ def _host_cure(request: HttpRequest, origin: Origin) -> str:
         for header in ("X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_REAL_IP", "FORWARDED")
     )
     add = _ADD.format(repr(_text(origin)), " (or CSRF_TRUSTED_ORIGINS)")
+    host = _host(request)
+    if host is not None and not proxied and _two_names(origin, host):
+        return (
+            f"For a browser, {name} and {host.host} are two sites: let the page's "
+            "script connect to location.host (new WebSocket("
+            "`ws://${location.host}/...`)), or open the page by the name that the "
+            f"script has. {add}"
+        )
     if ours or proxied:
         return (
             "If it is this site's own page, the proxy has replaced the Host header: "
@@ -285,6 +299,15 @@ def _host_cure(request: HttpRequest, origin: Origin) -> str:
     return (
         f"{add} If it is this site's own page, a proxy has replaced the Host header "
         "(nginx: proxy_set_header Host $http_host;)."
+    )
+
+
+def _two_names(origin: Origin, host: Origin) -> bool:
+    """Whether one port of this computer was called by two of its names."""
+    return (
+        origin.scheme in _PORTS
+        and origin.port == (host.port or _PORTS[origin.scheme])
+        and all(_LOOPBACK.fullmatch(each.host) for each in (origin, host))
     )
 
 

@@ -13,6 +13,7 @@ from django.utils.log import log_response
 
 from . import unopened
 from .handoff import mark
+from .reporting import shown
 from .runners import name_of
 
 __all__ = ("answer", "vary")
@@ -25,6 +26,16 @@ _LOST = (
     "WebSocket: a proxy on the way has dropped it. For nginx, in the location: "
     "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
     'proxy_set_header Connection "upgrade";'
+)
+
+_OPEN = (
+    "Open it with a WebSocket client, such as new WebSocket(...) in a page's script.\n"
+    "(A view that answers plain HTTP, too, asks request.is_websocket() first, and "
+    "returns a response.)"
+)
+_ASGI = (
+    "This site is served by ASGI, where no WebSocket reaches this view: serve its WSGI "
+    "application instead (and remove 'daphne' from INSTALLED_APPS)."
 )
 
 
@@ -42,7 +53,9 @@ def answer(
     kwargs: dict[str, Any],
     require: bool,
 ) -> Any:
-    """Return what a view answers to plain HTTP; 426 if it cannot do without WebSocket.
+    """Return what a view answers to plain HTTP; 426 if it has no answer, or fails.
+
+    That is, if it fails for want of its WebSocket.
 
     Args:
         request: The request.
@@ -54,30 +67,35 @@ def answer(
     question = mark(request, False)
     lost = "HTTP_SEC_WEBSOCKET_KEY" in request.META
     if lost:
-        logger.warning("%s: %s", request.path, _LOST, extra={"request": request})
+        path = shown(request.path)
+        logger.warning("%s: %s", path, _LOST, extra={"request": request})
     if require:
         return vary(HttpResponseBadRequest())
+    why = "needs a WebSocket, and this was plain HTTP"
     try:
-        return vary(view(*args, **kwargs))
+        response = view(*args, **kwargs)
+        if response is not None:
+            return vary(response)
+        # if request.is_websocket(): ..., and nothing else
+        why = "has no answer (None) to plain HTTP"
     except (AttributeError, TypeError) as error:
         # A view that has asked which it is, and goes wrong then, has another fault.
         if question.asked or not unopened.needed(error):
             raise
-    return vary(_upgrade_required(request, view, lost))
+    return vary(_upgrade_required(request, view, lost, why))
 
 
 def _upgrade_required(
-    request: HttpRequest, view: Callable[..., Any], lost: bool
+    request: HttpRequest, view: Callable[..., Any], lost: bool, why: str
 ) -> HttpResponse:
+    if lost:
+        more = _LOST
+    elif hasattr(request, "scope"):
+        more = _ASGI
+    else:
+        more = _OPEN
     response = HttpResponse(
-        "This address talks WebSocket only.\n"
-        + (
-            f"{_LOST}\n"
-            if lost
-            else "Open it with a WebSocket client, such as new WebSocket(...) in a "
-            "page's script.\n(A view that answers plain HTTP, too, asks "
-            "request.is_websocket() first.)\n"
-        ),
+        f"This address talks WebSocket only.\n{more}\n",
         status=426,
         content_type="text/plain; charset=utf-8",
     )
@@ -87,9 +105,10 @@ def _upgrade_required(
         response["Upgrade"] = "websocket"
         response["Connection"] = "Upgrade"
     log_response(
-        "Upgrade Required: %s: %s needs a WebSocket, and this was plain HTTP",
-        request.path,
+        "Upgrade Required: %s: %s %s",
+        shown(request.path),
         name_of(view),
+        why,
         response=response,
         request=request,
         logger=logger,

@@ -23,7 +23,7 @@ from django.db import transaction
 from django.db.models import IntegerField, UUIDField
 from django.utils.functional import LazyObject, empty
 
-from . import _engine, broker, cooperation, hub
+from . import _engine, broker, cooperation, hub, users
 from ._engine import Published
 from .conf import settings
 from .rights import LOGGED_OUT
@@ -57,7 +57,7 @@ def _run(
 
 
 def _key(user: Any) -> str:
-    """Return what a user is known by: the primary key.
+    """Return what a user is known by: the primary key, and the tenant.
 
     Raises:
         ValueError: It is nobody: not saved, or anonymous; or no user has such a key.
@@ -75,7 +75,7 @@ def _key(user: Any) -> str:
         )
     if not settings.TRACK_USERS:
         _warn_untracked()
-    return _canonical(key) if key is user else str(key)
+    return users.of_tenant(_canonical(key) if key is user else str(key))
 
 
 @functools.cache

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
+import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
 
 from . import _engine, databases
 from .arguments import seconds
@@ -16,7 +18,9 @@ from .parsing import from_json
 from .protocol import Protocol
 from .signals import emit, websocket_message
 
-__all__ = ("Receiving",)
+__all__ = ("Receiving", "Shown")
+
+T = TypeVar("T")
 
 #: How often the end may be asked for at full speed, and the pause from then on: a loop
 #: that overlooks the end must not take the processor from everybody else.
@@ -26,6 +30,9 @@ _PAUSE = 0.075
 _VAIN_CALLS = 5
 #: The longest that poll() waits, in milliseconds.
 _POLL_LIMIT = 2**31 - 1
+
+logger = logging.getLogger("dwebsocket.view")
+_PACKAGE = __name__.partition(".")[0]
 
 _end_lock = threading.Lock()
 
@@ -41,9 +48,42 @@ os.register_at_fork(after_in_child=_renew_lock)
 _in_use = databases.in_use.get
 
 
+def _tell_swallowed() -> None:
+    """Log which code goes on after PeerGone: nothing else can end it."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    logger.warning(
+        "A WebSocket's peer has gone, and %s.%s (line %d) goes on all the same: it has "
+        "caught PeerGone. Write 'except Exception:' instead of 'except:', or ask "
+        "is_closed().",
+        frame.f_globals["__name__"],
+        frame.f_code.co_name,
+        frame.f_lineno,
+    )
+
+
 def _no_constant(name: str) -> Any:
     # Python's own extension of JSON; send_json() does not send it either.
     raise ValueError(f"{name} is not a JSON value")
+
+
+class Shown(Generic[T]):
+    """A property that the attribute of one object may hide: old code sets ``ws.id``.
+
+    Args:
+        read: Returns its value.
+    """
+
+    def __init__(self, read: Callable[[Any], T]) -> None:
+        self._read = read
+        self.__doc__ = read.__doc__
+
+    def __get__(self, instance: Any, owner: Any = None) -> T:
+        """Return the value; of the class, this property itself."""
+        if instance is None:
+            return self  # type: ignore[return-value]
+        return self._read(instance)
 
 
 class Receiving:
@@ -61,6 +101,7 @@ class Receiving:
         "_port",
         "_receive",
         "_send",
+        "_told_gone",
         "_vain_calls",
         "_vain_since",
         "_vain_turns",
@@ -85,6 +126,8 @@ class Receiving:
         self._vain_calls = 0
         self._vain_since = 0.0
         self._vain_turns = 0
+        #: How often the view was told that its peer has gone.
+        self._told_gone = 0
 
     def _use(self, connection: _engine.Connection, port: Any) -> None:
         self._connection = connection
@@ -272,6 +315,9 @@ class Receiving:
         if self._vain_calls >= _VAIN_CALLS and passed >= self._gone_timeout:
             # Not again at once: "finally" may want to send, too.
             self._vain_calls = 0
+            self._told_gone += 1
+            if self._told_gone == 2:
+                _tell_swallowed()
             raise PeerGone(f"the peer has been gone for {passed:.0f} seconds")
 
     @staticmethod

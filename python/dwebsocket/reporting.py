@@ -7,6 +7,7 @@ These are the receivers of ``got_request_exception`` and the handlers of the log
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any
 
@@ -14,9 +15,22 @@ from django.core.signals import got_request_exception
 
 from . import signals
 
-__all__ = ("report",)
+__all__ = ("report", "shown")
 
 _channel = logging.getLogger("django.request")
+
+#: What would end a line of a log, or change what a terminal shows of it.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def shown(value: Any) -> str:
+    """Return a text for a log, in which strangers can forge no line.
+
+    Args:
+        value: What a stranger may have chosen: a path (``%0A`` in a URL is a line
+            feed), or an exception that names one.
+    """
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], str(value))
 
 
 def report(logger: logging.Logger, message: str, *args: Any, request: Any) -> None:
@@ -40,7 +54,7 @@ def report(logger: logging.Logger, message: str, *args: Any, request: Any) -> No
         frame.f_code.co_filename,
         frame.f_lineno,
         message,
-        args,
+        tuple(shown(each) if isinstance(each, str) else each for each in args),
         sys.exc_info(),
         frame.f_code.co_name,
         {"request": request, "status_code": 500},

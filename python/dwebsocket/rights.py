@@ -14,7 +14,7 @@ import copy
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import auth
@@ -22,14 +22,18 @@ from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends import cache as cache_sessions
 from django.contrib.sessions.backends import file as file_sessions
 from django.contrib.sessions.backends import signed_cookies
-from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
+from django.core.exceptions import (
+    ImproperlyConfigured,
+    ObjectDoesNotExist,
+    PermissionDenied,
+)
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
 from django.utils.crypto import get_random_string, salted_hmac
 from django.utils.functional import cached_property
 
-from . import databases, hub
+from . import databases, hub, users
 from .conf import settings
 from .trouble import Trouble
 
@@ -117,7 +121,7 @@ class Rights:
         #: Whether the project wants no checks in sessions, either.
         self.never = False
         #: What the project's hooks bring over, for threads other than the view's.
-        self.carried: list[Any] = []
+        self.carried: Sequence[Any] = ()
         #: What the application asks beside that.
         self.allowed: Callable[[], bool] | None = None
         #: Whether the latest check of the watcher has found a doubtful end.
@@ -173,7 +177,7 @@ class Rights:
         """
         self.remember()
         self.tried = time.monotonic()
-        if self.allowed is not None and not self.allowed():
+        if not self._is_allowed():
             raise Revoked("not allowed any longer")
         if self._key is not None:
             user = self._user()
@@ -181,6 +185,12 @@ class Rights:
                 raise Revoked("the account is not active")
             self.user = user
         self.checked = time.monotonic()
+
+    def _is_allowed(self) -> bool:
+        try:
+            return self.allowed is None or bool(self.allowed())
+        except PermissionDenied:
+            return False
 
     def _user(self) -> Any:
         logged_in = self._of_session() if self._login is not None else None
@@ -333,7 +343,7 @@ def _passes(websocket: Any, rights: Rights) -> bool:
 
 def hang_up(websocket: Any, error: Revoked) -> None:
     """Close a connection whose login has ended."""
-    logger.info("Hung up on connection %d: %s", websocket.id, error.reason)
+    logger.info("Hung up on connection %d: %s", websocket._connection.id, error.reason)
     websocket.close(error.code, error.reason)
 
 
@@ -348,12 +358,13 @@ def _session(key: str) -> str:
 
 def _active(key: str) -> str:
     # With a colon at the end: a name that ends in * would stand for others' names.
-    return f"~active:{key}:"
+    return f"~active:{users.of_tenant(key)}:"
 
 
-def _hang_up(channel: str, code: int, reason: str) -> None:
+def _hang_up(channel: str | None, code: int, reason: str) -> None:
     try:
-        hub.disconnect("user", [channel], code, reason)
+        if channel is not None:
+            hub.disconnect("user", [channel], code, reason)
     except Exception as error:
         # Neither a logout nor a save may fail for that; the next check tells.
         trouble.note(error)
@@ -368,22 +379,31 @@ def _logged_out(request: Any = None, user: Any = None, **kwargs: Any) -> None:
     if isinstance(session, signed_cookies.SessionStore) and user is not None:
         # Such a session has no name of its own. All of the user's connections go, and
         # those of the browsers that are still logged in come back.
-        _hang_up(_active(str(user.pk)), COME_AGAIN, "logged out, perhaps elsewhere")
+        _hang_up(_found(user), COME_AGAIN, "logged out, perhaps elsewhere")
 
 
 def _user_saved(instance: Any, using: str | None = None, **kwargs: Any) -> None:
     if not getattr(instance, "is_active", True) and _is_of_use():
-        _after_commit(str(instance.pk), "the account is not active", using)
+        _after_commit(_found(instance), "the account is not active", using)
 
 
 def _user_deleted(instance: Any, using: str | None = None, **kwargs: Any) -> None:
     if _is_of_use():
-        _after_commit(str(instance.pk), "the account is gone", using)
+        _after_commit(_found(instance), "the account is gone", using)
 
 
-def _after_commit(key: str, reason: str, using: str | None) -> None:
+def _found(user: Any) -> str | None:
+    """Return the name under which a user's connections are found, of this tenant."""
+    try:
+        return _active(str(user.pk))
+    except Exception as error:
+        trouble.note(error)
+        return None
+
+
+def _after_commit(channel: str | None, reason: str, using: str | None) -> None:
     def act() -> None:
-        _hang_up(_active(key), LOGGED_OUT, reason)
+        _hang_up(channel, LOGGED_OUT, reason)
 
     try:
         transaction.on_commit(act, using=using, robust=True)

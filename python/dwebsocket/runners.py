@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
@@ -35,6 +35,7 @@ from .conf import settings
 from .context import RequestContext
 from .exceptions import ConfigurationError, PeerGone, WebSocketClosed
 from .memory import Crowd
+from .reporting import shown
 from .websocket import WebSocket
 
 __all__ = ("ASYNC", "Call", "give_up", "join", "kind", "name_of", "start")
@@ -51,6 +52,14 @@ ASYNC = (
 #: Statuses of responses that turn a visitor away: redirects and errors of the client.
 _REFUSED = range(300, 500)
 
+#: Where Django works on the responses of views.
+_AROUND_VIEWS = (
+    "django.middleware.",
+    "django.utils.cache",
+    "django.utils.decorators",
+    "django.views.decorators.",
+)
+
 #: What a view raises to turn a visitor away: worth a line, not a traceback.
 _REFUSALS = (BadRequest, Http404, PermissionDenied, SuspiciousOperation)
 
@@ -65,12 +74,24 @@ def name_of(view: Any) -> str:
     return f"{view.__module__}.{name}" if name else repr(view)
 
 
-def _wants_response(error: AssertionError) -> bool:
-    """Whether this is REST framework, which insists on a response of a view."""
-    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
-    return (
-        frame.f_code.co_name == "finalize_response"
-        and frame.f_globals.get("__name__") == "rest_framework.views"
+def _wants_response(error: Exception) -> bool:
+    """Whether something around a view that has returned None insists on a response.
+
+    That is REST framework, or a decorator of Django's (``never_cache``, say).
+    """
+    _ours, *steps = [frame for frame, _line in traceback.walk_tb(error.__traceback__)]
+    if not steps:
+        return False
+    modules = [str(frame.f_globals.get("__name__")) for frame in steps]
+    if isinstance(error, AssertionError):
+        return (
+            steps[-1].f_code.co_name == "finalize_response"
+            and modules[-1] == "rest_framework.views"
+        )
+    # With nothing of the project's between: the view is not running any more.
+    return "'NoneType'" in str(error) and (
+        modules[-1].startswith(_AROUND_VIEWS)
+        and all(module.startswith("django.") for module in modules)
     )
 
 
@@ -106,7 +127,7 @@ class Call:
         self.args = args
         self.kwargs = kwargs
         #: What the project's hooks bring over from the request's thread.
-        self.carried: list[Any] = []
+        self.carried: Sequence[Any] = ()
         #: The setting ``GONE_TIMEOUT``.
         self.gone_timeout: float | None = None
         #: Seconds between two checks of the user's login; None: as the view says.
@@ -118,11 +139,15 @@ class Call:
         Whatever is raised here, the view's own exceptions aside, is for the caller to
         log: a context hook's, say. The WebSocket may be open then.
         """
+        if not self.carried:
+            # An exit stack would take a kilobyte for as long as the view runs.
+            self._run(websocket, ())
+            return
         spare = context.again(self.carried)
         with context.applied(self.carried):
             self._run(websocket, spare)
 
-    def _run(self, websocket: WebSocket, spare: list[Any]) -> None:
+    def _run(self, websocket: WebSocket, spare: Sequence[Any]) -> None:
         code = INTERNAL_ERROR
         try:
             databases.begin()
@@ -174,8 +199,8 @@ class Call:
             logger.warning(
                 "Refused (%s): %s: %s",
                 type(error).__name__,
-                request.path,
-                error,
+                shown(request.path),
+                shown(error),
                 extra={"request": request},
             )
             return POLICY_VIOLATION
@@ -192,7 +217,7 @@ class Call:
                 "Ended the WebSocket view %s of %s: %s, and it did not notice "
                 "(GONE_TIMEOUT)",
                 name_of(self.view),
-                request.path,
+                shown(request.path),
                 gone,
                 extra={"request": request},
             )
@@ -206,7 +231,7 @@ class Call:
         cached = getattr(self.request, "_cache_update_cache", None)
         try:
             returned = self.view(*self.args, **self.kwargs)
-        except AssertionError as error:
+        except (AssertionError, AttributeError, TypeError) as error:
             if not _wants_response(error):
                 raise
             return None
@@ -235,7 +260,7 @@ class Call:
             "api_view, ...) above the WebSocket's decorator: then it answers the "
             "handshake.",
             status,
-            self.request.path,
+            shown(self.request.path),
             name_of(self.view),
             extra={"request": self.request},
         )
@@ -250,8 +275,8 @@ class Call:
             signals.websocket_closed,
             websocket,
             request=self.request,
-            code=websocket.close_code,
-            reason=websocket.close_reason,
+            code=websocket._connection.close_code,
+            reason=websocket._connection.close_reason,
         )
 
     def _save_session(self) -> None:
@@ -289,10 +314,11 @@ class Seat:
         threads: The runner.
     """
 
-    __slots__ = ("_box", "_called", "_threads")
+    __slots__ = ("_box", "_called", "_thread", "_threads")
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
+        self._thread: threading.Thread | None = None
         # A bare lock: cheaper than an Event, and it may be released in a forked child.
         self._called = threading.Lock()
         self._called.acquire()
@@ -305,14 +331,14 @@ class Seat:
         Raises:
             RuntimeError: The system has no thread left.
         """
-        thread = threading.Thread(
+        self._thread = threading.Thread(
             # Not a method of this object: that would keep it, and so the thread, alive.
             target=self._threads.wait,
             args=(self._box,),
             name="websocket-waiting",
             daemon=True,
         )
-        _start_small(thread, settings.THREAD_STACK_SIZE)
+        _start_small(self._thread, settings.THREAD_STACK_SIZE)
 
     def run(
         self,
@@ -321,7 +347,14 @@ class Seat:
         websocket: WebSocket,
         connection: _engine.Connection,
     ) -> None:
-        """Have the thread run the call."""
+        """Have the thread run the call.
+
+        Raises:
+            RuntimeError: The thread has ended: of a MemoryError, or what a debugger
+                or a profiler does in each thread.
+        """
+        if self._thread is None or not self._thread.is_alive():
+            raise RuntimeError("the thread that waited for the view has ended")
         self._box.append((context, call, websocket, connection))
         try:
             self._threads.enter(connection)
@@ -461,6 +494,7 @@ def start(
         runner.reserve().run(context, call, websocket, connection)
     except RuntimeError:
         connection.close(1013, "try again later")
-        logger.exception("No thread for the WebSocket view of %s", call.request.path)
+        path = shown(call.request.path)
+        logger.exception("No thread for the WebSocket view of %s", path)
     except Exception:
         give_up(connection, call.request)

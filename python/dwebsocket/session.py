@@ -32,6 +32,7 @@ from . import hub, reporting, rights
 from .conf import settings
 from .exceptions import ReceiveTimeout, Refused, WebSocketClosed
 from .parsing import from_json
+from .reporting import shown
 from .trouble import Trouble
 from .websocket import WebSocket
 
@@ -45,6 +46,11 @@ trouble = Trouble(logger, "may_join() could not be asked again")
 REJOIN = 20
 #: Bytes of a publish that count as one command more.
 WEIGHT = 16_384
+#: Values of a message (its commas and brackets) that count as one command more: to read
+#: 1 MiB of them takes up to a second, in which no other view has a turn.
+VALUES = 2_048
+#: Commands that one message counts as for that, at most.
+MAX_WORK = 400
 #: Names of groups that are remembered of a client.
 MAX_KNOWN = 1_000
 #: Of the protocol, for clients that may meet several; also in its subprotocol's name.
@@ -266,7 +272,7 @@ class Session:
     def _answer(self, message: str | bytes) -> None:
         number: Any = None
         try:
-            self._pace()
+            self._pace(_work(message))
             command = _parse(message)
             number = command.get("id")
             action = self._command(command)
@@ -286,7 +292,7 @@ class Session:
             # What it says of the servers is not for visitors.
             logger.warning(
                 "A client's command at %s had to wait: %s",
-                self.request.path,
+                shown(self.request.path),
                 error,
                 extra={"request": self.request},
             )
@@ -300,8 +306,8 @@ class Session:
             )
             self._error(number, "invalid", "the server could not do this")
 
-    def _pace(self) -> None:
-        """Wait until this command may be carried out.
+    def _pace(self, work: float) -> None:
+        """Wait until this command may be carried out, which counts as so many more.
 
         Not refused: a page could not tell what to do about it. Nothing is read
         meanwhile, so that TCP slows the client down.
@@ -310,7 +316,8 @@ class Session:
             return
         now = time.monotonic()
         earned = (now - self._counted) * self.rate
-        self._credit = min(self._credit + earned, float(self.burst)) - 1
+        left = min(self._credit + earned, float(self.burst))
+        self._credit = left - 1 - min(work, MAX_WORK)
         self._counted = now
         if self._credit < 0:
             time.sleep(-self._credit / self.rate)
@@ -419,6 +426,17 @@ def _names() -> Iterator[None]:
         yield
     except (ValueError, RecursionError) as error:
         raise Refused("invalid", str(error)) from error
+
+
+def _work(message: str | bytes) -> float:
+    """Return how many commands more it is to read a message."""
+    if len(message) < VALUES:
+        return 0
+    if isinstance(message, str):
+        values = sum(map(message.count, ",[{"))
+    else:
+        values = sum(map(message.count, (b",", b"[", b"{")))
+    return values / VALUES
 
 
 def _no_constant(name: str) -> Any:

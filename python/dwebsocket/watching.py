@@ -74,7 +74,7 @@ class Watcher:
 
     def add(self, watch: Watch) -> None:
         """Watch a connection from now on; with another interval, if it is one."""
-        number = watch.websocket.id
+        number = watch.websocket._connection.id
         with self._changed:
             self._watches[number] = watch
             heapq.heappush(self._queue, (watch.due, number))
@@ -156,7 +156,7 @@ class Watcher:
             self._again(watch, later)
 
     def _again(self, watch: Watch, later: float) -> None:
-        number = watch.websocket.id
+        number = watch.websocket._connection.id
         with self._changed:
             if self._watches.get(number) is watch:
                 watch.due = time.monotonic() + later
@@ -245,4 +245,4 @@ def begin(websocket: Any, interval: float) -> None:
 def end(websocket: Any) -> None:
     """Have a connection checked no longer."""
     if websocket._rights is not None and websocket._rights.interval is not None:
-        watcher.remove(websocket.id)
+        watcher.remove(websocket._connection.id)

@@ -22,6 +22,7 @@ from . import _engine, arguments, rights, watching
 from .grouping import Grouping
 from .inline import Unopened
 from .protocol import Protocol
+from .receiving import Shown
 
 __all__ = ("WebSocket",)
 
@@ -80,6 +81,9 @@ class WebSocket(Grouping):
         """
         if self._closed:
             return
+        if not self._modern and not code:
+            # As in the old package: close(0), close("").
+            code = None
         code, text = arguments.close_code(code), arguments.reason(reason)
         # Whoever wakes up from waiting must see that it was this side's doing.
         self._closed = code
@@ -114,14 +118,18 @@ class WebSocket(Grouping):
         Args:
             interval: Seconds between two checks (see ``RECHECK_INTERVAL``).
             allowed: Asked beside that, in that thread: whether a token has not expired,
-                say. The connection is closed with 4001 when it returns False.
+                say. The connection is closed with 4001 when it returns False or raises
+                PermissionDenied; another exception is one that cannot tell.
 
         Raises:
             ValueError: The interval is no number greater than 0.
+            TypeError: ``allowed`` is no function.
             RuntimeError: The view has ended.
         """
         if not (type(interval) in (int, float) and 0 < interval < 1e9):
             raise ValueError(f"a number of seconds greater than 0, not {interval!r}")
+        if allowed is not None and not callable(allowed):
+            raise TypeError(f"allowed is a function, not {type(allowed).__name__}")
         if self._rights is None:
             raise RuntimeError("the view has ended")
         if allowed is not None:
@@ -152,27 +160,27 @@ class WebSocket(Grouping):
         if value:
             self.close()
 
-    @property
+    @Shown
     def close_code(self) -> int | None:
         """The close code (RFC 6455 section 7.1.5); None while open."""
         return self._connection.close_code
 
-    @property
+    @Shown
     def close_reason(self) -> str:
         """The reason that came with it; "" if none."""
         return self._connection.close_reason
 
-    @property
+    @Shown
     def id(self) -> int:
         """A number that no other connection of this process ever has."""
         return self._connection.id
 
-    @property
+    @Shown
     def latency(self) -> float | None:
         """Seconds that the latest keepalive ping took; None before the first."""
         return self._connection.latency
 
-    @property
+    @Shown
     def stats(self) -> dict[str, int]:
         """Counters: messages and bytes each way, dropped messages, queue lengths."""
         return self._connection.stats

@@ -32,9 +32,14 @@ pub struct Adopted {
 /// It is made while the server is known to have the socket open. The server may close its descriptor
 /// later, and the system may give the same number to the socket of another client: the second
 /// descriptor stays, and [`Held::take`] finds the difference.
+///
+/// All descriptors are made together with it: where none is left, the handshake can still be refused.
 #[derive(Debug)]
 pub struct Held {
     socket: Socket,
+    /// What the server gets in its place, and the end of it that stays here.
+    theirs: UnixStream,
+    ours: UnixStream,
 }
 
 /// Duplicates the descriptor of a connected stream socket.
@@ -62,7 +67,12 @@ pub fn hold(fd: RawFd) -> io::Result<Held> {
             "a listening socket",
         ));
     }
-    Ok(Held { socket })
+    let (ours, theirs) = UnixStream::pair()?;
+    Ok(Held {
+        socket,
+        theirs,
+        ours,
+    })
 }
 
 impl Held {
@@ -77,14 +87,17 @@ impl Held {
     ///
     /// # Errors
     ///
-    /// `fd` does not refer to the held socket any more, or no descriptor is left. What `fd` refers to
-    /// is then as it was.
+    /// `fd` does not refer to the held socket any more. What `fd` refers to is then as it was.
     pub fn take(self, fd: RawFd, epoll: Option<RawFd>) -> io::Result<Adopted> {
-        let (ours, theirs) = UnixStream::pair()?;
-        theirs.set_nonblocking(is_nonblocking(self.socket.as_raw_fd())?)?;
+        let Self {
+            socket,
+            theirs,
+            ours,
+        } = self;
+        theirs.set_nonblocking(is_nonblocking(socket.as_raw_fd())?)?;
         // The server's next read meets the end of the file at once.
         ours.shutdown(Shutdown::Write)?;
-        if identity(fd)? != identity(self.socket.as_raw_fd())? {
+        if identity(fd)? != identity(socket.as_raw_fd())? {
             return Err(closed_meanwhile());
         }
         if let Some(epoll) = epoll {
@@ -93,9 +106,7 @@ impl Held {
         replace(&theirs.into(), fd)?;
         // Registering needs the runtime; without it, the pair is simply closed.
         runtime()?.handle().spawn(swallow(ours));
-        Ok(Adopted {
-            socket: self.socket,
-        })
+        Ok(Adopted { socket })
     }
 }
 

@@ -5,7 +5,8 @@ use thiserror::Error;
 use super::{
     broker::BrokerError,
     names::{MAX_EXCLUDED, MAX_TARGETS, NameError},
-    presence::MAX_INFO,
+    presence::{MAX_DEPTH, MAX_INFO},
+    wire::json::MAX_NUMBER,
 };
 
 /// Why a call of the hub has failed.
@@ -23,6 +24,11 @@ pub enum HubError {
     /// What the others are to see of a member is too large.
     #[error("info has at most {MAX_INFO} bytes as JSON, not {0}")]
     Info(usize),
+    /// What the others are to see of a member is not JSON that all of them can read.
+    #[error(
+        "info is nested deeper than {MAX_DEPTH} levels, or has a number of more than {MAX_NUMBER} digits"
+    )]
+    Strange,
     /// The broker, which has the history, cannot be asked.
     #[error("the history of the group cannot be read: {0}")]
     Unavailable(BrokerError),
@@ -62,6 +68,10 @@ mod tests {
             (
                 HubError::Info(70_000),
                 "info has at most 65536 bytes as JSON, not 70000",
+            ),
+            (
+                HubError::Strange,
+                "info is nested deeper than 64 levels, or has a number of more than 300 digits",
             ),
             (
                 HubError::Unavailable(away),

@@ -123,6 +123,16 @@ impl Channel {
         split(&self.0).map_or("", |(_, name)| name)
     }
 
+    /// The group, the user or the others, for a line of the log.
+    pub(super) fn in_words(&self) -> String {
+        match self.scope() {
+            Scope::Group => format!("{:?}", self.name()),
+            Scope::User => format!("the user {:?}", self.name()),
+            Scope::Everybody => "everybody".to_owned(),
+            Scope::Presence => "the other processes".to_owned(),
+        }
+    }
+
     /// The name, if it is that of a group.
     pub(super) fn group_name(&self) -> Option<&str> {
         self.0.strip_prefix(GROUP)
@@ -186,6 +196,18 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+
+    #[test]
+    fn a_channel_has_words_for_the_log() {
+        for (channel, words) in [
+            (Channel::group("news"), "\"news\""),
+            (Channel::user("7"), "the user \"7\""),
+            (Channel::everybody(), "everybody"),
+            (Channel::presence(), "the other processes"),
+        ] {
+            assert_eq!(channel.in_words(), words);
+        }
+    }
 
     #[test]
     fn a_channel_is_parsed_and_written_back() {

@@ -288,7 +288,8 @@ impl<'a> Payload<'a> {
             return Ok(Self::Owned(bytes.cast::<PyBytes>()?.as_bytes().to_vec()));
         }
         Err(PyTypeError::new_err(format!(
-            "a message is str, bytes, bytearray or memoryview, not {}",
+            "a message is str, bytes, bytearray or memoryview, not {}; \
+             send_json() sends anything that JSON can express",
             data.get_type().name()?
         )))
     }

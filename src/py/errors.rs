@@ -36,7 +36,8 @@ pub(super) fn hub(error: &HubError) -> PyErr {
         HubError::Name(_)
         | HubError::TooManyTargets
         | HubError::TooManyExcluded
-        | HubError::Info(_) => value(error.to_string()),
+        | HubError::Info(_)
+        | HubError::Strange => value(error.to_string()),
         HubError::Ended => PyRuntimeError::new_err(error.to_string()),
     }
 }
@@ -57,11 +58,15 @@ fn unavailable(message: String) -> PyErr {
     })
 }
 
-/// An error of the operating system, as the subclass of `OSError` that fits.
+/// An error of the operating system, with its `errno`, as the subclass of `OSError` that fits.
 pub(super) fn os(error: std::io::Error) -> PyErr {
+    let text = error.to_string();
     match error.raw_os_error() {
-        Some(_) => error.into(),
-        None => PyOSError::new_err(error.to_string()),
+        Some(number) => {
+            let text = text.split(" (os error ").next().unwrap_or_default();
+            PyOSError::new_err((number, text.to_owned()))
+        }
+        None => PyOSError::new_err(text),
     }
 }
 

@@ -8,13 +8,18 @@
 //! 2. Each thread of the runtime waits at a [`Barrier`] until the builder has started all of them. If
 //!    somebody else took the last thread meanwhile, those that did start end at the barrier, within
 //!    [`PATIENCE`], and the builder's clean-up comes to an end.
-//! 3. What the builder throws is caught.
+//! 3. What the builder throws is caught. Three descriptors of tokio's stay behind then, for its queue
+//!    of tasks has the runtime in it that has the queue; so it is not tried again at once ([`Pause`]).
 
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
-    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -41,13 +46,30 @@ const FAREWELL: Duration = Duration::from_millis(200);
 /// As good as for ever: the thread for calls that block must never end.
 const KEEP_ALIVE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// How long nothing is tried after somebody else took the last thread: each time longer.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
 /// Builds the runtime.
 ///
 /// # Errors
 ///
-/// The operating system has no thread or no descriptor left. Nothing remains of the attempt.
+/// The operating system has no thread or no descriptor left, or had none a moment ago.
 pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    static PAUSE: Pause = Pause::new();
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    let now = BEGIN.get_or_init(Instant::now).elapsed();
+    if PAUSE.lasts(now) {
+        return Err(no_thread());
+    }
     spare(THREADS)?;
+    build().inspect_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            PAUSE.begin(now);
+        }
+    })
+}
+
+fn build() -> io::Result<tokio::runtime::Runtime> {
     let barrier = Arc::new(Barrier::default());
     let entered = Arc::clone(&barrier);
     let built = catch_unwind(AssertUnwindSafe(|| {
@@ -113,7 +135,37 @@ fn wait_until_gone(name: &Path, deadline: Instant) {
     }
 }
 
-/// What the system says if it has no thread left.
+/// When the next attempt may be made. No lock, which a fork could find held.
+#[derive(Debug)]
+struct Pause {
+    /// In milliseconds.
+    until: AtomicU64,
+    length: AtomicU64,
+}
+
+impl Pause {
+    const fn new() -> Self {
+        Self {
+            until: AtomicU64::new(0),
+            length: AtomicU64::new(PAUSES.0.as_millis() as u64),
+        }
+    }
+
+    fn lasts(&self, now: Duration) -> bool {
+        now < Duration::from_millis(self.until.load(Ordering::Relaxed))
+    }
+
+    /// Begins one, twice as long as the one before.
+    fn begin(&self, now: Duration) {
+        let length = Duration::from_millis(self.length.load(Ordering::Relaxed));
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.until.store(millis(now + length), Ordering::Relaxed);
+        let next = length.saturating_mul(2).min(PAUSES.1);
+        self.length.store(millis(next), Ordering::Relaxed);
+    }
+}
+
+/// What the system says if it has no thread left (EAGAIN).
 fn no_thread() -> io::Error {
     io::Error::from_raw_os_error(libc::EAGAIN)
 }
@@ -167,6 +219,21 @@ mod tests {
             (blocking.ok(), task.ok())
         });
         assert_eq!(answer, (Some(7), Some(8)));
+    }
+
+    #[test]
+    fn attempts_that_were_lost_keep_apart() {
+        let pause = Pause::new();
+        let (mut now, mut lost) = (Duration::from_secs(7), 0);
+        assert!(!pause.lasts(now));
+        while now < Duration::from_secs(3600) {
+            if !pause.lasts(now) {
+                pause.begin(now);
+                lost += 1;
+            }
+            now += Duration::from_millis(100);
+        }
+        assert!((15..30).contains(&lost), "{lost}");
     }
 
     #[test]

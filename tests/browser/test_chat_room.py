@@ -244,3 +244,25 @@ def test_who_tries_by_hand_before_the_first_connection_gets_in(
     fake.start()
     page("line.retry()")
     ready(page)
+
+
+def test_what_is_not_of_the_chat_is_left_out(page, fake):
+    stranger = {"id": "m-5", "info": {"name": "Bot"}}
+    nobody = {"id": "m-6", "info": None}
+    for member in (stranger, nobody):
+        for kind in ("join", "leave"):
+            fake.tell({"type": kind, "group": "chat.lobby", "member": member})
+    for number, data in enumerate((None, 1, "text", [], {"text": "x"}, {"typing": 1})):
+        fake.tell(
+            {
+                "type": "message",
+                "group": "chat.lobby",
+                "data": data,
+                "offset": number + 1,
+                "epoch": "e",
+            }
+        )
+    tell(page, fake, "join", IO)
+    after(page, 6)
+    assert page("chat.log") == [["ready", ""], ["came", "Io"]]
+    assert page("chat.people.map(({ name }) => name)") == ["Ada", "Li", "Io"]

@@ -148,6 +148,20 @@ def test_a_first_frame_that_is_no_welcome_is_named(
     assert "sends no welcome first" in warning
 
 
+def test_an_address_that_was_never_reached_is_named_once(
+    page: Page, fake: Fake, warnings: list[str]
+) -> None:
+    fake.stop()
+    page("void make({}, '/ws/?token=s3cret')")
+    for attempt in (1, 2, 3):
+        page.expect("socket", "reconnecting", attempt)
+        after(page, 60)
+    [warning] = said(page, warnings)
+    assert "/ws/ cannot be connected to" in warning
+    assert "log" in warning
+    assert "s3cret" not in warning
+
+
 def test_a_session_is_not_warned_of(
     page: Page, fake: Fake, warnings: list[str]
 ) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: Also within a list, where it is indented.
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 _ANCHOR = re.compile(r'<a id="([^"]+)">')
@@ -39,7 +41,12 @@ def blocks(page: Path, language: str | None = None) -> list[Block]:
     """Return a page's blocks of code, or those in one language."""
     text = page.read_text()
     found = [
-        Block(page, text.count("\n", 0, match.start()) + 1, *match.groups())
+        Block(
+            page,
+            text.count("\n", 0, match.start()) + 1,
+            match.group(2),
+            textwrap.dedent(match.group(3)),
+        )
         for match in _FENCE.finditer(text)
     ]
     return [block for block in found if language in (None, block.language)]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.template import engines
 
 from dwebsocket import checks, conf, exceptions
 from dwebsocket.websocket import WebSocket
@@ -28,6 +29,7 @@ OWN = [block for block in PYTHON if block.page != CHINESE]
 #: Programs that serve until they are stopped; test_readme.py and test_push.py do so.
 SERVERS = [block for block in OWN if "execute_from_command_line" in block.code]
 RUNNABLE = [block for block in OWN if block not in SERVERS]
+TEMPLATES = [block for page in PAGES for block in pages.blocks(page, "html")]
 
 #: Runs a block as a module of a project.
 _RUN = """
@@ -62,6 +64,11 @@ def test_python_runs(block: Block, tmp_path: Path) -> None:
         timeout=30,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", TEMPLATES, ids=_name)
+def test_templates_compile(block: Block) -> None:
+    engines["django"].from_string(block.code)
 
 
 def test_what_needs_to_be_served_has_a_test_of_its_own() -> None:

@@ -135,3 +135,11 @@ class TestPools:
         monkeypatch.setattr(capacity, "_read", texts.__getitem__)
         monkeypatch.setattr(os, "getuid", lambda: user)
         assert capacity._is_limited() is expected
+
+
+def test_a_process_without_descriptors_does_not_fail_here(monkeypatch):
+    def listdir(path):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert capacity._threads_of_user() == 0

@@ -46,6 +46,8 @@ def test_manage_py_check_names_an_unknown_key_and_its_neighbour():
     ("settings", "expected"),
     [
         ({"DWEBSOCKET": []}, ["dwebsocket.E001"]),
+        ({"DWEBSOCKET": 7}, ["dwebsocket.E001"]),
+        ({"DWEBSOCKET": None}, ["dwebsocket.E001"]),
         ({"DWEBSOCKET": {"NO": 1, "PING_TIMEOUT": 0}}, ["dwebsocket.E001", "E002"]),
         ({"WEBSOCKET_ACCEPT_ALL": "yes"}, ["dwebsocket.E002"]),
         ({"WEBSOCKET_FACTORY_CLASS": "no.such.Factory"}, ["dwebsocket.E003"]),
@@ -94,6 +96,63 @@ def test_settings(settings, expected):
 def test_middleware(settings, expected):
     with override_settings(**settings):
         assert ids(checks.check_middleware()) == expected
+
+
+@pytest.mark.parametrize(
+    ("origins", "named"),
+    [
+        (["wss://a.example", "https://a.example"], ["wss://a.example"]),
+        (["WS://a.example:*", "ws://*.a.example"], ["WS://a.example:*", "ws://*.a.ex"]),
+        (["https://ws", "chrome-extension://wss"], []),
+        ("wss://a.example", []),
+    ],
+)
+def test_an_origin_that_is_a_websockets_address_is_warned_of(origins, named):
+    with override_settings(DWEBSOCKET={"ALLOWED_ORIGINS": origins}):
+        found = [m for m in checks.check_settings() if m.id == "dwebsocket.W005"]
+    assert len(found) == len(named)
+    assert all(text in message.msg for text, message in zip(named, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "hints"),
+    [
+        ({"DWEBSOCKETS": {}}, ["DWEBSOCKET = {...}"]),
+        ({"DWEBSOCKET_BROKER": "redis://localhost"}, ["{'BROKER': ...}"]),
+        (
+            {"DWEBSOCKET_ALLOWED_ORIGINS": [], "DWEBSOCKET_PING_TIMEOUT": 1},
+            ["{'ALLOWED_ORIGINS': ...}", "{'PING_TIMEOUT': ...}"],
+        ),
+        # What a project has for itself.
+        ({"DWEBSOCKET_BROKER": "x", "DWEBSOCKET": {"BROKER": None}}, []),
+        ({"DWEBSOCKET_HOST": "x"}, []),
+    ],
+)
+def test_settings_that_nobody_reads_are_named(settings, hints):
+    with override_settings(**settings):
+        found = [m for m in checks.check_settings() if m.id == "dwebsocket.W008"]
+    assert len(found) == len(hints)
+    assert all(h in str(m.hint) for h, m in zip(hints, found, strict=True))
+    assert not [m for m in found if "redis" in m.msg]
+
+
+class TestInstallation:
+    def test_is_in_order(self):
+        assert checks.check_installation() == []
+
+    def test_has_the_old_package_beside(self, monkeypatch, tmp_path):
+        info = tmp_path / "dwebsocket-0.5.12.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Name: dwebsocket\nVersion: 0.5.12\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        [message] = checks.check_installation()
+        assert message.id == "dwebsocket.W006"
+        assert "0.5.12" in message.msg
+        assert "pip uninstall dwebsocket dwebsocket-rs" in str(message.hint)
+
+    def test_has_an_asgi_runserver(self, monkeypatch):
+        monkeypatch.setattr(checks.apps, "is_installed", lambda name: name == "daphne")
+        assert ids(checks.check_installation()) == ["dwebsocket.W007"]
 
 
 @pytest.mark.parametrize(
@@ -239,6 +298,13 @@ class TestManagePyCheck:
         status, said = self.run(project, "check")
         assert status == 1
         assert said.count("(dwebsocket.E001)") == 1
+
+    def test_has_those_of_what_is_installed(self, project):
+        info = project / "dwebsocket-0.5.12.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Name: dwebsocket\nVersion: 0.5.12\n")
+        _, said = self.run(project, "check")
+        assert said.count("(dwebsocket.W006)") == 1
 
     def test_has_those_of_a_deployment(self, project):
         status, said = self.run(project, "check", "--deploy")

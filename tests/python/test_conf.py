@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import sys
 import traceback
 from types import SimpleNamespace
 
 import pytest
+from django.core.checks import run_checks
 from django.test import override_settings
 from django.views.debug import ExceptionReporter
 
-from dwebsocket import ConfigurationError, _engine, broker, checks, conf
+from dwebsocket import ConfigurationError, _engine, broker, checks, conf, websocket
 
 
 def test_defaults_are_acceptable_to_themselves_and_to_the_engine():
@@ -79,6 +81,7 @@ def test_an_unknown_key_is_named_with_its_nearest_neighbour():
         ("COMPRESSION_LEVEL", 10),
         ("SHUTDOWN_TIMEOUT", -1),
         ("THREAD_STACK_SIZE", 1024),
+        ("THREAD_STACK_SIZE", 2**64),
         ("ACCEPT_ALL", 1),
         ("FACTORY_CLASS", "Factory"),
         ("SERVERS", "path"),
@@ -138,6 +141,26 @@ def test_the_dialect(decorator, project, argument, modern):
         assert conf.profile(decorator, overrides).modern is modern
 
 
+@pytest.mark.parametrize("number", [sys.maxsize, 2**64, 10**400])
+def test_a_number_beyond_all_counting_is_no_limit(site, number):
+    @websocket
+    def echo(request):
+        for message in request.websocket:
+            request.websocket.send(message)
+
+    counts = {
+        name: number
+        for name, key in conf.KEYS.items()
+        if key.engine and type(key.default) is int and name != "COMPRESSION_LEVEL"
+    }
+    assert len(counts) >= 7
+    settings = {**counts, "MAX_CONNECTIONS": number, "MAX_FRAME_SIZE": number}
+    live = site({"ws": echo}, DWEBSOCKET=settings)
+    with live.connect("ws") as connection:
+        connection.send(["frag", "ments" * 100])
+        assert connection.recv(10) == "frag" + "ments" * 100
+
+
 def test_overrides_go_before_the_settings():
     overrides = conf.check_overrides(
         {
@@ -158,7 +181,12 @@ def test_overrides_go_before_the_settings():
     [
         ({"max_mesage_size": 1}, "no argument 'max_mesage_size'.*'max_message_size'"),
         ({"max_message_size": 0}, "max_message_size must be"),
-        ({"max_connections": 1}, "no argument 'max_connections'"),
+        (
+            {"max_connections": 1},
+            "no argument 'max_connections'. DWEBSOCKET.*all views",
+        ),
+        ({"MAX_MESSAGE_SIZE": 1}, "no argument 'MAX_MESSAGE_SIZE'.*'max_message_size'"),
+        ({"Origins": []}, "no argument 'Origins'.*'allowed_origins'"),
         ({"xyzzy": 1}, "There is no argument 'xyzzy'.$"),
     ],
 )
@@ -263,6 +291,23 @@ def test_a_broker_in_the_wrong_place_is_not_shown(key):
     assert name == key
     assert "must be" in message
     assert "s3cret" not in message
+
+
+@pytest.mark.parametrize(
+    "key", ["CONTEXT_HOOKS", "SERVERS", "TENANT", "GROUPS", "CHAT"]
+)
+def test_nor_is_one_that_is_deeper_in_the_wrong_place(key):
+    url = "redis://:s3cret@localhost.example"
+    values = {
+        "TENANT": [url],
+        "GROUPS": [{"a": {"ttl": url}}, {"a": {url: 1}}, {url: 1}],
+        "CHAT": [{"ROOMS": [url]}, {"PERMISSIONS": url}, {url: 1}],
+    }
+    for value in values.get(key, [[url]]):
+        with override_settings(DWEBSOCKET={key: value}):
+            found = [check.msg for check in run_checks()]
+        assert found
+        assert "s3cret" not in repr(found)
 
 
 @pytest.mark.parametrize(

@@ -324,6 +324,34 @@ def test_an_async_view_is_refused_when_it_is_decorated(async_view):
         accept_websocket(async_view)
 
 
+@pytest.mark.parametrize("decorator", [accept_websocket, require_websocket, websocket])
+def test_a_class_of_views_is_refused_when_it_is_decorated(decorator):
+    class Echo(View):
+        pass
+
+    with pytest.raises(ConfigurationError, match="as_view"):
+        decorator(Echo)
+    assert callable(decorator(Echo.as_view()))
+
+
+def generator(request):
+    yield from request.websocket
+
+
+@pytest.mark.parametrize(
+    "given", [generator, functools.partial(generator), staticmethod(generator)]
+)
+def test_a_generator_is_refused_when_it_is_decorated(given):
+    with pytest.raises(ConfigurationError, match="has a yield"):
+        websocket(given)
+
+
+@pytest.mark.parametrize("given", ["echo/", 8000, ["echo"]])
+def test_what_is_no_view_is_refused_when_it_is_decorated(given):
+    with pytest.raises(ConfigurationError, match="decorates a view"):
+        websocket(given)
+
+
 def test_wrong_arguments_are_refused_when_decorating():
     with pytest.raises(ConfigurationError, match="'max_message_size'"):
         accept_websocket(max_message_sise=1)

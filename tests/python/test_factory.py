@@ -3,12 +3,15 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import BadRequest
 from django.test import RequestFactory
+from django.utils.deprecation import MiddlewareMixin
 
 from dwebsocket import SocketUnavailable, accept_websocket
 from dwebsocket.backends.default.factory import WebSocketFactory
 from dwebsocket.backends.default.websocket import DefaultWebSocket
 from dwebsocket.backends.uwsgi.factory import uWsgiWebSocketFactory
 from dwebsocket.factory import WebSocketFactory as Base
+
+from .live import HANDSHAKE
 
 PATHS = [
     "dwebsocket.factory.WebSocketFactory",
@@ -24,6 +27,19 @@ class Shouting(DefaultWebSocket):
 
 class ShoutingFactory(WebSocketFactory):
     websocket_class = Shouting
+
+
+class OldFactory(WebSocketFactory):
+    """As projects have written it: no arguments, and the socket itself."""
+
+    def create_websocket(self):
+        websocket = super().create_websocket()
+        if websocket is not None:
+            websocket.made_by = "old code"
+        return websocket
+
+    def get_wsgi_sock(self):
+        return super().get_wsgi_sock().sock
 
 
 @accept_websocket
@@ -46,6 +62,17 @@ def test_a_project_may_bring_its_own(site):
     running = site({"": view}, DWEBSOCKET={"FACTORY_CLASS": path})
     with running.connect() as connection:
         assert connection.recv(timeout=10) == "LOUD"
+
+
+def test_a_project_may_bring_one_that_was_written_for_the_old_package(site):
+    @accept_websocket
+    def view(request):
+        request.websocket.send(request.websocket.made_by)
+
+    path = "tests.python.test_factory.OldFactory"
+    running = site({"": view}, WEBSOCKET_FACTORY_CLASS=path)
+    with running.connect() as connection:
+        assert connection.recv(timeout=10) == "old code"
 
 
 def test_the_classes_are_related():
@@ -80,6 +107,43 @@ def test_in_a_view_that_has_one_it_is_the_same(site):
 
     with site({"": view}).connect() as connection:
         assert connection.recv(timeout=10) == "the same"
+
+
+class CopiedMiddleware(MiddlewareMixin):
+    """That of the old package, which closes what is left after an error."""
+
+    def process_request(self, request):
+        request.websocket = WebSocketFactory(request).create_websocket()
+        request.is_websocket = lambda: request.websocket is not None
+
+    def process_view(self, request, view, args, kwargs):
+        if request.is_websocket():
+            request.websocket.accept_connection()
+
+    def process_response(self, request, response):
+        if request.is_websocket():
+            request.websocket.close()
+        return response
+
+    def process_exception(self, request, exception):
+        request.websocket.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "https://other.example"}, 403),
+        ({"Sec_WebSocket_Version": "7"}, 400),
+        ({"Sec_WebSocket_Key": "short"}, 400),
+    ],
+)
+def test_a_middleware_of_old_code_can_close_what_was_refused(site, headers, status):
+    path = "tests.python.test_factory.CopiedMiddleware"
+    running = site({"": tell}, MIDDLEWARE=[path])
+    response, _ = running.request(**{**HANDSHAKE, **headers})
+    assert response.status == status
+    with running.connect() as connection:
+        assert connection.recv(timeout=10).endswith("WebSocket")
 
 
 class TestBeforeItIsAccepted:

@@ -407,3 +407,21 @@ def test_a_greenlets_stack_bears_the_deepest_value():
     assert peer.closing().code == 1000
     assert outcome == ["survived"]
     """
+
+
+@gevent_test
+def test_without_a_descriptor_for_the_hub_there_is_no_seat():
+    """
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    gevent.get_hub()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        runners.kind().reserve()
+    except OSError as error:
+        assert error.errno == 24
+    else:
+        raise AssertionError("a seat")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    runners.kind().reserve()
+    """

@@ -477,10 +477,13 @@ class TestThrownAway:
         assert "__call__" in names
         assert "must return the response" in str(error)
 
-    def test_and_its_status_set_is_logged(self, site, caplog):
+    def test_and_its_status_set_is_an_error_and_is_logged(self, site, caplog):
         running = site({"set": echo}, MIDDLEWARE=[f"{HERE}.CopiesStatus"])
         response, _ = running.request("set", **HANDSHAKE)
-        assert response.status == 101
+        # Not a 101 that starts nothing.
+        assert response.status == 500
+        [record] = [r for r in caplog.records if r.name == "django.request"]
+        assert record.getMessage() == "Internal Server Error: /set"
         wait_until(lambda: warnings(caplog, "/set"))
 
     @pytest.mark.parametrize("end", ["close", "del"])
@@ -526,6 +529,9 @@ class TestThrownAway:
         with running.connect("replay") as connection:
             connection.send("hello")
             assert connection.recv(timeout=TIMEOUT) == "hello"
+        [kept] = Replays.kept.values()
+        # The server closes the response when the view talks already.
+        wait_until(lambda: kept._handoff._over)
         response, _ = running.request("replay", **HANDSHAKE)
         assert response.status == 500
         assert "has kept the response" in capfd.readouterr().err
@@ -614,6 +620,32 @@ class TestAfterTheAdoption:
         [record] = [r for r in caplog.records if r.name == "dwebsocket.view"]
         assert "/" in record.getMessage()
         wait_until(lambda: gc.collect() is None or not waiting_threads())
+        assert runners.join(TIMEOUT)
+
+    def test_a_thread_that_has_ended_before_its_view(
+        self, finder, caplog, quiet, monkeypatch
+    ):
+        ended = threading.Event()
+
+        def die(*arguments):
+            ended.set()
+
+        # What a debugger or a profiler does in each thread may fail, too.
+        monkeypatch.setattr(runners.Threads, "wait", die)
+        server, client = socket_pair()
+        response = echo(environ(server))
+        assert ended.wait(TIMEOUT)
+        response._handoff.seat._thread.join(TIMEOUT)
+        list(response)
+        server.close()
+        client.settimeout(TIMEOUT)
+        with client:
+            while client.recv(1) != b"\x88":
+                pass
+            # The length of the frame, and its code: 1011.
+            assert client.recv(3) == b"\x02\x03\xf3"
+        [record] = [r for r in caplog.records if r.name == "dwebsocket.view"]
+        assert "has ended" in str(record.exc_info[1])
         assert runners.join(TIMEOUT)
 
     def test_even_what_ends_a_thread(self, finder, caplog, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -118,6 +119,8 @@ def test_leaving_ends_it(pair):
     websocket.join("hub.leave")
     assert websocket.leave("hub.leave") is True
     assert websocket.leave("hub.leave") is False
+    with pytest.raises(TypeError, match="a group's name is a str, not int"):
+        websocket.leave(7)
     assert hub.group("hub.leave").send("x").local == 0
 
 
@@ -265,6 +268,101 @@ def test_an_info_that_is_too_large_is_refused(pair):
     with pytest.raises(ValueError, match="at most 65536 bytes as JSON, not 65537"):
         websocket.join("hub.info", info="x" * 65_535)
     assert [len(member.info) for member in hub.group("hub.info").members()] == [65_534]
+
+
+@pytest.mark.parametrize("info", [{"a": 10**300}, "deep", "deeper"])
+def test_an_info_that_not_everybody_can_read_is_refused(pair, info):
+    if isinstance(info, str):
+        levels, info = {"deep": 65, "deeper": 900}[info], {}
+        for _ in range(levels - 1):
+            info = {"a": info}
+    websocket, _ = pair()
+    with pytest.raises(ValueError, match="deeper than 64 levels, or .* 300 digits"):
+        websocket.join("hub.strange", info=info)
+    assert websocket.groups == []
+
+
+def test_half_a_character_in_an_info_hides_nothing_else(pair):
+    websocket, _ = pair()
+    websocket.join("hub.half", info={"name": "\ud83d", "\udc00": "\ud83d\ude00\xe9"})
+    (member,) = hub.group("hub.half").members()
+    assert member.info == {"name": "\ufffd", "\ufffd": "\U0001f600\xe9"}
+
+
+def test_a_position_is_a_pair_however_it_was_kept(pair):
+    group = hub.group("hub.pair", history=5)
+    group.send("x")
+    position = group.history().position
+    # As a session or a page gives it back.
+    for since in (position, tuple(position), list(position)):
+        websocket, _ = pair()
+        assert websocket.join("hub.pair", since=since, history=5).recovered
+    websocket, _ = pair()
+    joined = websocket.join("hub.pair", since=(2**62, position.epoch), history=5)
+    assert (joined.recovered, joined.offset) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("since", "error", "what"),
+    [
+        (3, TypeError, "since is an offset and an epoch"),
+        ((1,), TypeError, "since is an offset and an epoch"),
+        ({"offset": 1, "epoch": "a"}, TypeError, "since is an offset and an epoch"),
+        ("1a", TypeError, "since is an offset and an epoch"),
+        (("1", "a"), TypeError, "an offset is a whole number, not str"),
+        ((True, "a"), TypeError, "an offset is a whole number, not bool"),
+        ((1, None), TypeError, "an epoch is a str, not NoneType"),
+        ((-1, ""), ValueError, "an offset is a number from 0"),
+        ((1 << 63, ""), ValueError, "an offset is a number from 0"),
+    ],
+)
+def test_what_is_no_position_is_refused(pair, since, error, what):
+    websocket, _ = pair()
+    with pytest.raises(error, match=what):
+        websocket.join("hub.a", since=since)
+
+
+def test_one_former_id_is_one(pair):
+    group = hub.group("hub.former", history=5)
+    was = "00000000000000ff-1"
+    group.send("to others", exclude=was)
+    group.send("to all")
+    websocket, peer = pair()
+    websocket.join("hub.former", since=(0, ""), was=was, history=5)
+    assert peer.message() == "to all"
+    with pytest.raises(TypeError, match="member ids, which are str, not None"):
+        websocket.join("hub.former", was=[None])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "what"),
+    [
+        (lambda: hub.occupied(1), TypeError, "a prefix is a str, not int"),
+        (lambda: hub.group("a").history(-1), ValueError, "at least 0, not -1"),
+        (lambda: hub.group("a").history("5"), TypeError, "whole number, not str"),
+        (lambda: hub.group("a").history(True), TypeError, "whole number, not bool"),
+        (lambda: hub.group("a").close("1000"), TypeError, "whole number, not str"),
+        (lambda: hub.group("a").close(1.0), TypeError, "whole number, not float"),
+    ],
+)
+def test_an_argument_that_is_wrong_is_named(call, error, what):
+    with pytest.raises(error, match=what):
+        call()
+
+
+def test_a_limit_may_be_larger_than_any(pair):
+    group = hub.group("hub.limit", history=5)
+    group.send("x")
+    assert group.history(10**30) == [(1, "x")]
+    assert group.history(0) == []
+
+
+def test_what_is_too_long_for_a_name_is_not_remembered():
+    hub._options.clear()
+    for length in (255, 256, 1 << 20):
+        with contextlib.suppress(ValueError):
+            hub.group("x" * length).send("x")
+    assert [len(name) for name in hub._options] == [255]
 
 
 def test_who_is_in_several_groups_counts_once(pair):

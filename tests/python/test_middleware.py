@@ -8,7 +8,8 @@ from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.http import HttpResponse
 from django.test import RequestFactory
-from django.utils.decorators import method_decorator
+from django.utils.decorators import decorator_from_middleware, method_decorator
+from django.utils.deprecation import MiddlewareMixin
 from django.views import View
 
 from dwebsocket import ConfigurationError, accept_websocket, require_websocket
@@ -46,6 +47,20 @@ class Decorated(View):
     @method_decorator(require_websocket)
     def get(self, request):
         return talk(request)
+
+
+class Mixed(MiddlewareMixin, WebSocketMiddleware):
+    """What projects did with a class that was for MIDDLEWARE_CLASSES."""
+
+
+class Extended(MiddlewareMixin, WebSocketMiddleware):
+    def process_request(self, request):
+        request.seen = True
+        return super().process_request(request)
+
+    def process_response(self, request, response):
+        assert request.seen
+        return super().process_response(request, response)
 
 
 class Gate:
@@ -122,6 +137,25 @@ class TestViews:
             return HttpResponse("fine")
 
         assert site({"": plain}, **under()).request()[1] == b"fine"
+
+
+class TestOldCode:
+    @pytest.mark.parametrize("name", ["Mixed", "Extended"])
+    def test_may_mix_it_with_the_mixin_of_django(self, site, name):
+        views = {"": marked, "decorated": accept_websocket(talk), "other": talk}
+        middleware = [*settings.MIDDLEWARE, f"{HERE}.{name}"]
+        running = site(views, MIDDLEWARE=middleware)
+        assert talks(running)
+        assert talks(running, "decorated")
+        assert running.request("other", **HANDSHAKE)[0].status == 400
+        assert running.request("other")[1] == b"http"
+
+    def test_may_make_a_decorator_of_it(self, site):
+        decorator = decorator_from_middleware(WebSocketMiddleware)
+        running = site({"": decorator(marked), "demanding": decorator(demanding)})
+        assert talks(running)
+        assert running.request()[1] == b"http"
+        assert running.request("demanding")[0].status == 400
 
 
 class TestLaterMiddleware:

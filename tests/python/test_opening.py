@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import http.client
 import logging
 import os
+import resource
 import subprocess
 import sys
 
@@ -17,6 +19,7 @@ from dwebsocket import (
     accept_websocket,
     opening,
     require_websocket,
+    runners,
     servers,
     websocket,
 )
@@ -75,6 +78,10 @@ class TestRefusals:
         assert len(body) > 10
         if status == 426:
             assert response.headers["Sec-WebSocket-Version"] == "13"
+
+    def test_a_connection_header_that_a_proxy_has_changed(self, site):
+        _, body = site({"": echo}).request(**HANDSHAKE | {"Connection": "close"})
+        assert b'proxy_set_header Connection "upgrade";' in body
 
     def test_only_get_opens(self, site):
         response, _ = site({"": echo}).request(method="PUT", **HANDSHAKE)
@@ -142,6 +149,17 @@ class TestRefusals:
         assert response.status == status
         assert ("Retry-After" in response.headers) == (status == 503)
         assert len(body) > 10
+        gc.collect()
+        assert _engine.connection_count() == quiet
+
+    def test_a_runner_without_descriptors_is_a_refusal(self, site, monkeypatch, quiet):
+        def reserve(self):
+            raise OSError(errno.EMFILE, "too many")
+
+        # Under gevent, the first view of a hub needs one.
+        monkeypatch.setattr(runners.Threads, "reserve", reserve)
+        response, body = site({"": echo}).request(**HANDSHAKE)
+        assert (response.status, b"descriptor" in body) == (503, True)
         gc.collect()
         assert _engine.connection_count() == quiet
 
@@ -224,6 +242,27 @@ class TestSubprotocols:
             assert connection.recv(timeout=10) == str(chosen)
             assert connection.subprotocol == chosen
 
+    def test_none_is_taken_and_the_log_says_so_once(self, site, caplog):
+        def close(request):
+            pass
+
+        views = {"one": websocket(close), "two": websocket(subprotocols=["a"])(close)}
+        running = site(views)
+        for route in ("one", "one", "two"):
+            with running.connect(route, subprotocols=["s3cret"]):
+                pass
+        found = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        assert [line.partition(":")[0] for line in found] == ["/one", "/two"]
+        assert "subprotocols=[" in found[0]
+        assert not [line for line in found if "s3cret" in line]
+
+    def test_what_is_taken_is_not_warned_of(self, site, caplog):
+        running = site({"list": with_list})
+        for offered in (None, ["best"], ["dwebsocket.v1", "x"]):
+            with running.connect("list", subprotocols=offered):
+                pass
+        assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
     def test_one_that_was_not_offered_is_an_error(self, site):
         response, _ = site({"": with_wrong_function}).request(
             **HANDSHAKE, Sec_WebSocket_Protocol="a, b"
@@ -254,6 +293,53 @@ class TestWants:
 def test_require_over_http_is_400_with_an_empty_body():
     response = require_websocket(echo)(RequestFactory().get("/"))
     assert (response.status_code, response.content) == (400, b"")
+
+
+@contextlib.contextmanager
+def descriptors(left):
+    """Leave this process so many descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    last = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1 + left, hard))
+    fillers = []
+    try:
+        while True:
+            filler = os.open(os.devnull, os.O_RDONLY)
+            if filler > last:
+                os.close(filler)
+                break
+            fillers.append(filler)
+        yield
+    finally:
+        for filler in fillers:
+            os.close(filler)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("left", range(1, 8))
+def test_without_descriptors_there_is_no_101(left, monkeypatch, caplog, quiet):
+    def find(environ):
+        return ServerSocket(environ["test.socket"].fileno())
+
+    monkeypatch.setattr(servers, "_registered", [find])
+    _engine.start()
+    server, client = socket_pair()
+    with server, client:
+        request = environ(server)
+        before = len(os.listdir("/proc/self/fd"))
+        with descriptors(left), override_settings(DWEBSOCKET={"MAX_CONNECTIONS": 99}):
+            response = echo(request)
+            if response.status_code == 101:
+                # Whatever was missing would have been missing before.
+                list(response)
+        if left < 3:
+            assert response.status_code == 503
+            assert b"descriptor" in response.content
+            assert len(os.listdir("/proc/self/fd")) <= before
+        else:
+            assert response.status_code == 101
+            assert client.recv(12) == b"HTTP/1.1 101"
+    assert not [r for r in caplog.records if r.exc_info]
 
 
 def test_plain_http_through_the_test_client_runs_the_view(monkeypatch):

@@ -87,6 +87,7 @@ def test_the_sites_own_pages_may(host, header, secure):
         ("site", "http://site,http://site", False),
         ("site", "http://.site", False),
         ("site", "http://site..", False),
+        (".", "http://.", False),
         ("site", "http://s%69te", False),
         ("site", "http://*", False),
         ("example.com", "http://*.example.com", False),
@@ -165,6 +166,11 @@ def test_origins_allowed_beside(patterns, header, expected):
         (["app://thing"], "app://thing", True),
         (["chrome-extension://abcdef"], "chrome-extension://abcdef", True),
         (["capacitor://localhost"], "capacitor://localhost", True),
+        (["app://."], "app://.", True),
+        (["app://./"], "app://.", True),
+        (["app://."], "app://..", False),
+        (["app://."], "other://.", False),
+        ([], "app://.", False),
     ],
 )
 def test_what_this_packages_setting_allows_beside(patterns, header, expected):
@@ -194,6 +200,7 @@ def test_a_port_of_djangos_setting_is_no_pattern():
         ("https://example.com:0", "is not an origin"),
         ("https://example.com:port", "is not an origin"),
         ("https://", "is not an origin"),
+        ("https://.", "is not an origin"),
         ("https:// example.com", "is not an origin"),
         ("https://me:s3cret@example.com", "no name or password"),
         ("https://*.[::1]", "is not an origin"),
@@ -269,6 +276,42 @@ class TestExplanations:
         said = self.explain("127.0.0.1:8000", "https://example.com")
         assert "127.0.0.1:8000, which ALLOWED_HOSTS does not allow" in said
         assert "$http_host" in said
+
+    @pytest.mark.parametrize(
+        ("host", "header"),
+        [
+            ("127.0.0.1:8000", "http://localhost:8000"),
+            ("localhost:8000", "http://127.0.0.1:8000"),
+            ("localhost:8000", "http://[::1]:8000"),
+            ("127.0.0.1:8000", "http://0.0.0.0:8000"),
+            ("127.0.0.1", "http://localhost"),
+        ],
+    )
+    @pytest.mark.parametrize("hosts", [[], ["localhost", "127.0.0.1", "[::1]"]])
+    def test_two_names_of_this_computer(self, host, header, hosts):
+        with override_settings(ALLOWED_HOSTS=hosts, DEBUG=True):
+            said = self.explain(host, header)
+        assert "are two sites" in said
+        assert "location.host" in said
+        assert "$http_host" not in said
+
+    @pytest.mark.parametrize(
+        ("host", "header", "meta"),
+        [
+            ("127.0.0.1:8000", "http://localhost:5173", {}),
+            ("127.0.0.1:8000", "http://example.com:8000", {}),
+            ("127.0.0.1:8000", "http://localhost:8000", {"HTTP_X_REAL_IP": "::1"}),
+        ],
+    )
+    def test_other_names_and_ports_are_not_taken_for_these(self, host, header, meta):
+        said = self.explain(host, header, **meta)
+        assert "are two sites" not in said
+        assert f"add {header!r} to" in said
+
+    def test_a_page_that_was_opened_as_a_file(self):
+        said = self.explain("127.0.0.1:8000", "null")
+        assert "opened as a file" in said
+        assert said.index("open the page by http") < said.index("add 'null'")
 
     @pytest.mark.parametrize("header", ["null", "file://"])
     def test_pages_without_a_host(self, header):

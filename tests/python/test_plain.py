@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import pytest
 from django.core.cache import cache
 from django.http import HttpResponse
-from django.test import RequestFactory
+from django.test import AsyncRequestFactory, RequestFactory
 from django.views.decorators.cache import cache_page
 from django.views.decorators.http import condition
 from websockets.exceptions import ConnectionClosed
@@ -30,6 +31,21 @@ def page(request):
 
 
 both = websocket(page)
+
+
+def only_if(request):
+    if request.is_websocket():
+        page(request)
+
+
+def swallows(request):
+    with contextlib.suppress(Exception):
+        request.websocket.send(request.websocket.receive())
+
+
+def calls_another(request):
+    echo(request)
+
 
 #: A handshake after a proxy that knows nothing of WebSockets.
 LOST = {
@@ -74,6 +90,25 @@ class TestUpgradeRequired:
     def test_has_the_header_where_the_server_takes_it(self, server, expected):
         response = echo(RequestFactory().get("/", SERVER_SOFTWARE=server))
         assert (response.get("Upgrade"), response.get("Connection")) == expected
+
+    @pytest.mark.parametrize("decorator", [websocket, accept_websocket])
+    @pytest.mark.parametrize("view", [only_if, swallows, calls_another])
+    def test_is_the_answer_of_a_view_that_has_none(self, site, caplog, decorator, view):
+        running = site({"": decorator(view)})
+        response, body = running.request()
+        assert response.status == 426
+        assert b"returns a response" in body
+        assert response.headers["Vary"] == "Upgrade"
+        assert "has no answer (None) to plain HTTP" in caplog.text
+        assert running.errors == []
+        with running.connect() as connection:
+            connection.send("hello")
+
+    def test_names_a_server_that_speaks_asgi(self):
+        response = echo(AsyncRequestFactory().get("/"))
+        assert response.status_code == 426
+        assert b"served by ASGI" in response.content
+        assert b"served by ASGI" not in echo(RequestFactory().get("/")).content
 
     def test_names_the_proxy_that_dropped_the_header(self, site, caplog):
         response, body = site({"": echo}).request(**LOST)

@@ -305,3 +305,30 @@ def test_the_async_twins_do_the_same(visitor):
     asyncio.run(main())
     assert [peer.message() for _ in range(3)] == ["1", "2", "3"]
     assert peer.closing().code == 4001
+
+
+def test_a_user_of_another_tenant_with_the_same_key_is_another(pair, monkeypatch):
+    tenants = ["acme"]
+    monkeypatch.setattr(users, "tenant", lambda: tenants[-1], raising=False)
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.users.tenant"}):
+        _, first = visit_as(pair, 7)
+        tenants.append("bolt")
+        _, second = visit_as(pair, 7)
+        assert push.to_user(7, "of bolt").local == 1
+        tenants.append("")
+        assert push.to_user(7, "of nobody").local == 0
+        tenants.append("acme")
+        assert push.to_user(USER, "of acme").local == 1
+        assert push.disconnect(7, 4000).local == 1
+    assert first.message() == "of acme"
+    assert second.message() == "of bolt"
+    assert first.closing().code == 4000
+
+
+def test_a_tenant_without_a_name_is_a_mistake(monkeypatch):
+    monkeypatch.setattr(users, "tenant", lambda: None, raising=False)
+    with (
+        override_settings(DWEBSOCKET={"TENANT": "dwebsocket.users.tenant"}),
+        pytest.raises(ImproperlyConfigured, match="must return the tenant's name"),
+    ):
+        push.to_user(7, "x")

@@ -10,12 +10,14 @@ import pytest
 from django import VERSION
 from django.core import mail
 from django.core.signals import got_request_exception
+from django.http import Http404, HttpResponseRedirect
 from django.test import RequestFactory
 from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import reporting, websocket
+from dwebsocket import reporting, runners, websocket
 from dwebsocket.session import Session
 
+from .live import HANDSHAKE
 from .peer import TIMEOUT
 
 #: Since Django 6.0, addresses alone; pairs with names before.
@@ -252,3 +254,50 @@ class TestErrorsOfViews:
         talk(site({"": view}, **ADMINS))
         assert received == []
         assert mail.outbox == []
+
+
+FORGED = "room%0AERROR:%20forged%E2%80%A8%1B[2J"
+
+
+def _hang_up(request, rest):
+    raise Http404(f"no room {rest}")
+
+
+def _fails(request, rest):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        _hang_up,
+        _fails,
+        lambda request, rest: HttpResponseRedirect("/login"),
+        lambda request, rest: request.session.save(),
+    ],
+    ids=["refuses", "fails", "redirects", "has-no-session"],
+)
+def test_no_visitor_forges_a_line_of_the_log(site, caplog, view):
+    running = site({"<str:rest>": websocket(view)})
+    with running.connect(FORGED) as connection, pytest.raises(ConnectionClosed):
+        connection.recv(timeout=10)
+    assert runners.join(10)
+    _check_lines(caplog.records)
+
+
+def test_no_refused_visitor_forges_a_line_of_the_log(site, caplog):
+    running = site({"<str:rest>": websocket(_fails)})
+    lost = {k: v for k, v in HANDSHAKE.items() if k not in ("Upgrade", "Connection")}
+    running.request(FORGED, **lost)
+    running.request(FORGED, **HANDSHAKE, Origin="https://evil.example")
+    running.request(FORGED, **{**HANDSHAKE, "Sec_WebSocket_Key": "short"})
+    # What Django's own loggers say is not of this package.
+    _check_lines([r for r in caplog.records if "dwebsocket" in r.name])
+
+
+def _check_lines(records):
+    lines = [record.getMessage() for record in records]
+    assert any("forged" in line for line in lines)
+    for line in lines:
+        assert len(line.splitlines()) == 1, line
+        assert "\x1b" not in line

@@ -15,6 +15,7 @@ from django.contrib.auth import SESSION_KEY, logout, update_session_auth_hash
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.contrib.sessions.backends import db as db_sessions
 from django.core.cache import caches
+from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, connections
 from django.http import HttpResponse
 from django.test import Client, override_settings
@@ -218,6 +219,60 @@ def test_a_deactivation_ends_the_connections_at_once(site, user, browser, how):
         assert end_of(connection) == LOGGED_OUT
 
 
+here = threading.local()
+
+
+def current():
+    return here.tenant
+
+
+def carry(request):
+    tenant = here.tenant
+    return lambda: setattr(here, "tenant", tenant)
+
+
+class Tenants:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        here.tenant = request.GET.get("tenant", "")
+        try:
+            return self.get_response(request)
+        finally:
+            del here.tenant
+
+
+@pytest.mark.usefixtures("calm")
+@pytest.mark.parametrize("how", ["save", "delete"])
+def test_the_users_of_other_tenants_may_stay(site, user, browser, how):
+    name = Tenants.__module__
+    running = site(
+        {"ws": silent(recheck_interval=600)},
+        MIDDLEWARE=[f"{name}.Tenants", *django_settings.MIDDLEWARE],
+        DWEBSOCKET={"TENANT": f"{name}.current", "CONTEXT_HOOKS": [f"{name}.carry"]},
+    )
+    with (
+        page(running, browser, "ws?tenant=acme") as acme,
+        page(running, browser, "ws?tenant=bolt") as bolt,
+    ):
+        here.tenant = "acme"
+        try:
+            if how == "save":
+                user.is_active = False
+                user.save()
+            else:
+                user.delete()
+        finally:
+            del here.tenant
+        assert end_of(acme) == LOGGED_OUT
+        stays(bolt, 0.5)
+        # Where no tenant can be told, a save is a save all the same.
+        if how == "save":
+            user.save()
+            assert trouble._logged
+
+
 @pytest.mark.usefixtures("calm")
 def test_a_view_that_has_not_asked_for_it_is_left_alone(site, user, browser):
     with page(site({"ws": silent()}), browser) as connection:
@@ -396,19 +451,25 @@ def test_a_site_without_users_has_nothing_to_check(site):
 
 
 @pytest.mark.usefixtures("calm", "user")
-def test_the_application_may_ask_beside_that(site):
+@pytest.mark.parametrize("no", [False, PermissionDenied])
+def test_the_application_may_ask_beside_that(site, no):
     allowed = [True]
+
+    def ask():
+        if allowed[0] is PermissionDenied:
+            raise PermissionDenied
+        return allowed[0]
 
     @websocket
     def view(request):
-        request.websocket.watch(0.1, lambda: allowed[0])
+        request.websocket.watch(0.1, ask)
         request.websocket.send("ready")
         request.websocket.wait()
 
     with page(site({"ws": view})) as connection:
         stays(connection, 0.8)
         allowed.clear()
-        allowed.append(False)
+        allowed.append(no)
         assert end_of(connection) == LOGGED_OUT
 
 
@@ -422,12 +483,16 @@ def test_an_interval_is_a_number_of_seconds(site):
                 request.websocket.watch(wrong)
             except ValueError:
                 errors.put(wrong)
+        try:
+            request.websocket.watch(30, allowed=True)
+        except TypeError:
+            errors.put("allowed")
         view.websocket = request.websocket
         request.websocket.send("ready")
 
     with page(site({"ws": view})) as connection:
         assert end_of(connection) == 1000
-    assert errors.qsize() == 6
+    assert errors.qsize() == 7
     deadline = time.monotonic() + 10
     while view.websocket._rights is not None and time.monotonic() < deadline:
         time.sleep(0.01)

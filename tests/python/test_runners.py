@@ -23,6 +23,12 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.test import RequestFactory, override_settings
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.cache import cache_control, cache_page, never_cache
+from django.views.decorators.clickjacking import xframe_options_exempt
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.vary import vary_on_headers
 from rest_framework.response import Response
 from websockets.exceptions import ConnectionClosed
 
@@ -83,6 +89,39 @@ class TestTheEnd:
         _, peer = run(pair, lambda request: value)
         assert peer.closing().code == 1000
         assert logged(caplog) == []
+
+    @pytest.mark.parametrize(
+        "decorator",
+        [
+            never_cache,
+            cache_control(private=True),
+            cache_page(60),
+            gzip_page,
+            vary_on_headers("X"),
+            xframe_options_exempt,
+            ensure_csrf_cookie,
+        ],
+    )
+    def test_is_none_of_a_decorator_that_wants_a_response(
+        self, pair, caplog, decorator
+    ):
+        @decorator
+        def view(request):
+            request.websocket.send("talks")
+
+        _, peer = run(pair, view)
+        assert peer.message() == "talks"
+        assert peer.closing().code == 1000
+        assert logged(caplog) == []
+
+    def test_is_the_views_own_where_it_is_in_a_function_of_django(self, pair, caplog):
+        @never_cache
+        def view(request):
+            patch_vary_headers(None, ["X"])
+
+        _, peer = run(pair, view)
+        assert peer.closing().code == 1011
+        assert len(logged(caplog)) == 1
 
     @pytest.mark.parametrize(
         "value",

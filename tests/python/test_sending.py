@@ -329,6 +329,26 @@ class TestGone:
             websocket.send("x")
         return True
 
+    def test_names_the_code_that_catches_that(self, pair, caplog):
+        websocket = self.own(pair)
+
+        def stubborn():
+            swallowed = 0
+            end = time.monotonic() + 20
+            while swallowed < 4 and time.monotonic() < end:
+                try:
+                    websocket.send("x")
+                except BaseException:
+                    swallowed += 1
+                time.sleep(0.001)
+            return swallowed
+
+        assert stubborn() == 4
+        # Once, and not the first time: that is for who runs the view.
+        [record] = [r for r in caplog.records if r.name == "dwebsocket.view"]
+        assert f"{__name__}.stubborn (line " in record.getMessage()
+        assert "except Exception" in record.getMessage()
+
     def test_never_ends_another_thread(self, pair):
         websocket = self.own(pair)
         assert in_thread(lambda: self.vain(websocket))() is True
@@ -425,7 +445,7 @@ class TestArguments:
     def test_what_is_no_message(self, pair, modern, wrong):
         websocket, peer = pair(modern=modern)
         for options in ({}, {"overflow": "block"}):
-            with pytest.raises(TypeError, match="str, bytes"):
+            with pytest.raises(TypeError, match=r"str, bytes.*send_json\(\)"):
                 websocket.send(wrong, **options)
         websocket.send("still open")
         assert peer.message() == "still open"

@@ -398,6 +398,13 @@ class TestUwsgi:
         [
             ({"cheaper": b"1"}, "--cheaper"),
             ({"idle": b"60"}, "--idle"),
+            ({"max-requests": b"5000"}, "--max-requests"),
+            ({"max-worker-lifetime": b"3600"}, "--max-worker-lifetime"),
+            ({"reload-on-rss": b"300"}, "--reload-on-rss"),
+            ({"reload-on-as": [b"0", b"300"]}, "--reload-on-as"),
+            ({"evil-reload-on-rss": b"300"}, "--evil-reload-on-rss"),
+            ({"reload-on-exception": True}, "--reload-on-exception"),
+            ({"max-requests": b"0", "max-requests-delta": b"5"}, None),
             ({"http": b":8000", "http-websockets": True}, "--http-raw-body"),
             ({"cheaper": b"0", "async": b"1", "gevent": b"no"}, None),
             ({"http": b":8000", "http-raw-body": True}, None),
@@ -448,6 +455,22 @@ def test_a_closed_socket_is_not_found():
     sock = socket.socket()
     sock.close()
     assert servers.from_socket(sock) is None
+
+
+def test_a_socket_itself_is_taken_for_what_its_server_knows_of_it(ends):
+    server, _ = ends
+    found = servers.find({"gunicorn.socket": server})
+    assert servers.known({}, found) is found
+    known = servers.known({"gunicorn.socket": server}, server)
+    assert (known.fd, known.leftover.__module__) == (
+        found.fd,
+        found.leftover.__module__,
+    )
+    # Of a server that nobody knows.
+    assert servers.known({}, server) == servers.from_socket(server)
+    server.close()
+    with pytest.raises(SocketUnavailable, match="closed"):
+        servers.known({}, server)
 
 
 def test_only_gevents_sockets_have_gevents_epoll(ends, monkeypatch):

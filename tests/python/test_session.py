@@ -9,7 +9,7 @@ import pytest
 from django.test import override_settings
 
 from dwebsocket import hub, websocket
-from dwebsocket.session import WEIGHT, Refused, Session, _Points
+from dwebsocket.session import VALUES, WEIGHT, Refused, Session, _Points, _work
 
 #: 54 KB that Python 3.13 parses, and in which it recurses 9,900 levels deep.
 DEEP = '{"a":' * 9_900 + "1" + "}" * 9_900
@@ -394,3 +394,21 @@ def test_a_long_message_to_many_counts_as_several(client):
         pass
     # Sixteen more than the one, at twenty a second.
     assert time.monotonic() - begun > 0.6
+
+
+@pytest.mark.parametrize("kind", [Patient])
+@pytest.mark.parametrize("encode", [json.dumps, lambda data: json.dumps(data).encode()])
+@pytest.mark.parametrize("value", [0, [], {}, "a"])
+def test_a_message_that_takes_long_to_read_counts_as_several(client, encode, value):
+    ask, hear, _ = client
+    begun = time.monotonic()
+    ask(encode({"type": "data", "data": [value] * 16 * VALUES}))
+    ask({"type": "ping"})
+    while hear()["type"] != "pong":
+        pass
+    assert time.monotonic() - begun > 0.6
+
+
+def test_a_long_text_is_soon_read():
+    assert _work("x" * 1_000_000) == _work(b"x" * 1_000_000) == 0
+    assert _work("," * 3 * VALUES) == _work(b"," * 3 * VALUES) == 3

@@ -25,7 +25,7 @@ class Fake:
         self.checks = threading.Semaphore(0)
         self.closed = threading.Event()
         self.interval = 0.05
-        self._connection = SimpleNamespace(ended=False)
+        self._connection = SimpleNamespace(ended=False, id=number)
         self._rights = self
         self.carried = []
 

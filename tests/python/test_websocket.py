@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import queue
 import select
+from unittest.mock import create_autospec
 
 import pytest
 from websockets.frames import Opcode
 
+from dwebsocket import accept_websocket, watching
 from dwebsocket.backends.default.websocket import DefaultWebSocket
 from dwebsocket.websocket import WebSocket
 
@@ -154,6 +157,17 @@ class TestClose:
         assert websocket.wait() is None
         assert websocket.close_code == 1006
 
+    @pytest.mark.parametrize("arguments", [(0,), ("", ""), (None, b""), (False,)])
+    def test_nothing_as_a_code_is_1000_as_in_the_old_package(self, pair, arguments):
+        websocket, peer = pair()
+        websocket.close(*arguments)
+        assert peer.closing().code == 1000
+
+    def test_nothing_as_a_code_is_no_code_in_the_modern_dialect(self, pair):
+        websocket, _ = pair(modern=True)
+        with pytest.raises(ValueError, match="close code"):
+            websocket.close(0)
+
     def test_setting_closed_closes(self, pair):
         websocket, peer = pair()
         websocket.closed = False
@@ -256,3 +270,51 @@ class TestSurface:
         websocket.wait()
         websocket.wait()
         assert calls == [(1, "text"), (2, b"binary")]
+
+
+class TestAttributesOfOldCode:
+    NAMES = (
+        "id",
+        "member_id",
+        "groups",
+        "stats",
+        "latency",
+        "close_code",
+        "close_reason",
+        "subprotocol",
+        "remote_address",
+        "user",
+    )
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_can_have_any_name(self, pair, name):
+        websocket, peer = pair()
+        other, _ = pair()
+        before = getattr(other, name, None)
+        setattr(websocket, name, "room 1")
+        assert getattr(websocket, name) == "room 1"
+        assert getattr(other, name, None) == before
+        websocket.send("x")
+        assert peer.message() == "x"
+        peer.close(4001)
+        assert websocket.wait() is None
+
+    def test_may_hide_the_id_while_the_login_is_watched(self, site):
+        results = queue.Queue()
+
+        @accept_websocket(recheck_interval=600)
+        def view(request):
+            request.websocket.id = "ana"
+            request.websocket.watch(300)
+            request.websocket.send("here")
+            results.put(request.websocket.wait())
+
+        running = site({"": view})
+        with running.connect() as first, running.connect() as second:
+            assert (first.recv(timeout=10), second.recv(timeout=10)) == ("here",) * 2
+            assert len(watching.watcher._watches) == 2
+        assert [results.get(timeout=TIMEOUT) for _ in range(2)] == [None, None]
+
+    def test_are_documented_on_the_class(self):
+        assert "number" in WebSocket.id.__doc__
+        assert create_autospec(WebSocket).id is not None

@@ -104,6 +104,7 @@ def test_disconnecting(calls, words, asked):
         (["--all"], "a message is needed"),
         (["--all", "--json", "{"], "not JSON"),
         (["--all", "--json", "NaN"], "JSON"),
+        (["--all", "--json", "[" * 100_000 + "]" * 100_000], "nested too deeply"),
         (["--all", "--binary", "/no/such/file"], "No such file"),
         (["--all", "--binary", "/no/such/file", "hi"], "one too many"),
         (["--all", "--disconnect", "4001", "x" * 124], "123 bytes"),

@@ -125,6 +125,9 @@ WARNED = {
         *("--http-socket", "ADDRESS", "--enable-threads"),
         *("--processes", "2", "--cheaper", "1"),
     ),
+    "--max-requests": uwsgi(
+        *("--http-socket", "ADDRESS", "--enable-threads", "-R", "500"),
+    ),
 }
 
 

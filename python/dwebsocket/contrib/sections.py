@@ -8,12 +8,22 @@ from typing import Any
 from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.core.signals import setting_changed
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
+from dwebsocket.arguments import shown
 from dwebsocket.conf import Key, acceptable, nearest, settings
 from dwebsocket.exceptions import ConfigurationError
 
-__all__ = ("Section", "between", "count", "installed", "path", "seconds")
+__all__ = (
+    "Section",
+    "between",
+    "count",
+    "installed",
+    "path",
+    "seconds",
+    "socket_address",
+)
 
 
 class Section:
@@ -49,7 +59,7 @@ class Section:
             key = self.keys.get(name)
             if key is None:
                 hint = nearest(str(name).upper(), self.keys)
-                found.append((name, f"{where} has no setting {name!r}.{hint}"))
+                found.append((name, f"{where} has no setting {shown(name)}.{hint}"))
             elif message := key.problem(f"{where}[{name!r}]", value):
                 found.append((name, message))
         return found
@@ -90,6 +100,28 @@ def installed(app: str, code: str) -> list[CheckMessage]:
             id=code,
         )
     ]
+
+
+def socket_address(app: str, request: Any) -> str:
+    """Return the address of an app's WebSocket, in the namespace that the page is in.
+
+    Args:
+        app: "chat" or "push".
+        request: The page's request.
+
+    Raises:
+        NoReverseMatch: The project's URLs do not include the app's.
+    """
+    match = getattr(request, "resolver_match", None)
+    try:
+        return reverse(
+            f"dwebsocket_{app}:socket", current_app=getattr(match, "namespace", None)
+        )
+    except NoReverseMatch as error:
+        raise NoReverseMatch(
+            f"{error}. The URLs of this project must include those of the app: "
+            f"path('{app}/', include('dwebsocket.contrib.{app}.urls'))"
+        ) from error
 
 
 def count(default: int, low: int = 1) -> Key:
@@ -140,5 +172,6 @@ def importable(where: str, value: str, check: Callable[[Any], bool], what: str) 
         found = import_string(value)
     except Exception as error:
         # Whatever a module raises; and ValueError for a path such as ".name".
-        return f"{where} names {value!r}: {error}"
+        said = "" if shown(value) != repr(value) else str(error)
+        return f"{where} names {shown(value)}: {said or 'it is no dotted path'}"
     return "" if check(found) else f"{where} must name {what}, not {value!r}."

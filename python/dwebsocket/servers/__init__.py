@@ -37,6 +37,7 @@ __all__ = (
     "SocketBusy",
     "find",
     "from_socket",
+    "known",
     "register",
     "release_with",
 )
@@ -84,3 +85,26 @@ def find(environ: Environ) -> ServerSocket:
         if found is not None:
             return found
     raise SocketUnavailable(_UNKNOWN)
+
+
+def known(environ: Environ, sock: Any) -> ServerSocket:
+    """Return the ServerSocket of what ``get_wsgi_sock()`` of a factory has returned.
+
+    In old projects that is the socket itself.
+
+    Raises:
+        SocketUnavailable: It cannot be used.
+    """
+    if isinstance(sock, ServerSocket):
+        return sock
+    try:
+        found = find(environ)
+    except SocketUnavailable:
+        found = None
+    if found is not None and found.fd == sock.fileno():
+        # It knows what the server has read ahead.
+        return found
+    found = from_socket(sock)
+    if found is None:
+        raise SocketUnavailable("The socket of this request is closed.")
+    return found

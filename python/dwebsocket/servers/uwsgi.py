@@ -42,9 +42,29 @@ _CHEAPER = (
     "uWSGI's option --%s ends workers that have no request to answer, and closes their "
     "WebSockets. Start uWSGI without it where WebSockets are to stay open."
 )
+_RENEWING = (
+    "uWSGI's option --%s renews workers now and then, and closes their WebSockets. "
+    "Start uWSGI without it where WebSockets are to stay open, or have clients connect "
+    "again."
+)
 
-#: Options that make the master end a worker only because it answers no request.
-_ENDING = ("cheaper", "idle", "die-on-idle")
+#: Options that make the master end a worker that serves WebSockets: because it answers
+#: no request, or because it has answered many or is large.
+_ENDING = {
+    "cheaper": _CHEAPER,
+    "idle": _CHEAPER,
+    "die-on-idle": _CHEAPER,
+    "max-requests": _RENEWING,
+    "max-worker-lifetime": _RENEWING,
+    "reload-on-as": _RENEWING,
+    "reload-on-rss": _RENEWING,
+    "evil-reload-on-as": _RENEWING,
+    "evil-reload-on-rss": _RENEWING,
+    "reload-on-exception": _RENEWING,
+    "reload-on-exception-type": _RENEWING,
+    "reload-on-exception-value": _RENEWING,
+    "reload-on-exception-repr": _RENEWING,
+}
 
 
 class _Options:
@@ -105,9 +125,9 @@ def _check(uwsgi: Any, options: _Options) -> None:
             raise SocketUnavailable(_ROUTER)
         if not options.on("http-raw-body"):
             _warn(_RAW_BODY)
-    for name in _ENDING:
+    for name, message in _ENDING.items():
         if options.on(name):
-            _warn(_CHEAPER, name)
+            _warn(message, name)
 
 
 @functools.cache

@@ -195,10 +195,10 @@ impl Line {
         let now = Instant::now();
         if self.troubles.refused(question, channel, words, now) {
             warn(format!(
-                "the broker at {} refuses to {} {:?}: {words}; {next}",
+                "the broker at {} refuses to {} {}: {words}; {next}",
                 self.broker.address(),
                 question.verb(),
-                channel.name(),
+                channel.in_words(),
             ));
         }
     }
@@ -261,6 +261,29 @@ pub(super) fn say(level: Level, message: String) {
 }
 
 pub(super) fn too_slow(timeout: Duration) -> BrokerError {
-    let timeout = timeout.as_secs_f64();
+    if timeout.is_zero() {
+        return BrokerError::Unavailable("not connected".into());
+    }
+    // In tenths: the time may be what an earlier question has left.
+    let timeout = (timeout.as_secs_f64() * 10.0).ceil() / 10.0;
     BrokerError::Unavailable(format!("no answer within {timeout} seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_not_waited_for_is_not_slow() {
+        for (millis, words) in [
+            (0, "not connected"),
+            (1, "no answer within 0.1 seconds"),
+            (1_999, "no answer within 2 seconds"),
+            (2_000, "no answer within 2 seconds"),
+            (2_500, "no answer within 2.5 seconds"),
+        ] {
+            let error = too_slow(Duration::from_millis(millis)).to_string();
+            assert!(error.ends_with(words), "{error}");
+        }
+    }
 }

@@ -116,6 +116,9 @@ impl Members {
         if join.info.len() > presence::MAX_INFO {
             return Err(HubError::Info(join.info.len()));
         }
+        if !presence::is_info(&join.info) {
+            return Err(HubError::Strange);
+        }
         let channel = Channel::group(name);
         let mut join = join;
         if channel.is_wildcard() {

@@ -34,7 +34,7 @@ use self::{
 
 pub use self::{
     member::{Member, Output},
-    wire::MAX_INFO,
+    wire::{MAX_DEPTH, MAX_INFO},
 };
 
 /// A node tells that it is alive every two seconds: at every other tick, and ticks may come a
@@ -337,6 +337,11 @@ impl Presence {
             alive
         });
     }
+}
+
+/// Whether everybody can read what a member says of itself.
+pub fn is_info(info: &str) -> bool {
+    wire::is_info(info)
 }
 
 /// Something that is too large for a message, or that not everybody can read, is not told.

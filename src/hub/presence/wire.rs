@@ -28,7 +28,7 @@ const MAX_STRING: usize = 1024;
 pub const MAX_INFO: usize = 64 * 1024;
 
 /// How deep a member's info may be. Python's own reader takes more, and not without an end.
-const MAX_DEPTH: usize = 64;
+pub const MAX_DEPTH: usize = 64;
 
 const BEAT: u8 = 1;
 const HELLO: u8 = 2;

@@ -3,7 +3,7 @@
 //! There is no recursion, so that no depth is too much.
 
 /// Digits of a number in what Python reads: it refuses integers of more than 4,300.
-const MAX_NUMBER: usize = 300;
+pub(in crate::hub) const MAX_NUMBER: usize = 300;
 
 /// Whether a text is JSON (RFC 8259).
 pub(in crate::hub) fn is_json(text: &str) -> bool {

@@ -14,9 +14,10 @@ from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.template import engines
 from django.test import RequestFactory, override_settings
+from django.urls import NoReverseMatch
 from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import conf
+from dwebsocket import conf, hub, runners, users
 from dwebsocket.contrib import chat
 from dwebsocket.contrib.chat import checks, rooms, text, urls, views
 from dwebsocket.contrib.chat.session import ChatSession
@@ -64,6 +65,8 @@ def serve(site):
 
     with stack:
         yield visit
+    # Those who watch the rooms hear of everybody's going: not in the next test.
+    assert runners.join(20)
 
 
 @pytest.fixture
@@ -397,6 +400,7 @@ def test_a_listing_has_an_end(serve, room):
 def test_the_room_is_empty_when_the_page_has_gone(serve, room):
     ana = serve()
     ana.data(chat="rooms")
+    ana.told("rooms")
     li = serve().enter(room, "Li")
     ana.hear("message")
     li.connection.close()
@@ -509,14 +513,14 @@ def test_room_names():
     assert text.shown("\u202e") == "?"
 
 
-def render(room="lobby", request=None, **attributes):
+def render(room="lobby", request=None, urlconf=f"{__package__}.urls", **attributes):
     request = request or RequestFactory().get("/")
     for name, value in attributes.items():
         setattr(request, name, value)
     template = engines["django"].from_string(
         "{% load dwebsocket_chat %}{% chat_room room %}"
     )
-    with override_settings(ROOT_URLCONF="tests.python.contrib.urls"):
+    with override_settings(ROOT_URLCONF=urlconf):
         return template.render({"room": room}, request)
 
 
@@ -544,6 +548,13 @@ def test_the_tag_asks_guests_and_shuts_others_out():
         assert "<textarea" not in render("silent")
     with pytest.raises(ValueError, match="room's name"):
         render("<b>")
+
+
+def test_the_tag_says_which_urls_are_missing():
+    with pytest.raises(
+        NoReverseMatch, match=r"include\('dwebsocket.contrib.chat.urls'\)"
+    ):
+        render(urlconf="tests.urls")
 
 
 def test_the_address_is_for_websockets():
@@ -622,3 +633,100 @@ def test_a_guests_nested_value_is_nothing_but_invalid(serve, text, depth):
     while (answer := page.next())["type"] != "pong":
         assert answer["type"] in ("welcome", "error")
         assert answer.get("code") in (None, "invalid")
+
+
+STRANGE = [
+    None,
+    [],
+    "a text",
+    {"id": "message-9"},
+    {"id": [], "name": "Ana", "who": "x", "text": "hi"},
+    {"id": "message-9", "name": 1, "who": {}, "text": "hi"},
+]
+
+
+def test_what_others_send_to_a_room_breaks_nothing(serve, room):
+    ana = serve().enter(room, "Ana")
+    group = rooms.group(room)
+    for message in STRANGE:
+        group.send_json(message)
+    group.send("no JSON")
+    group.send(b"\xff")
+    group.send("[" * 100_000)
+    ana.write(room, "hello")
+    ana.hear("ack")
+    assert [one["text"] for one in chat.history(room)] == ["hello"]
+    ana.data(chat="history", room=room)
+    assert [one["text"] for one in ana.told("history")["messages"]] == ["hello"]
+
+
+def test_who_comes_into_a_room_past_the_chat_shuts_nobody_out(serve, room, pair):
+    for info in (None, [], "a", {"who": [], "name": "x"}, {"who": "x", "name": None}):
+        websocket, _ = pair()
+        websocket.join(f"chat.{room}", info=info, history=100)
+    serve().enter(room, "Ana")
+    assert chat.people(room) == ["Ana"]
+    assert [one["people"] for one in _listing() if one["name"] == room] == [1]
+
+
+def _listing():
+    return rooms.listing(chat.Guests(RequestFactory().get("/")))
+
+
+def test_each_tenant_has_rooms_of_its_own(serve, room, pair, monkeypatch):
+    names = ["acme"]
+    monkeypatch.setattr(users, "tenant", lambda: names[-1], raising=False)
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.users.tenant"}):
+        name = rooms.group_name(room)
+        assert rooms.room_of(name) == room
+        websocket, _ = pair()
+        websocket.join(name, info={"name": "Ana", "who": "a"}, history=100)
+        assert chat.people(room) == ["Ana"]
+        user = SimpleNamespace(is_authenticated=True)
+        prefix = name.removesuffix(f".{room}")
+        assert f'prefix="{prefix}"' in render(room, user=user)
+        names.append("bolt")
+        assert rooms.room_of(name) is None
+        assert chat.people(room) == []
+        assert all(listed["name"] != room for listed in _listing())
+        assert rooms.directory().names != hub.group("chat:rooms").names
+
+
+MARKS = "\u0301\u0316"
+
+
+def test_a_text_that_takes_minutes_to_normalize_is_not_looked_at(serve, room):
+    ana = serve().enter(room, "Ana")
+    longest = "a" + MARKS * 240_000
+    started = time.thread_time()
+    for clean in (text.clean_name, text.clean_message, text.clean_room):
+        with pytest.raises((Refused, ValueError), match="at most"):
+            clean(longest)
+    assert len(text.shown(longest)) <= 32
+    assert len(text.folded(longest)) <= 200
+    assert rooms.room_of(f"chat.{longest}") is None
+    # It was more than a minute for each.
+    assert time.thread_time() - started < 5
+    longest = longest[:40_000]  # what fits into a message, escaped
+    ana.write(room, longest)
+    assert ana.hear("error")["code"] == "message_long"
+    ana.hello(longest).join(f"{room}-2")
+    assert ana.hear("error")["code"] == "name_long"
+
+
+def test_one_letter_has_so_many_marks():
+    assert text.clean_message("a" + MARKS * 500) == text.clean_message("a" + MARKS * 15)
+    # Nor are there more where what stood between them was taken out.
+    torn = "\x00".join(MARKS * 500)
+    assert text.clean_message(f"a{torn}") == text.clean_message("a" + MARKS * 15)
+    # As people write, in as many code points as there can be.
+    vietnamese, korean = "Vi\u00ea\u0323t " * 300, "\u1112\u1161\u11ab" * 600
+    assert text.clean_message(vietnamese) == ("Vi\u1ec7t " * 300).strip()
+    assert text.clean_message(korean) == "\ud55c" * 600
+
+
+@pytest.mark.parametrize("name", ["A\x00\u0307", "\u0130", "a\u200b\u0301", "\u1e9e"])
+def test_a_clean_name_of_a_room_is_clean(name):
+    room = text.clean_room(name)
+    assert text.clean_room(room) == room
+    assert rooms.room_of(rooms.group_name(room)) == room

@@ -17,9 +17,11 @@ from django.core.management import call_command
 from django.db import transaction
 from django.template import engines
 from django.test import RequestFactory, override_settings
+from django.urls import NoReverseMatch
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
+from dwebsocket import hub, users
 from dwebsocket.contrib.push import anotify, checks, notify, urls, views
 from dwebsocket.contrib.push.sending import group_of
 from dwebsocket.contrib.push.session import PushSession
@@ -260,7 +262,10 @@ def test_the_tag_connects_who_is_logged_in(ana):
         "{% load dwebsocket_push %}{% push_notifications %}"
     )
     request = RequestFactory().get("/")
-    assert template.render({}).strip() == ""
+    # A page of errors, perhaps; or a mistake, which the page's source tells.
+    html = template.render({}).strip()
+    assert html.startswith("<!-- push_notifications")
+    assert html.endswith("-->")
     assert template.render({}, request).strip() == ""
     request.user = AnonymousUser()
     assert template.render({}, request).strip() == ""
@@ -269,6 +274,11 @@ def test_the_tag_connects_who_is_logged_in(ana):
         html = template.render({}, request)
     assert '<dwebsocket-push url="/push/" hidden>' in html
     assert 'src="/static/dwebsocket/push/push.js"' in html
+    with (
+        override_settings(ROOT_URLCONF="tests.urls"),
+        pytest.raises(NoReverseMatch, match=r"include\('dwebsocket.contrib.push.urls'"),
+    ):
+        template.render({}, request)
 
 
 @pytest.mark.parametrize(
@@ -383,3 +393,27 @@ def test_what_waits_is_read_where_it_is_written(settings):
     visitor = RequestFactory().get("/")
     visitor.user = SimpleNamespace(pk=1, is_authenticated=True)
     assert PushSession(SimpleNamespace(), visitor)._mine().db == "default"
+
+
+def test_the_pages_of_another_tenant_hear_nothing(monkeypatch):
+    names = ["acme"]
+    monkeypatch.setattr(users, "tenant", lambda: names[-1], raising=False)
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.users.tenant"}):
+        acme = group_of(7).names
+        names.append("bolt")
+        assert group_of(7).names != acme
+        names.append("acme")
+        assert group_of(7).names == acme
+
+
+def test_what_waits_for_the_commit_goes_to_the_tenant_of_the_call(ana, monkeypatch):
+    names = ["acme"]
+    monkeypatch.setattr(users, "tenant", lambda: names[-1], raising=False)
+    told = []
+    monkeypatch.setattr(hub.Group, "send_json", lambda self, data: told.append(self))
+    with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.users.tenant"}):
+        expected = group_of(ana.pk).names
+        with transaction.atomic():
+            notify(ana, "x", on_commit=True)
+            names.append("bolt")
+    assert [group.names for group in told] == [expected]

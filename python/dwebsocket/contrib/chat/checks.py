@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from dwebsocket.arguments import shown
 from dwebsocket.conf import acceptable
 from dwebsocket.contrib.sections import importable, installed
 
@@ -57,7 +58,7 @@ def _check_values() -> list[CheckMessage]:
         if not fits:
             found.append(
                 Error(
-                    f"DWEBSOCKET['CHAT']['ROOMS'] has {room!r}: a room's name has "
+                    f"DWEBSOCKET['CHAT']['ROOMS'] has {shown(room)}: a room's name has "
                     "lower case letters, numbers, - and _.",
                     id="dwebsocket.E023",
                 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from typing import Any
 
 from dwebsocket import hub
+from dwebsocket.parsing import from_json
+from dwebsocket.users import of_tenant
 
 from . import text
 from .conf import chat_settings
@@ -16,14 +17,19 @@ from .permissions import Permissions
 __all__ = ("changed", "group", "history", "listing", "people", "room_of", "say")
 
 
+def group_prefix() -> str:
+    """Return what the names of the groups begin with, in this tenant."""
+    return of_tenant(chat_settings.PREFIX)
+
+
 def group_name(room: str) -> str:
     """Return the name of a room's group."""
-    return f"{chat_settings.PREFIX}.{room}"
+    return f"{group_prefix()}.{room}"
 
 
 def directory() -> hub.Group:
     """Return the group that is told when people come and go; not a room's name."""
-    return hub.group(f"{chat_settings.PREFIX}:rooms", history=0, presence=False)
+    return hub.group(f"{group_prefix()}:rooms", history=0, presence=False)
 
 
 def room_of(name: str) -> str | None:
@@ -84,15 +90,38 @@ def history(room: str, limit: int = 100) -> list[dict[str, Any]]:
         return []
     found: dict[str, dict[str, Any]] = {}
     for _, entry in kept.history(limit):
-        message = json.loads(entry)
-        # A page that had no answer has said it twice; the first counts.
-        found.setdefault(message["id"], message)
+        message = _message(entry)
+        if message is not None:
+            # A page that had no answer has said it twice; the first counts.
+            found.setdefault(message["id"], message)
     return list(found.values())
 
 
+def _message(entry: str | bytes) -> dict[str, Any] | None:
+    """Return a message of the chat; None for what others have sent to the group."""
+    try:
+        message = from_json(entry)
+    except (ValueError, RecursionError):
+        return None
+    keys = ("id", "name", "who", "text")
+    return message if _has_texts(message, *keys) else None
+
+
+def _has_texts(value: Any, *keys: str) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key), str) for key in keys
+    )
+
+
 def members(room: str) -> dict[str, str]:
-    """Return who is in a room, in all processes: names by mark."""
-    return {member.info["who"]: member.info["name"] for member in group(room).members()}
+    """Return who is in a room, in all processes: names by mark.
+
+    Not those who came past the chat: by a view of the site, say.
+    """
+    found = (member.info for member in group(room).members())
+    return {
+        info["who"]: info["name"] for info in found if _has_texts(info, "who", "name")
+    }
 
 
 def people(room: str) -> list[str]:

@@ -165,7 +165,9 @@ class ChatSession(Session):
 
     def _hello(self, data: dict[str, Any]) -> None:
         self._key = text.clean_id(data.get("key"))
-        self._wanted = data.get("name")
+        wanted = data.get("name")
+        # More is too long in any case, and would be kept as long as the connection.
+        self._wanted = wanted[:1_000] if isinstance(wanted, str) else ""
 
     def _type(self, data: dict[str, Any]) -> None:
         group = self._group_of(data)

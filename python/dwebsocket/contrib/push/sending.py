@@ -13,6 +13,7 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from dwebsocket import hub
+from dwebsocket.users import of_tenant
 
 from .conf import push_settings
 from .models import Notification
@@ -36,9 +37,10 @@ _AT_ONCE = 500
 
 
 def group_of(key: Any) -> hub.Group:
-    """Return the group of a user's pages, by primary key."""
+    """Return the group of a user's pages, by primary key, in this tenant."""
     # With a colon at the end: a key that ends in * would stand for others' groups.
-    return hub.group(f"dwebsocket.push:{key}:", history=0, presence=False)
+    name = f"dwebsocket.push:{of_tenant(str(key))}:"
+    return hub.group(name, history=0, presence=False)
 
 
 def notify(
@@ -71,27 +73,29 @@ def notify(
     """
     # Before anything is kept that no page could be told of.
     hub.to_json(payload)
+    key = _key(user)
+    # Now: at the commit, it may be another tenant's turn.
+    pages = group_of(key)
     using = router.db_for_write(Notification)
     notification = Notification.objects.using(using).create(
-        user_id=_key(user), payload=payload, expires=_expiry(expires)
+        user_id=key, payload=payload, expires=_expiry(expires)
     )
     _make_room(notification.user_id, using)
+
+    def tell() -> None:
+        pages.send_json({"notification": notification.as_frame()})
+
     if on_commit:
         # Robust: what is committed stays so; Django logs the exception.
-        transaction.on_commit(lambda: _tell(notification), using=using, robust=True)
+        transaction.on_commit(tell, using=using, robust=True)
     else:
-        _tell(notification)
+        tell()
     return notification
 
 
 async def anotify(user: Any, payload: Any, **options: Any) -> Notification:
     """Do what :func:`notify` does, from asynchronous code."""
     return await sync_to_async(notify)(user, payload, **options)
-
-
-def _tell(notification: Notification) -> None:
-    frame = {"notification": notification.as_frame()}
-    group_of(notification.user_id).send_json(frame)
 
 
 def _make_room(key: Any, using: str) -> None:

@@ -120,10 +120,11 @@ def _payload(options: dict[str, Any]) -> hub.Payload:
     if not options["json"]:
         return message, False, False
     try:
-        data = json.loads(message)
+        return hub.to_json(json.loads(message)), False, True
     except ValueError as error:
         raise CommandError(f"the message is not JSON: {error}") from error
-    return hub.to_json(data), False, True
+    except RecursionError as error:
+        raise CommandError(f"the message is nested too deeply: {error}") from error
 
 
 def _read_binary(path: str) -> bytes:

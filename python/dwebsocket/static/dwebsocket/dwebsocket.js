@@ -58,18 +58,23 @@ function absolute(url) {
   return found.href;
 }
 
-const strangers = new Set(); // addresses of which the console has a warning
+const NO_SESSION =
+  "A DWebSocket talks to a view that runs a Session: MySession(request.websocket, request).run(), " +
+  "see dwebsocket.session. Use the browser's own WebSocket for other views.";
+const NO_SOCKET =
+  "If the server is there, it has refused: its log says why (the browser may have the status). " +
+  "See docs/troubleshooting.md.";
+const warned = new Set(); // of what the console has a warning
+const reached = new Set(); // those that have been connected to
 
-/** Tell the page's author that there is no Session behind an address. */
-function warnOf(url, what) {
-  const address = url.replace(/\?.*/, ""); // it may have a token after that
-  if (strangers.has(address)) return;
-  strangers.add(address);
-  console.warn(
-    `dwebsocket.js: ${address} ${what}. A DWebSocket talks to a view that runs a Session: ` +
-      "MySession(request.websocket, request).run(), see dwebsocket.session. Use the " +
-      "browser's own WebSocket for other views.",
-  );
+const bare = (url) => url.replace(/\?.*/, ""); // there may be a token after that
+
+/** Tell the page's author what is wrong with an address, each once. */
+function warnOf(url, what, help = NO_SESSION) {
+  const key = bare(url) + help;
+  if (warned.has(key)) return;
+  warned.add(key);
+  console.warn(`dwebsocket.js: ${bare(url)} ${what}. ${help}`);
 }
 
 const closed = (group) => new DWebSocketError("closed", "the connection was closed", group);
@@ -91,11 +96,13 @@ class Connection {
     const socket = (this.#socket = new WebSocket(url, settings.protocols));
     socket.onmessage = (event) => this.#hear(event.data);
     socket.onopen = () => {
+      reached.add(bare(url));
       const warn = () => warnOf(url, "is connected, and does not say welcome");
       this.#silence = setTimeout(warn, SILENCE);
     };
     socket.onclose = (event) => {
       if (!this.ready && event.code === 1000) warnOf(url, "has closed without a welcome");
+      if (!reached.has(bare(url))) warnOf(url, "cannot be connected to", NO_SOCKET);
       this.#end(event.code, event.reason, false);
     };
     this.#wait(settings.timeout, () => this.#giveUp("the server did not welcome us"));

@@ -13,6 +13,7 @@ from dwebsocket.contrib.chat import rooms
 from dwebsocket.contrib.chat.conf import chat_settings
 from dwebsocket.contrib.chat.permissions import permissions_of
 from dwebsocket.contrib.chat.text import clean_room
+from dwebsocket.contrib.sections import socket_address
 
 __all__ = ("chat_room", "chat_rooms")
 
@@ -25,14 +26,6 @@ ANY = "any-room"
 def _request(context: Context) -> HttpRequest:
     found = getattr(context, "request", None) or context.get("request")
     return found or HttpRequest()
-
-
-def _socket(request: HttpRequest) -> str:
-    """Return the address of the WebSocket, in the namespace that the page is in."""
-    match = getattr(request, "resolver_match", None)
-    return reverse(
-        "dwebsocket_chat:socket", current_app=getattr(match, "namespace", "")
-    )
 
 
 @register.inclusion_tag("dwebsocket/chat/room.html", takes_context=True)
@@ -61,9 +54,9 @@ def chat_room(
         "room": room,
         "title": title or room,
         "heading": heading,
-        "url": _socket(request),
+        "url": socket_address("chat", request),
         "id": f"chat-{room}",
-        "prefix": chat_settings.PREFIX,
+        "prefix": rooms.group_prefix(),
         "may_join": permissions.may_join(room),
         "may_write": permissions.may_write(room),
         "asks_name": permissions.asks_name(),
@@ -95,6 +88,6 @@ def chat_rooms(
         "rooms": found,
         "current": current,
         "opens": opens,
-        "url": _socket(request),
+        "url": socket_address("chat", request),
         "address": reverse(view, args=[ANY]),
     }

@@ -6,7 +6,8 @@ from typing import Any
 
 from django import template
 from django.template.context import Context
-from django.urls import reverse
+
+from dwebsocket.contrib.sections import socket_address
 
 __all__ = ("push_notifications",)
 
@@ -20,8 +21,9 @@ def push_notifications(context: Context) -> dict[str, Any]:
     Nothing is rendered for a visitor who is not logged in.
     """
     request = getattr(context, "request", None) or context.get("request")
+    if request is None:
+        return {"no_request": True}
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return {}
-    current = getattr(getattr(request, "resolver_match", None), "namespace", None)
-    return {"url": reverse("dwebsocket_push:socket", current_app=current)}
+    return {"url": socket_address("push", request)}

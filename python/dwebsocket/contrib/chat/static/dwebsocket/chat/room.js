@@ -13,6 +13,10 @@ const AGAIN = new Set(["too_fast", "too_many", "unavailable", "timeout"]);
 
 const event = (type, fields) => Object.assign(new Event(type), fields);
 
+// A view of the site may send to a room's group, or be in it, past the chat.
+const isPerson = (info) => typeof info?.who === "string" && typeof info.name === "string";
+const isMessage = (data) => typeof data?.id === "string" && typeof data.text === "string";
+
 /**
  * Events: "you" ({name, who}), "message" ({message, live}), "people" ({people}: each with
  * name and who), "came" and "went" ({person}), "renamed" ({person, before}), "typing"
@@ -128,7 +132,8 @@ export class Room extends EventTarget {
       if (this.#group.state === "joined" && !this.#held) this.#ready();
       return;
     }
-    this.#members = new Map(members.map(({ id, info }) => [id, info]));
+    const here = members.filter(({ info }) => isPerson(info));
+    this.#members = new Map(here.map(({ id, info }) => [id, info]));
     for (const { who } of before) this.#expected.add(who);
     for (const { who } of this.people) this.#expected.delete(who);
     clearTimeout(this.#expecting);
@@ -143,8 +148,9 @@ export class Room extends EventTarget {
   }
 
   #message({ data, offset }) {
-    if (data.typing) return this.dispatchEvent(event("typing", { person: data }));
+    if (data?.typing && isPerson(data)) return this.dispatchEvent(event("typing", { person: data }));
     const live = !(offset && this.#missed > 0 && this.#missed--);
+    if (!isMessage(data)) return;
     if (this.#held) this.#held.push(data);
     else this.#show(data, live);
   }
@@ -171,6 +177,7 @@ export class Room extends EventTarget {
   }
 
   #came({ id, info }) {
+    if (!isPerson(info)) return;
     const isNew = !this.people.some(({ who }) => who === info.who);
     this.#members.set(id, info);
     this.#showPeople();
@@ -185,6 +192,7 @@ export class Room extends EventTarget {
   }
 
   #went({ id, info }) {
+    if (!isPerson(info)) return;
     this.#members.delete(id);
     const { who } = info;
     if (this.people.some((person) => person.who === who)) return;
