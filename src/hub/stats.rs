@@ -1,19 +1,16 @@
 //! What the hub has, and what it has lost.
 
-use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+use super::{
+    cluster::line::BrokerState,
+    groups::table::Groups,
+    losses::Losses,
+    names::{Channel, Scope},
 };
+use crate::engine::Engine;
 
-use super::{BrokerState, GROUP, Hub, USER};
-use crate::runtime::{self, Engine, Level};
-
-/// A reading of [`Hub::stats`]; all of it is of this process.
+/// A reading of [`Hub::stats`](super::Hub::stats); all of it is of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stats {
+pub struct HubStats {
     /// Open connections.
     pub connections: usize,
     /// Groups that have members, a history, or messages that wait.
@@ -34,79 +31,29 @@ pub struct Stats {
     pub broker: BrokerState,
 }
 
-/// Counts what is lost on the way over the broker.
-#[derive(Debug, Default)]
-pub(super) struct Lost(AtomicU64);
-
-impl Lost {
-    pub(super) fn note(&self) {
-        self.0.fetch_add(1, Relaxed);
-    }
-}
-
-/// Strange things that come from the broker have a line in the log no more often than this.
-const SILENCE: Duration = Duration::from_secs(60);
-
-/// What has come from the broker and is nothing of this package.
-#[derive(Debug, Default)]
-pub(super) struct Malformed {
-    /// A std mutex: held for an addition.
-    state: Mutex<(u64, Option<Instant>)>,
-}
-
-impl Malformed {
-    /// Returns how many there were since the last line in the log, this one included, where it is time
-    /// for another.
-    fn note(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 += 1;
-        if state
-            .1
-            .is_some_and(|last| now.duration_since(last) < SILENCE)
-        {
-            return None;
-        }
-        state.1 = Some(now);
-        Some(std::mem::take(&mut state.0))
-    }
-}
-
-impl Hub {
-    /// Counts something from the broker that is ignored; the log has a line now and then.
-    pub(super) fn malformed(&self, channel: &str, why: &str) {
-        self.lost.note();
-        if let Some(count) = self.malformed.note(Instant::now())
-            && let Some(engine) = runtime::running()
-        {
-            let others = match count {
-                1 => String::new(),
-                count => format!("; {} more since the last line like this", count - 1),
-            };
-            let message =
-                format!("something on {channel:?} of the broker was ignored: {why}{others}");
-            engine.log().push(Level::Warning, message);
-        }
-    }
-
+impl HubStats {
     /// What there is now, and what has been lost since the process began.
-    #[must_use]
-    pub fn stats(&self, engine: &Engine) -> Stats {
+    pub(super) fn read(
+        groups: &Groups,
+        losses: &Losses,
+        broker: BrokerState,
+        engine: &Engine,
+    ) -> Self {
         let (connections, dropped) = engine.connections_and_dropped();
-        let mut stats = Stats {
+        let mut stats = Self {
             connections,
             groups: 0,
             memberships: 0,
             users: 0,
             dropped,
             waiting: 0,
-            lost: self.lost.0.load(Relaxed),
-            broker: self.broker_state(),
+            lost: losses.count(),
+            broker,
         };
-        let groups: Vec<_> = self.table().values().cloned().collect();
-        for group in groups {
+        for group in groups.all() {
             let state = group.lock();
             stats.waiting += state.outbound.len();
-            if group.channel.starts_with(GROUP) {
+            if group.channel.scope() == Scope::Group {
                 stats.groups += 1;
                 stats.memberships += state.len();
             } else if is_user(&group.channel) && state.len() > 0 {
@@ -117,9 +64,29 @@ impl Hub {
     }
 }
 
-/// Names that begin with `~` stand for something else of a user: a login (`logins/rights.py`).
-fn is_user(channel: &str) -> bool {
-    channel
-        .strip_prefix(USER)
-        .is_some_and(|name| !name.starts_with('~'))
+/// Names that begin with `~` stand for something else of a user: a login. Those of a tenant's users have
+/// the length of the tenant's name there (`logins/rights.py`).
+fn is_user(channel: &Channel) -> bool {
+    let special = channel.name().strip_prefix('~');
+    channel.scope() == Scope::User
+        && special.is_none_or(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_are_no_users_and_those_of_tenants_are() {
+        for (channel, expected) in [
+            (Channel::user("7"), true),
+            (Channel::user("~6:chengd:7"), true),
+            (Channel::user("~active:7:"), false),
+            (Channel::user("~session:0123"), false),
+            (Channel::group("7"), false),
+            (Channel::everybody(), false),
+        ] {
+            assert_eq!(is_user(&channel), expected, "{channel}");
+        }
+    }
 }

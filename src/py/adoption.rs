@@ -9,7 +9,7 @@ use super::{
     PyPermit, connection::PyConnection, errors, handshake::PyHandshake, options::PyOptions,
     start::ready, wake::PyWakeQueue,
 };
-use crate::connection::{Connection, Consumer, Inbox, Parts, adopt as adopted};
+use crate::engine::{Connection, Consumer, Inbox, Parts, adopt as adopted};
 
 /// A socket taken from the WSGI server.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Adoption")]

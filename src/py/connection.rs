@@ -13,7 +13,7 @@ use pyo3::{
 
 use super::{errors, wait};
 use crate::{
-    connection::{Connection, End, Inbox, Overflow, Received, Sent, habit},
+    engine::{Connection, End, Inbox, Overflow, Received, Sent, habit},
     protocol::{Message, OpCode, close::is_sendable},
 };
 
@@ -174,6 +174,9 @@ impl PyConnection {
             };
             let outcome = wait::detached(py, wait::deadline(timeout), wait)?;
             received = outcome.unwrap_or(Received::Nothing);
+        }
+        if received == Received::End {
+            connection.acknowledge_end();
         }
         Ok(match received {
             Received::Message(message) => Some(self.to_python(py, &message)),

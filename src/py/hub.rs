@@ -3,29 +3,20 @@
 use std::{sync::OnceLock, time::Duration};
 
 use pyo3::{
-    create_exception,
-    exceptions::PyOSError,
     prelude::*,
     types::{PyBytes, PyString},
 };
 
 use super::{errors, repr, start::ready, wait};
 use crate::{
-    connection::habit,
+    engine::habit,
+    engine::running,
     hub::{
-        BrokerState, Fate, Hub, Kind, Limits, Outgoing, Position, Published, Target, Who,
-        broker::Broker, parse_member_id,
+        self, BrokerState, Fate, Hub, Limits, Outgoing, PayloadKind, Position, Published, Target,
+        Who, broker::Broker, parse_member_id,
     },
     protocol::close::is_sendable,
-    runtime::running,
 };
-
-create_exception!(
-    dwebsocket._engine,
-    BrokerError,
-    PyOSError,
-    "The broker cannot be asked."
-);
 
 /// Seconds that the broker may take, where no call says otherwise. Set by [`hub_configure`].
 static TIMEOUT: OnceLock<Duration> = OnceLock::new();
@@ -38,7 +29,9 @@ pub(super) fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
 }
 
 pub(super) fn hub() -> PyResult<&'static Hub> {
-    Ok(ready().map_err(|error| errors::engine(&error))?.hub())
+    // The engine first, for starting that takes time.
+    let hub = ready().and_then(|_| hub::hub());
+    hub.map_err(|error| errors::engine(&error))
 }
 
 pub(super) fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
@@ -179,9 +172,9 @@ pub(super) fn publish(
     let outgoing = Outgoing {
         targets: self::targets(kind, targets, &histories.unwrap_or_default())?,
         kind: match (json, binary) {
-            (true, _) => Kind::Json,
-            (false, true) => Kind::Binary,
-            (false, false) => Kind::Text,
+            (true, _) => PayloadKind::Json,
+            (false, true) => PayloadKind::Binary,
+            (false, false) => PayloadKind::Text,
         },
         payload: payload.into(),
         excluded: excluded(exclude.unwrap_or_default())?,
@@ -190,7 +183,7 @@ pub(super) fn publish(
     let hub = hub()?;
     habit::note(habit::MANY);
     let published = wait::apart(py, || hub.publish(&outgoing));
-    Ok(published.map_err(errors::value)?.into())
+    Ok(published.map_err(|error| errors::hub(&error))?.into())
 }
 
 #[pyfunction]
@@ -212,7 +205,7 @@ pub(super) fn disconnect(
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
     let published = wait::apart(py, || hub.disconnect(targets, code, reason, timeout));
-    Ok(published.map_err(errors::value)?.into())
+    Ok(published.map_err(|error| errors::hub(&error))?.into())
 }
 
 #[pyfunction]
@@ -264,12 +257,12 @@ pub(super) fn history<'py>(
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
     let (entries, top) = wait::apart(py, || hub.history(group, limits, timeout))
-        .map_err(|error| BrokerError::new_err(error.to_string()))?;
+        .map_err(|error| errors::broker(&error))?;
     let skipped = entries.len().saturating_sub(limit);
     let entries = entries.into_iter().skip(skipped);
     let entries = entries.map(|(offset, kind, payload)| {
         let data = match (kind, std::str::from_utf8(&payload)) {
-            (Kind::Text | Kind::Json, Ok(text)) => PyString::new(py, text).into_any(),
+            (PayloadKind::Text | PayloadKind::Json, Ok(text)) => PyString::new(py, text).into_any(),
             _ => PyBytes::new(py, &payload).into_any(),
         };
         (offset, data)
@@ -293,14 +286,14 @@ pub(super) fn position(
         return Ok((0, String::new()));
     };
     let Position { offset, epoch } = wait::apart(py, || hub.position(group, limits, timeout))
-        .map_err(|error| BrokerError::new_err(error.to_string()))?;
+        .map_err(|error| errors::broker(&error))?;
     Ok((offset, epoch.to_string()))
 }
 
 /// Where the broker is, without the name and the password.
 #[pyfunction]
 pub(super) fn broker_address(py: Python<'_>) -> Option<String> {
-    py.detach(|| running()?.hub().broker_address())
+    py.detach(|| hub::running()?.broker_address())
 }
 
 fn name(state: BrokerState) -> &'static str {
@@ -318,7 +311,10 @@ fn name(state: BrokerState) -> &'static str {
 pub(super) fn hub_stats(
     py: Python<'_>,
 ) -> (usize, usize, usize, usize, u64, usize, u64, &'static str) {
-    let stats = wait::apart(py, || running().map(|engine| engine.hub().stats(engine)));
+    let stats = wait::apart(py, || {
+        let engine = running()?;
+        Some(hub::hub().ok()?.stats(engine))
+    });
     stats.map_or((0, 0, 0, 0, 0, 0, 0, "none"), |stats| {
         (
             stats.connections,
@@ -338,6 +334,6 @@ pub(super) fn hub_stats(
 pub(super) fn hub_flush(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let timeout = errors::seconds("timeout", timeout)?;
     Ok(wait::apart(py, || {
-        running().is_none_or(|engine| engine.hub().flush(timeout))
+        hub::running().is_none_or(|hub| hub.flush(timeout))
     }))
 }

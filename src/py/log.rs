@@ -8,7 +8,7 @@ use std::{
 use pyo3::prelude::*;
 
 use super::{wait, wake::PyWakeQueue};
-use crate::runtime::{Record, running};
+use crate::{engine::running, runtime::Record};
 
 type PyRecord = (u8, String, f64);
 

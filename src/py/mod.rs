@@ -21,7 +21,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use pyo3::prelude::*;
 
-use crate::runtime::{self, Permit};
+use crate::engine::{self, Permit};
 
 /// A place among the process's connections.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Permit")]
@@ -51,7 +51,7 @@ fn connection_count() -> usize {
 #[pyfunction]
 #[pyo3(signature = (code=1001))]
 fn close_all(py: Python<'_>, code: u16) -> usize {
-    py.detach(|| runtime::running().map_or(0, |engine| engine.close_all(code)))
+    py.detach(|| engine::running().map_or(0, |engine| engine.close_all(code)))
 }
 
 #[pyfunction]
@@ -62,7 +62,7 @@ fn stop(py: Python<'_>, timeout: f64, code: u16) -> PyResult<usize> {
 }
 
 fn stop_engine(timeout: Duration, code: u16) -> usize {
-    runtime::running().map_or(0, |engine| engine.stop(timeout, code))
+    engine::running().map_or(0, |engine| engine.stop(timeout, code))
 }
 
 #[pyfunction]
@@ -83,8 +83,8 @@ mod _engine {
         connection_count,
         handshake::{PyHandshake, handshake},
         hub::{
-            BrokerError, PyPublished, broker_address, broker_check, count, disconnect, history,
-            hub_configure, hub_flush, hub_stats, members, occupied, position, publish,
+            PyPublished, broker_address, broker_check, count, disconnect, history, hub_configure,
+            hub_flush, hub_stats, members, occupied, position, publish,
         },
         log::{drain_log, log_to, wait_log},
         membership::PyJoined,
@@ -98,6 +98,9 @@ mod _engine {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // Old code may import it from here.
+        let exceptions = module.py().import("dwebsocket.exceptions")?;
+        module.add("BrokerError", exceptions.getattr("BrokerError")?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

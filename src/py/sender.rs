@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
-use crate::connection::habit::{self, Habit};
+use crate::engine::habit::{self, Habit};
 
 /// How often the calling thread has turned from one connection to another.
 #[pyfunction]

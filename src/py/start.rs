@@ -3,14 +3,14 @@
 use pyo3::{exceptions::PyOSError, prelude::*};
 
 use super::errors;
-use crate::runtime::{self, Engine, running};
+use crate::engine::{self, Engine, running};
 
 /// The engine of this process, for a call that holds the interpreter lock. Starting one takes
 /// threads and time, so that the lock is given away meanwhile.
 pub(super) fn ready() -> std::io::Result<&'static Engine> {
     match running() {
         Some(engine) => Ok(engine),
-        None => Python::attach(|py| py.detach(runtime::engine)),
+        None => Python::attach(|py| py.detach(engine::engine)),
     }
 }
 
@@ -25,7 +25,7 @@ pub(super) fn start() -> PyResult<()> {
 
 #[pyfunction]
 pub(super) fn settle_stack() {
-    runtime::settle();
+    crate::runtime::settle();
 }
 
 /// How deep arrays and objects are nested in JSON, at the most: of text that is no JSON, how deep a

@@ -8,7 +8,7 @@ use std::{
 
 use pyo3::prelude::*;
 
-use crate::runtime;
+use crate::engine;
 
 /// How often a wait on the main thread looks for signals.
 const SLICE: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ pub(super) fn detached<T: Send>(
         };
         let (result, pass) = py.detach(|| {
             let result = wait(slice);
-            let pass = runtime::running().map(|engine| engine.gate().enter());
+            let pass = engine::running().map(|engine| engine.gate().enter());
             while SEALED.load(Ordering::Acquire) {
                 thread::park();
             }

@@ -3,7 +3,7 @@ use std::{os::fd::RawFd, sync::Arc};
 use pyo3::prelude::*;
 
 use super::errors;
-use crate::connection::WakeQueue;
+use crate::runtime::WakeQueue;
 
 /// Tells an event loop which connections are ready.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "WakeQueue")]

@@ -1,16 +1,15 @@
-//! What a child of a fork must forget, and how it learns that it is one.
+//! How a child of a fork learns that it is one.
 //!
 //! The hook is registered with `pthread_atfork`, not with Python's `os.register_at_fork`, because
-//! uWSGI forks in C. It touches atomics only: every lock may be held, at the moment of the fork, by
-//! a thread that the child does not have.
+//! uWSGI forks in C. It bumps one atomic number and does nothing else: every lock may be held, at the
+//! moment of the fork, by a thread that the child does not have. Whatever belongs to one process has
+//! this number beside it, and is void where it differs (see [`PerProcess`](super::PerProcess)).
 #![allow(unsafe_code)]
 
 use std::{
     io,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
-
-use super::{ENGINE, Engine, permit};
 
 /// Counts the forks between this process and the one that loaded the library.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -23,7 +22,7 @@ pub fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-pub(super) fn install_hook() -> io::Result<()> {
+pub(crate) fn install_hook() -> io::Result<()> {
     if INSTALLED.swap(true, Ordering::AcqRel) {
         return Ok(());
     }
@@ -40,21 +39,6 @@ pub(super) fn install_hook() -> io::Result<()> {
 
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    ENGINE.store(std::ptr::null_mut(), Ordering::Release);
-    permit::reset();
-}
-
-/// The engine behind a pointer that came from [`ENGINE`].
-pub(super) fn leaked(engine: *mut Engine) -> &'static Engine {
-    // SAFETY: every pointer stored in ENGINE came from `Box::into_raw`, is never freed (an engine
-    // lives until its process ends) and is shared from the moment it is stored.
-    unsafe { &*engine }
-}
-
-/// The engine that lost the race to be this process's.
-pub(super) fn reclaim(engine: *mut Engine) -> Box<Engine> {
-    // SAFETY: the pointer came from `Box::into_raw` just before and was never stored or shared.
-    unsafe { Box::from_raw(engine) }
 }
 
 /// Whether this is the process's first thread, the one in which Python runs signal handlers.

@@ -8,7 +8,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use crate::connection::WakeQueue;
+use super::WakeQueue;
 
 /// Records kept at most; later ones are counted, not kept.
 const CAPACITY: usize = 256;

@@ -24,7 +24,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{WORKER_THREADS, schedule};
+use super::schedule;
+
+/// Worker threads of the runtime. The interpreter lock is the bottleneck of a Python process long
+/// before two threads of framing and system calls are.
+pub(crate) const WORKER_THREADS: usize = 2;
 
 /// Threads that the engine has: its workers, and one for calls that block (names looked up in DNS).
 /// Tokio would panic in the task that asks for such a call if there were none and none to be had.

@@ -14,7 +14,7 @@ use std::{
 use common::{Echo, limited, parts, tcp_pair};
 use dwebsocket::{
     config::Config,
-    connection::{
+    engine::{
         Connection, Consumer, Inbox, Parts, Received,
         adopt::{adopt, hold},
     },

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use common::{Echo, connect, connect_inbox, limited, parts, tcp_pair, until};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Consumer, Inbox, Overflow, Received, Sent},
+    engine::{Connection, Consumer, Inbox, Overflow, Received, Sent},
     protocol::{Message, OpCode},
 };
 use tungstenite::{
@@ -28,7 +28,11 @@ fn text(data: &str) -> Received {
 }
 
 fn wait(connection: &Connection, inbox: &Inbox) -> Received {
-    inbox.wait(connection, Some(Instant::now() + common::LIMIT))
+    let received = inbox.wait(connection, Some(Instant::now() + common::LIMIT));
+    if received == Received::End {
+        connection.acknowledge_end();
+    }
+    received
 }
 
 fn close_code(peer: &mut common::Peer) -> u16 {

@@ -17,7 +17,7 @@ use std::{
 use common::{Echo, connect, connect_inbox, limited, parts, tcp_pair, until};
 use dwebsocket::{
     config::{Config, Overflow},
-    connection::{Connection, Consumer, Handler, Inbox, Received, Sent},
+    engine::{Connection, Consumer, Handler, Inbox, Received, Sent},
     protocol::{Message, OpCode, extensions::DeflateParams},
 };
 use tungstenite::{Message as Wire, protocol::frame::coding::CloseCode};

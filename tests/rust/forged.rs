@@ -10,9 +10,9 @@ use std::sync::Arc;
 use common::{LIMIT, Peer, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Inbox},
-    hub::{BrokerState, Hub, Join, Kind, Outgoing, Target, presence::MAX_INFO},
-    runtime::engine,
+    engine::engine,
+    engine::{Connection, Inbox},
+    hub::{BrokerState, Hub, Join, Outgoing, PayloadKind as Kind, Target, presence::MAX_INFO},
 };
 use server::Server;
 
@@ -22,7 +22,7 @@ const CLOSE: u8 = 4;
 const PRESENCE: u8 = 3;
 
 fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+    dwebsocket::hub::hub().unwrap()
 }
 
 fn member(name: &str) -> (Arc<Connection>, Arc<Inbox>, Peer) {

@@ -14,9 +14,8 @@ use std::{
 use common::{LIMIT, Peer, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Inbox},
-    hub::{BrokerState, Hub, Join, Kind, Limits, Outgoing, Target},
-    runtime::engine,
+    engine::{Connection, Inbox},
+    hub::{BrokerState, Hub, Join, Limits, Outgoing, PayloadKind as Kind, Target},
 };
 use server::Server;
 
@@ -26,7 +25,7 @@ const LIMITS: Limits = Limits {
 };
 
 fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+    dwebsocket::hub::hub().unwrap()
 }
 
 fn member(limits: Option<Limits>) -> (Arc<Connection>, Arc<Inbox>, Peer) {

@@ -22,10 +22,9 @@ use common::{LIMIT, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
     hub::{
-        BrokerState, Hub, Join, Kind, Limits, Outgoing, Position, Target,
+        BrokerState, Hub, Join, Limits, Outgoing, PayloadKind as Kind, Position, Target,
         broker::{Broker, Events, Key},
     },
-    runtime::engine,
 };
 use futures_util::future::join_all;
 use server::Server;
@@ -157,7 +156,7 @@ impl Events for Ear {
 }
 
 fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+    dwebsocket::hub::hub().unwrap()
 }
 
 fn name(number: usize) -> String {

@@ -17,7 +17,6 @@ use common::{LIMIT, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
     hub::{BrokerState, Join, Limits},
-    runtime::engine,
 };
 use server::Server;
 
@@ -65,7 +64,7 @@ fn a_slow_broker_does_not_keep_anybody_from_joining() {
         return;
     };
     limited(move || {
-        let hub = engine().unwrap().hub();
+        let hub = dwebsocket::hub::hub().unwrap();
         let url = format!("redis://127.0.0.1:{}/", slow(server.port));
         hub.connect(&url, "slow").unwrap();
         until("the broker is there", || {

@@ -9,8 +9,8 @@ use std::{collections::HashSet, thread, time::Duration};
 
 use common::{LIMIT, limited, until};
 use dwebsocket::{
-    hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Target},
-    runtime::engine,
+    engine::engine,
+    hub::{BrokerState, Fate, Hub, Limits, Outgoing, PayloadKind as Kind, Target},
 };
 use server::Server;
 
@@ -23,7 +23,7 @@ const LIMITS: Limits = Limits {
 };
 
 fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+    dwebsocket::hub::hub().unwrap()
 }
 
 fn outgoing(text: String) -> Outgoing {

@@ -22,13 +22,13 @@ use bytes::Bytes;
 use common::{LIMIT, Peer, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Inbox},
+    engine::engine,
+    engine::{Connection, Inbox},
     hub::{
-        BrokerState, Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position,
-        Published, Target,
+        BrokerState, Fate, Hub, HubError as JoinError, Join, Joined, Limits, Outgoing,
+        PayloadKind as Kind, Position, Published, Target,
         broker::{Broker, Events, Key},
     },
-    runtime::engine,
 };
 use server::{Kind as ServerKind, Server};
 
@@ -47,7 +47,7 @@ const WINDOW: Duration = Duration::from_secs(3);
 type Member = (Arc<Connection>, Arc<Inbox>, Peer);
 
 fn hub() -> &'static Hub {
-    engine().unwrap().hub()
+    dwebsocket::hub::hub().unwrap()
 }
 
 fn member() -> Member {

@@ -12,9 +12,9 @@ use std::{
 use common::{Peer, connect, limited, until};
 use dwebsocket::{
     config::Config,
-    connection::{Connection, Consumer, Handler, Inbox, Overflow, Received, Turnstile},
+    engine::engine,
+    engine::{Connection, Consumer, Handler, Inbox, Overflow, Received, Turnstile},
     protocol::{Message, OpCode},
-    runtime::engine,
 };
 use tungstenite::Message as Wire;
 

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 use dwebsocket::config::{Compression, Config};
-use dwebsocket::connection::{Connection, Handler, Overflow, Parts};
+use dwebsocket::engine::{Connection, Handler, Overflow, Parts};
 use dwebsocket::protocol::{Message, OpCode, Request, accept};
 
 use crate::{Result, handshake};

@@ -9,153 +9,30 @@
     allow(dead_code, unused_imports, unused_variables, clippy::unused_async)
 )]
 
+mod contract;
 #[cfg(feature = "nats")]
 mod nats;
+pub(super) mod reconnect;
 #[cfg(feature = "redis")]
 mod redis;
 
-use std::{
-    fmt,
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use thiserror::Error;
 
+pub use self::contract::{BrokerError, Events, Fetched, Key, Stored};
 #[cfg(feature = "nats")]
 use self::nats::Nats;
 #[cfg(feature = "redis")]
 use self::redis::Redis;
-use super::history::{Limits, Position};
-
-/// How long a command may take.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Times between attempts to connect.
-const SHORTEST: Duration = Duration::from_millis(50);
-pub(super) const LONGEST: Duration = Duration::from_secs(5);
-
-/// Where a history stands is remembered for so long: longer than any message.
-const META_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// What can go wrong with a broker.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum BrokerError {
-    /// The URL in the settings cannot be used.
-    #[error("the broker's URL cannot be used: {0}")]
-    Url(String),
-    /// The server cannot be reached, says no, or is too slow.
-    #[error("the broker is unavailable: {0}")]
-    Unavailable(String),
-    /// The server takes no message of this size; its limit in bytes.
-    #[error("the broker takes no message of more than {0} bytes")]
-    TooLarge(usize),
-}
-
-/// Who hears from a broker. Called by its task, in order; must not block.
-pub trait Events: Send + Sync + 'static {
-    /// Something was published to a channel that is subscribed to, or stored in its history; then with
-    /// its position. What matches several subscriptions may come several times, and so may what was
-    /// stored again.
-    fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>);
-
-    /// The connection is there (again), and everything that was subscribed to is (again).
-    fn connected(&self);
-
-    /// Messages were discarded on their way here.
-    fn lost(&self);
-
-    /// The server does not allow one of the subscriptions; the others are there.
-    fn refused(&self, _channel: &str, _error: &BrokerError) {}
-
-    /// The connection could not be made, or has broken.
-    fn disconnected(&self, error: &str);
-}
-
-/// Makes it safe to store a message again of which nobody knows if it was stored.
-#[derive(Clone, Debug)]
-pub struct Key {
-    /// Who publishes; unique in time and space.
-    pub publisher: Arc<str>,
-    /// Rises from message to message of one publisher in one channel.
-    pub sequence: u64,
-}
-
-/// A message of a history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Its place.
-    pub offset: u64,
-    /// As it was given to [`Broker::store`].
-    pub envelope: Bytes,
-    /// For how long it has been there, by the server's clock.
-    pub age: Duration,
-}
-
-/// The end of a channel's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// The oldest first.
-    pub entries: Vec<Stored>,
-    /// Where the history stands; offset 0 if nothing was ever stored.
-    pub top: Position,
-    /// Whether the entries are all that came after the position that was asked for.
-    pub complete: bool,
-}
-
-/// Entries of a history that may be missing; where it is more, what comes before is of no use.
-const MAX_HOLE: u64 = 1_000;
-
-impl Fetched {
-    /// Entries that are missing, as somebody has removed them, get empty envelopes: they keep their
-    /// places, and cannot be read.
-    fn new(found: Vec<Stored>, top: Position, after: Option<&Position>) -> Self {
-        let mut entries: Vec<Stored> = Vec::with_capacity(found.len());
-        let hole = |offset, age| Stored {
-            offset,
-            envelope: Bytes::new(),
-            age,
-        };
-        for one in found {
-            let next = entries
-                .last()
-                .map_or(one.offset, |last| last.offset.saturating_add(1));
-            if one.offset == 0 || one.offset < next || one.offset > top.offset {
-                continue;
-            }
-            if one.offset - next > MAX_HOLE {
-                entries.clear();
-            } else {
-                entries.extend((next..one.offset).map(|offset| hole(offset, one.age)));
-            }
-            entries.push(one);
-        }
-        if let Some(last) = entries.last().filter(|last| last.offset < top.offset) {
-            if top.offset - last.offset > MAX_HOLE {
-                entries.clear();
-            } else {
-                let (next, age) = (last.offset + 1, last.age);
-                entries.extend((next..=top.offset).map(|offset| hole(offset, age)));
-            }
-        }
-        let floor = top.offset - entries.len() as u64;
-        let complete = after.is_none_or(|after| after.epoch == top.epoch && after.offset == floor);
-        Self {
-            entries,
-            top,
-            complete,
-        }
-    }
-}
+use super::position::{Limits, Position};
 
 /// A connection to a broker, which is made again whenever it breaks.
 #[derive(Clone)]
-pub struct Broker(Kind);
+pub struct Broker(Backend);
 
 #[derive(Clone)]
-enum Kind {
+enum Backend {
     #[cfg(feature = "redis")]
     Redis(Redis),
     #[cfg(feature = "nats")]
@@ -167,9 +44,9 @@ macro_rules! either {
     ($broker:expr, $name:ident($($argument:expr),*)) => {
         match $broker.0 {
             #[cfg(feature = "redis")]
-            Kind::Redis(ref redis) => redis.$name($($argument),*).await,
+            Backend::Redis(ref redis) => redis.$name($($argument),*).await,
             #[cfg(feature = "nats")]
-            Kind::Nats(ref nats) => nats.$name($($argument),*).await,
+            Backend::Nats(ref nats) => nats.$name($($argument),*).await,
         }
     };
 }
@@ -200,31 +77,15 @@ fn is_scheme(text: &str) -> bool {
     !text.is_empty() && text.len() <= 16 && text.bytes().all(letters)
 }
 
-/// Finds passwords that end the URL's authority too early, so that a part of them would be taken for
-/// a host, a port or a path, and shown as such.
-fn check_quoting(url: &str) -> Result<(), BrokerError> {
-    let rest = match url.split_once("://") {
-        Some((scheme, rest)) if !scheme.ends_with("unix") => rest,
-        _ => return Ok(()),
-    };
-    let after = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
-    if after.contains('@') {
-        return Err(BrokerError::Url(
-            "a /, ? or # in a name or a password is written %2F, %3F or %23".into(),
-        ));
-    }
-    Ok(())
-}
-
 impl Broker {
     /// Where it is, for people: a URL without the name and the password.
     #[must_use]
     pub fn address(&self) -> String {
         match self.0 {
             #[cfg(feature = "redis")]
-            Kind::Redis(ref redis) => redis.address(),
+            Backend::Redis(ref redis) => redis.address(),
             #[cfg(feature = "nats")]
-            Kind::Nats(ref nats) => nats.address(),
+            Backend::Nats(ref nats) => nats.address(),
         }
     }
 
@@ -252,11 +113,11 @@ impl Broker {
         match url.split_once("://").map(|(scheme, _)| scheme) {
             #[cfg(feature = "redis")]
             Some("redis" | "rediss" | "redis+unix" | "unix") => {
-                Redis::open(url, prefix, events).map(|redis| Self(Kind::Redis(redis)))
+                Redis::open(url, prefix, events).map(|redis| Self(Backend::Redis(redis)))
             }
             #[cfg(feature = "nats")]
             Some("nats" | "tls") => {
-                Nats::open(url, prefix, events).map(|nats| Self(Kind::Nats(nats)))
+                Nats::open(url, prefix, events).map(|nats| Self(Backend::Nats(nats)))
             }
             scheme => Err(unknown(scheme)),
         }
@@ -267,9 +128,9 @@ impl Broker {
     pub fn is_connected(&self) -> bool {
         match self.0 {
             #[cfg(feature = "redis")]
-            Kind::Redis(ref redis) => redis.is_connected(),
+            Backend::Redis(ref redis) => redis.is_connected(),
             #[cfg(feature = "nats")]
-            Kind::Nats(ref nats) => nats.is_connected(),
+            Backend::Nats(ref nats) => nats.is_connected(),
         }
     }
 
@@ -336,9 +197,9 @@ impl Broker {
     pub async fn sweep(&self, unused: Duration) -> Result<usize, BrokerError> {
         match self.0 {
             #[cfg(feature = "redis")]
-            Kind::Redis(_) => Ok(0),
+            Backend::Redis(_) => Ok(0),
             #[cfg(feature = "nats")]
-            Kind::Nats(ref nats) => nats.sweep(unused).await,
+            Backend::Nats(ref nats) => nats.sweep(unused).await,
         }
     }
 
@@ -346,42 +207,6 @@ impl Broker {
     pub async fn close(&self) {
         either!(self, close());
     }
-}
-
-/// Ever longer pauses, of random length so that not all processes come at once.
-#[derive(Debug)]
-pub(super) struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(SHORTEST)
-    }
-}
-
-impl Backoff {
-    pub(super) fn next(&mut self) -> Duration {
-        let most = self.0;
-        self.0 = (most * 2).min(LONGEST);
-        most.mul_f64(0.5 + chance() / 2.0)
-    }
-}
-
-/// What is said of a connection that is not there.
-fn away(error: &BrokerError, pause: Duration) -> String {
-    let error = match error {
-        BrokerError::Unavailable(words) => words.clone(),
-        other => other.to_string(),
-    };
-    format!(
-        "{error}; the next attempt comes in {} ms, others at most {} s apart",
-        pause.as_millis(),
-        LONGEST.as_secs()
-    )
-}
-
-/// A random number from 0 to 1.
-fn chance() -> f64 {
-    (RandomState::new().hash_one(()) % 1_000) as f64 / 1_000.0
 }
 
 #[cfg(test)]
@@ -502,14 +327,6 @@ mod tests {
                 "{url}"
             );
         }
-    }
-
-    #[test]
-    fn pauses_grow_up_to_a_limit() {
-        let mut backoff = Backoff::default();
-        let pauses: Vec<_> = (0..20).map(|_| backoff.next()).collect();
-        assert!(pauses[0] <= SHORTEST);
-        assert!(pauses[19] >= LONGEST / 2 && pauses[19] <= LONGEST);
     }
 
     #[test]

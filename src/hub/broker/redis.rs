@@ -11,7 +11,7 @@ use std::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -23,9 +23,10 @@ use redis::{
 use tokio::sync::Notify;
 
 use super::{
-    super::history::{Limits, Position},
-    Backoff, BrokerError, Events, Fetched, Key, LONGEST, META_LIFE, PATIENCE, Stored, away,
+    contract::{BrokerError, Events, Fetched, Key, META_LIFE, Stored, check_quoting},
+    reconnect::{COMMAND_TIMEOUT, Closing, Served, Server, stay_connected},
 };
+use crate::hub::position::{Limits, Position, new_epoch};
 
 /// How often the server is asked whether it is there.
 const PING: Duration = Duration::from_secs(2);
@@ -249,8 +250,7 @@ struct Shared {
     /// Remembered over reconnects. Bounded by the groups that exist.
     subscriptions: Mutex<HashSet<Arc<str>>>,
     live: Mutex<Option<Live>>,
-    closed: AtomicBool,
-    closing: Notify,
+    closing: Closing,
 }
 
 /// A connection to a Redis server.
@@ -268,7 +268,7 @@ fn client(url: &str) -> Result<Client, BrokerError> {
     if url.ends_with("#insecure") {
         return refused("certificates are always checked: #insecure is not supported");
     }
-    super::check_quoting(url)?;
+    check_quoting(url)?;
     let client = Client::open(url).map_err(|error| BrokerError::Url(words(&error)))?;
     let settings = client.get_connection_info();
     if let ConnectionAddr::Tcp(_, 0) | ConnectionAddr::TcpTls { port: 0, .. } = settings.addr() {
@@ -300,10 +300,9 @@ impl Redis {
             events,
             subscriptions: Mutex::default(),
             live: Mutex::default(),
-            closed: AtomicBool::new(false),
-            closing: Notify::new(),
+            closing: Closing::default(),
         });
-        tokio::spawn(Arc::clone(&shared).run());
+        tokio::spawn(stay_connected(Arc::clone(&shared)));
         Ok(Self(shared))
     }
 
@@ -357,7 +356,7 @@ impl Redis {
             .key(self.0.key(&format!("by:{}", key.publisher), channel))
             .arg(&envelope[..])
             .arg(key.sequence)
-            .arg(&*super::super::new_epoch())
+            .arg(&*new_epoch())
             .arg(limits.size)
             .arg(millis(limits.ttl))
             .arg(millis(META_LIFE.max(limits.ttl.saturating_mul(2))))
@@ -384,7 +383,7 @@ impl Redis {
         call.key(self.0.key("meta", channel))
             .key(self.0.key("log", channel))
             .arg(from)
-            .arg(&*super::super::new_epoch())
+            .arg(&*new_epoch())
             .arg(millis(limits.ttl))
             .arg(millis(META_LIFE.max(limits.ttl.saturating_mul(2))))
             .arg(limits.size);
@@ -411,9 +410,71 @@ impl Redis {
     }
 
     pub(super) async fn close(&self) {
-        self.0.closed.store(true, Ordering::Release);
-        self.0.closing.notify_one();
+        self.0.closing.close();
         self.0.live().take();
+    }
+}
+
+impl Server for Shared {
+    type Connection = PubSubStream;
+
+    fn events(&self) -> &dyn Events {
+        &*self.events
+    }
+
+    fn closing(&self) -> &Closing {
+        &self.closing
+    }
+
+    async fn connect(&self) -> Result<PubSubStream, BrokerError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(COMMAND_TIMEOUT))
+            .set_response_timeout(Some(COMMAND_TIMEOUT));
+        let client = &self.client;
+        let commands = client.get_multiplexed_async_connection_with_config(&config);
+        let mut commands = limited(commands).await?;
+        is_primary(&mut commands).await?;
+        let (sink, stream) = limited(client.get_async_pubsub()).await?.split();
+        let live = Live {
+            commands,
+            sink,
+            broken: Arc::default(),
+        };
+        *self.live() = Some(live.clone());
+        // Whoever subscribes from here on does it on this connection.
+        let channels: Vec<_> = self.subscriptions().iter().cloned().collect();
+        let mut sink = live.sink;
+        let mut refused = Vec::new();
+        for channel in channels {
+            let listening = tokio::time::timeout(COMMAND_TIMEOUT, self.listen(&mut sink, &channel));
+            match listening.await {
+                Ok(Ok(())) => {}
+                // Such as a wildcard that is not in the list of rights. All others go on.
+                Ok(Err(error)) if error.code() == Some("NOPERM") => {
+                    let error = BrokerError::Unavailable(words_of(&error));
+                    refused.push((channel, error));
+                }
+                Ok(Err(error)) => return Err(BrokerError::Unavailable(words_of(&error))),
+                Err(_) => return Err(BrokerError::Unavailable("Redis does not answer".into())),
+            }
+        }
+        for (channel, error) in refused {
+            self.events.refused(&channel, &error);
+        }
+        Ok(stream)
+    }
+
+    async fn serve(&self, stream: PubSubStream) -> Served {
+        let error = self.pass_all_on(stream).await;
+        let broken = self.live().take().map(|live| live.broken);
+        let useful = broken.is_some_and(|broken| {
+            broken.useful.load(Ordering::Relaxed) && broken.words().is_none()
+        });
+        Served { error, useful }
+    }
+
+    fn forget(&self) {
+        self.live().take();
     }
 }
 
@@ -460,80 +521,8 @@ impl Shared {
         }
     }
 
-    /// Stays connected until [`Redis::close`].
-    async fn run(self: Arc<Self>) {
-        let mut backoff = Backoff::default();
-        while !self.closed.load(Ordering::Acquire) {
-            let error = match self.connect().await {
-                Ok(stream) => {
-                    let begun = Instant::now();
-                    self.events.connected();
-                    let error = self.serve(stream).await;
-                    let broken = self.live().take().map(|live| live.broken);
-                    // A server that takes connections and is of no use is not called again and again.
-                    let useful = broken.is_some_and(|broken| {
-                        broken.useful.load(Ordering::Relaxed) && broken.words().is_none()
-                    });
-                    if useful || begun.elapsed() > LONGEST {
-                        backoff = Backoff::default();
-                    }
-                    error
-                }
-                Err(error) => error,
-            };
-            self.live().take();
-            if self.closed.load(Ordering::Acquire) {
-                return;
-            }
-            let pause = backoff.next();
-            self.events.disconnected(&away(&error, pause));
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.closing.notified() => {}
-            }
-        }
-    }
-
-    async fn connect(&self) -> Result<PubSubStream, BrokerError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        let client = &self.client;
-        let commands = client.get_multiplexed_async_connection_with_config(&config);
-        let mut commands = limited(commands).await?;
-        is_primary(&mut commands).await?;
-        let (sink, stream) = limited(client.get_async_pubsub()).await?.split();
-        let live = Live {
-            commands,
-            sink,
-            broken: Arc::default(),
-        };
-        *self.live() = Some(live.clone());
-        // Whoever subscribes from here on does it on this connection.
-        let channels: Vec<_> = self.subscriptions().iter().cloned().collect();
-        let mut sink = live.sink;
-        let mut refused = Vec::new();
-        for channel in channels {
-            let listening = tokio::time::timeout(PATIENCE, self.listen(&mut sink, &channel));
-            match listening.await {
-                Ok(Ok(())) => {}
-                // Such as a wildcard that is not in the list of rights. All others go on.
-                Ok(Err(error)) if error.code() == Some("NOPERM") => {
-                    let error = BrokerError::Unavailable(words_of(&error));
-                    refused.push((channel, error));
-                }
-                Ok(Err(error)) => return Err(BrokerError::Unavailable(words_of(&error))),
-                Err(_) => return Err(BrokerError::Unavailable("Redis does not answer".into())),
-            }
-        }
-        for (channel, error) in refused {
-            self.events.refused(&channel, &error);
-        }
-        Ok(stream)
-    }
-
     /// Passes messages on until something is wrong; returns what.
-    async fn serve(&self, mut stream: PubSubStream) -> BrokerError {
+    async fn pass_all_on(&self, mut stream: PubSubStream) -> BrokerError {
         let gone = || BrokerError::Unavailable("Redis has closed the connection".into());
         let Ok(Live { broken, .. }) = self.get() else {
             return gone();
@@ -551,7 +540,7 @@ impl Shared {
                     return words.map_or_else(gone, BrokerError::Unavailable);
                 }
                 error = &mut alive => return error,
-                () = self.closing.notified() => return BrokerError::Unavailable("closed".into()),
+                () = self.closing.told() => return BrokerError::Unavailable("closed".into()),
             }
         }
     }
@@ -655,7 +644,7 @@ fn pattern(name: &str) -> Option<String> {
 }
 
 async fn limited<T>(work: impl Future<Output = RedisResult<T>>) -> Result<T, BrokerError> {
-    match tokio::time::timeout(PATIENCE, work).await {
+    match tokio::time::timeout(COMMAND_TIMEOUT, work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(BrokerError::Unavailable(words_of(&error))),
         Err(_) => Err(BrokerError::Unavailable("Redis does not answer".into())),

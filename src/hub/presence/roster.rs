@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Member, Output,
+    member::{Member, Output},
     wire::{Change, Entry},
 };
 

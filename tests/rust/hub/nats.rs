@@ -27,8 +27,8 @@ mod broker {
 #[test]
 fn what_the_server_never_takes_holds_up_nobody() {
     use dwebsocket::{
+        engine::engine,
         hub::{Fate, Outgoing, Target},
-        runtime::engine,
     };
 
     use crate::suite::{LIMITS, hub, keep, outgoing};

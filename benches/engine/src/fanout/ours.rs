@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dwebsocket::config::Config;
-use dwebsocket::connection::{Connection, Handler};
-use dwebsocket::hub::{Join, Kind, Outgoing, Target};
+use dwebsocket::engine::{Connection, Handler};
+use dwebsocket::hub::{hub, Join, Outgoing, PayloadKind as Kind, Target};
 use dwebsocket::protocol::Message;
-use dwebsocket::runtime::engine;
 
 use crate::{Result, ours};
 
@@ -39,7 +38,7 @@ impl Handler for Publisher {
             excluded: Vec::new(),
             timeout: Duration::ZERO,
         };
-        match engine().map(|engine| engine.hub().publish(&outgoing)) {
+        match hub().map(|hub| hub.publish(&outgoing)) {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => eprintln!("a message was not sent: {error}"),
             Err(error) => eprintln!("the engine does not run: {error}"),
@@ -78,6 +77,6 @@ fn join(connection: &Arc<Connection>) -> Result<()> {
         reply: None,
         timeout: Duration::ZERO,
     };
-    engine()?.hub().join(connection, ROOM, join)?;
+    hub()?.join(connection, ROOM, join)?;
     Ok(())
 }

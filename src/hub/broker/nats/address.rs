@@ -4,7 +4,7 @@ use async_nats::{ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::super::BrokerError;
+use super::super::contract::{BrokerError, check_quoting};
 
 /// Copies that JetStream can keep of a stream.
 const REPLICAS: std::ops::RangeInclusive<usize> = 1..=5;
@@ -41,7 +41,7 @@ impl Address {
     /// Reads `nats://user:password@host:port?replicas=3`. There may be several servers with commas between
     /// them, of which the first says who to be; what comes after `?` is said once, at the end.
     pub(super) fn parse(text: &str) -> Result<Self, BrokerError> {
-        super::super::check_quoting(text)?;
+        check_quoting(text)?;
         let (text, options) = text.split_once('?').unwrap_or((text, ""));
         let replicas = replicas(options)?;
         let mut servers = Vec::new();

@@ -6,7 +6,10 @@ use async_nats::{Client, RequestErrorKind};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use super::{super::BrokerError, PING, broken, limited};
+use super::{
+    super::contract::BrokerError,
+    asking::{PING, broken, limited},
+};
 
 /// Asks the server for an answer; those who want one at the same time share it.
 ///

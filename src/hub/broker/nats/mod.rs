@@ -1,15 +1,15 @@
 //! NATS: subjects for messages, JetStream for histories.
 
 mod address;
+mod asking;
 mod confirm;
-mod history;
 mod names;
 mod refusals;
 mod stored;
+mod streams;
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Display,
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -21,22 +21,21 @@ use std::{
 use async_nats::{Client, Event, Message};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream, stream::SelectAll};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use self::{
     address::Address,
+    asking::{PING, broken, limited, unavailable},
     confirm::Confirm,
-    history::Histories,
     names::Names,
     refusals::{Denied, Refusals},
+    streams::Histories,
 };
 use super::{
-    super::history::{Limits, Position},
-    Backoff, BrokerError, Events, Fetched, Key, LONGEST, PATIENCE, away,
+    contract::{BrokerError, Events, Fetched, Key},
+    reconnect::{COMMAND_TIMEOUT, Closing, Served, Server, stay_connected},
 };
-
-/// How often the server is asked whether it is there.
-const PING: Duration = Duration::from_secs(2);
+use crate::hub::position::{Limits, Position};
 
 /// What a server of a cluster may need to tell the others of a subscription: it is not confirmed.
 const RIPPLE: Duration = Duration::from_millis(50);
@@ -126,8 +125,7 @@ struct Shared {
     subscriptions: Mutex<HashSet<Arc<str>>>,
     histories: Histories,
     live: Mutex<Option<Live>>,
-    closed: AtomicBool,
-    closing: Notify,
+    closing: Closing,
 }
 
 /// A connection to a NATS server.
@@ -153,10 +151,9 @@ impl Nats {
             events,
             subscriptions: Mutex::default(),
             live: Mutex::default(),
-            closed: AtomicBool::new(false),
-            closing: Notify::new(),
+            closing: Closing::default(),
         });
-        tokio::spawn(Arc::clone(&shared).run());
+        tokio::spawn(stay_connected(Arc::clone(&shared)));
         Ok(Self(shared))
     }
 
@@ -235,13 +232,68 @@ impl Nats {
 
     pub(super) async fn sweep(&self, unused: Duration) -> Result<usize, BrokerError> {
         let live = self.0.get()?;
-        history::sweep(&live.client, &live.refusals, &self.0.names, unused).await
+        streams::sweep(&live.client, &live.refusals, &self.0.names, unused).await
     }
 
     pub(super) async fn close(&self) {
-        self.0.closed.store(true, Ordering::Release);
-        self.0.closing.notify_one();
+        self.0.closing.close();
         if let Some(live) = self.0.live().take() {
+            live.confirm.end();
+        }
+    }
+}
+
+impl Server for Shared {
+    type Connection = Ears;
+
+    fn events(&self) -> &dyn Events {
+        &*self.events
+    }
+
+    fn closing(&self) -> &Closing {
+        &self.closing
+    }
+
+    async fn connect(&self) -> Result<Ears, BrokerError> {
+        let (tell, mut trouble) = mpsc::channel(1);
+        let (deny, denied) = mpsc::channel(DENIED);
+        let refusals = Arc::<Refusals>::default();
+        let client = self.client(tell, Arc::clone(&refusals), deny).await?;
+        let (new, coming) = mpsc::channel(NEW);
+        let live = Live {
+            client,
+            confirm: Arc::new(Confirm::new()),
+            new,
+            ends: Arc::default(),
+            refusals,
+            useful: Arc::default(),
+        };
+        *self.live() = Some(live.clone());
+        // Whoever subscribes from here on does it on this connection.
+        let heard = tokio::select! {
+            heard = self.listen_to_all(&live) => heard?,
+            Some(wrong) = trouble.recv() => return Err(wrong.into()),
+        };
+        Ok(Ears {
+            live,
+            new: coming,
+            heard,
+            trouble,
+            denied,
+        })
+    }
+
+    async fn serve(&self, ears: Ears) -> Served {
+        let useful = Arc::clone(&ears.live.useful);
+        let wrong = self.pass_all_on(ears).await;
+        Served {
+            useful: useful.load(Ordering::Relaxed) && !wrong.lasts,
+            error: wrong.into(),
+        }
+    }
+
+    fn forget(&self) {
+        if let Some(live) = self.live().take() {
             live.confirm.end();
         }
     }
@@ -263,7 +315,7 @@ impl Shared {
         live.ok_or_else(|| unavailable("not connected to NATS"))
     }
 
-    fn history<'a>(&'a self, live: &'a Live, channel: &'a str) -> history::History<'a> {
+    fn history<'a>(&'a self, live: &'a Live, channel: &'a str) -> streams::History<'a> {
         self.histories
             .of(&live.client, &live.refusals, &self.names, channel)
     }
@@ -280,40 +332,6 @@ impl Shared {
         ends.insert(Arc::clone(&channel), end);
         let heard = heard.map(move |message| (Arc::clone(&channel), message));
         Ok(Some(heard.take_until(ended).boxed()))
-    }
-
-    /// Stays connected until [`Nats::close`].
-    async fn run(self: Arc<Self>) {
-        let mut backoff = Backoff::default();
-        while !self.closed.load(Ordering::Acquire) {
-            let error = match self.connect().await {
-                Ok(ears) => {
-                    let begun = Instant::now();
-                    let useful = Arc::clone(&ears.live.useful);
-                    self.events.connected();
-                    let wrong = self.serve(ears).await;
-                    // A server that takes connections and is of no use is not called again and again.
-                    let useful = useful.load(Ordering::Relaxed) && !wrong.lasts;
-                    if useful || begun.elapsed() > LONGEST {
-                        backoff = Backoff::default();
-                    }
-                    wrong.into()
-                }
-                Err(error) => error,
-            };
-            if let Some(live) = self.live().take() {
-                live.confirm.end();
-            }
-            if self.closed.load(Ordering::Acquire) {
-                return;
-            }
-            let pause = backoff.next();
-            self.events.disconnected(&away(&error, pause));
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.closing.notified() => {}
-            }
-        }
     }
 
     /// The client connects again by itself, but then nobody knows what was on its way, so each is used
@@ -361,42 +379,13 @@ impl Shared {
             .client_capacity(COMMANDS)
             .subscription_capacity(WAITING)
             .read_buffer_capacity(READ)
-            .connection_timeout(PATIENCE)
-            .request_timeout(Some(PATIENCE))
+            .connection_timeout(COMMAND_TIMEOUT)
+            .request_timeout(Some(COMMAND_TIMEOUT))
             .ping_interval(PING)
             .custom_inbox_prefix(self.names.inbox())
             .reconnect_delay_callback(|_| Duration::ZERO)
             .max_reconnects(servers.len());
         limited(options.connect(servers)).await
-    }
-
-    async fn connect(&self) -> Result<Ears, BrokerError> {
-        let (tell, mut trouble) = mpsc::channel(1);
-        let (deny, denied) = mpsc::channel(DENIED);
-        let refusals = Arc::<Refusals>::default();
-        let client = self.client(tell, Arc::clone(&refusals), deny).await?;
-        let (new, coming) = mpsc::channel(NEW);
-        let live = Live {
-            client,
-            confirm: Arc::new(Confirm::new()),
-            new,
-            ends: Arc::default(),
-            refusals,
-            useful: Arc::default(),
-        };
-        *self.live() = Some(live.clone());
-        // Whoever subscribes from here on does it on this connection.
-        let heard = tokio::select! {
-            heard = self.listen_to_all(&live) => heard?,
-            Some(wrong) = trouble.recv() => return Err(wrong.into()),
-        };
-        Ok(Ears {
-            live,
-            new: coming,
-            heard,
-            trouble,
-            denied,
-        })
     }
 
     async fn listen_to_all(&self, live: &Live) -> Result<SelectAll<Heard>, BrokerError> {
@@ -411,7 +400,7 @@ impl Shared {
     }
 
     /// Passes messages on until something is wrong; returns what.
-    async fn serve(&self, mut ears: Ears) -> Wrong {
+    async fn pass_all_on(&self, mut ears: Ears) -> Wrong {
         let gone = |error: BrokerError| Wrong {
             words: match error {
                 BrokerError::Unavailable(words) => words,
@@ -423,7 +412,7 @@ impl Shared {
         let confirm = ears.live.confirm.run(&ears.live.client, &echo);
         tokio::pin!(confirm);
         let sweeping =
-            history::sweep_now_and_then(&ears.live.client, &ears.live.refusals, &self.names);
+            streams::sweep_now_and_then(&ears.live.client, &ears.live.refusals, &self.names);
         tokio::pin!(sweeping);
         loop {
             tokio::select! {
@@ -437,7 +426,7 @@ impl Shared {
                 }
                 error = &mut confirm => return gone(error),
                 never = &mut sweeping => match never {},
-                () = self.closing.notified() => return gone(unavailable("closed")),
+                () = self.closing.told() => return gone(unavailable("closed")),
             }
         }
     }
@@ -509,43 +498,5 @@ fn what_is_wrong(event: &Event) -> Option<Wrong> {
 async fn ripple(client: &Client) {
     if client.server_info().cluster.is_some() {
         tokio::time::sleep(RIPPLE).await;
-    }
-}
-
-fn broken() -> BrokerError {
-    unavailable("the connection to NATS has broken")
-}
-
-fn unavailable(error: impl Display) -> BrokerError {
-    BrokerError::Unavailable(error.to_string())
-}
-
-async fn limited<T, E: Into<Trouble>>(
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, BrokerError> {
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(result) => result.map_err(|error| error.into().0),
-        Err(_) => Err(unavailable("NATS does not answer")),
-    }
-}
-
-/// Any error, as the hub knows it.
-struct Trouble(BrokerError);
-
-impl From<BrokerError> for Trouble {
-    fn from(error: BrokerError) -> Self {
-        Self(error)
-    }
-}
-
-impl From<async_nats::RequestError> for Trouble {
-    fn from(error: async_nats::RequestError) -> Self {
-        Self(unavailable(error))
-    }
-}
-
-impl From<async_nats::ConnectError> for Trouble {
-    fn from(error: async_nats::ConnectError) -> Self {
-        Self(unavailable(error))
     }
 }

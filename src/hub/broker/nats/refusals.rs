@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{super::BrokerError, unavailable};
+use super::{super::contract::BrokerError, asking::unavailable};
 
 /// Subjects that are remembered.
 const MAX_SUBJECTS: usize = 1_000;

@@ -6,7 +6,7 @@ use async_nats::Message;
 use bytes::Bytes;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::super::Stored;
+use super::super::contract::Stored;
 
 /// The key under which a message is stored; one that the server has seen is not stored again.
 pub(super) const KEY: &str = "Nats-Msg-Id";

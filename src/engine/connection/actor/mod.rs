@@ -1,0 +1,257 @@
+//! The task that reads a connection, and writes what its senders could not.
+//!
+//! A future written by hand: it waits for a signal, the socket and one timer at once, holds no buffer
+//! while it waits, and is dropped cleanly at any point; its `Drop` ends the connection. Here it follows
+//! the lifecycle and writes; `reading` is what comes from the peer, `timer` what is due, `pace` how much it
+//! may do before others get their turn.
+
+mod pace;
+mod reading;
+mod stash;
+mod timer;
+
+use std::{
+    future::Future,
+    net::Shutdown,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::time::Sleep;
+
+use self::{pace::Pace, stash::Stash};
+use super::{
+    super::{outbox::Way, permit::Permit, table::Engine},
+    Connection,
+    keepalive::Keepalive,
+    lifecycle::{End, State, Step},
+};
+use crate::{
+    protocol::Decoder,
+    runtime::{Level, Weight},
+};
+
+/// How long the answer to the peer's Close may wait for a view that is busy with the messages before
+/// it, so that its replies still go out.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long the peer may take to close its side of TCP after the close handshake.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The reader of a connection, as a task.
+pub(in crate::engine) struct Actor {
+    engine: &'static Engine,
+    connection: Arc<Connection>,
+    way: Way,
+    decoder: Decoder,
+    /// Bytes that were read but not decoded, because the handler wants no more messages.
+    stash: Stash,
+    /// The state that the actor has acted upon.
+    seen: State,
+    /// When this state ends at the latest; that of an open connection, the timer knows.
+    until: Option<Instant>,
+    /// The outbox has bytes that the socket did not take.
+    writing: bool,
+    keepalive: Keepalive,
+    pace: Pace,
+    /// Of a message that has come in part.
+    weight: Weight,
+    /// Bytes that were thrown away since this side has said Close.
+    ignored: usize,
+    /// When the response head must have been written; `None` once it has.
+    handshake_until: Option<Instant>,
+    last_message: Instant,
+    timer: Pin<Box<Sleep>>,
+    _permit: Option<Permit>,
+}
+
+impl Actor {
+    pub(in crate::engine) fn new(
+        engine: &'static Engine,
+        connection: Arc<Connection>,
+        way: Way,
+        decoder: Decoder,
+        leftover: Vec<u8>,
+        permit: Option<Permit>,
+    ) -> Self {
+        let now = Instant::now();
+        let config = connection.config();
+        let handshake_until = now + config.handshake_timeout;
+        let _context = engine.handle().enter();
+        Self {
+            engine,
+            way,
+            decoder,
+            stash: Stash::new(leftover),
+            seen: State::Open,
+            until: None,
+            // The head of the response may still be there.
+            writing: true,
+            keepalive: Keepalive::new(config, now),
+            pace: Pace::default(),
+            weight: Weight::default(),
+            ignored: 0,
+            handshake_until: Some(handshake_until),
+            last_message: now,
+            timer: Box::pin(tokio::time::sleep_until(handshake_until.into())),
+            _permit: permit,
+            connection,
+        }
+    }
+
+    /// Does everything that can be done now. Returns whether something may have changed, so that
+    /// another round is due.
+    fn round(&mut self, cx: &mut Context<'_>) -> bool {
+        // Who only reads takes no lock: a thread that is sending may hold it.
+        let signalled = self.connection.signal.take(cx.waker());
+        if signalled || self.writing {
+            self.writing = self.poll_write(cx);
+            self.obey();
+        }
+        let read = self.poll_read(cx).is_ready();
+        let timed = self.poll_timer(cx).is_ready();
+        signalled || read || timed
+    }
+
+    /// Follows what other threads did to the outbox and to the lifecycle.
+    fn obey(&mut self) {
+        let lifecycle = &self.connection.lifecycle;
+        let (cut, written, room) = {
+            let mut outbox = self.connection.outbox();
+            let closing = !lifecycle.state().may_send();
+            (
+                outbox.is_cut(),
+                outbox.close_is_written(),
+                outbox.take_room_wanted(self.connection.config(), closing),
+            )
+        };
+        if room {
+            self.connection.room.notify_all();
+            self.connection.handler.on_room(&self.connection);
+        }
+        if cut {
+            return self.leave(End::broken(None));
+        }
+        if written && matches!(lifecycle.state(), State::Saying | State::Answering) {
+            let _ = lifecycle.step(Step::Written, None);
+        }
+        self.follow();
+        if self.seen == State::Draining && self.connection.handler.is_drained() {
+            self.answer();
+        }
+    }
+
+    /// Acts upon a state that is new to the actor.
+    fn follow(&mut self) {
+        let (before, state) = (self.seen, self.connection.lifecycle.state());
+        self.seen = state;
+        let limit = match state {
+            State::Draining if before != state => GRACE,
+            State::Saying | State::Said | State::Answering if !before.is_closing() => {
+                self.connection.config().close_timeout
+            }
+            State::Lingering if before != state => {
+                let shut = match &self.way {
+                    // The server shuts its side of TCP first (section 7.1.1).
+                    Way::Socket(socket) => socket.get_ref().shutdown(Shutdown::Write).is_ok(),
+                    // Nothing can overtake the Close frame in a queue.
+                    Way::Queue(_) => false,
+                };
+                if !shut {
+                    return self.leave(End::broken(None));
+                }
+                LINGER
+            }
+            _ => return,
+        };
+        self.until = Some(Instant::now() + limit);
+    }
+
+    /// Sends the Close frame that answers the peer's, or that tells it why it failed.
+    fn answer(&mut self) {
+        // `close` takes the code from how the connection ended.
+        self.connection.close(1000, "");
+        self.obey();
+    }
+
+    /// The connection is over; if the peer has not said Close, this is how it ended.
+    fn leave(&mut self, end: End) {
+        self.connection.end_with(Step::Leave, end);
+        self.seen = State::Gone;
+    }
+
+    /// Writes what waits; true if some of it has to wait on for the socket.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            {
+                let mut outbox = self.connection.outbox();
+                if outbox.is_left_to_writer() {
+                    return true;
+                }
+                if !outbox.head_waits() {
+                    self.handshake_until = None;
+                }
+                if !outbox.has_unsent() {
+                    return false;
+                }
+            }
+            let Way::Socket(socket) = &self.way else {
+                // A queue raises the signal once it has room.
+                return self.connection.outbox().flush_ready().is_err();
+            };
+            let mut guard = match socket.poll_write_ready(cx) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(guard)) => guard,
+                Poll::Ready(Err(_)) => {
+                    self.leave(End::broken(None));
+                    return false;
+                }
+            };
+            // An error is not looked at here: it has broken the outbox, which `obey` sees.
+            let flushed = guard.try_io(|_| self.connection.outbox().flush_ready());
+            if matches!(flushed, Ok(Ok(true))) {
+                // A fast reader: others get their turn before it gets more.
+                self.pace.exhaust();
+                return true;
+            }
+        }
+    }
+}
+
+impl Future for Actor {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.pace.begin();
+        while self.seen != State::Gone {
+            let again = self.round(cx);
+            if self.pace.is_exhausted() {
+                pace::yield_now(cx);
+                return Poll::Pending;
+            }
+            if !again {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        self.pace.end(&self.engine.shared.floods);
+        // However the task ended: the view must hear of it, and senders must not wait.
+        if std::thread::panicking() {
+            let error = "the engine has a defect: its task panicked";
+            let message = format!("connection {}: {error}", self.connection.id());
+            self.engine.log().push(Level::Error, message);
+        }
+        self.connection.outbox().finish();
+        self.connection.end_with(Step::Leave, End::broken(None));
+        self.connection.room.notify_all();
+        self.connection.leave_owner();
+        self.engine.forget(&self.connection);
+    }
+}

@@ -1,0 +1,203 @@
+//! How much a connection may do before others get their turn, and how a peer that floods is slowed down.
+//!
+//! Tokio's own budget counts how often a task asks for readiness, not what it does then: 128 portions of
+//! pings take a second. So the actor yields after half a millisecond of work, and reads less at once where
+//! what it reads is expensive: small frames, or a few bytes that inflate to much.
+//!
+//! Frames that carry nothing (pings, pongs, fragments of next to nothing, whatever comes after a Close) get a
+//! tenth of a thread at most, all connections that send them together: the actor pauses, TCP slows the peer,
+//! and nobody else notices.
+
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    task::Context,
+    time::{Duration, Instant},
+};
+
+/// Bytes read at once, at most; see [`Pace::portion`].
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// The work of a turn, in which nobody else has this thread.
+const TURN: Duration = Duration::from_micros(500);
+
+/// Rounds of a turn. Those that bring little are not timed.
+const ROUNDS: u32 = 64;
+
+/// From so many bytes on, a portion is timed: a clock costs as much as reading some tens of bytes.
+const TIMED: usize = 16 * 1024;
+
+/// The least that is read at once.
+const LEAST: usize = 1024;
+
+/// What carries nothing pauses so many times as long as it has taken.
+const SHARE: u32 = 9;
+
+/// The shortest pause, which is the shortest time of tokio's timers, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
+
+/// The state of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    rounds: u32,
+    worked: Duration,
+    /// [`CHUNK`] is divided by two to this power.
+    halvings: u32,
+    paused_until: Option<Instant>,
+}
+
+impl Pace {
+    /// A turn begins.
+    pub(super) fn begin(&mut self) {
+        self.rounds = 0;
+        self.worked = Duration::ZERO;
+    }
+
+    /// Whether the turn is over. Asked once for each round.
+    pub(super) fn is_exhausted(&mut self) -> bool {
+        self.rounds += 1;
+        self.rounds >= ROUNDS || self.worked >= TURN
+    }
+
+    /// Ends the turn.
+    pub(super) fn exhaust(&mut self) {
+        self.worked = TURN;
+    }
+
+    /// How many bytes to read at once.
+    pub(super) fn portion(&self) -> usize {
+        CHUNK >> self.halvings
+    }
+
+    /// The time, where work on so many bytes is to be timed.
+    pub(super) fn clock(&self, bytes: usize, always: bool) -> Option<Instant> {
+        (always || bytes >= TIMED.min(self.portion())).then(Instant::now)
+    }
+
+    /// A portion has been taken in, of which so many bytes were read. `idle`: it carried nothing.
+    pub(super) fn worked(
+        &mut self,
+        began: Option<Instant>,
+        bytes: usize,
+        idle: bool,
+        floods: &AtomicUsize,
+    ) {
+        let (now, took) = match began {
+            Some(began) => {
+                let now = Instant::now();
+                (now, now.duration_since(began))
+            }
+            None if idle => (Instant::now(), Duration::ZERO),
+            None => {
+                // Short, by a guess: frames of a few bytes take some 50 nanoseconds each.
+                self.worked += Duration::from_nanos(8 * bytes as u64);
+                return;
+            }
+        };
+        self.worked += took;
+        if took > TURN && self.portion() > LEAST {
+            self.halvings += 1;
+        } else if took < TURN / 4 && bytes >= self.portion() && self.halvings > 0 {
+            self.halvings -= 1;
+        }
+        if idle {
+            self.pause(now, took, floods);
+        }
+    }
+
+    /// Pauses after idle work: the longer, the more connections do so.
+    fn pause(&mut self, now: Instant, took: Duration, floods: &AtomicUsize) {
+        if self.paused_until.is_none() {
+            floods.fetch_add(1, Relaxed);
+        }
+        let many = u32::try_from(floods.load(Relaxed)).unwrap_or(u32::MAX);
+        let pause = took.saturating_mul(SHARE).saturating_mul(many);
+        self.paused_until = Some(now + pause.clamp(PAUSE.0, PAUSE.1));
+    }
+
+    /// Until when nothing is to be read.
+    pub(super) fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Ends a pause that is over.
+    pub(super) fn go_on(&mut self, now: Instant, floods: &AtomicUsize) {
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.end(floods);
+        }
+    }
+
+    /// Ends a pause.
+    pub(super) fn end(&mut self, floods: &AtomicUsize) {
+        if self.paused_until.take().is_some() {
+            floods.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// Has the task polled again after all others that are ready, those included whose sockets are ready but
+/// have not been asked yet. A task that wakes itself would come before those.
+pub(super) fn yield_now(cx: &mut Context<'_>) {
+    let yielded = pin!(tokio::task::yield_now());
+    // Pending: the first poll leaves the waker with the scheduler.
+    let _ = yielded.poll(cx);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_ends_after_its_time_or_its_rounds() {
+        let floods = AtomicUsize::new(0);
+        let mut pace = Pace::default();
+        pace.begin();
+        for _ in 1..ROUNDS {
+            assert!(!pace.is_exhausted());
+        }
+        assert!(pace.is_exhausted());
+        pace.begin();
+        assert!(!pace.is_exhausted());
+        pace.worked(Some(Instant::now() - TURN), 1, false, &floods);
+        assert!(pace.is_exhausted());
+        assert_eq!((floods.load(Relaxed), pace.paused_until()), (0, None));
+    }
+
+    #[test]
+    fn what_is_expensive_is_read_in_small_portions_until_it_is_cheap_again() {
+        let floods = AtomicUsize::new(0);
+        let mut pace = Pace::default();
+        for _ in 0..20 {
+            let long_ago = Instant::now() - 2 * TURN;
+            pace.worked(Some(long_ago), pace.portion(), false, &floods);
+        }
+        assert_eq!(pace.portion(), LEAST);
+        assert!(pace.clock(pace.portion(), false).is_some());
+        for _ in 0..20 {
+            pace.worked(Some(Instant::now()), pace.portion(), false, &floods);
+        }
+        assert_eq!(pace.portion(), CHUNK);
+    }
+
+    #[test]
+    fn idle_work_pauses_the_longer_the_more_connections_do_it() {
+        let floods = AtomicUsize::new(0);
+        let mut paces: Vec<_> = std::iter::repeat_with(Pace::default).take(10).collect();
+        let mut pauses = Vec::new();
+        for pace in &mut paces {
+            let now = Instant::now();
+            pace.worked(Some(now - TURN), 1, true, &floods);
+            pauses.push(pace.paused_until().unwrap() - now);
+        }
+        assert!(pauses[0] >= SHARE * TURN, "{pauses:?}");
+        assert!(pauses[9] >= 9 * SHARE * TURN, "{pauses:?}");
+        assert_eq!(floods.load(Relaxed), 10);
+        for pace in &mut paces {
+            pace.go_on(Instant::now(), &floods);
+            assert!(pace.paused_until().is_some());
+            pace.go_on(Instant::now() + PAUSE.1, &floods);
+            pace.end(&floods);
+        }
+        assert_eq!(floods.load(Relaxed), 0);
+    }
+}

@@ -1,0 +1,102 @@
+//! What is due: one timer for all the time limits of a connection.
+
+use std::{
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use super::{
+    super::{
+        keepalive::Due,
+        lifecycle::{End, State},
+    },
+    Actor,
+};
+
+impl Actor {
+    fn deadline(&self) -> Option<Instant> {
+        let due = self.stage_deadline();
+        match self.pace.paused_until() {
+            Some(pause) => Some(due.map_or(pause, |due| due.min(pause))),
+            None => due,
+        }
+    }
+
+    fn stage_deadline(&self) -> Option<Instant> {
+        match self.seen {
+            State::Open => {
+                let idle = self
+                    .connection
+                    .config()
+                    .idle_timeout
+                    .map(|idle| self.last_message + idle);
+                [self.handshake_until, self.keepalive.deadline(), idle]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+            State::Gone => None,
+            _ => self.until,
+        }
+    }
+
+    pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline() else {
+            return Poll::Pending;
+        };
+        // A timer that is too early is left alone: resetting it at every message would cost more.
+        if self.timer.deadline() > deadline.into() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(deadline.into());
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        let now = Instant::now();
+        self.pace.go_on(now, &self.engine.shared.floods);
+        if self.stage_deadline().is_some_and(|due| due <= now) {
+            self.expire(now);
+        }
+        Poll::Ready(())
+    }
+
+    /// A time limit is over.
+    fn expire(&mut self, now: Instant) {
+        match self.seen {
+            State::Open => self.expire_open(now),
+            State::Draining => self.answer(),
+            State::Saying | State::Said | State::Answering | State::Lingering | State::Gone => {
+                // Not so if the peer has said Close: that is how the connection ended.
+                let error = "the peer did not answer the Close frame";
+                self.leave(End::broken(Some(error.into())));
+            }
+        }
+    }
+
+    fn expire_open(&mut self, now: Instant) {
+        if self.handshake_until.is_some_and(|until| until <= now) {
+            return self.leave(End::broken(Some(
+                "the peer did not take the response".into(),
+            )));
+        }
+        let config = self.connection.config();
+        if config
+            .idle_timeout
+            .is_some_and(|idle| self.last_message + idle <= now)
+        {
+            self.connection.close(1001, "idle for too long");
+            return self.obey();
+        }
+        let listening = self.connection.handler.wants_more();
+        match self.keepalive.check(now, listening) {
+            Due::Nothing => {}
+            Due::Ping(payload) => {
+                self.connection.sending(|outbox| {
+                    outbox.release();
+                    outbox.ping(&payload);
+                });
+            }
+            Due::Dead => {
+                let error = "the peer did not answer a ping within the time limit";
+                self.leave(End::broken(Some(error.into())));
+            }
+        }
+    }
+}

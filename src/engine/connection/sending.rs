@@ -1,0 +1,132 @@
+//! Sending: at once, as one of many, and waiting for room.
+
+use std::{
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use super::{
+    super::{
+        courier::{self, Flush, Mailbag, Round},
+        outbox::{self, Sent},
+    },
+    Connection, Overflow,
+};
+use crate::protocol::{Broadcast, OpCode};
+
+impl Connection {
+    /// Sends one message; see [`Overflow`] for a full outbox. Never waits.
+    ///
+    /// The payload is copied only if the socket does not take all of it at once.
+    pub fn send(self: &Arc<Self>, opcode: OpCode, payload: &[u8], overflow: Overflow) -> Sent {
+        if self.is_foreign() {
+            return Sent::Closed;
+        }
+        let later = courier::is_in_a_row() || self.shared.turnstile.is_crowded();
+        let sent = self.sending(|outbox| {
+            if later && outbox.may_post(payload) && outbox.post() {
+                self.shared.couriers.post(self.id, Arc::clone(self) as _);
+            }
+            outbox.send(opcode, payload, overflow, &self.config)
+        });
+        let sent = sent.unwrap_or(Sent::Closed);
+        self.note_lost(sent);
+        sent
+    }
+
+    /// Counts what was lost, and fails the connection where the policy says so.
+    fn note_lost(&self, sent: Sent) {
+        let lost = sent.lost();
+        if lost == 0 {
+            return;
+        }
+        self.counters.dropped_messages.fetch_add(lost, Relaxed);
+        if sent == Sent::Overflowed {
+            // Section 7.4.1 leaves 1013 (try again later) to the IANA registry.
+            self.close_now(1013, "the peer reads too slowly");
+        }
+    }
+
+    /// Queues one of many copies of a message; `mailbag` has it written.
+    ///
+    /// A full outbox meets the policy of the connection's configuration, and delays nobody.
+    pub(crate) fn broadcast(
+        self: &Arc<Self>,
+        message: &Arc<Broadcast>,
+        mailbag: &mut Mailbag,
+    ) -> Sent {
+        if self.is_foreign() {
+            return Sent::Closed;
+        }
+        let result = self.sending(|outbox| {
+            let sent = outbox.broadcast(message, self.config.broadcast_overflow, &self.config);
+            let taken = matches!(sent, Sent::Done | Sent::DroppedOldest(_));
+            (sent, taken && outbox.post())
+        });
+        let (sent, posted) = result.unwrap_or((Sent::Closed, false));
+        self.note_lost(sent);
+        if posted {
+            mailbag.add(&self.shared.couriers, self.id, Arc::clone(self) as _);
+        }
+        sent
+    }
+
+    /// Blocks until the outbox has room for `len` bytes or the connection is closing. Returns false
+    /// at the deadline.
+    pub fn wait_for_room(&self, len: usize, deadline: Option<Instant>) -> bool {
+        if self.is_foreign() {
+            return true;
+        }
+        let mut outbox = self.outbox();
+        while self.lifecycle.state().may_send() && !outbox.has_room(len, &self.config) {
+            outbox.want_room();
+            outbox = match deadline {
+                None => self
+                    .room
+                    .wait(outbox)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.room
+                        .wait_timeout(outbox, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+        true
+    }
+
+    /// Asks for [`Handler::on_room`](super::Handler::on_room) once the outbox has room; false where it has already.
+    pub fn ask_for_room(&self) -> bool {
+        if self.is_foreign() {
+            return false;
+        }
+        let asked = self.sending(|outbox| {
+            let full = !outbox.has_room(1, &self.config);
+            if full {
+                outbox.want_room();
+            }
+            full
+        });
+        asked.unwrap_or(false)
+    }
+
+    /// Counts a message that was given up because the outbox stayed full.
+    pub fn count_dropped(&self) {
+        self.counters.dropped_messages.fetch_add(1, Relaxed);
+    }
+}
+
+impl Flush for Connection {
+    fn write_posted(&self) -> usize {
+        outbox::write_posted(|| self.outbox())
+    }
+
+    fn round(&self) -> &Round {
+        &self.round
+    }
+}

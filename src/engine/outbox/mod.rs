@@ -1,0 +1,289 @@
+//! What is on its way to the peer.
+//!
+//! Messages wait unencoded: a policy may then drop one without breaking a compression context, and
+//! many small ones become one write. Only what the socket refused in the middle of a write is kept
+//! as encoded bytes.
+//!
+//! * `backlog`: what waits, and in which order it goes.
+//! * `policy`: what happens to a message that finds no room.
+//! * `transport`: where it goes: to a socket (`write`), or to whoever drains a `queue`.
+
+mod backlog;
+mod policy;
+mod queue;
+mod sent;
+mod signal;
+mod transport;
+mod way;
+mod write;
+
+use std::sync::Arc;
+
+use self::backlog::{Backlog, Item};
+pub(super) use self::{queue::Queue, signal::Signal, way::Way, write::write_posted};
+pub use self::{
+    queue::{Capacity, FarEnd, Pushed, Wakeup},
+    sent::Sent,
+};
+use crate::{
+    config::{Config, Overflow},
+    protocol::{Broadcast, Encoder, OpCode},
+};
+
+/// Payloads up to this size may be left to the [`Courier`](super::Courier): a copy costs less than the
+/// system call.
+const POSTED: usize = 4 * 1024;
+
+/// Answers to pings that may wait. RFC 6455 section 5.5.3 allows to answer only the latest.
+pub(super) const PONGS: usize = 16;
+
+/// Pings that may wait: the application's and the keepalive's. Whoever measures needs one.
+const PINGS: usize = 64;
+
+/// The sending half of a connection.
+///
+/// Whether anything may be sent, the connection's lifecycle knows; the outbox knows whether it can be.
+///
+/// In this order in memory: whoever sends to many touches nothing after the
+/// backlog's `unsent`.
+#[repr(C)]
+pub(super) struct Outbox {
+    /// A batch has been taken out, and is being written without the lock: nobody else writes.
+    writing: bool,
+    /// The actor is to hear when that is over.
+    actor_waits: bool,
+    /// Set by the actor while it handles what it read, so that the answers go out in one write.
+    corked: bool,
+    /// The courier has been asked to write.
+    posted: bool,
+    /// Somebody waits for room.
+    room_wanted: bool,
+    /// The transport took less than it was offered: nobody but the actor tries again, once it is told
+    /// that there is room.
+    blocked: bool,
+    /// Messages and bytes that were taken, whatever became of them later. Here, for whoever sends has
+    /// this at hand.
+    sent: (u64, u64),
+    backlog: Backlog,
+    /// `None` once it has failed, was cut, or the connection is gone.
+    way: Option<Way>,
+    signal: Arc<Signal>,
+}
+
+impl Outbox {
+    pub(super) fn new(way: Way, encoder: Encoder, head: Vec<u8>, signal: Arc<Signal>) -> Self {
+        Self {
+            way: Some(way),
+            backlog: Backlog::new(encoder, head),
+            sent: (0, 0),
+            writing: false,
+            actor_waits: false,
+            corked: false,
+            posted: false,
+            room_wanted: false,
+            blocked: false,
+            signal,
+        }
+    }
+
+    /// Whether the transport has failed or was cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.way.is_none()
+    }
+
+    /// Whether the transport has taken the Close frame, and so everything.
+    pub(super) fn close_is_written(&self) -> bool {
+        self.backlog.close_taken && !self.writing && self.backlog.unsent.is_empty()
+    }
+
+    /// Messages and bytes that wait.
+    pub(super) fn backlog(&self) -> (usize, usize) {
+        (
+            self.backlog.messages,
+            self.backlog.bytes + self.backlog.unsent_bytes() + self.backlog.controls_bytes(),
+        )
+    }
+
+    /// Messages and bytes that were taken.
+    pub(super) fn sent(&self) -> (u64, u64) {
+        self.sent
+    }
+
+    fn count(&mut self, len: usize) {
+        self.sent.0 += 1;
+        self.sent.1 += len as u64;
+    }
+
+    /// Whether the peer has not taken the head of the response yet, whatever else waits.
+    pub(super) fn head_waits(&self) -> bool {
+        self.backlog.head_waits
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    pub(super) fn want_room(&mut self) {
+        self.room_wanted = true;
+    }
+
+    /// Whether somebody waits for room that has come; resets the wish. `closing`: sending does nothing any
+    /// more, so that nobody needs to wait.
+    pub(super) fn take_room_wanted(&mut self, config: &Config, closing: bool) -> bool {
+        let granted = self.room_wanted && (closing || self.has_room(1, config));
+        self.room_wanted &= !granted;
+        granted
+    }
+
+    /// Whether a message that is sent now should be posted, by [`Outbox::post`] first.
+    pub(super) fn may_post(&self, payload: &[u8]) -> bool {
+        payload.len() <= POSTED && !self.corked && !self.has_unsent()
+    }
+
+    /// Holds messages back until [`Outbox::write_posted`]; false where they are held already.
+    pub(super) fn post(&mut self) -> bool {
+        !std::mem::replace(&mut self.posted, true)
+    }
+
+    /// What is held back may be written; returns how many messages that is.
+    pub(super) fn unpost(&mut self) -> usize {
+        self.posted = false;
+        self.backlog.messages
+    }
+
+    /// Whether another thread is writing, which tells the actor when it has done so.
+    pub(super) fn is_left_to_writer(&mut self) -> bool {
+        self.actor_waits = self.writing;
+        self.writing
+    }
+
+    pub(super) fn send(
+        &mut self,
+        opcode: OpCode,
+        payload: &[u8],
+        overflow: Overflow,
+        config: &Config,
+    ) -> Sent {
+        if self.is_cut() {
+            return Sent::Closed;
+        }
+        let done = match self.admit(payload.len(), overflow, config) {
+            Ok(done) => done,
+            Err(refused) => return refused,
+        };
+        if self.corked || self.posted || self.writing || self.has_unsent() {
+            self.backlog.push_copy(opcode, payload);
+        } else if self.write_through(opcode, payload).is_err() {
+            self.fail();
+            return Sent::Closed;
+        }
+        self.count(payload.len());
+        done
+    }
+
+    /// Queues a message that goes to many; whoever calls has it written, by [`Outbox::post`].
+    pub(super) fn broadcast(
+        &mut self,
+        message: &Arc<Broadcast>,
+        overflow: Overflow,
+        config: &Config,
+    ) -> Sent {
+        if self.is_cut() {
+            return Sent::Closed;
+        }
+        match self.admit(message.len(), overflow, config) {
+            Ok(done) => {
+                self.backlog.push(Item::Broadcast(Arc::clone(message)));
+                self.count(message.len());
+                done
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    /// Writes a ping at once, or queues it; false where the transport is cut, or where as many wait
+    /// as may wait.
+    pub(super) fn ping(&mut self, payload: &[u8]) -> bool {
+        if self.is_cut() || self.backlog.waiting(OpCode::Ping) >= PINGS {
+            return false;
+        }
+        // What was sent before goes out before, if the socket takes it now.
+        if !self.backlog.queue.is_empty() {
+            self.flush_or_signal();
+        }
+        self.backlog.push_control(OpCode::Ping, payload);
+        self.flush_or_signal();
+        true
+    }
+
+    /// Answers pings, in one write; of those that wait already, the oldest give way.
+    pub(super) fn pong<'a>(&mut self, payloads: impl Iterator<Item = &'a [u8]>) {
+        if self.is_cut() {
+            return;
+        }
+        let mut waiting = self.backlog.waiting(OpCode::Pong);
+        for payload in payloads {
+            if waiting >= PONGS {
+                self.backlog.drop_oldest_control(OpCode::Pong);
+            } else {
+                waiting += 1;
+            }
+            self.backlog.push_control(OpCode::Pong, payload);
+        }
+        self.flush_or_signal();
+    }
+
+    /// Queues the Close frame behind what waits; false where the transport is cut. Called once.
+    pub(super) fn close(&mut self, code: u16, reason: &str) -> bool {
+        if self.is_cut() {
+            return false;
+        }
+        // 1005 stands for a Close frame without a code and is never sent (section 7.4.1).
+        let code = (code != 1005).then_some(code);
+        self.backlog.push(Item::Close(code, reason.to_owned()));
+        self.flush_or_signal();
+        self.signal.raise();
+        true
+    }
+
+    /// Forgets the messages that wait; returns how many.
+    pub(super) fn discard_queue(&mut self) -> u64 {
+        self.backlog.discard_messages()
+    }
+
+    pub(super) fn abort(&mut self) {
+        self.fail();
+    }
+
+    /// The connection is gone: lets go of the socket and of everything that waits.
+    pub(super) fn finish(&mut self) {
+        self.fail();
+        self.backlog.encoder.release();
+    }
+
+    fn fail(&mut self) {
+        if let Some(way) = self.way.take() {
+            way.cut();
+        }
+        self.backlog.clear();
+        self.blocked = false;
+        self.signal.raise();
+    }
+
+    pub(super) fn cork(&mut self) {
+        self.corked = true;
+    }
+
+    /// Writes what was held back; what the socket does not take is left to the actor.
+    pub(super) fn uncork(&mut self) {
+        self.corked = false;
+        if self.has_unsent() {
+            self.flush_or_signal();
+        }
+    }
+
+    /// Gives back a compressor that is not needed now.
+    pub(super) fn release(&mut self) {
+        self.backlog.encoder.release();
+    }
+}

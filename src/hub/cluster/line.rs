@@ -1,0 +1,289 @@
+//! The line to the broker: its state, questions over it, and the pauses after refusals.
+
+use std::{
+    sync::{
+        atomic::{AtomicU8, Ordering},
+        mpsc::sync_channel,
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+};
+
+use super::trouble::{Question, Troubles};
+use crate::{
+    engine,
+    hub::{
+        broker::{
+            Broker, BrokerError, Fetched,
+            reconnect::{Backoff, LONGEST},
+        },
+        names::Channel,
+        position::{Limits, Position},
+    },
+    runtime::Level,
+};
+
+/// How often is looked whether the first connection has been made, or could not be.
+const SETTLING: Duration = Duration::from_millis(25);
+
+/// What the broker is asked at once where many groups have something to ask: when it is back.
+const TURNS: usize = 16;
+
+/// How things stand with the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerState {
+    /// There is none.
+    None,
+    /// It works.
+    Connected,
+    /// It cannot be reached, or could not yet.
+    Away,
+}
+
+pub(super) const CONNECTING: u8 = 0;
+pub(super) const CONNECTED: u8 = 1;
+pub(super) const AWAY: u8 = 2;
+
+/// The connection to the broker, for those that ask it something.
+pub(in crate::hub) struct Line {
+    pub(super) broker: Broker,
+    pub(super) handle: Handle,
+    state: AtomicU8,
+    /// Wakes those that wait for the broker to come back.
+    back: Notify,
+    /// For questions that need no answer now.
+    pub(super) turns: Semaphore,
+    troubles: Troubles,
+}
+
+impl Line {
+    pub(super) fn new(broker: Broker, handle: Handle) -> Self {
+        Self {
+            broker,
+            handle,
+            state: AtomicU8::new(CONNECTING),
+            back: Notify::new(),
+            turns: Semaphore::new(TURNS),
+            troubles: Troubles::default(),
+        }
+    }
+
+    pub(in crate::hub) fn state(&self) -> BrokerState {
+        match self.state.load(Ordering::Acquire) {
+            CONNECTED => BrokerState::Connected,
+            _ => BrokerState::Away,
+        }
+    }
+
+    /// Where the broker is, without the name and the password.
+    pub(in crate::hub) fn address(&self) -> String {
+        self.broker.address()
+    }
+
+    /// The connection is there, and everything may be asked again.
+    pub(super) fn connected(&self) {
+        self.state.store(CONNECTED, Ordering::Release);
+        self.troubles.forget();
+    }
+
+    /// Those that wait for the broker go on.
+    pub(super) fn wake(&self) {
+        self.back.notify_waiters();
+    }
+
+    /// The connection could not be made, or has broken; returns whether it was there before.
+    pub(super) fn disconnected(&self) -> bool {
+        self.state.swap(AWAY, Ordering::AcqRel) == CONNECTED
+    }
+
+    /// Runs what asks the broker on tokio, and waits for it.
+    pub(super) fn wait<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        question: impl Future<Output = Result<T, BrokerError>> + Send + 'static,
+    ) -> Result<T, BrokerError> {
+        let (answer, answered) = sync_channel(1);
+        self.handle.spawn(async move {
+            let _ = answer.send(question.await);
+        });
+        answered
+            .recv_timeout(timeout)
+            .unwrap_or_else(|_| Err(too_slow(timeout)))
+    }
+
+    /// Says where the broker is that has met with an error, what was asked of it, and when it may be
+    /// there again.
+    pub(in crate::hub) fn explain(&self, asked: &str, error: BrokerError) -> BrokerError {
+        let BrokerError::Unavailable(why) = error else {
+            return error;
+        };
+        let again = if self.broker.is_connected() {
+            String::new()
+        } else {
+            format!("; {}", again())
+        };
+        let address = self.broker.address();
+        BrokerError::Unavailable(format!("{address}: {asked}: {why}{again}"))
+    }
+
+    /// Whether the broker is known not to be there.
+    pub(super) fn is_away(&self) -> bool {
+        self.state.load(Ordering::Acquire) == AWAY
+    }
+
+    /// Waits while the first connection is being made.
+    pub(super) async fn settle(&self) {
+        loop {
+            let back = self.back.notified();
+            if self.state.load(Ordering::Acquire) != CONNECTING {
+                return;
+            }
+            // The state may have become "away", which notifies nobody.
+            let _ = tokio::time::timeout(SETTLING, back).await;
+        }
+    }
+
+    pub(in crate::hub) fn fetch(
+        &'static self,
+        channel: &Channel,
+        after: Option<Position>,
+        limits: Limits,
+        timeout: Duration,
+    ) -> Result<Fetched, BrokerError> {
+        let channel = channel.clone();
+        self.wait(timeout, async move {
+            self.settle().await;
+            self.ask(&channel, after.as_ref(), limits).await
+        })
+    }
+
+    /// Asks for what came after a position; an answer that cannot be true is none.
+    pub(super) async fn ask(
+        &self,
+        channel: &Channel,
+        after: Option<&Position>,
+        limits: Limits,
+    ) -> Result<Fetched, BrokerError> {
+        let fetched = self.broker.fetch(channel.as_str(), after, limits).await?;
+        if fetched.top.is_possible() {
+            Ok(fetched)
+        } else {
+            let words = "it says that the history stands where none can stand";
+            Err(BrokerError::Unavailable(words.into()))
+        }
+    }
+
+    /// The log has a line about the first of many.
+    pub(super) fn note_refusal(
+        &self,
+        question: Question,
+        channel: &Channel,
+        error: &BrokerError,
+        next: &str,
+    ) {
+        // That the broker is away, the log says elsewhere.
+        if !self.broker.is_connected() {
+            return;
+        }
+        let BrokerError::Unavailable(words) = error else {
+            return;
+        };
+        let now = Instant::now();
+        if self.troubles.refused(question, channel, words, now) {
+            warn(format!(
+                "the broker at {} refuses to {} {}: {words}; {next}",
+                self.broker.address(),
+                question.verb(),
+                channel.in_words(),
+            ));
+        }
+    }
+
+    /// Takes note of a refusal, and waits until the question may be asked again.
+    pub(super) async fn refused(
+        &self,
+        question: Question,
+        channel: &Channel,
+        error: &BrokerError,
+        backoff: &mut Backoff,
+    ) {
+        let back = self.back.notified();
+        let pause = backoff.next();
+        let next = format!(
+            "asked again in {} ms, then ever more seldom",
+            pause.as_millis()
+        );
+        self.note_refusal(question, channel, error, &next);
+        let wait = async {
+            tokio::time::sleep(pause).await;
+            let _turn = self.troubles.queue.lock().await;
+            tokio::time::sleep(self.troubles.space(question)).await;
+        };
+        tokio::select! {
+            () = wait => {}
+            () = back => {}
+        }
+    }
+
+    /// Takes note that a question was answered, or is not asked any more.
+    pub(super) fn relieved(&self, question: Question, channel: &Channel) {
+        let over = self.troubles.over(question, channel, Instant::now());
+        if let Some((time, refused)) = over {
+            warn(format!(
+                "the broker at {} lets this process {} its groups again, after {:.1} s and {refused} \
+                 refusals",
+                self.broker.address(),
+                question.verb(),
+                time.as_secs_f64(),
+            ));
+        }
+    }
+}
+
+/// When the broker is connected to again.
+fn again() -> String {
+    let seconds = LONGEST.as_secs();
+    format!("the next attempt comes within {seconds} seconds, and others after it")
+}
+
+pub(super) fn warn(message: String) {
+    say(Level::Warning, message);
+}
+
+pub(super) fn say(level: Level, message: String) {
+    if let Some(engine) = engine::running() {
+        engine.log().push(level, message);
+    }
+}
+
+pub(super) fn too_slow(timeout: Duration) -> BrokerError {
+    if timeout.is_zero() {
+        return BrokerError::Unavailable("not connected".into());
+    }
+    // In tenths: the time may be what an earlier question has left.
+    let timeout = (timeout.as_secs_f64() * 10.0).ceil() / 10.0;
+    BrokerError::Unavailable(format!("no answer within {timeout} seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_not_waited_for_is_not_slow() {
+        for (millis, words) in [
+            (0, "not connected"),
+            (1, "no answer within 0.1 seconds"),
+            (1_999, "no answer within 2 seconds"),
+            (2_000, "no answer within 2 seconds"),
+            (2_500, "no answer within 2.5 seconds"),
+        ] {
+            let error = too_slow(Duration::from_millis(millis)).to_string();
+            assert!(error.ends_with(words), "{error}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Between the groups and the broker: subscriptions, gaps, and messages that wait.
+//!
+//! * `line`: the connection, and how it is asked.
+//! * `events`: the broker's task tells what happens.
+//! * `incoming`: what the broker passes on goes to the groups; `intake`: the last step of that.
+//! * `outgoing`: what the groups and presence say goes to the broker, in order.
+//! * `subscriptions`: which channels this process listens to.
+//! * `preparing`: groups are made ready for a new member.
+//! * `recovery`: what a group has missed is fetched.
+//! * `histories`: the messages of what the broker has stored.
+//! * `trouble`: what the broker refuses is asked again, ever more seldom.
+
+mod events;
+pub(super) mod histories;
+mod incoming;
+mod intake;
+pub(super) mod line;
+mod outgoing;
+mod preparing;
+mod recovery;
+mod subscriptions;
+mod trouble;
+
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use tokio::runtime::Handle;
+
+use self::{
+    events::{Listeners, Receiver},
+    incoming::Incoming,
+    intake::Intake,
+    line::{BrokerState, Line},
+    outgoing::Uplink,
+    preparing::Preparing,
+    recovery::Recovery,
+    subscriptions::Subscriptions,
+};
+use super::{
+    broker::{Broker, BrokerError},
+    clock::Clock,
+    delivery::fanout::Fanout,
+    groups::table::Groups,
+    losses::Losses,
+    names::Channel,
+    node::Node,
+    presence::who::Attendance,
+};
+
+/// The other processes of the site, if there is a broker.
+pub(super) struct Cluster {
+    pub(super) handle: Handle,
+    pub(super) node: &'static Node,
+    pub(super) groups: &'static Groups,
+    pub(super) fanout: &'static Fanout,
+    pub(super) attendance: &'static Attendance,
+    pub(super) losses: &'static Losses,
+    pub(super) clock: &'static Clock,
+    pub(super) link: OnceLock<Link>,
+    /// A std mutex: held while the only link is made.
+    pub(super) connecting: Mutex<()>,
+}
+
+/// The parts of the connection to the broker that others use.
+pub(super) struct Link {
+    pub(super) line: &'static Line,
+    pub(super) uplink: &'static Uplink,
+    pub(super) preparing: Preparing,
+}
+
+impl Cluster {
+    /// `None`: there is no broker.
+    pub(super) fn link(&self) -> Option<&Link> {
+        self.link.get()
+    }
+
+    /// Connects to a broker, once; later calls do nothing.
+    ///
+    /// # Errors
+    ///
+    /// The URL cannot be used.
+    pub(super) fn connect(&'static self, url: &str, prefix: &str) -> Result<(), BrokerError> {
+        let _turn = self
+            .connecting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.link.get().is_some() {
+            return Ok(());
+        }
+        let receiver = Receiver::default();
+        let listeners = Arc::clone(&receiver.listeners);
+        let broker = {
+            let _context = self.handle.enter();
+            Broker::open(url, prefix, Arc::new(receiver))?
+        };
+        let line: &'static Line = forever(Line::new(broker, self.handle.clone()));
+        let intake = forever(Intake::new(self.node, self.groups, self.fanout));
+        let recovery = forever(Recovery {
+            line,
+            groups: self.groups,
+            losses: self.losses,
+            intake,
+        });
+        let subscriptions: &'static Subscriptions =
+            forever(Subscriptions::new(line, self.groups, self.attendance));
+        let incoming = forever(Incoming {
+            node: self.node,
+            groups: self.groups,
+            fanout: self.fanout,
+            attendance: self.attendance,
+            losses: self.losses,
+            intake,
+            recovery,
+        });
+        let uplink: &'static Uplink =
+            forever(Uplink::new(line, self.node, self.groups, self.losses));
+        let preparing = Preparing {
+            line,
+            losses: self.losses,
+            subscriptions,
+            recovery,
+        };
+        self.groups.watch(subscriptions);
+        self.attendance.announce_by(uplink);
+        let _ = self.link.set(Link {
+            line,
+            uplink,
+            preparing,
+        });
+        let _ = listeners.set(Listeners {
+            line,
+            losses: self.losses,
+            attendance: self.attendance,
+            incoming,
+            recovery,
+            subscriptions,
+        });
+        self.handle.spawn(subscriptions.review_all());
+        self.handle.spawn(uplink.send_later());
+        // Also where nobody joins: the leases of the other processes' members end here, too.
+        self.clock.start();
+        subscriptions.review(&Channel::everybody(), None);
+        subscriptions.review(&Channel::presence(), None);
+        Ok(())
+    }
+
+    /// How things stand with the broker.
+    pub(super) fn state(&self) -> BrokerState {
+        self.link()
+            .map_or(BrokerState::None, |link| link.line.state())
+    }
+
+    /// Waits until nothing waits for the broker any more; false where something still does.
+    pub(super) fn flush(&self, timeout: Duration) -> bool {
+        self.link().is_none_or(|link| link.uplink.flush(timeout))
+    }
+}
+
+/// The parts live as long as the process, and refer to each other.
+fn forever<T>(part: T) -> &'static T {
+    Box::leak(Box::new(part))
+}

@@ -1,0 +1,297 @@
+//! What the groups and presence say goes to the broker, in order.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::{
+    line::{Line, warn},
+    trouble::Question,
+};
+use crate::hub::{
+    broker::{BrokerError, Key, reconnect::Backoff},
+    delivery::target::{Fate, Published},
+    groups::{
+        group::{Group, Outbound},
+        table::Groups,
+    },
+    losses::Losses,
+    names::Channel,
+    node::Node,
+    position::{Limits, Position},
+    presence::who::Announce,
+    wire::envelope::{Content, Envelope},
+};
+
+/// Messages that may wait in a group for a broker that is away.
+const MAX_OUTBOUND: usize = 1_024;
+
+/// Presence messages that may be on their way at once.
+const MAX_LATER: usize = 1_024;
+
+/// Sends to the broker.
+pub(in crate::hub) struct Uplink {
+    line: &'static Line,
+    node: &'static Node,
+    groups: &'static Groups,
+    losses: &'static Losses,
+    /// Presence messages, oldest first; bounded, for what is lost is found out by the digests.
+    later: Mutex<VecDeque<Bytes>>,
+    called: Notify,
+    /// Held while a group is found to have stored all it had, and while somebody looks for others.
+    drained: Mutex<()>,
+    drains: Condvar,
+}
+
+impl Announce for Uplink {
+    /// Sends without waiting, in order; the oldest is lost where too many wait.
+    fn announce(&self, message: Vec<u8>) {
+        let body = Content::Presence(message.into());
+        let envelope = Envelope::of(self.node, &[], &[], body);
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        if later.len() >= MAX_LATER {
+            later.pop_front();
+            self.losses.note();
+        }
+        later.push_back(envelope.encode());
+        drop(later);
+        self.called.notify_one();
+    }
+
+    fn is_away(&self) -> bool {
+        self.line.is_away()
+    }
+}
+
+impl Uplink {
+    pub(super) fn new(
+        line: &'static Line,
+        node: &'static Node,
+        groups: &'static Groups,
+        losses: &'static Losses,
+    ) -> Self {
+        Self {
+            line,
+            node,
+            groups,
+            losses,
+            later: Mutex::default(),
+            called: Notify::new(),
+            drained: Mutex::default(),
+            drains: Condvar::new(),
+        }
+    }
+
+    /// Gives a message to those who listen now.
+    pub(in crate::hub) fn publish(
+        &'static self,
+        channels: &[Channel],
+        envelope: Bytes,
+        timeout: Duration,
+    ) -> Fate {
+        if self.line.is_away() {
+            return Fate::Unavailable;
+        }
+        let channels = channels.to_vec();
+        let sent = self.line.wait(timeout, async move {
+            self.line.settle().await;
+            for channel in &channels {
+                self.say(channel, envelope.clone()).await?;
+            }
+            Ok(())
+        });
+        if sent.is_ok() {
+            Fate::Sent
+        } else {
+            Fate::Unavailable
+        }
+    }
+
+    /// Nobody says it again where the broker refuses it, but the log tells.
+    async fn say(&self, channel: &Channel, envelope: Bytes) -> Result<(), BrokerError> {
+        let said = self.line.broker.publish(channel.as_str(), envelope).await;
+        match &said {
+            Ok(()) => self.line.relieved(Question::Publish, channel),
+            Err(error) => {
+                self.line
+                    .note_refusal(Question::Publish, channel, error, "the message is lost");
+            }
+        }
+        said
+    }
+
+    pub(super) async fn send_later(&'static self) {
+        let channel = Channel::presence();
+        loop {
+            self.called.notified().await;
+            self.line.settle().await;
+            loop {
+                let next = self
+                    .later
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop_front();
+                let Some(envelope) = next else {
+                    break;
+                };
+                // The next digest makes up for it.
+                if self.say(&channel, envelope).await.is_err() {
+                    self.losses.note();
+                }
+            }
+        }
+    }
+
+    /// Puts a message into the group's queue for the broker; `None`: too much waits there already.
+    /// The answer tells where in the history it has come to stand.
+    pub(in crate::hub) fn store(
+        &'static self,
+        channel: &Channel,
+        envelope: &mut Envelope,
+        limits: Limits,
+        published: &mut Published,
+    ) -> Option<Receiver<Position>> {
+        let (stored, position) = sync_channel(1);
+        loop {
+            let group = self.groups.obtain(channel);
+            let mut state = group.lock();
+            if state.gone {
+                continue;
+            }
+            if state.outbound.len() >= MAX_OUTBOUND {
+                published.dropped += 1;
+                return None;
+            }
+            // Numbered in the order of the queue, whoever else sends: a number below one that the broker
+            // has seen is a repetition to it.
+            envelope.sequence = self.node.next_sequence();
+            state.outbound.push_back(Outbound {
+                sequence: envelope.sequence,
+                envelope: envelope.encode(),
+                limits,
+                waiter: Some(stored),
+            });
+            published.local += state.len();
+            let idle = !std::mem::replace(&mut state.storing, true);
+            drop(state);
+            if idle {
+                self.line.handle.spawn(self.store_all(group));
+            }
+            return Some(position);
+        }
+    }
+
+    /// Waits until messages are stored, for at most `timeout` in all.
+    pub(in crate::hub) fn wait_for_stored(
+        &self,
+        stored: Vec<Option<Receiver<Position>>>,
+        timeout: Duration,
+        published: &mut Published,
+    ) {
+        let deadline = Instant::now() + timeout;
+        for position in stored {
+            // The broker may come back any moment, but nobody waits for one that is known to be away.
+            let left = match self.line.is_away() {
+                true => Duration::ZERO,
+                false => deadline.saturating_duration_since(Instant::now()),
+            };
+            let fate = match position.map(|position| position.recv_timeout(left)) {
+                Some(Ok(position)) => {
+                    published.position = Some(position);
+                    Fate::Stored
+                }
+                Some(Err(RecvTimeoutError::Timeout)) => Fate::Pending,
+                // The broker will never take it, or too much waits already.
+                Some(Err(RecvTimeoutError::Disconnected)) | None => Fate::Unavailable,
+            };
+            published.fate = published.fate.max(fate);
+        }
+    }
+
+    /// Stores what a group has for the broker, one after the other, until nothing is left.
+    async fn store_all(&'static self, group: Arc<Group>) {
+        // Whoever has waited for the broker to come back has not done so alone.
+        let mut in_turn = false;
+        let mut backoff = Backoff::default();
+        loop {
+            let next = group.lock().next_outbound();
+            let Some((sequence, envelope, limits)) = next else {
+                break;
+            };
+            self.line.settle().await;
+            let key = Key {
+                publisher: Arc::clone(self.node.name()),
+                sequence,
+            };
+            let turn = if in_turn {
+                self.line.turns.acquire().await.ok()
+            } else {
+                None
+            };
+            match self
+                .line
+                .broker
+                .store(group.channel.as_str(), envelope, &key, limits)
+                .await
+            {
+                Ok(position) => {
+                    backoff = Backoff::default();
+                    self.line.relieved(Question::Store, &group.channel);
+                    let done = group.lock().outbound.pop_front();
+                    if let Some(waiter) = done.and_then(|done| done.waiter) {
+                        let _ = waiter.try_send(position);
+                    }
+                }
+                // It never will be stored, and others wait behind it. Its sender is told, by the
+                // waiter that goes with it.
+                Err(error @ BrokerError::TooLarge(_)) => {
+                    self.line.relieved(Question::Store, &group.channel);
+                    self.losses.note();
+                    warn(format!("a message to {:?} is lost: {error}", group.name()));
+                    group.lock().outbound.pop_front();
+                }
+                // The key makes it safe to try again what may have been stored.
+                Err(error) => {
+                    in_turn = true;
+                    drop(turn);
+                    self.line
+                        .refused(Question::Store, &group.channel, &error, &mut backoff)
+                        .await;
+                }
+            }
+        }
+        self.groups.retire(&group);
+        drop(self.drained());
+        self.drains.notify_all();
+    }
+
+    fn drained(&self) -> MutexGuard<'_, ()> {
+        self.drained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nothing waits for the broker any more; false where something still does.
+    pub(in crate::hub) fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut drained = self.drained();
+        loop {
+            let groups = self.groups.all();
+            if groups.iter().all(|group| group.lock().outbound.is_empty()) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let woken = self.drains.wait_timeout(drained, left);
+            drained = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Which channels this process listens to.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::SyncSender,
+    },
+};
+
+use tokio::sync::Notify;
+
+use super::{line::Line, trouble::Question};
+use crate::hub::{
+    broker::{BrokerError, reconnect::Backoff},
+    groups::table::{Groups, Watch},
+    names::{Channel, Scope},
+    presence::{Presence, who::Attendance},
+};
+
+/// Who waits for a subscription.
+pub(super) type Waiter = SyncSender<Result<(), BrokerError>>;
+
+/// Subscribes to the channels of the groups that this process has.
+pub(super) struct Subscriptions {
+    line: &'static Line,
+    groups: &'static Groups,
+    attendance: &'static Attendance,
+    /// Channels whose subscription may have to change, and who waits for that.
+    reviews: Mutex<HashMap<Channel, Vec<Waiter>>>,
+    reviewed: Notify,
+    /// Channels that the broker refuses to subscribe to. A std mutex: held for a set operation.
+    deaf: Mutex<HashSet<Channel>>,
+    /// The channel of presence has been subscribed to, so that the others can be asked who is there.
+    listening: AtomicBool,
+}
+
+impl Watch for Subscriptions {
+    fn retired(&self, channel: &Channel) {
+        self.review(channel, None);
+    }
+}
+
+impl Subscriptions {
+    pub(super) fn new(
+        line: &'static Line,
+        groups: &'static Groups,
+        attendance: &'static Attendance,
+    ) -> Self {
+        Self {
+            line,
+            groups,
+            attendance,
+            reviews: Mutex::default(),
+            reviewed: Notify::new(),
+            deaf: Mutex::default(),
+            listening: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the channel of presence has been subscribed to.
+    pub(super) fn is_listening(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
+    }
+
+    /// Has the subscription of a channel looked at: there is a group for it, or there is none.
+    pub(super) fn review(&self, channel: &Channel, waiter: Option<Waiter>) {
+        let mut reviews = self.reviews();
+        let waiters = reviews.entry(channel.clone()).or_default();
+        waiters.extend(waiter);
+        drop(reviews);
+        self.reviewed.notify_one();
+    }
+
+    fn reviews(&self) -> MutexGuard<'_, HashMap<Channel, Vec<Waiter>>> {
+        self.reviews.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One after the other, so that the latest word about a channel is the last.
+    pub(super) async fn review_all(&'static self) {
+        loop {
+            self.reviewed.notified().await;
+            self.line.settle().await;
+            let due = std::mem::take(&mut *self.reviews());
+            let mut tasks = tokio::task::JoinSet::new();
+            for (channel, waiters) in due {
+                tasks.spawn(async move {
+                    let result = self.review_one(&channel).await;
+                    for waiter in waiters {
+                        let _ = waiter.try_send(result.clone());
+                    }
+                });
+            }
+            while tasks.join_next().await.is_some() {}
+        }
+    }
+
+    async fn review_one(&'static self, channel: &Channel) -> Result<(), BrokerError> {
+        let group = self.groups.find(channel);
+        if group.is_none() && !channel.is_for_all() {
+            self.line.broker.unsubscribe(channel.as_str()).await;
+            return Ok(());
+        }
+        let result = self.line.broker.subscribe(channel.as_str()).await;
+        if channel.scope() == Scope::Presence {
+            // Even if it has failed now: it is remembered, and made with the next connection. Asked before
+            // that, the others would answer to deaf ears.
+            self.listening.store(true, Ordering::Release);
+            self.attendance.update(None, Presence::reconnected);
+        }
+        if let Some(group) = group {
+            group.lock().subscribed = result.is_ok();
+        }
+        match &result {
+            Ok(()) => self.line.relieved(Question::Listen, channel),
+            Err(error) => self.listen_again(channel, error.clone()),
+        }
+        result
+    }
+
+    /// The broker refuses a subscription: it is asked again, ever more seldom. With a new connection,
+    /// all subscriptions are made by themselves.
+    pub(super) fn listen_again(&'static self, channel: &Channel, error: BrokerError) {
+        let channel = channel.clone();
+        let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.line.broker.is_connected() || !deaf.insert(channel.clone()) {
+            return;
+        }
+        drop(deaf);
+        self.line.handle.spawn(async move {
+            let mut backoff = Backoff::default();
+            let mut error = error;
+            loop {
+                if let Some(group) = self.groups.find(&channel) {
+                    group.lock().subscribed = false;
+                } else if !channel.is_for_all() {
+                    break;
+                }
+                if !self.line.broker.is_connected() {
+                    break;
+                }
+                self.line
+                    .refused(Question::Listen, &channel, &error, &mut backoff)
+                    .await;
+                match self.line.broker.subscribe(channel.as_str()).await {
+                    Ok(()) => break,
+                    Err(again) => error = again,
+                }
+            }
+            self.line.relieved(Question::Listen, &channel);
+            let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
+            deaf.remove(&channel);
+            drop(deaf);
+            // Or nobody is there for it any more.
+            self.review(&channel, None);
+        });
+    }
+}

@@ -1,0 +1,172 @@
+//! The way of a message into the outboxes of this process.
+
+use std::{collections::HashSet, sync::Arc};
+
+use bytes::Bytes;
+
+use super::group_message::GroupMessage;
+use crate::{
+    engine::{self, Connection, Engine, Mailbag, Sent},
+    hub::{
+        groups::{
+            group::{State, Subscriber},
+            table::Groups,
+        },
+        names::{Channel, Scope},
+        wire::payload::PayloadKind,
+    },
+    protocol::Broadcast,
+};
+
+/// Delivers messages to the members of groups, to users and to everybody.
+pub(in crate::hub) struct Fanout {
+    groups: &'static Groups,
+}
+
+impl Fanout {
+    pub(in crate::hub) fn new(groups: &'static Groups) -> Self {
+        Self { groups }
+    }
+
+    /// Puts a message that no history keeps into the outboxes of this process.
+    pub(in crate::hub) fn deliver(
+        &self,
+        channel: &Channel,
+        kind: PayloadKind,
+        payload: &Bytes,
+        delivery: &mut Delivery<'_>,
+    ) {
+        let name = channel.group_name().unwrap_or_default();
+        let message = GroupMessage::new(name.into(), kind, payload.clone(), None);
+        if channel.scope() == Scope::Everybody {
+            for connection in engine::running().map_or_else(Vec::new, Engine::connections) {
+                let frame = message.frame(connection.is_enveloping());
+                delivery.put(&connection, frame);
+            }
+        } else if let Some(group) = self.groups.find(channel) {
+            let state = group.lock();
+            self.spread(channel, &state, &message, delivery);
+        } else {
+            self.spread_to_patterns(channel, &message, delivery);
+        }
+    }
+
+    /// To the members of a group whose lock is held, and to those who listen to many groups.
+    pub(in crate::hub) fn spread(
+        &self,
+        channel: &Channel,
+        state: &State,
+        message: &GroupMessage,
+        delivery: &mut Delivery<'_>,
+    ) {
+        let matching = self.groups.matching(channel);
+        if !matching.is_empty() {
+            delivery.once();
+        }
+        delivery.send(state.members(), message);
+        for group in matching {
+            delivery.send(group.lock().members(), message);
+        }
+    }
+
+    pub(in crate::hub) fn spread_to_patterns(
+        &self,
+        channel: &Channel,
+        message: &GroupMessage,
+        delivery: &mut Delivery<'_>,
+    ) {
+        let matching = self.groups.matching(channel);
+        if matching.len() > 1 {
+            delivery.once();
+        }
+        for group in matching {
+            delivery.send(group.lock().members(), message);
+        }
+    }
+
+    /// Closes the members of a channel; returns how many connections were open.
+    pub(in crate::hub) fn close_members(
+        &self,
+        channel: &Channel,
+        code: u16,
+        reason: &str,
+    ) -> usize {
+        // Collected first: a connection that ends at once leaves the group.
+        let connections = if channel.scope() == Scope::Everybody {
+            engine::running().map_or_else(Vec::new, Engine::connections)
+        } else {
+            let group = self.groups.find(channel);
+            group.map_or_else(Vec::new, |group| {
+                let state = group.lock();
+                let members = state.members().iter();
+                members
+                    .map(|member| Arc::clone(&member.connection))
+                    .collect()
+            })
+        };
+        let closed = connections.iter().filter(|one| one.close(code, reason));
+        closed.count()
+    }
+}
+
+/// One message on its way to many members.
+#[derive(Debug)]
+pub(in crate::hub) struct Delivery<'a> {
+    excluded: &'a [u64],
+    /// Who has it already; only where somebody could get it twice.
+    seen: Option<HashSet<u64>>,
+    /// Connections that have got the message and are to be written.
+    mailbag: Mailbag,
+    pub(in crate::hub) reached: usize,
+    pub(in crate::hub) dropped: usize,
+}
+
+impl<'a> Delivery<'a> {
+    pub(in crate::hub) fn new(excluded: &'a [u64], once: bool) -> Self {
+        Self {
+            excluded,
+            seen: once.then(HashSet::new),
+            mailbag: Mailbag::default(),
+            reached: 0,
+            dropped: 0,
+        }
+    }
+
+    /// From now on, nobody gets it twice.
+    pub(in crate::hub) fn once(&mut self) {
+        self.seen.get_or_insert_default();
+    }
+
+    /// Puts the message into the outboxes of those who have not got it yet.
+    pub(in crate::hub) fn send(&mut self, members: &[Subscriber], message: &GroupMessage) {
+        let offset = message.offset();
+        for member in members {
+            if offset > 0 && offset <= member.after {
+                continue;
+            }
+            let enveloped = member.connection.is_enveloping();
+            self.put(&member.connection, message.frame(enveloped));
+        }
+    }
+
+    pub(in crate::hub) fn put(&mut self, connection: &Arc<Connection>, frame: &Arc<Broadcast>) {
+        let id = connection.id();
+        if self.excluded.contains(&id) {
+            return;
+        }
+        if let Some(seen) = &mut self.seen
+            && !seen.insert(id)
+        {
+            return;
+        }
+        match connection.broadcast(frame, &mut self.mailbag) {
+            Sent::Done => self.reached += 1,
+            Sent::DroppedOldest(_) => {
+                self.reached += 1;
+                self.dropped += 1;
+            }
+            Sent::Dropped | Sent::Overflowed | Sent::Full => self.dropped += 1,
+            Sent::Closed => {}
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Histories are read, whoever keeps them: this process, or the broker.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::table::Groups;
+use crate::hub::{
+    broker::BrokerError,
+    cluster::{Cluster, histories::to_messages, line::Line},
+    delivery::group_message::GroupMessage,
+    names::Channel,
+    position::{Limits, Position},
+    wire::payload::PayloadKind,
+};
+
+/// A message of a history: its offset, what it is, and its payload.
+pub type Kept = (u64, PayloadKind, Bytes);
+
+/// Reads the histories of groups.
+pub(in crate::hub) struct Archive {
+    pub(in crate::hub) groups: &'static Groups,
+    pub(in crate::hub) cluster: &'static Cluster,
+}
+
+impl Archive {
+    /// What a group has said of late, the oldest first, and where it stands.
+    ///
+    /// # Errors
+    ///
+    /// The broker cannot be asked.
+    pub(in crate::hub) fn history(
+        &self,
+        name: &str,
+        limits: Limits,
+        timeout: Duration,
+    ) -> Result<(Vec<Kept>, Position), BrokerError> {
+        let channel = Channel::group(name);
+        let (messages, top) = match self.cluster.link() {
+            Some(link) => read_history(&link.line, &channel, limits, timeout)?,
+            None => match self.groups.find(&channel).map(|group| {
+                let mut state = group.lock();
+                let ring = state.ring.as_mut()?;
+                ring.trim(Instant::now());
+                Some((ring.after(0), ring.position()))
+            }) {
+                Some(Some(found)) => found,
+                _ => (Vec::new(), Position::nowhere()),
+            },
+        };
+        let entries = messages.iter().filter(|one| one.is_readable());
+        let entries = entries.map(|one| (one.offset(), one.kind(), one.payload().clone()));
+        Ok((entries.collect(), top))
+    }
+
+    /// Where a group's history stands: what is said from now on comes after it.
+    ///
+    /// # Errors
+    ///
+    /// The name breaks the rules, or the broker cannot be asked.
+    pub(in crate::hub) fn position(
+        &self,
+        name: &str,
+        limits: Limits,
+        timeout: Duration,
+    ) -> Result<Position, BrokerError> {
+        let channel = Channel::group(name);
+        let Some(link) = self.cluster.link() else {
+            let position = self.groups.find(&channel).and_then(|group| {
+                let mut state = group.lock();
+                let ring = state.ring.as_mut()?;
+                // Somebody will come with it.
+                ring.touch(Instant::now());
+                Some(ring.position())
+            });
+            return Ok(position.unwrap_or_else(Position::nowhere));
+        };
+        // Nothing comes after that, and only where the history stands is read.
+        let end = Position {
+            offset: i64::MAX as u64 - 1,
+            epoch: "".into(),
+        };
+        let fetched = link.line.fetch(&channel, Some(end), limits, timeout);
+        let fetched = fetched.map_err(|error| {
+            link.line.explain(
+                &format!("asking where the history of {name:?} stands"),
+                error,
+            )
+        })?;
+        Ok(fetched.top)
+    }
+}
+
+fn read_history(
+    line: &'static Line,
+    channel: &Channel,
+    limits: Limits,
+    timeout: Duration,
+) -> Result<(Vec<Arc<GroupMessage>>, Position), BrokerError> {
+    let fetched = line.fetch(channel, None, limits, timeout);
+    let fetched = fetched.map_err(|error| {
+        let name = channel.name();
+        line.explain(&format!("reading the history of {name:?}"), error)
+    })?;
+    Ok((to_messages(channel, &fetched), fetched.top))
+}

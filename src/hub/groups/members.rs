@@ -1,0 +1,344 @@
+//! Joining and leaving.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    group::{Group, State, Subscriber},
+    history::Ring,
+    table::Groups,
+};
+use crate::{
+    engine::{Connection, Owner},
+    hub::{
+        clock::Clock,
+        cluster::Cluster,
+        delivery::{fanout::Delivery, group_message::GroupMessage},
+        error::HubError,
+        names::{Channel, check_name},
+        node::{Node, former},
+        position::{Limits, Position, new_epoch},
+        presence::{self, who::Attendance},
+        wire::frames,
+    },
+};
+
+/// The groups of a connection. A std mutex: held while it joins or leaves.
+#[derive(Default)]
+struct Memberships(Mutex<JoinedGroups>);
+
+#[derive(Default)]
+struct JoinedGroups {
+    /// The connection has ended: it joins nothing any more.
+    closed: bool,
+    groups: Vec<Arc<Group>>,
+    /// Set with the first group.
+    members: Option<&'static Members>,
+}
+
+impl Memberships {
+    fn lock(&self) -> MutexGuard<'_, JoinedGroups> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Owner for Memberships {
+    fn gone(&self, connection: &Connection) {
+        let (groups, members) = {
+            let mut memberships = self.lock();
+            memberships.closed = true;
+            (std::mem::take(&mut memberships.groups), memberships.members)
+        };
+        if let Some(members) = members {
+            for group in groups {
+                members.part(connection.id(), &group);
+            }
+        }
+    }
+}
+
+/// How to join a group.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The latest position that the member has seen; what came after it is sent to it first.
+    pub since: Option<Position>,
+    /// How much the group keeps; `None`: nothing.
+    pub limits: Option<Limits>,
+    /// Whether the others see it.
+    pub present: bool,
+    /// What the others see, a JSON object of at most [`presence::MAX_INFO`] bytes.
+    pub info: Arc<str>,
+    /// How the client was known in connections before this one ([`Hub::member_id`]): what left these
+    /// out is not sent to it now. Of more than 16, the last.
+    pub was: Vec<String>,
+    /// The client's number of the request, a JSON value, to be answered by a `joined` frame.
+    pub reply: Option<Arc<str>>,
+    /// How long the broker may take.
+    pub timeout: Duration,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// Whether everything after the position that was asked for is among what was sent.
+    pub recovered: bool,
+    /// Where the group stands.
+    pub position: Position,
+    /// How many messages were sent.
+    pub missed: usize,
+}
+
+/// Lets connections join groups and leave them.
+pub(in crate::hub) struct Members {
+    pub(in crate::hub) node: &'static Node,
+    pub(in crate::hub) groups: &'static Groups,
+    pub(in crate::hub) attendance: &'static Attendance,
+    pub(in crate::hub) clock: &'static Clock,
+    pub(in crate::hub) cluster: &'static Cluster,
+}
+
+impl Members {
+    /// Makes a connection a member, and sends it what it has missed. Where it is a member already, the
+    /// others hear of it only if its `info` or `present` has changed.
+    ///
+    /// # Errors
+    ///
+    /// See [`HubError`].
+    pub(in crate::hub) fn join(
+        &'static self,
+        connection: &Arc<Connection>,
+        name: &str,
+        join: Join,
+    ) -> Result<Joined, HubError> {
+        check_name(name, true)?;
+        if join.info.len() > presence::MAX_INFO {
+            return Err(HubError::Info(join.info.len()));
+        }
+        if !presence::is_info(&join.info) {
+            return Err(HubError::Strange);
+        }
+        let channel = Channel::group(name);
+        let mut join = join;
+        if channel.is_wildcard() {
+            join.limits = None;
+            join.present = false;
+        }
+        if join.limits.is_some() || join.present {
+            self.clock.start();
+        }
+        // A member that joins again stays where it is: to leave first would tell all others twice.
+        let again = is_member(connection, &channel);
+        let joined = self.enter(connection, &channel, &join)?;
+        if join.present {
+            let member = presence::Member {
+                id: self.node.member_id(connection.id()),
+                info: Arc::clone(&join.info),
+            };
+            self.attendance
+                .update(Some(connection.id()), |presence, now| {
+                    presence.join(name, member, now)
+                });
+            if !is_member(connection, &channel) {
+                // It may have ended, or another thread have left, before presence knew of it.
+                self.attendance.absent(name, connection.id());
+            }
+        } else if again {
+            self.attendance.absent(name, connection.id());
+        }
+        Ok(joined)
+    }
+
+    /// Makes a connection reachable as one of a user's.
+    pub(in crate::hub) fn identify(&'static self, connection: &Arc<Connection>, user: &str) {
+        let join = Join {
+            since: None,
+            limits: None,
+            present: false,
+            info: "{}".into(),
+            was: Vec::new(),
+            reply: None,
+            timeout: Duration::ZERO,
+        };
+        // Without a history, nothing can fail but the connection.
+        let _ = self.enter(connection, &Channel::user(user), &join);
+    }
+
+    fn enter(
+        &'static self,
+        connection: &Arc<Connection>,
+        channel: &Channel,
+        join: &Join,
+    ) -> Result<Joined, HubError> {
+        loop {
+            let group = self.groups.obtain(channel);
+            {
+                let mut state = group.lock();
+                if state.gone {
+                    continue;
+                }
+                // Or else it would be retired while a slow broker is asked, and all begin anew.
+                state.joining += 1;
+            }
+            let fetched = self.prepare(&group, join).inspect_err(|_| {
+                group.lock().joining -= 1;
+                self.groups.retire(&group);
+            })?;
+            // Locked in this order, so that a connection which ends meanwhile leaves the group, too.
+            let memberships = connection.owned::<Memberships>().map(Memberships::lock);
+            let Some(mut memberships) = memberships.filter(|one| !one.closed) else {
+                group.lock().joining -= 1;
+                self.groups.retire(&group);
+                return Err(HubError::Ended);
+            };
+            let mut state = group.lock();
+            state.joining -= 1;
+            let joined = self.admit(&group, &mut state, connection, join, fetched);
+            drop(state);
+            // Another thread may have joined meanwhile.
+            if !memberships
+                .groups
+                .iter()
+                .any(|one| Arc::ptr_eq(one, &group))
+            {
+                memberships.groups.push(group);
+                memberships.members = Some(self);
+            }
+            return Ok(joined);
+        }
+    }
+
+    /// Has the broker asked, where there is one; returns messages that this process does not keep.
+    fn prepare(
+        &self,
+        group: &Arc<Group>,
+        join: &Join,
+    ) -> Result<Option<Vec<Arc<GroupMessage>>>, HubError> {
+        let Some(link) = self.cluster.link() else {
+            return Ok(None);
+        };
+        let preparing = &link.preparing;
+        preparing
+            .prepare(group, join.since.as_ref(), join.limits, join.timeout)
+            .map_err(HubError::Unavailable)
+    }
+
+    /// The last step, under the group's lock: nothing can come between what was missed and what
+    /// follows.
+    fn admit(
+        &self,
+        group: &Group,
+        state: &mut State,
+        connection: &Arc<Connection>,
+        join: &Join,
+        fetched: Option<Vec<Arc<GroupMessage>>>,
+    ) -> Joined {
+        if let Some(limits) = join.limits
+            && self.cluster.link().is_none()
+        {
+            let ring = state.ring.get_or_insert_with(|| {
+                let start = Position {
+                    offset: 0,
+                    epoch: new_epoch(),
+                };
+                Ring::new(start, limits, Instant::now())
+            });
+            ring.set_limits(limits);
+            ring.trim(Instant::now());
+        }
+        let (recovered, position, mut missed) = state.replay(join.since.as_ref(), fetched);
+        let was = former(&join.was);
+        missed.retain(|message| !message.excludes(&was));
+        let joined = Joined {
+            recovered,
+            position,
+            missed: missed.len(),
+        };
+        let mut delivery = Delivery::new(&[], false);
+        if let Some(reply) = &join.reply {
+            let history = join
+                .limits
+                .is_some()
+                .then_some((&joined.position, joined.missed));
+            let frame = frames::joined(group.name(), reply, joined.recovered, history);
+            delivery.put(connection, &Arc::new(frame));
+        }
+        for message in &missed {
+            delivery.put(connection, message.frame(connection.is_enveloping()));
+        }
+        state.add(Subscriber {
+            connection: Arc::clone(connection),
+            present: join.present,
+            after: joined.position.offset,
+        });
+        joined
+    }
+
+    /// Ends a membership; false if there was none.
+    pub(in crate::hub) fn leave(
+        &self,
+        connection: &Arc<Connection>,
+        name: &str,
+        reply: Option<&str>,
+    ) -> bool {
+        let left = self.leave_silently(connection, &Channel::group(name));
+        if let Some(reply) = reply {
+            let frame = Arc::new(frames::left(name, reply));
+            Delivery::new(&[], false).put(connection, &frame);
+        }
+        left
+    }
+
+    fn leave_silently(&self, connection: &Arc<Connection>, channel: &Channel) -> bool {
+        let taken = || {
+            let mut memberships = connection.owner::<Memberships>()?.lock();
+            let place = memberships
+                .groups
+                .iter()
+                .position(|group| group.channel == *channel);
+            place.map(|place| memberships.groups.swap_remove(place))
+        };
+        let Some(group) = taken() else {
+            return false;
+        };
+        self.part(connection.id(), &group);
+        true
+    }
+
+    fn part(&self, id: u64, group: &Arc<Group>) {
+        let (member, empty) = {
+            let mut state = group.lock();
+            (state.remove(id), state.len() == 0)
+        };
+        if member.is_some_and(|member| member.present) {
+            self.attendance.absent(group.name(), id);
+        }
+        if empty {
+            self.groups.retire(group);
+        }
+    }
+
+    /// The names of the groups of a connection.
+    pub(in crate::hub) fn groups_of(connection: &Connection) -> Vec<String> {
+        let Some(memberships) = connection.owner::<Memberships>() else {
+            return Vec::new();
+        };
+        let memberships = memberships.lock();
+        let groups = memberships.groups.iter();
+        groups
+            .filter_map(|group| group.channel.group_name())
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+fn is_member(connection: &Connection, channel: &Channel) -> bool {
+    connection
+        .owner::<Memberships>()
+        .is_some_and(|memberships| {
+            let memberships = memberships.lock();
+            let mut groups = memberships.groups.iter();
+            groups.any(|group| group.channel == *channel)
+        })
+}

@@ -1,0 +1,80 @@
+//! The parts of the hub, and how they are put together.
+//!
+//! A hub lives as long as its process, and a forked child has another one: parts are never freed, and
+//! refer to each other by `&'static`. A part knows only those that are made before it. Where news goes
+//! the other way, the part that has the news owns a trait: `Watch` (a group has left the table) and
+//! `Announce` (presence has something to say), which the cluster implements.
+
+use std::sync::{Mutex, OnceLock};
+
+use tokio::runtime::Handle;
+
+use super::{
+    clock::Clock,
+    cluster::Cluster,
+    delivery::{fanout::Fanout, publish::Publisher},
+    groups::{archive::Archive, members::Members, table::Groups},
+    losses::Losses,
+    node::Node,
+    presence::who::Attendance,
+};
+
+pub(super) struct Parts {
+    pub(super) node: &'static Node,
+    pub(super) groups: &'static Groups,
+    pub(super) losses: &'static Losses,
+    pub(super) attendance: &'static Attendance,
+    pub(super) cluster: &'static Cluster,
+    pub(super) archive: Archive,
+    pub(super) members: Members,
+    pub(super) publisher: Publisher,
+}
+
+impl Parts {
+    pub(super) fn new(handle: Handle) -> Self {
+        let node: &'static Node = forever(Node::new());
+        let losses: &'static Losses = forever(Losses::default());
+        let groups: &'static Groups = forever(Groups::default());
+        let fanout: &'static Fanout = forever(Fanout::new(groups));
+        let attendance: &'static Attendance =
+            forever(Attendance::new(handle.clone(), node, groups));
+        let clock: &'static Clock = forever(Clock::new(handle.clone(), groups, attendance));
+        let cluster: &'static Cluster = forever(Cluster {
+            handle,
+            node,
+            groups,
+            fanout,
+            attendance,
+            losses,
+            clock,
+            link: OnceLock::new(),
+            connecting: Mutex::default(),
+        });
+        Self {
+            node,
+            groups,
+            losses,
+            attendance,
+            cluster,
+            archive: Archive { groups, cluster },
+            members: Members {
+                node,
+                groups,
+                attendance,
+                clock,
+                cluster,
+            },
+            publisher: Publisher {
+                node,
+                groups,
+                fanout,
+                clock,
+                cluster,
+            },
+        }
+    }
+}
+
+fn forever<T>(part: T) -> &'static T {
+    Box::leak(Box::new(part))
+}

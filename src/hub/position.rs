@@ -1,0 +1,54 @@
+//! Positions in the history of a group, and how much of a history is kept.
+
+use std::{sync::Arc, time::Duration};
+
+use super::node;
+
+/// A place in the history of a group.
+///
+/// Offsets count from 1. Another epoch means another history, whose offsets say nothing here: the
+/// broker lost its data, or the process that held the history in memory has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The number of the latest message; 0 before the first.
+    pub offset: u64,
+    /// At most 32 ASCII characters, opaque.
+    pub epoch: Arc<str>,
+}
+
+/// The highest number that JavaScript and Redis's scripts can count to.
+const MAX_OFFSET: u64 = (1 << 53) - 1;
+
+/// Bytes of an epoch.
+const MAX_EPOCH: usize = 32;
+
+impl Position {
+    /// The position in a group without a history.
+    pub(super) fn nowhere() -> Self {
+        Self {
+            offset: 0,
+            epoch: "".into(),
+        }
+    }
+
+    /// Whether a history can have this position, which a stranger may have written.
+    pub(super) fn is_possible(&self) -> bool {
+        self.offset <= MAX_OFFSET
+            && (1..=MAX_EPOCH).contains(&self.epoch.len())
+            && self.epoch.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+}
+
+/// How much of a group's history is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages; at least 1.
+    pub size: usize,
+    /// How long.
+    pub ttl: Duration,
+}
+
+/// The name of a history that begins now.
+pub(super) fn new_epoch() -> Arc<str> {
+    format!("{:016x}", node::random()).into()
+}

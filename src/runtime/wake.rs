@@ -1,0 +1,92 @@
+//! How an event loop hears of many connections through one file descriptor.
+
+use std::{
+    io::{self, Read, Write},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
+    sync::{Mutex, PoisonError},
+};
+
+/// A flag that can be polled: readable while it is up.
+///
+/// A socket pair rather than an eventfd: it exists on every Unix, and there are few of them.
+#[derive(Debug)]
+pub(crate) struct Flag {
+    reader: UnixStream,
+    writer: UnixStream,
+    up: bool,
+}
+
+impl Flag {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        reader.set_nonblocking(true)?;
+        writer.set_nonblocking(true)?;
+        Ok(Self {
+            reader,
+            writer,
+            up: false,
+        })
+    }
+
+    pub(crate) fn fileno(&self) -> RawFd {
+        self.reader.as_raw_fd()
+    }
+
+    pub(crate) fn set(&mut self, up: bool) {
+        if up != self.up {
+            // One byte at most is ever in the pair, so neither call can block or fall short.
+            let done = if up {
+                self.writer.write(&[1])
+            } else {
+                self.reader.read(&mut [0])
+            };
+            self.up = if done.is_ok() { up } else { self.up };
+        }
+    }
+}
+
+/// The connections that have become ready, and a descriptor that tells an event loop so.
+#[derive(Debug)]
+pub struct WakeQueue {
+    /// A std mutex: held for a push and at most one byte written.
+    state: Mutex<(Vec<u64>, Flag)>,
+}
+
+impl WakeQueue {
+    /// # Errors
+    ///
+    /// No descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            state: Mutex::new((Vec::new(), Flag::new()?)),
+        })
+    }
+
+    /// The descriptor that polls readable while [`WakeQueue::drain`] has something.
+    #[must_use]
+    pub fn fileno(&self) -> RawFd {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .1
+            .fileno()
+    }
+
+    /// Reports a connection. Bounded by the number of connections, for each is armed for one report.
+    pub(crate) fn push(&self, id: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0.push(id);
+        state.1.set(true);
+    }
+
+    /// Takes out the ids that were reported.
+    #[must_use]
+    pub fn drain(&self) -> Vec<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.1.set(false);
+        std::mem::take(&mut state.0)
+    }
+}
