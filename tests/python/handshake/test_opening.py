@@ -18,12 +18,12 @@ from dwebsocket import (
     _engine,
     accept_websocket,
     require_websocket,
-    runners,
     servers,
     websocket,
 )
 from dwebsocket.handshake.request import asks
 from dwebsocket.process import capacity
+from dwebsocket.runners import threads
 from dwebsocket.servers import ServerSocket, SocketBusy
 from dwebsocket.wsgi import handoff
 from tests.python.live import HANDSHAKE
@@ -158,7 +158,7 @@ class TestRefusals:
             raise OSError(errno.EMFILE, "too many")
 
         # Under gevent, the first view of a hub needs one.
-        monkeypatch.setattr(runners.Threads, "reserve", reserve)
+        monkeypatch.setattr(threads.Threads, "reserve", reserve)
         response, body = site({"": echo}).request(**HANDSHAKE)
         assert (response.status, b"descriptor" in body) == (503, True)
         gc.collect()

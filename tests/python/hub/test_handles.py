@@ -10,6 +10,7 @@ import pytest
 from django.test import RequestFactory, override_settings
 
 from dwebsocket import WebSocketClosed, _engine, hub
+from dwebsocket.hub import handles
 
 
 def test_a_message_reaches_every_member_once(pair):
@@ -358,11 +359,11 @@ def test_a_limit_may_be_larger_than_any(pair):
 
 
 def test_what_is_too_long_for_a_name_is_not_remembered():
-    hub._options.clear()
+    handles._options.clear()
     for length in (255, 256, 1 << 20):
         with contextlib.suppress(ValueError):
             hub.group("x" * length).send("x")
-    assert [len(name) for name in hub._options] == [255]
+    assert [len(name) for name in handles._options] == [255]
 
 
 def test_who_is_in_several_groups_counts_once(pair):

@@ -626,7 +626,7 @@ class TestAfterTheAdoption:
             ended.set()
 
         # What a debugger or a profiler does in each thread may fail, too.
-        monkeypatch.setattr(runners.Threads, "wait", die)
+        monkeypatch.setattr(threads.Threads, "wait", die)
         server, client = socket_pair()
         response = echo(environ(server))
         assert ended.wait(TIMEOUT)
