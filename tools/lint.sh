@@ -19,6 +19,7 @@ step cargo clippy --locked --quiet --all-targets --no-default-features -- -D war
 export RUSTDOCFLAGS="-D warnings"
 step cargo doc --locked --quiet --no-deps
 step cargo doc --locked --quiet --no-deps --no-default-features
+step "$bin/python" tools/msrv.py
 step "$bin/ruff" check --quiet .
 step "$bin/ruff" format --quiet --check .
 step "$bin/mypy"
