@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use super::{
     super::history::{Limits, Position},
     Backoff, BrokerError, Events, Fetched, Key, LONGEST, META_LIFE, PATIENCE, Stored, away,
+    positioned,
 };
 
 /// How often the server is asked whether it is there.
@@ -594,7 +595,7 @@ impl Shared {
         match payload.first() {
             Some(b'm') => self.events.message(channel, payload.slice(1..), None),
             Some(b'p') => {
-                if let Some((position, envelope)) = positioned(&payload) {
+                if let Some((position, envelope)) = positioned(&payload.slice(1..)) {
                     self.events.message(channel, envelope, Some(position));
                 }
             }
@@ -627,17 +628,6 @@ async fn is_primary(commands: &mut MultiplexedConnection) -> Result<bool, Broker
         )),
         role => Ok(role.is_some()),
     }
-}
-
-/// Takes `p<offset>|<epoch>|<envelope>` apart.
-fn positioned(payload: &Bytes) -> Option<(Position, Bytes)> {
-    let first = payload.iter().position(|byte| *byte == b'|')?;
-    let second = first + 1 + payload[first + 1..].iter().position(|byte| *byte == b'|')?;
-    let offset = std::str::from_utf8(&payload[1..first]).ok()?.parse().ok()?;
-    let epoch = std::str::from_utf8(&payload[first + 1..second])
-        .ok()?
-        .into();
-    Some((Position { offset, epoch }, payload.slice(second + 1..)))
 }
 
 /// The glob for a name that ends in `*`.
