@@ -11,6 +11,8 @@ HOST ?= 127.0.0.1
 ARGS ?=
 # So many tests run at a time: they wait more than they compute.
 WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 3 ? cores + 1 : 4)))
+# Whether the tests measure what they run of the package: make test COVERAGE=1
+COVERAGE ?=
 # Of one fuzz target: make fuzz FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 1800
 
@@ -32,11 +34,11 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python lint format docs third-party wheel bench conformance fuzz clean FORCE
+.PHONY: help demo test test-rust test-python coverage coverage-floors coverage-all lint format docs third-party wheel bench conformance fuzz clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
-		while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+		while IFS='	' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 # Set-up: each stamp stands for what has been installed.
 
@@ -79,7 +81,23 @@ test-rust: $(VENV)/.test ## run the engine's tests
 		cargo test --locked --no-default-features --features redis,nats
 
 test-python: $(VENV)/.engine $(VENV)/.test ## run the tests of the package and of the servers
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(CI),-p tests.no_skips) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(CI),-p tests.no_skips) \
+		$(if $(COVERAGE),--cov --cov-report=) $(ARGS)
+
+coverage: ## run tests/python, and print what of each room of the package has run
+	$(MAKE) --no-print-directory test-python COVERAGE=1 ARGS="tests/python $(ARGS)"
+	$(BIN)/python tools/coverage.py
+
+coverage-floors: ## set the floors of the rooms to what `make coverage` has reached
+	$(BIN)/python tools/coverage.py --floors
+
+coverage-all: $(VENV)/.engine $(VENV)/.test ## the same for all tests, with servers and greenlets
+	rm -rf .cache/coverage-all
+	mkdir -p .cache/coverage-all
+	$(BIN)/coverage run --rcfile=tools/coverage-all.ini -m \
+		pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	$(BIN)/coverage combine --quiet --rcfile=tools/coverage-all.ini
+	$(BIN)/python tools/coverage.py --config tools/coverage-all.ini
 
 lint: $(VENV)/.engine $(VENV)/.test $(VENV)/.lint ## check format, style, types and stubs
 	tools/lint.sh $(BIN)

@@ -8,7 +8,7 @@ set -eu
 
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-targets=${*:-frame chunked inflate handshake extensions broker}
+targets=${*:-frame chunked inflate handshake extensions broker history}
 
 cd "$(dirname "$0")/.."
 export RUSTC_BOOTSTRAP=1

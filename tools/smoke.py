@@ -1,6 +1,6 @@
 """Serves the README's echo with another Python, and talks to it: smoke.py PYTHON.
 
-PYTHON is that of an environment in which nothing but the wheel is installed; this
+PYTHON is that of an environment in which nothing but the package is installed; this
 program itself needs the test dependencies.
 """
 

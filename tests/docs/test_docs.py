@@ -16,7 +16,7 @@ from dwebsocket import checks, conf, exceptions
 from dwebsocket.websocket import WebSocket
 
 from . import pages
-from .pages import PAGES, ROOT, Block
+from .pages import PAGES, RECORDS, ROOT, Block
 
 README = ROOT / "README.md"
 CHINESE = ROOT / "README.zh-CN.md"
@@ -149,6 +149,30 @@ def test_every_python_logger_is_documented() -> None:
     used = {name for file in sources for name in pattern.findall(file.read_text())}
     table = pages.rows(pages.section(API, "Logging"))
     assert {_code(cells[0]) for cells in table} == used
+
+
+class TestRecords:
+    """docs/adr/ has a record for each decision, and an index of them."""
+
+    @pytest.mark.parametrize("record", RECORDS, ids=_name)
+    def test_has_a_date_and_three_sections(self, record: Path) -> None:
+        status = record.read_text().splitlines()[2]
+        assert re.match(
+            r"(Proposed|Accepted|Replaced by \[.+\]\(.+\)), \d{4}-\d\d-\d\d", status
+        )
+        sections = [h.title for h in pages.headings(record) if h.level == 2]
+        assert sections == ["Context", "Decision", "Consequences"]
+
+    def test_the_numbers_have_no_gap(self) -> None:
+        numbers = [int(record.name[:4]) for record in RECORDS]
+        assert numbers == list(range(1, len(RECORDS) + 1))
+
+    def test_the_index_has_every_title(self) -> None:
+        index = pages.rows((ROOT / "docs" / "adr" / "README.md").read_text())
+        titles = [(pages.headings(record)[0].title, record.name) for record in RECORDS]
+        assert [cells[0] for cells in index] == [
+            f"[{title}]({name})" for title, name in titles
+        ]
 
 
 class TestChinese:

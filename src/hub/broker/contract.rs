@@ -81,7 +81,9 @@ const MAX_HOLE: u64 = 1_000;
 impl Fetched {
     /// Entries that are missing, as somebody has removed them, get empty envelopes: they keep their
     /// places, and cannot be read.
-    pub(super) fn new(found: Vec<Stored>, top: Position, after: Option<&Position>) -> Self {
+    #[doc(hidden)] // Public for the fuzz target.
+    #[must_use]
+    pub fn new(found: Vec<Stored>, top: Position, after: Option<&Position>) -> Self {
         let mut entries: Vec<Stored> = Vec::with_capacity(found.len());
         let hole = |offset, age| Stored {
             offset,

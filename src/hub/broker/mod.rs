@@ -27,6 +27,25 @@ use self::nats::Nats;
 use self::redis::Redis;
 use super::position::{Limits, Position};
 
+/// Takes `<offset>|<epoch>|<envelope>` apart, as the script in Redis has put it together. Anybody may
+/// publish something else.
+#[doc(hidden)] // Public for the fuzz target.
+#[must_use]
+pub fn positioned(announced: &Bytes) -> Option<(Position, Bytes)> {
+    let mut bars = (0..announced.len()).filter(|at| announced[*at] == b'|');
+    let (first, second) = (bars.next()?, bars.next()?);
+    let offset = std::str::from_utf8(&announced[..first])
+        .ok()?
+        .parse()
+        .ok()?;
+    let epoch = std::str::from_utf8(&announced[first + 1..second]).ok()?;
+    let position = Position {
+        offset,
+        epoch: epoch.into(),
+    };
+    Some((position, announced.slice(second + 1..)))
+}
+
 /// A connection to a broker, which is made again whenever it breaks.
 #[derive(Clone)]
 pub struct Broker(Backend);
@@ -329,12 +348,36 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_was_fetched_is_complete_only_without_a_gap() {
-        let at = |offset, epoch: &str| Position {
+    fn at(offset: u64, epoch: &str) -> Position {
+        Position {
             offset,
             epoch: epoch.into(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_message_is_told_with_its_position() {
+        let split = |text: &'static [u8]| positioned(&Bytes::from_static(text));
+        let found = split(b"7|3f2a|a|b");
+        assert_eq!(found, Some((at(7, "3f2a"), Bytes::from_static(b"a|b"))));
+        assert_eq!(split(b"7||"), Some((at(7, ""), Bytes::new())));
+        for wrong in [
+            &b""[..],
+            b"|",
+            b"||",
+            b"7|",
+            b"7",
+            b"-7|e|",
+            b"x|e|",
+            b"7|\xff|",
+            b"99999999999999999999|e|",
+        ] {
+            assert_eq!(split(wrong), None);
+        }
+    }
+
+    #[test]
+    fn what_was_fetched_is_complete_only_without_a_gap() {
         let stored = |offset: &u64| Stored {
             offset: *offset,
             envelope: Bytes::new(),

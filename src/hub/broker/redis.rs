@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 use super::{
     contract::{BrokerError, Events, Fetched, Key, META_LIFE, Stored, check_quoting},
+    positioned,
     reconnect::{COMMAND_TIMEOUT, Closing, Served, Server, stay_connected},
 };
 use crate::hub::position::{Limits, Position, new_epoch};
@@ -583,7 +584,7 @@ impl Shared {
         match payload.first() {
             Some(b'm') => self.events.message(channel, payload.slice(1..), None),
             Some(b'p') => {
-                if let Some((position, envelope)) = positioned(&payload) {
+                if let Some((position, envelope)) = positioned(&payload.slice(1..)) {
                     self.events.message(channel, envelope, Some(position));
                 }
             }
@@ -616,17 +617,6 @@ async fn is_primary(commands: &mut MultiplexedConnection) -> Result<bool, Broker
         )),
         role => Ok(role.is_some()),
     }
-}
-
-/// Takes `p<offset>|<epoch>|<envelope>` apart.
-fn positioned(payload: &Bytes) -> Option<(Position, Bytes)> {
-    let first = payload.iter().position(|byte| *byte == b'|')?;
-    let second = first + 1 + payload[first + 1..].iter().position(|byte| *byte == b'|')?;
-    let offset = std::str::from_utf8(&payload[1..first]).ok()?.parse().ok()?;
-    let epoch = std::str::from_utf8(&payload[first + 1..second])
-        .ok()?
-        .into();
-    Some((Position { offset, epoch }, payload.slice(second + 1..)))
 }
 
 /// The glob for a name that ends in `*`.
