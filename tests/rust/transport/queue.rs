@@ -8,7 +8,7 @@ use dwebsocket::{
         Capacity, Connection, Consumer, FarEnd, Handler, Inbox, Overflow, Pushed, QueueParts,
         Received, Sent, Wakeup,
     },
-    protocol::{Event, Message, OpCode},
+    protocol::{CloseFrame, Event, Message, OpCode},
     runtime::WakeQueue,
 };
 
@@ -192,5 +192,33 @@ fn one_event_loop_drives_both_ends() {
         assert_eq!(poll(&wake), [u64::MAX]);
         assert_eq!(far.drain(10), [Event::Close(None)]);
         until("the connection is gone", || far.is_over());
+    });
+}
+
+#[test]
+fn what_was_pushed_before_the_far_end_hangs_up_is_delivered() {
+    limited(|| {
+        let config = Config {
+            inbox_messages: 1,
+            ..Config::default()
+        };
+        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let (connection, far, _wake) = connect(Arc::clone(&inbox) as _);
+        let deadline = Some(Instant::now() + LIMIT);
+        for _ in 0..3 {
+            assert_eq!(far.push(text("in")), Pushed::Done);
+        }
+        let (code, reason) = (4001, String::from("bye"));
+        let close = Event::Close(Some(CloseFrame { code, reason }));
+        until("there is room", || far.push(close.clone()) == Pushed::Done);
+        drop(far);
+        for _ in 0..3 {
+            let Received::Message(_) = inbox.wait(&connection, deadline) else {
+                panic!("a message is lost");
+            };
+            connection.send(OpCode::Text, b"answer", Overflow::Close);
+        }
+        assert_eq!(inbox.wait(&connection, deadline), Received::End);
+        assert_eq!(connection.end().unwrap().code, 4001);
     });
 }
