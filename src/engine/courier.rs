@@ -9,6 +9,7 @@
 
 use std::{
     cell::Cell,
+    fmt,
     ops::RangeInclusive,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,9 +18,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
-use super::Connection;
+use crate::runtime::WORKER_THREADS;
+
+/// Tasks that write what is left in outboxes: one for each thread.
+const COURIERS: usize = WORKER_THREADS;
+
+/// Connections of a message to many that are posted at once: the couriers start after so many.
+const LOT: usize = 256;
 
 /// Writes in a row before other tasks get their turn.
 const STINT: usize = 64;
@@ -52,21 +59,97 @@ pub(super) fn is_in_a_row() -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Round(AtomicU32);
 
+/// A connection, as its courier sees it.
+pub(super) trait Flush: Send + Sync {
+    /// Writes what was posted; returns how many messages there were.
+    fn write_posted(&self) -> usize;
+
+    /// The latest round in which the courier wrote it.
+    fn round(&self) -> &Round;
+}
+
+/// The couriers of a process. Each connection has its own among them.
+#[derive(Debug)]
+pub(super) struct Couriers([Arc<Courier>; COURIERS]);
+
+impl Couriers {
+    /// Starts the tasks, which run as long as the runtime does.
+    pub(super) fn start(handle: &Handle) -> Self {
+        Self(std::array::from_fn(|_| {
+            let courier = Arc::new(Courier::default());
+            let called = Arc::clone(&courier);
+            handle.spawn(async move { called.run().await });
+            courier
+        }))
+    }
+
+    /// Has the outbox of connection `id` written soon.
+    pub(super) fn post(&self, id: u64, connection: Arc<dyn Flush>) {
+        self.0[number(id)].post(connection);
+    }
+}
+
+/// The number of the courier that writes the outbox of a connection.
+fn number(id: u64) -> usize {
+    (id % COURIERS as u64) as usize
+}
+
+/// Connections that have got a message to many and are to be written, sorted by courier. Posts them when
+/// there are [`LOT`] for one courier, and the rest when it is dropped.
+#[derive(Default)]
+pub(crate) struct Mailbag {
+    lots: [Vec<Arc<dyn Flush>>; COURIERS],
+    couriers: Option<&'static Couriers>,
+}
+
+impl fmt::Debug for Mailbag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbag").finish_non_exhaustive()
+    }
+}
+
+impl Mailbag {
+    pub(super) fn add(&mut self, couriers: &'static Couriers, id: u64, connection: Arc<dyn Flush>) {
+        self.couriers = Some(couriers);
+        let number = number(id);
+        let lot = &mut self.lots[number];
+        lot.push(connection);
+        if lot.len() >= LOT {
+            couriers.0[number].post_all(lot);
+        }
+    }
+}
+
+impl Drop for Mailbag {
+    fn drop(&mut self) {
+        if let Some(Couriers(couriers)) = self.couriers {
+            for (courier, lot) in couriers.iter().zip(&mut self.lots) {
+                courier.post_all(lot);
+            }
+        }
+    }
+}
+
 /// The connections whose outboxes a task is to write.
-#[derive(Debug, Default)]
-pub struct Courier {
+#[derive(Default)]
+struct Courier {
     /// A std mutex: held for a push or a swap. Bounded by the number of connections: each is posted
     /// once until its outbox is written.
-    posted: Mutex<Vec<Arc<Connection>>>,
+    posted: Mutex<Vec<Arc<dyn Flush>>>,
     /// Wakes the task.
     called: Notify,
 }
 
+impl fmt::Debug for Courier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Courier").finish_non_exhaustive()
+    }
+}
+
 impl Courier {
-    /// Has the outbox of `connection` written soon.
-    pub(super) fn post(&self, connection: &Arc<Connection>) {
+    fn post(&self, connection: Arc<dyn Flush>) {
         let mut posted = self.posted();
-        posted.push(Arc::clone(connection));
+        posted.push(connection);
         let first = posted.len() == 1;
         drop(posted);
         if first {
@@ -74,8 +157,8 @@ impl Courier {
         }
     }
 
-    /// Has many written soon; empties the list.
-    pub(crate) fn post_all(&self, connections: &mut Vec<Arc<Connection>>) {
+    /// Posts all of a list, and empties it.
+    fn post_all(&self, connections: &mut Vec<Arc<dyn Flush>>) {
         let mut posted = self.posted();
         let first = posted.is_empty() && !connections.is_empty();
         posted.append(connections);
@@ -86,7 +169,7 @@ impl Courier {
     }
 
     /// Writes what is posted; runs as long as the engine does.
-    pub(crate) async fn run(&self) {
+    async fn run(&self) {
         let mut round = Vec::new();
         let mut number = 0_u32;
         loop {
@@ -96,7 +179,7 @@ impl Courier {
             std::mem::swap(&mut round, &mut *self.posted());
             let (connections, mut messages) = (round.len(), 0);
             for (written, connection) in round.drain(..).enumerate() {
-                connection.round.0.store(number, Relaxed);
+                connection.round().0.store(number, Relaxed);
                 messages += connection.write_posted();
                 if written % STINT == STINT - 1 {
                     tokio::task::yield_now().await;
@@ -116,10 +199,10 @@ impl Courier {
         let posted = self.posted();
         posted
             .first()
-            .is_some_and(|connection| connection.round.0.load(Relaxed) == number)
+            .is_some_and(|connection| connection.round().0.load(Relaxed) == number)
     }
 
-    fn posted(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+    fn posted(&self) -> MutexGuard<'_, Vec<Arc<dyn Flush>>> {
         self.posted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

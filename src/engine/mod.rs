@@ -1,225 +1,34 @@
-//! One engine per process: made at the first connection, told apart after a fork, stopped within a
-//! bound.
+//! The connections of one process.
+//!
+//! Each file stands on those below it:
+//!
+//! * [`Connection::start`](start): from a socket to a running connection.
+//! * `connection/actor`: the task that reads a connection.
+//! * [`Engine`](table): the table of open connections; stops them within a bound.
+//! * [`Inbox`](inbox): messages that wait for a view; [`consumer`]: how the view takes them out.
+//! * [`connection`]: what an application sees of a connection, and how it ends.
+//! * `shared`: the parts of a process that all connections use: the turnstile and the couriers.
+//! * `outbox`, `courier`, [`permit`], [`habit`], [`adopt`]: parts that know no connection.
 
 pub mod adopt;
 pub mod connection;
+mod consumer;
 mod courier;
 pub mod habit;
 mod inbox;
 mod outbox;
-pub(crate) mod permit;
-mod turnstile;
+mod permit;
+mod shared;
+mod start;
+mod table;
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
-
+pub(crate) use self::courier::Mailbag;
 pub use self::{
-    connection::{Connection, End, Handler, Overflow, Owner, Parts, Stats},
-    courier::Courier,
-    inbox::{Consumer, Inbox, Received},
-    outbox::Sent,
+    connection::{Connection, End, Handler, Overflow, Owner, Stats},
+    consumer::{Consumer, Turnstile},
+    inbox::{Inbox, Received},
+    outbox::{Capacity, FarEnd, Pushed, Sent, Wakeup},
     permit::Permit,
-    turnstile::Turnstile,
+    start::{Parts, QueueParts},
+    table::{Engine, engine, running},
 };
-use crate::runtime::{Gate, Log, PerProcess, Runtime, WORKER_THREADS, runtime};
-
-/// Tasks that write what is left in outboxes: one for each thread.
-pub(crate) const COURIERS: usize = WORKER_THREADS;
-
-/// The engine of this process.
-static ENGINE: PerProcess<Engine> = PerProcess::new();
-
-/// Numbers connections; unique in the process, and never reused.
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-
-/// The open connections of one process, and the tasks that serve all of them.
-#[derive(Debug)]
-pub struct Engine {
-    /// Ended by [`Engine::stop`].
-    runtime: &'static Runtime,
-    /// A std mutex: held for a map operation, never across an await.
-    connections: Mutex<HashMap<u64, Arc<Connection>>>,
-    /// What connections that are gone have lost to full outboxes.
-    dropped: AtomicU64,
-    /// Signalled when the last connection has gone.
-    empty: Condvar,
-    /// Set once by [`Engine::close_all`].
-    stopping: AtomicBool,
-    turnstile: Arc<Turnstile>,
-    couriers: [Arc<Courier>; COURIERS],
-    /// How many connections pause because their peers flood.
-    floods: AtomicUsize,
-}
-
-/// Returns the engine of this process, which is started if there is none.
-///
-/// # Errors
-///
-/// The operating system's, if no thread or epoll instance is to be had.
-pub fn engine() -> io::Result<&'static Engine> {
-    ENGINE.get_or_try_init(Engine::start)
-}
-
-/// Returns the engine of this process if it has been started.
-#[must_use]
-pub fn running() -> Option<&'static Engine> {
-    ENGINE.get()
-}
-
-impl Engine {
-    fn start() -> io::Result<Self> {
-        let runtime = runtime()?;
-        let turnstile = Arc::new(Turnstile::default());
-        let watched = Arc::clone(&turnstile);
-        runtime.handle().spawn(async move { watched.watch().await });
-        let couriers = std::array::from_fn(|_| {
-            let courier = Arc::new(Courier::default());
-            let called = Arc::clone(&courier);
-            runtime.handle().spawn(async move { called.run().await });
-            courier
-        });
-        Ok(Self {
-            turnstile,
-            couriers,
-            runtime,
-            connections: Mutex::default(),
-            dropped: AtomicU64::new(0),
-            empty: Condvar::new(),
-            stopping: AtomicBool::new(false),
-            floods: AtomicUsize::new(0),
-        })
-    }
-
-    /// The runtime's handle, for spawning and for registering sockets.
-    #[must_use]
-    pub fn handle(&self) -> &tokio::runtime::Handle {
-        self.runtime.handle()
-    }
-
-    /// What the engine wants logged, until Python fetches it.
-    #[must_use]
-    pub fn log(&self) -> &Log {
-        self.runtime.log()
-    }
-
-    /// Where threads stand in line that have a message to fetch.
-    #[must_use]
-    pub fn turnstile(&self) -> &Arc<Turnstile> {
-        &self.turnstile
-    }
-
-    /// All open connections.
-    pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
-        self.table().values().cloned().collect()
-    }
-
-    /// How many connections are open, and how many messages these and those before lost to full
-    /// outboxes.
-    pub(crate) fn connections_and_dropped(&self) -> (usize, u64) {
-        let table = self.table();
-        let open = table.values();
-        let dropped: u64 = open.map(|one| one.dropped_messages()).sum();
-        (table.len(), dropped + self.dropped.load(Ordering::Relaxed))
-    }
-
-    /// Who writes what is left in the outbox of a connection.
-    pub(crate) fn courier(&self, id: u64) -> &Courier {
-        let number = id % COURIERS as u64;
-        &self.couriers[number as usize]
-    }
-
-    /// What threads go through on their way back into the interpreter.
-    #[must_use]
-    pub fn gate(&self) -> &Gate {
-        self.runtime.gate()
-    }
-
-    /// How many connections pause because their peers flood.
-    pub(crate) fn floods(&self) -> &AtomicUsize {
-        &self.floods
-    }
-
-    /// Whether [`Engine::close_all`] was called: new connections are refused.
-    #[must_use]
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn next_id() -> u64 {
-        NEXT_ID.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(crate) fn register(&self, connection: &Arc<Connection>) {
-        self.table().insert(connection.id(), Arc::clone(connection));
-    }
-
-    pub(crate) fn forget(&self, connection: &Connection) {
-        let mut table = self.table();
-        // Under the lock, so that nobody counts it twice or not at all.
-        self.dropped
-            .fetch_add(connection.dropped_messages(), Ordering::Relaxed);
-        table.remove(&connection.id());
-        if table.is_empty() {
-            self.empty.notify_all();
-        }
-    }
-
-    /// Starts the close handshake of every connection and refuses new ones from then on. Returns
-    /// how many there were.
-    pub fn close_all(&self, code: u16) -> usize {
-        self.stopping.store(true, Ordering::Release);
-        // Collected first: closing calls back into the table when a connection ends at once.
-        let open = self.connections();
-        for connection in &open {
-            connection.close(code, "");
-        }
-        open.len()
-    }
-
-    /// Closes every connection, waits up to `timeout` for the handshakes, cuts off the rest and
-    /// ends the runtime. Returns how many were cut off.
-    pub fn stop(&self, timeout: Duration, code: u16) -> usize {
-        self.close_all(code);
-        let deadline = Instant::now() + timeout;
-        if !self.wait_until_empty(deadline) {
-            let late = self.connections();
-            for connection in &late {
-                connection.abort();
-            }
-            self.wait_until_empty(Instant::now() + Duration::from_millis(500));
-            self.runtime.shut_down(Duration::from_millis(100));
-            return late.len();
-        }
-        self.runtime.shut_down(Duration::from_millis(500));
-        0
-    }
-
-    fn wait_until_empty(&self, deadline: Instant) -> bool {
-        let mut table = self.table();
-        while !table.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            table = self
-                .empty
-                .wait_timeout(table, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        true
-    }
-
-    fn table(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}

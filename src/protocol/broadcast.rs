@@ -50,6 +50,12 @@ impl Broadcast {
         self.payload.is_empty()
     }
 
+    /// [`OpCode::Text`] or [`OpCode::Binary`].
+    #[must_use]
+    pub fn opcode(&self) -> OpCode {
+        self.opcode
+    }
+
     /// The payload, before compression.
     #[must_use]
     pub fn payload(&self) -> &Bytes {

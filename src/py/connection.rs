@@ -175,6 +175,9 @@ impl PyConnection {
             let outcome = wait::detached(py, wait::deadline(timeout), wait)?;
             received = outcome.unwrap_or(Received::Nothing);
         }
+        if received == Received::End {
+            connection.acknowledge_end();
+        }
         Ok(match received {
             Received::Message(message) => Some(self.to_python(py, &message)),
             Received::End | Received::Nothing => None,

@@ -19,6 +19,7 @@ mod stack;
 mod start;
 mod trim;
 mod wake;
+mod weight;
 
 #[cfg(feature = "python")]
 pub(crate) use self::stack::settle;
@@ -29,4 +30,4 @@ pub use self::{
     process::{Runtime, running, runtime},
     wake::WakeQueue,
 };
-pub(crate) use self::{start::WORKER_THREADS, trim::Weight, wake::Flag};
+pub(crate) use self::{start::WORKER_THREADS, wake::Flag, weight::Weight};

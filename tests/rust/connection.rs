@@ -28,7 +28,11 @@ fn text(data: &str) -> Received {
 }
 
 fn wait(connection: &Connection, inbox: &Inbox) -> Received {
-    inbox.wait(connection, Some(Instant::now() + common::LIMIT))
+    let received = inbox.wait(connection, Some(Instant::now() + common::LIMIT));
+    if received == Received::End {
+        connection.acknowledge_end();
+    }
+    received
 }
 
 fn close_code(peer: &mut common::Peer) -> u16 {

@@ -5,13 +5,13 @@
 
 mod common;
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use common::{Echo, connect, limited};
 use dwebsocket::{
     config::Config,
-    engine::{self, Overflow, Permit, Sent},
-    protocol::OpCode,
+    engine::{self, Connection, FarEnd, Overflow, Permit, Pushed, QueueParts, Sent},
+    protocol::{Event, Message, OpCode},
 };
 use tungstenite::Message as Wire;
 
@@ -21,6 +21,9 @@ fn parent_and_child_each_have_an_engine() {
         let permit = Permit::take(10).unwrap();
         let (connection, mut peer) = connect(Config::default(), Arc::new(Echo));
         echo(&mut peer);
+        let (queued, far) = over_queue();
+        echo_over_queue(&far);
+        dwebsocket::hub::hub().unwrap();
         // SAFETY: the child touches nothing that another thread of the parent may hold locked, which
         // is what this test is about, and leaves by `_exit`.
         let child = unsafe { libc::fork() };
@@ -34,6 +37,14 @@ fn parent_and_child_each_have_an_engine() {
                     Sent::Closed
                 );
                 assert!(!connection.close(1000, ""));
+                assert!(dwebsocket::hub::running().is_none());
+                assert!(dwebsocket::runtime::running().is_none());
+                assert!(queued.is_foreign());
+                assert_eq!(far.push(hello()), Pushed::Closed);
+                assert!(far.drain(1).is_empty() && !far.arm() && !far.arm_room());
+                let (_own, own_far) = over_queue();
+                echo_over_queue(&own_far);
+                drop(own_far);
                 let (own, mut peer) = connect(Config::default(), Arc::new(Echo));
                 echo(&mut peer);
                 assert!(own.id() > connection.id());
@@ -49,6 +60,7 @@ fn parent_and_child_each_have_an_engine() {
         assert_eq!(status, 0, "the child failed");
         // The child's end has taken nothing from the parent.
         echo(&mut peer);
+        echo_over_queue(&far);
         drop(permit);
         assert_eq!(Permit::taken(), 0);
     });
@@ -57,4 +69,24 @@ fn parent_and_child_each_have_an_engine() {
 fn echo(peer: &mut common::Peer) {
     peer.send(Wire::text("hello")).unwrap();
     assert_eq!(peer.read().unwrap(), Wire::text("hello"));
+}
+
+fn over_queue() -> (Arc<Connection>, FarEnd) {
+    let parts = QueueParts {
+        capacity: Default::default(),
+        wakeup: None,
+        config: Arc::new(Config::default()),
+        permit: None,
+    };
+    Connection::over_queue(parts, Arc::new(Echo)).unwrap()
+}
+
+fn hello() -> Event {
+    Event::Message(Message::Text("hello".into()))
+}
+
+fn echo_over_queue(far: &FarEnd) {
+    assert_eq!(far.push(hello()), Pushed::Done);
+    assert!(far.wait(Instant::now() + common::LIMIT));
+    assert_eq!(far.drain(2), [hello()]);
 }

@@ -8,40 +8,35 @@
 //! The actor is the only reader. Writers are many: whoever sends takes the outbox's lock, tries the
 //! socket at once if nothing is queued, and leaves the rest to the actor.
 
-mod actor;
+pub(super) mod actor;
 mod closing;
+mod counters;
 mod keepalive;
+mod lifecycle;
 mod sending;
 mod stats;
 
 use std::{
     any::Any,
-    fmt, io,
+    fmt,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
-use socket2::Socket;
-
 use self::{
-    actor::Actor,
-    stats::{Counters, Pinged},
+    counters::{Counters, Pinged},
+    lifecycle::Lifecycle,
 };
-pub use self::{closing::End, stats::Stats};
+pub use self::{lifecycle::End, stats::Stats};
 use super::{
-    Engine, Permit, adopt,
     courier::Round,
-    engine,
     outbox::{Outbox, Signal},
+    shared::Shared,
 };
 pub use crate::config::Overflow;
-use crate::{
-    config::Config,
-    protocol::{Decoder, Encoder, Message, Role, extensions::DeflateParams},
-    runtime::fork,
-};
+use crate::{config::Config, protocol::Message, runtime::fork};
 
 /// The application's side of a connection. Called by the actor, so it must never block.
 pub trait Handler: Send + Sync + 'static {
@@ -86,23 +81,6 @@ impl Owner for Nobody {
     fn gone(&self, _connection: &Connection) {}
 }
 
-/// What a new connection starts from.
-#[derive(Debug)]
-pub struct Parts {
-    /// The connected stream socket.
-    pub socket: Socket,
-    /// The head of the 101 response, still to be written.
-    pub head: Vec<u8>,
-    /// Bytes of the peer that were read already.
-    pub leftover: Vec<u8>,
-    /// What was negotiated about compression.
-    pub deflate: Option<DeflateParams>,
-    /// The limits.
-    pub config: Arc<Config>,
-    /// The place among the process's connections; `None` where nobody counts.
-    pub permit: Option<Permit>,
-}
-
 /// An open WebSocket. Every method may be called from any thread.
 ///
 /// In this order in memory: a message to many touches the first fields of each, in another thread than
@@ -113,24 +91,18 @@ pub struct Connection {
     /// Which process made it: a forked child must not touch it.
     generation: u32,
     enveloping: AtomicBool,
+    lifecycle: Lifecycle,
     config: Arc<Config>,
     /// A std mutex: held while a frame is encoded and offered to a non-blocking socket.
     outbox: Mutex<Outbox>,
-    engine: &'static Engine,
+    shared: &'static Shared,
     handler: Arc<dyn Handler>,
     /// Raised for the actor.
     signal: Arc<Signal>,
     /// Senders that wait for room.
     room: Condvar,
     /// Where its courier is.
-    pub(super) round: Round,
-    /// Set when no further message will reach the handler.
-    ended: AtomicBool,
-    /// Set when this side began the close handshake, with what it said.
-    closing: OnceLock<(u16, String)>,
-    /// Why this side gave the connection up, where no error of the peer's was the cause.
-    failure: OnceLock<String>,
-    end: OnceLock<End>,
+    round: Round,
     /// Nanoseconds; 0 until the first pong.
     latency: AtomicU64,
     /// The application's latest ping, until it comes back.
@@ -144,67 +116,38 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("id", &self.id)
-            .field("end", &self.end)
+            .field("lifecycle", &self.lifecycle)
             .finish()
     }
 }
 
 impl Connection {
-    /// Writes the head of the response and runs the connection on this process's engine.
-    ///
-    /// # Errors
-    ///
-    /// The engine cannot be started or is stopping, or the socket cannot be registered.
-    pub fn start(parts: Parts, handler: Arc<dyn Handler>) -> io::Result<Arc<Self>> {
-        let engine = engine()?;
-        if engine.is_stopping() {
-            return Err(io::Error::other("the process is shutting down"));
-        }
-        let Parts {
-            socket,
-            head,
-            leftover,
-            deflate,
-            config,
-            permit,
-        } = parts;
-        socket.set_nonblocking(true)?;
-        // Not every stream socket is TCP; without it, small frames would wait for an ACK.
-        let _ = socket.set_tcp_nodelay(true);
-        let socket = {
-            let _context = engine.handle().enter();
-            Arc::new(adopt::register(socket)?)
-        };
-        let encoder = Encoder::new(Role::Server, &config.protocol, deflate);
-        let decoder = Decoder::new(Role::Server, &config.protocol, deflate);
-        let signal = Arc::<Signal>::default();
-        let outbox = Outbox::new(Arc::clone(&socket), encoder, head, Arc::clone(&signal));
-        let connection = Arc::new(Self {
-            id: Engine::next_id(),
+    /// A connection that is open. The caller registers it and starts its actor.
+    pub(super) fn new(
+        id: u64,
+        shared: &'static Shared,
+        config: Arc<Config>,
+        outbox: Outbox,
+        signal: Arc<Signal>,
+        handler: Arc<dyn Handler>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
             generation: fork::generation(),
-            engine,
+            shared,
             outbox: Mutex::new(outbox),
             signal,
             config,
             handler,
             room: Condvar::new(),
-            closing: OnceLock::new(),
-            failure: OnceLock::new(),
-            end: OnceLock::new(),
-            ended: AtomicBool::new(false),
+            lifecycle: Lifecycle::default(),
             latency: AtomicU64::new(0),
             pinged: Mutex::default(),
             counters: Counters::default(),
             owner: OnceLock::new(),
             enveloping: AtomicBool::new(false),
             round: Round::default(),
-        });
-        engine.register(&connection);
-        // From the caller's thread: in the usual case the peer has its answer before this returns.
-        let _ = connection.outbox().flush_ready();
-        let actor = Actor::new(Arc::clone(&connection), socket, decoder, leftover, permit);
-        engine.handle().spawn(actor);
-        Ok(connection)
+        })
     }
 
     /// A number that no other connection of this process ever has.
@@ -260,7 +203,15 @@ impl Connection {
         self.generation != fork::generation()
     }
 
-    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+    /// Works on the outbox, unless nothing may be sent any more. A Close of this side takes the same lock,
+    /// so that nothing gets behind its frame.
+    fn sending<T>(&self, work: impl FnOnce(&mut Outbox) -> T) -> Option<T> {
+        let mut outbox = self.outbox();
+        let may_send = self.lifecycle.state().may_send();
+        may_send.then(|| work(&mut outbox))
+    }
+
+    pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

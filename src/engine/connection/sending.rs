@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::{
-        courier,
+        courier::{self, Flush, Mailbag, Round},
         outbox::{self, Sent},
     },
     Connection, Overflow,
@@ -22,57 +22,53 @@ impl Connection {
         if self.is_foreign() {
             return Sent::Closed;
         }
-        let later = courier::is_in_a_row() || self.engine.turnstile().is_crowded();
-        let sent = {
-            let mut outbox = self.outbox();
+        let later = courier::is_in_a_row() || self.shared.turnstile.is_crowded();
+        let sent = self.sending(|outbox| {
             if later && outbox.may_post(payload) && outbox.post() {
-                self.engine.courier(self.id).post(self);
+                self.shared.couriers.post(self.id, Arc::clone(self) as _);
             }
             outbox.send(opcode, payload, overflow, &self.config)
-        };
+        });
+        let sent = sent.unwrap_or(Sent::Closed);
         self.note_lost(sent);
         sent
     }
 
     /// Counts what was lost, and fails the connection where the policy says so.
     fn note_lost(&self, sent: Sent) {
-        let dropped = match sent {
-            Sent::Done | Sent::Full | Sent::Closed => return,
-            Sent::DroppedOldest(lost) => lost,
-            Sent::Dropped | Sent::Overflowed => 1,
-        };
-        self.counters.dropped_messages.fetch_add(dropped, Relaxed);
+        let lost = sent.lost();
+        if lost == 0 {
+            return;
+        }
+        self.counters.dropped_messages.fetch_add(lost, Relaxed);
         if sent == Sent::Overflowed {
             // Section 7.4.1 leaves 1013 (try again later) to the IANA registry.
             self.close_now(1013, "the peer reads too slowly");
         }
     }
 
-    /// Queues one of many copies of a message. True if the caller must have it posted.
+    /// Queues one of many copies of a message; `mailbag` has it written.
     ///
     /// A full outbox meets the policy of the connection's configuration, and delays nobody.
-    pub(crate) fn broadcast(&self, message: &Arc<Broadcast>) -> (Sent, bool) {
+    pub(crate) fn broadcast(
+        self: &Arc<Self>,
+        message: &Arc<Broadcast>,
+        mailbag: &mut Mailbag,
+    ) -> Sent {
         if self.is_foreign() {
-            return (Sent::Closed, false);
+            return Sent::Closed;
         }
-        let (sent, posted) = {
-            let mut outbox = self.outbox();
+        let result = self.sending(|outbox| {
             let sent = outbox.broadcast(message, self.config.broadcast_overflow, &self.config);
             let taken = matches!(sent, Sent::Done | Sent::DroppedOldest(_));
             (sent, taken && outbox.post())
-        };
+        });
+        let (sent, posted) = result.unwrap_or((Sent::Closed, false));
         self.note_lost(sent);
-        (sent, posted)
-    }
-
-    /// Has the outboxes of many written, all of them of this connection's courier.
-    pub(crate) fn post_all(&self, connections: &mut Vec<Arc<Self>>) {
-        self.engine.courier(self.id).post_all(connections);
-    }
-
-    /// What the courier does.
-    pub(in crate::engine) fn write_posted(&self) -> usize {
-        outbox::write_posted(|| self.outbox())
+        if posted {
+            mailbag.add(&self.shared.couriers, self.id, Arc::clone(self) as _);
+        }
+        sent
     }
 
     /// Blocks until the outbox has room for `len` bytes or the connection is closing. Returns false
@@ -82,7 +78,7 @@ impl Connection {
             return true;
         }
         let mut outbox = self.outbox();
-        while !outbox.has_room(len, &self.config) {
+        while self.lifecycle.state().may_send() && !outbox.has_room(len, &self.config) {
             outbox.want_room();
             outbox = match deadline {
                 None => self
@@ -109,16 +105,28 @@ impl Connection {
         if self.is_foreign() {
             return false;
         }
-        let mut outbox = self.outbox();
-        if outbox.has_room(1, &self.config) {
-            return false;
-        }
-        outbox.want_room();
-        true
+        let asked = self.sending(|outbox| {
+            let full = !outbox.has_room(1, &self.config);
+            if full {
+                outbox.want_room();
+            }
+            full
+        });
+        asked.unwrap_or(false)
     }
 
     /// Counts a message that was given up because the outbox stayed full.
     pub fn count_dropped(&self) {
         self.counters.dropped_messages.fetch_add(1, Relaxed);
+    }
+}
+
+impl Flush for Connection {
+    fn write_posted(&self) -> usize {
+        outbox::write_posted(|| self.outbox())
+    }
+
+    fn round(&self) -> &Round {
+        &self.round
     }
 }

@@ -1,22 +1,11 @@
 //! What is measured: counters, and the time that a ping takes.
 
 use std::{
-    sync::{
-        MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use super::Connection;
-
-/// Counters of one connection; what is sent, its outbox counts.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) received_messages: AtomicU64,
-    pub(crate) received_bytes: AtomicU64,
-    pub(crate) dropped_messages: AtomicU64,
-}
+use super::{Connection, counters::Pinged};
 
 /// A reading of [`Connection::stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,13 +18,6 @@ pub struct Stats {
     pub dropped_messages: u64,
     pub outbox_messages: u64,
     pub outbox_bytes: u64,
-}
-
-/// A ping of the application's that is on its way.
-#[derive(Debug)]
-pub(super) struct Pinged {
-    payload: Vec<u8>,
-    at: Instant,
 }
 
 impl Connection {
@@ -83,7 +65,7 @@ impl Connection {
         };
         // Noted first, for the pong may come before this returns.
         let before = self.pinged().replace(Box::new(pinged));
-        let sent = self.outbox().ping(payload);
+        let sent = self.sending(|outbox| outbox.ping(payload)).unwrap_or(false);
         if !sent {
             *self.pinged() = before;
         }

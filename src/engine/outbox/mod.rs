@@ -3,27 +3,31 @@
 //! Messages wait unencoded: a policy may then drop one without breaking a compression context, and
 //! many small ones become one write. Only what the socket refused in the middle of a write is kept
 //! as encoded bytes.
+//!
+//! * `backlog`: what waits, and in which order it goes.
+//! * `policy`: what happens to a message that finds no room.
+//! * `transport`: where it goes: to a socket (`write`), or to whoever drains a `queue`.
 
+mod backlog;
+mod policy;
+mod queue;
+mod sent;
+mod signal;
+mod transport;
+mod way;
 mod write;
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::Waker,
+use std::sync::Arc;
+
+use self::backlog::{Backlog, Item};
+pub(super) use self::{queue::Queue, signal::Signal, way::Way, write::write_posted};
+pub use self::{
+    queue::{Capacity, FarEnd, Pushed, Wakeup},
+    sent::Sent,
 };
-
-use bytes::Bytes;
-use socket2::Socket;
-use tokio::io::unix::AsyncFd;
-
-pub(super) use self::write::write_posted;
 use crate::{
     config::{Config, Overflow},
     protocol::{Broadcast, Encoder, OpCode},
-    runtime::Weight,
 };
 
 /// Payloads up to this size may be left to the [`Courier`](super::Courier): a copy costs less than the
@@ -36,63 +40,14 @@ pub(super) const PONGS: usize = 16;
 /// Pings that may wait: the application's and the keepalive's. Whoever measures needs one.
 const PINGS: usize = 64;
 
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Written or queued.
-    Done,
-    /// Queued, and so many older ones were dropped for it.
-    DroppedOldest(u64),
-    /// Dropped: the outbox is full.
-    Dropped,
-    /// Not taken: the outbox is full, and the caller decides.
-    Full,
-    /// Not taken: the outbox is full, so the connection has to be failed.
-    Overflowed,
-    /// Not taken: the connection is closing or closed.
-    Closed,
-}
-
-/// How far the sending half is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Messages may be sent.
-    Open,
-    /// The Close frame is queued behind what waits; nothing may follow (section 5.5.1).
-    Closing,
-    /// The Close frame has been written.
-    Closed,
-    /// The socket failed, or [`Outbox::abort`] was called.
-    Broken,
-}
-
-impl Item {
-    /// Bytes that it counts for; `None` for the Close frame, which no limit counts.
-    fn message_len(&self) -> Option<usize> {
-        match self {
-            Self::Message(_, payload) => Some(payload.len()),
-            Self::Broadcast(message) => Some(message.len()),
-            Self::Close(_) => None,
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Item {
-    Message(OpCode, Bytes),
-    Broadcast(Arc<Broadcast>),
-    /// The Close frame, encoded; the last item.
-    Close(Bytes),
-}
-
 /// The sending half of a connection.
 ///
-/// In this order in memory: whoever sends to many touches nothing after `unsent`.
+/// Whether anything may be sent, the connection's lifecycle knows; the outbox knows whether it can be.
+///
+/// In this order in memory: whoever sends to many touches nothing after the
+/// backlog's `unsent`.
 #[repr(C)]
 pub(super) struct Outbox {
-    phase: Phase,
-    /// The Close frame has left the queue.
-    close_taken: bool,
     /// A batch has been taken out, and is being written without the lock: nobody else writes.
     writing: bool,
     /// The actor is to hear when that is over.
@@ -103,102 +58,50 @@ pub(super) struct Outbox {
     posted: bool,
     /// Somebody waits for room.
     room_wanted: bool,
-    /// The socket took less than it was offered: nobody but the actor tries again, once it is told
-    /// that the socket has room. There are `unsent` bytes then.
+    /// The transport took less than it was offered: nobody but the actor tries again, once it is told
+    /// that there is room.
     blocked: bool,
-    queue: VecDeque<Item>,
-    queued_messages: usize,
-    queued_bytes: usize,
     /// Messages and bytes that were taken, whatever became of them later. Here, for whoever sends has
     /// this at hand.
     sent: (u64, u64),
-    /// Encoded bytes that the socket did not take; before everything in the queue.
-    unsent: VecDeque<Bytes>,
-    /// The head of the response is the first of them.
-    head_waits: bool,
-    /// Pings and pongs, encoded, which go before the messages: so they come soon, and at most
-    /// [`PINGS`] and [`PONGS`] of them wait, however many messages do.
-    controls: VecDeque<(OpCode, Bytes)>,
-    weight: Weight,
-    encoder: Encoder,
-    /// `None` once the connection is gone.
-    socket: Option<Arc<AsyncFd<Socket>>>,
+    backlog: Backlog,
+    /// `None` once it has failed, was cut, or the connection is gone.
+    way: Option<Way>,
     signal: Arc<Signal>,
 }
 
-/// Makes the actor look again. Apart from the outbox, so that the actor can look without its lock.
-#[derive(Debug, Default)]
-pub(super) struct Signal {
-    raised: AtomicBool,
-    /// The actor's; a task has the same one all its life.
-    waker: OnceLock<Waker>,
-}
-
-impl Signal {
-    pub(super) fn raise(&self) {
-        if !self.raised.swap(true, Ordering::AcqRel)
-            && let Some(waker) = self.waker.get()
-        {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Whether it was raised since the last time; from the first call on, `waker` is woken by it.
-    pub(super) fn take(&self, waker: &Waker) -> bool {
-        self.waker.get_or_init(|| waker.clone());
-        self.raised.swap(false, Ordering::AcqRel)
-    }
-}
-
 impl Outbox {
-    pub(super) fn new(
-        socket: Arc<AsyncFd<Socket>>,
-        encoder: Encoder,
-        head: Vec<u8>,
-        signal: Arc<Signal>,
-    ) -> Self {
-        let unsent = if head.is_empty() {
-            VecDeque::new()
-        } else {
-            VecDeque::from([head.into()])
-        };
+    pub(super) fn new(way: Way, encoder: Encoder, head: Vec<u8>, signal: Arc<Signal>) -> Self {
         Self {
-            socket: Some(socket),
-            encoder,
-            queue: VecDeque::new(),
-            queued_messages: 0,
-            queued_bytes: 0,
-            controls: VecDeque::new(),
+            way: Some(way),
+            backlog: Backlog::new(encoder, head),
             sent: (0, 0),
-            head_waits: !unsent.is_empty(),
-            unsent,
-            phase: Phase::Open,
-            close_taken: false,
             writing: false,
             actor_waits: false,
             corked: false,
             posted: false,
             room_wanted: false,
             blocked: false,
-            weight: Weight::default(),
             signal,
         }
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        self.phase
+    /// Whether the transport has failed or was cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.way.is_none()
+    }
+
+    /// Whether the transport has taken the Close frame, and so everything.
+    pub(super) fn close_is_written(&self) -> bool {
+        self.backlog.close_taken && !self.writing && self.backlog.unsent.is_empty()
     }
 
     /// Messages and bytes that wait.
     pub(super) fn backlog(&self) -> (usize, usize) {
         (
-            self.queued_messages,
-            self.queued_bytes + self.unsent_bytes() + self.controls_bytes(),
+            self.backlog.messages,
+            self.backlog.bytes + self.backlog.unsent_bytes() + self.backlog.controls_bytes(),
         )
-    }
-
-    fn controls_bytes(&self) -> usize {
-        self.controls.iter().map(|(_, frame)| frame.len()).sum()
     }
 
     /// Messages and bytes that were taken.
@@ -213,36 +116,28 @@ impl Outbox {
 
     /// Whether the peer has not taken the head of the response yet, whatever else waits.
     pub(super) fn head_waits(&self) -> bool {
-        self.head_waits
+        self.backlog.head_waits
     }
 
     pub(super) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty() || !self.queue.is_empty() || !self.controls.is_empty()
-    }
-
-    /// Whether a message of `len` bytes would be taken now. One is always taken when none waits,
-    /// whatever its size; a closing connection has room, for sending to it does nothing.
-    pub(super) fn has_room(&self, len: usize, config: &Config) -> bool {
-        let bytes = self.queued_bytes + self.unsent_bytes();
-        bytes == 0
-            || self.phase != Phase::Open
-            || (self.queued_messages < config.outbox_messages && bytes + len <= config.outbox_bytes)
+        !self.backlog.is_empty()
     }
 
     pub(super) fn want_room(&mut self) {
         self.room_wanted = true;
     }
 
-    /// Whether somebody waits for room that has come; resets the wish.
-    pub(super) fn take_room_wanted(&mut self, config: &Config) -> bool {
-        let granted = self.room_wanted && self.has_room(1, config);
+    /// Whether somebody waits for room that has come; resets the wish. `closing`: sending does nothing any
+    /// more, so that nobody needs to wait.
+    pub(super) fn take_room_wanted(&mut self, config: &Config, closing: bool) -> bool {
+        let granted = self.room_wanted && (closing || self.has_room(1, config));
         self.room_wanted &= !granted;
         granted
     }
 
     /// Whether a message that is sent now should be posted, by [`Outbox::post`] first.
     pub(super) fn may_post(&self, payload: &[u8]) -> bool {
-        payload.len() <= POSTED && self.phase == Phase::Open && !self.corked && !self.has_unsent()
+        payload.len() <= POSTED && !self.corked && !self.has_unsent()
     }
 
     /// Holds messages back until [`Outbox::write_posted`]; false where they are held already.
@@ -253,7 +148,7 @@ impl Outbox {
     /// What is held back may be written; returns how many messages that is.
     pub(super) fn unpost(&mut self) -> usize {
         self.posted = false;
-        self.queued_messages
+        self.backlog.messages
     }
 
     /// Whether another thread is writing, which tells the actor when it has done so.
@@ -269,7 +164,7 @@ impl Outbox {
         overflow: Overflow,
         config: &Config,
     ) -> Sent {
-        if self.phase != Phase::Open {
+        if self.is_cut() {
             return Sent::Closed;
         }
         let done = match self.admit(payload.len(), overflow, config) {
@@ -277,7 +172,7 @@ impl Outbox {
             Err(refused) => return refused,
         };
         if self.corked || self.posted || self.writing || self.has_unsent() {
-            self.push(Item::Message(opcode, Bytes::copy_from_slice(payload)));
+            self.backlog.push_copy(opcode, payload);
         } else if self.write_through(opcode, payload).is_err() {
             self.fail();
             return Sent::Closed;
@@ -293,12 +188,12 @@ impl Outbox {
         overflow: Overflow,
         config: &Config,
     ) -> Sent {
-        if self.phase != Phase::Open {
+        if self.is_cut() {
             return Sent::Closed;
         }
         match self.admit(message.len(), overflow, config) {
             Ok(done) => {
-                self.push(Item::Broadcast(Arc::clone(message)));
+                self.backlog.push(Item::Broadcast(Arc::clone(message)));
                 self.count(message.len());
                 done
             }
@@ -306,90 +201,46 @@ impl Outbox {
         }
     }
 
-    /// Finds room for a message, by the policy; what to answer, or why there is none.
-    fn admit(&mut self, len: usize, overflow: Overflow, config: &Config) -> Result<Sent, Sent> {
-        if self.corked && !self.has_room(len, config) {
-            self.flush_held_back();
-        }
-        if self.has_room(len, config) {
-            return Ok(Sent::Done);
-        }
-        match overflow {
-            Overflow::Close => Err(Sent::Overflowed),
-            Overflow::DropNewest => Err(Sent::Dropped),
-            Overflow::Refuse => Err(Sent::Full),
-            Overflow::DropOldest => match self.make_room(len, config) {
-                Some(lost) => Ok(Sent::DroppedOldest(lost)),
-                None => Err(Sent::Dropped),
-            },
-        }
-    }
-
-    fn push(&mut self, item: Item) {
-        if let Some(len) = item.message_len() {
-            self.queued_messages += 1;
-            self.queued_bytes += len;
-            self.weight.grown(self.queued_bytes);
-        }
-        self.queue.push_back(item);
-    }
-
-    /// Writes a ping at once, or queues it; false where the connection is closing, or where as many wait
+    /// Writes a ping at once, or queues it; false where the transport is cut, or where as many wait
     /// as may wait.
     pub(super) fn ping(&mut self, payload: &[u8]) -> bool {
-        if self.phase != Phase::Open || self.waiting(OpCode::Ping) >= PINGS {
+        if self.is_cut() || self.backlog.waiting(OpCode::Ping) >= PINGS {
             return false;
         }
         // What was sent before goes out before, if the socket takes it now.
-        if !self.queue.is_empty() {
+        if !self.backlog.queue.is_empty() {
             self.flush_or_signal();
         }
-        self.queue_control(OpCode::Ping, payload);
+        self.backlog.push_control(OpCode::Ping, payload);
         self.flush_or_signal();
         true
     }
 
     /// Answers pings, in one write; of those that wait already, the oldest give way.
     pub(super) fn pong<'a>(&mut self, payloads: impl Iterator<Item = &'a [u8]>) {
-        if self.phase != Phase::Open {
+        if self.is_cut() {
             return;
         }
-        let mut waiting = self.waiting(OpCode::Pong);
+        let mut waiting = self.backlog.waiting(OpCode::Pong);
         for payload in payloads {
             if waiting >= PONGS {
-                let mut controls = self.controls.iter();
-                let oldest = controls.position(|(opcode, _)| *opcode == OpCode::Pong);
-                oldest.and_then(|oldest| self.controls.remove(oldest));
+                self.backlog.drop_oldest_control(OpCode::Pong);
             } else {
                 waiting += 1;
             }
-            self.queue_control(OpCode::Pong, payload);
+            self.backlog.push_control(OpCode::Pong, payload);
         }
         self.flush_or_signal();
     }
 
-    fn waiting(&self, kind: OpCode) -> usize {
-        let controls = self.controls.iter();
-        controls.filter(|(opcode, _)| *opcode == kind).count()
-    }
-
-    fn queue_control(&mut self, opcode: OpCode, payload: &[u8]) {
-        let frame = self.encoder.control(opcode, payload);
-        let frame = Bytes::copy_from_slice(frame.as_ref());
-        self.controls.push_back((opcode, frame));
-    }
-
-    /// Queues the Close frame; false where there was one already.
+    /// Queues the Close frame behind what waits; false where the transport is cut. Called once.
     pub(super) fn close(&mut self, code: u16, reason: &str) -> bool {
-        if self.phase != Phase::Open {
+        if self.is_cut() {
             return false;
         }
         // 1005 stands for a Close frame without a code and is never sent (section 7.4.1).
         let code = (code != 1005).then_some(code);
-        let frame = self.encoder.close(code, reason);
-        self.queue
-            .push_back(Item::Close(Bytes::copy_from_slice(frame.as_ref())));
-        self.phase = Phase::Closing;
+        self.backlog.push(Item::Close(code, reason.to_owned()));
         self.flush_or_signal();
         self.signal.raise();
         true
@@ -397,10 +248,7 @@ impl Outbox {
 
     /// Forgets the messages that wait; returns how many.
     pub(super) fn discard_queue(&mut self) -> u64 {
-        let lost = self.queued_messages;
-        self.queue.retain(|item| matches!(item, Item::Close(_)));
-        (self.queued_messages, self.queued_bytes) = (0, 0);
-        lost as u64
+        self.backlog.discard_messages()
     }
 
     pub(super) fn abort(&mut self) {
@@ -410,18 +258,15 @@ impl Outbox {
     /// The connection is gone: lets go of the socket and of everything that waits.
     pub(super) fn finish(&mut self) {
         self.fail();
-        self.socket = None;
-        self.encoder.release();
+        self.backlog.encoder.release();
     }
 
     fn fail(&mut self) {
-        self.phase = Phase::Broken;
-        self.queue = VecDeque::new();
-        self.unsent = VecDeque::new();
-        self.controls = VecDeque::new();
+        if let Some(way) = self.way.take() {
+            way.cut();
+        }
+        self.backlog.clear();
         self.blocked = false;
-        self.weight.gone();
-        (self.queued_messages, self.queued_bytes) = (0, 0);
         self.signal.raise();
     }
 
@@ -439,28 +284,6 @@ impl Outbox {
 
     /// Gives back a compressor that is not needed now.
     pub(super) fn release(&mut self) {
-        self.encoder.release();
-    }
-
-    fn unsent_bytes(&self) -> usize {
-        self.unsent.iter().map(Bytes::len).sum()
-    }
-
-    /// Drops the oldest messages until `len` bytes fit; `None` where nothing helps.
-    fn make_room(&mut self, len: usize, config: &Config) -> Option<u64> {
-        let mut lost = 0;
-        while !self.has_room(len, config) {
-            let oldest = self
-                .queue
-                .iter()
-                .position(|item| item.message_len().is_some())?;
-            let item = self.queue.remove(oldest);
-            if let Some(len) = item.as_ref().and_then(Item::message_len) {
-                self.queued_messages -= 1;
-                self.queued_bytes -= len;
-                lost += 1;
-            }
-        }
-        Some(lost)
+        self.backlog.encoder.release();
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
     sync::{Arc, MutexGuard},
 };
@@ -11,7 +10,12 @@ use bytes::{Buf, Bytes};
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
-use super::{Item, Outbox, Phase};
+use super::{
+    Outbox,
+    backlog::{Backlog, Item},
+    transport::Transport,
+    way::Way,
+};
 use crate::protocol::OpCode;
 
 /// A batch of small messages is at most this many bytes; a larger message goes out by itself,
@@ -68,7 +72,7 @@ pub(in crate::engine) fn write_posted<'a>(lock: impl Fn() -> MutexGuard<'a, Outb
             && let Some(socket) = outbox.begin(scratch)
         {
             drop(outbox);
-            let result = send(Some(&socket), scratch);
+            let result = send(socket.get_ref(), scratch);
             written += scratch.len();
             outbox = lock();
             outbox.end(result, scratch);
@@ -90,16 +94,10 @@ impl Outbox {
         if self.writing {
             return Ok(false);
         }
-        let mut written = 0;
-        let result: io::Result<()> = with_scratch(|scratch| {
-            while self.has_unsent() && written < STINT {
-                written += self.write_unsent(STINT)?;
-                if self.unsent.is_empty() {
-                    written += self.write_front(scratch)?;
-                }
-            }
-            Ok(())
-        });
+        let result = match &self.way {
+            Some(way) => way.take(&mut self.backlog),
+            None => Err(ErrorKind::NotConnected.into()),
+        };
         self.settle(&result);
         result.map(|()| self.has_unsent())
     }
@@ -113,16 +111,13 @@ impl Outbox {
     /// What has to be done after a write, however it went.
     fn settle(&mut self, result: &io::Result<()>) {
         match result {
-            Ok(()) => self.shrink(),
+            Ok(()) => self.backlog.shrink(),
             Err(error) if error.kind() == ErrorKind::WouldBlock => self.blocked = true,
             Err(_) => self.fail(),
         }
         if self.room_wanted {
             // The actor tells those who wait, whoever has made the room.
             self.signal.raise();
-        }
-        if self.close_taken && self.unsent.is_empty() && self.phase == Phase::Closing {
-            self.phase = Phase::Closed;
         }
     }
 
@@ -133,31 +128,34 @@ impl Outbox {
     /// Takes a batch out of the queue, to be written without the lock; `None` where there is none, or
     /// where it has to be written otherwise.
     fn begin(&mut self, scratch: &mut Vec<u8>) -> Option<Arc<AsyncFd<Socket>>> {
-        let first = self.queue.front().and_then(Item::message_len);
-        if (self.queue.is_empty() && self.controls.is_empty())
+        let Some(Way::Socket(socket)) = &self.way else {
+            return None;
+        };
+        let backlog = &mut self.backlog;
+        let first = backlog.queue.front().and_then(Item::message_len);
+        if (backlog.queue.is_empty() && backlog.controls.is_empty())
             || self.writing
             || self.corked
-            || !self.unsent.is_empty()
-            || (first > Some(SMALL) && self.controls.is_empty())
+            || !backlog.unsent.is_empty()
+            || (first > Some(SMALL) && backlog.controls.is_empty())
         {
             return None;
         }
-        let socket = Arc::clone(self.socket.as_ref()?);
-        match self.take_front(scratch) {
+        match backlog.take_front(scratch) {
             Front::Batch => {
                 self.writing = true;
-                Some(socket)
+                Some(Arc::clone(socket))
             }
             // It has turned out to be large, and is written by the usual way.
             Front::Whole(frame) => {
-                self.keep(scratch);
-                self.unsent.push_back(frame);
+                backlog.keep(scratch);
+                backlog.unsent.push_back(frame);
                 None
             }
             Front::Large(opcode, payload) => {
-                let frame = self.encoder.message(opcode, &payload);
+                let frame = backlog.encoder.message(opcode, &payload);
                 let frame = [frame.header.as_ref(), &*frame.payload].concat();
-                self.unsent.push_back(frame.into());
+                backlog.unsent.push_back(frame.into());
                 None
             }
         }
@@ -166,11 +164,11 @@ impl Outbox {
     /// The batch has been written, or some of it.
     fn end(&mut self, result: io::Result<usize>, batch: &[u8]) {
         self.writing = false;
-        if self.phase == Phase::Broken {
+        if self.is_cut() {
             return;
         }
         let result = written(result).and_then(|written| {
-            self.keep(&batch[written..]);
+            self.backlog.keep(&batch[written..]);
             check_taken(written, batch.len()).map(drop)
         });
         self.settle(&result);
@@ -198,14 +196,65 @@ impl Outbox {
         }
     }
 
+    /// Offers a message to the transport straight from the caller's memory; the actor has the rest written.
+    pub(super) fn write_through(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
+        let Some(way) = &self.way else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        let result = way.take_through(&mut self.backlog, opcode, payload);
+        match result {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.blocked = true;
+                self.leave_to_actor();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+impl Transport for Socket {
+    fn take(&self, backlog: &mut Backlog) -> io::Result<()> {
+        let mut written = 0;
+        with_scratch(|scratch| {
+            while !backlog.is_empty() && written < STINT {
+                written += backlog.write_unsent(self, STINT)?;
+                if backlog.unsent.is_empty() {
+                    written += backlog.write_front(self, scratch)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn take_through(
+        &self,
+        backlog: &mut Backlog,
+        opcode: OpCode,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        if payload.len() > SMALL {
+            return backlog.write_large(self, opcode, payload).map(drop);
+        }
+        with_scratch(|scratch| {
+            scratch.clear();
+            let frame = backlog.encoder.message(opcode, payload);
+            scratch.extend_from_slice(frame.header.as_ref());
+            scratch.extend_from_slice(&frame.payload);
+            backlog.write_scratch(self, scratch).map(drop)
+        })
+    }
+}
+
+impl Backlog {
     /// Writes what the socket refused before, up to some bytes; returns how many.
-    fn write_unsent(&mut self, most: usize) -> io::Result<usize> {
+    fn write_unsent(&mut self, socket: &Socket, most: usize) -> io::Result<usize> {
         let mut total = 0;
         while total < most
             && let Some(first) = self.unsent.front_mut()
         {
             let offered = first.len().min(most);
-            let written = send(self.socket.as_ref(), &first[..offered])?;
+            let written = send(socket, &first[..offered])?;
             first.advance(written);
             total += written;
             if first.is_empty() {
@@ -217,34 +266,30 @@ impl Outbox {
     }
 
     /// Encodes and writes the front of the queue; returns how many bytes that was.
-    fn write_front(&mut self, scratch: &mut Vec<u8>) -> io::Result<usize> {
+    fn write_front(&mut self, socket: &Socket, scratch: &mut Vec<u8>) -> io::Result<usize> {
         match self.take_front(scratch) {
-            Front::Batch => self.write_scratch(scratch),
-            Front::Whole(frame) => self.write_whole(frame, scratch),
-            Front::Large(opcode, payload) => self.write_large(opcode, &payload),
+            Front::Batch => self.write_scratch(socket, scratch),
+            Front::Whole(frame) => self.write_whole(socket, frame, scratch),
+            Front::Large(opcode, payload) => self.write_large(socket, opcode, &payload),
         }
     }
 
     /// Takes out small messages together, or a large one by itself.
     fn take_front(&mut self, scratch: &mut Vec<u8>) -> Front {
         scratch.clear();
-        while let Some((opcode, frame)) = self.controls.pop_front() {
-            debug_assert!(opcode.is_control());
-            scratch.extend_from_slice(&frame);
+        while let Some((opcode, payload)) = self.controls.pop_front() {
+            let frame = self.encoder.control(opcode, &payload);
+            scratch.extend_from_slice(frame.as_ref());
         }
         while let Some(item) = self.queue.front() {
             let len = item.message_len();
             if scratch.len() >= BATCH || (len > Some(SMALL) && !scratch.is_empty()) {
                 break;
             }
-            if let Some(len) = len {
-                self.queued_messages -= 1;
-                self.queued_bytes -= len;
-            }
-            match self.queue.pop_front() {
-                Some(Item::Close(frame)) => {
-                    self.close_taken = true;
-                    scratch.extend_from_slice(&frame);
+            match self.pop() {
+                Some(Item::Close(code, reason)) => {
+                    let frame = self.encoder.close(code, &reason);
+                    scratch.extend_from_slice(frame.as_ref());
                 }
                 Some(Item::Broadcast(message)) => {
                     let frame = self.encoder.broadcast(&message);
@@ -267,28 +312,33 @@ impl Outbox {
         Front::Batch
     }
 
-    fn write_scratch(&mut self, scratch: &[u8]) -> io::Result<usize> {
+    fn write_scratch(&mut self, socket: &Socket, scratch: &[u8]) -> io::Result<usize> {
         if scratch.is_empty() {
             return Ok(0);
         }
-        let written = written(send(self.socket.as_ref(), scratch))?;
+        let written = written(send(socket, scratch))?;
         self.keep(&scratch[written..]);
         check_taken(written, scratch.len())
     }
 
     /// Writes a frame that others share, after what is before it; none of it is copied.
-    fn write_whole(&mut self, frame: Bytes, before: &[u8]) -> io::Result<usize> {
-        let taken = self.write_scratch(before);
+    fn write_whole(&mut self, socket: &Socket, frame: Bytes, before: &[u8]) -> io::Result<usize> {
+        let taken = self.write_scratch(socket, before);
         self.unsent.push_back(frame);
-        Ok(taken? + self.write_unsent(STINT)?)
+        Ok(taken? + self.write_unsent(socket, STINT)?)
     }
 
-    fn write_large(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<usize> {
+    fn write_large(
+        &mut self,
+        socket: &Socket,
+        opcode: OpCode,
+        payload: &[u8],
+    ) -> io::Result<usize> {
         let frame = self.encoder.message(opcode, payload);
         let (header, body) = (frame.header.as_ref(), &*frame.payload);
         let slices = [IoSlice::new(header), IoSlice::new(body)];
         let total = header.len() + body.len();
-        let written = written(send_vectored(self.socket.as_ref(), &slices))?;
+        let written = written(send_vectored(socket, &slices))?;
         if written < total {
             self.keep(header.get(written..).unwrap_or_default());
             self.keep(&body[written.saturating_sub(header.len())..]);
@@ -296,51 +346,9 @@ impl Outbox {
         check_taken(written, total)
     }
 
-    /// Offers a message to the socket straight from the caller's memory; what it does not take is
-    /// kept, and the actor writes it.
-    pub(super) fn write_through(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
-        let result = if payload.len() > SMALL {
-            self.write_large(opcode, payload)
-        } else {
-            with_scratch(|scratch| {
-                scratch.clear();
-                let frame = self.encoder.message(opcode, payload);
-                scratch.extend_from_slice(frame.header.as_ref());
-                scratch.extend_from_slice(&frame.payload);
-                let written = written(send(self.socket.as_ref(), scratch))?;
-                self.keep(&scratch[written..]);
-                check_taken(written, scratch.len())
-            })
-        };
-        match result {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.blocked = true;
-                self.leave_to_actor();
-                Ok(())
-            }
-            other => other.map(drop),
-        }
-    }
-
     fn keep(&mut self, rest: &[u8]) {
         if !rest.is_empty() {
             self.unsent.push_back(Bytes::copy_from_slice(rest));
-        }
-    }
-
-    /// An idle connection holds no queue memory.
-    fn shrink(&mut self) {
-        if self.queue.is_empty() {
-            if self.queue.capacity() > 16 {
-                self.queue = VecDeque::new();
-            }
-            self.weight.gone();
-        }
-        if self.unsent.is_empty() && self.unsent.capacity() > 0 {
-            self.unsent = VecDeque::new();
-        }
-        if self.controls.is_empty() && self.controls.capacity() > 0 {
-            self.controls = VecDeque::new();
         }
     }
 }
@@ -360,16 +368,11 @@ fn written(result: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-fn send(socket: Option<&Arc<AsyncFd<Socket>>>, bytes: &[u8]) -> io::Result<usize> {
-    let socket = socket.ok_or(ErrorKind::NotConnected)?.get_ref();
+fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
     retry(|| socket.send_with_flags(bytes, SEND_FLAGS))
 }
 
-fn send_vectored(
-    socket: Option<&Arc<AsyncFd<Socket>>>,
-    slices: &[IoSlice<'_>],
-) -> io::Result<usize> {
-    let socket = socket.ok_or(ErrorKind::NotConnected)?.get_ref();
+fn send_vectored(socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     retry(|| socket.send_vectored_with_flags(slices, SEND_FLAGS))
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::group_message::GroupMessage;
 use crate::{
-    engine::{self, COURIERS, Connection, Engine, Sent},
+    engine::{self, Connection, Engine, Mailbag, Sent},
     hub::{
         groups::{
             group::{State, Subscriber},
@@ -115,8 +115,8 @@ pub(in crate::hub) struct Delivery<'a> {
     excluded: &'a [u64],
     /// Who has it already; only where somebody could get it twice.
     seen: Option<HashSet<u64>>,
-    /// To be posted, by courier.
-    lots: Vec<Vec<Arc<Connection>>>,
+    /// Connections that have got the message and are to be written.
+    mailbag: Mailbag,
     pub(in crate::hub) reached: usize,
     pub(in crate::hub) dropped: usize,
 }
@@ -126,7 +126,7 @@ impl<'a> Delivery<'a> {
         Self {
             excluded,
             seen: once.then(HashSet::new),
-            lots: vec![Vec::new(); COURIERS],
+            mailbag: Mailbag::default(),
             reached: 0,
             dropped: 0,
         }
@@ -159,8 +159,7 @@ impl<'a> Delivery<'a> {
         {
             return;
         }
-        let (sent, posted) = connection.broadcast(frame);
-        match sent {
+        match connection.broadcast(frame, &mut self.mailbag) {
             Sent::Done => self.reached += 1,
             Sent::DroppedOldest(_) => {
                 self.reached += 1;
@@ -168,26 +167,6 @@ impl<'a> Delivery<'a> {
             }
             Sent::Dropped | Sent::Overflowed | Sent::Full => self.dropped += 1,
             Sent::Closed => {}
-        }
-        if posted {
-            let lot = id as usize % self.lots.len();
-            self.lots[lot].push(Arc::clone(connection));
-            if self.lots[lot].len() >= LOT {
-                connection.post_all(&mut self.lots[lot]);
-            }
-        }
-    }
-}
-
-/// The couriers start after so many.
-const LOT: usize = 256;
-
-impl Drop for Delivery<'_> {
-    fn drop(&mut self) {
-        for lot in &mut self.lots {
-            if let Some(connection) = lot.first().cloned() {
-                connection.post_all(lot);
-            }
         }
     }
 }

@@ -36,7 +36,7 @@ pub fn limited(test: impl FnOnce() + Send + 'static) {
 }
 
 /// Waits, within [`LIMIT`].
-pub fn until(what: &str, done: impl Fn() -> bool) {
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + LIMIT;
     while !done() {
         assert!(Instant::now() < end, "never: {what}");

@@ -1,12 +1,13 @@
 //! The task that reads a connection, and writes what its senders could not.
 //!
 //! A future written by hand: it waits for a signal, the socket and one timer at once, holds no buffer
-//! while it waits, and is dropped cleanly at any point; its `Drop` ends the connection. Here are its
-//! stages and the writing; `reading` is what comes from the peer, `timer` what is due, `pace` how much it
+//! while it waits, and is dropped cleanly at any point; its `Drop` ends the connection. Here it follows
+//! the lifecycle and writes; `reading` is what comes from the peer, `timer` what is due, `pace` how much it
 //! may do before others get their turn.
 
 mod pace;
 mod reading;
+mod stash;
 mod timer;
 
 use std::{
@@ -18,46 +19,39 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::Socket;
-use tokio::{io::unix::AsyncFd, time::Sleep};
+use tokio::time::Sleep;
 
-use self::{pace::Pace, reading::Stash};
+use self::{pace::Pace, stash::Stash};
 use super::{
-    super::{Permit, outbox::Phase},
-    Connection, End,
+    super::{outbox::Way, permit::Permit, table::Engine},
+    Connection,
     keepalive::Keepalive,
+    lifecycle::{End, State, Step},
 };
 use crate::{
     protocol::Decoder,
     runtime::{Level, Weight},
 };
 
+/// How long the answer to the peer's Close may wait for a view that is busy with the messages before
+/// it, so that its replies still go out.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How long the peer may take to close its side of TCP after the close handshake.
 const LINGER: Duration = Duration::from_secs(2);
 
-#[derive(Debug)]
-enum Stage {
-    /// Messages flow.
-    Open,
-    /// No message follows, and the Close frame waits until the view has taken those before it.
-    Draining { until: Instant },
-    /// The Close frame is on its way, and so may be the peer's.
-    Closing { until: Instant, peer_closed: bool },
-    /// This side of TCP is shut; what still arrives is thrown away until the peer shuts its side, lest
-    /// unread bytes turn into a reset that overtakes the Close frame.
-    Lingering { until: Instant },
-    /// Nothing is left to do.
-    Done,
-}
-
 /// The reader of a connection, as a task.
-pub(super) struct Actor {
+pub(in crate::engine) struct Actor {
+    engine: &'static Engine,
     connection: Arc<Connection>,
-    socket: Arc<AsyncFd<Socket>>,
+    way: Way,
     decoder: Decoder,
     /// Bytes that were read but not decoded, because the handler wants no more messages.
     stash: Stash,
-    stage: Stage,
+    /// The state that the actor has acted upon.
+    seen: State,
+    /// When this state ends at the latest; that of an open connection, the timer knows.
+    until: Option<Instant>,
     /// The outbox has bytes that the socket did not take.
     writing: bool,
     keepalive: Keepalive,
@@ -74,9 +68,10 @@ pub(super) struct Actor {
 }
 
 impl Actor {
-    pub(super) fn new(
+    pub(in crate::engine) fn new(
+        engine: &'static Engine,
         connection: Arc<Connection>,
-        socket: Arc<AsyncFd<Socket>>,
+        way: Way,
         decoder: Decoder,
         leftover: Vec<u8>,
         permit: Option<Permit>,
@@ -84,12 +79,14 @@ impl Actor {
         let now = Instant::now();
         let config = connection.config();
         let handshake_until = now + config.handshake_timeout;
-        let _context = connection.engine.handle().enter();
+        let _context = engine.handle().enter();
         Self {
-            socket,
+            engine,
+            way,
             decoder,
             stash: Stash::new(leftover),
-            stage: Stage::Open,
+            seen: State::Open,
+            until: None,
             // The head of the response may still be there.
             writing: true,
             keepalive: Keepalive::new(config, now),
@@ -118,76 +115,71 @@ impl Actor {
         signalled || read || timed
     }
 
-    /// Follows what other threads did to the outbox, and moves from stage to stage.
+    /// Follows what other threads did to the outbox and to the lifecycle.
     fn obey(&mut self) {
-        let (phase, room) = {
+        let lifecycle = &self.connection.lifecycle;
+        let (cut, written, room) = {
             let mut outbox = self.connection.outbox();
+            let closing = !lifecycle.state().may_send();
             (
-                outbox.phase(),
-                outbox.take_room_wanted(self.connection.config()),
+                outbox.is_cut(),
+                outbox.close_is_written(),
+                outbox.take_room_wanted(self.connection.config(), closing),
             )
         };
         if room {
             self.connection.room.notify_all();
             self.connection.handler.on_room(&self.connection);
         }
-        match (&self.stage, phase) {
-            (Stage::Done, _) => {}
-            (_, Phase::Broken) => self.finish(End::broken(None)),
-            (Stage::Open, Phase::Closing | Phase::Closed) => {
-                self.stage = Stage::Closing {
-                    until: self.close_deadline(),
-                    peer_closed: false,
-                };
-            }
-            (Stage::Draining { .. }, Phase::Closing | Phase::Closed) => {
-                self.stage = Stage::Closing {
-                    until: self.close_deadline(),
-                    peer_closed: true,
-                };
-                self.obey();
-            }
-            (Stage::Draining { .. }, Phase::Open) if self.connection.handler.is_drained() => {
-                self.answer();
-            }
-            (
-                Stage::Closing {
-                    peer_closed: true, ..
-                },
-                Phase::Closed,
-            ) => self.linger(),
-            _ => {}
+        if cut {
+            return self.leave(End::broken(None));
+        }
+        if written && matches!(lifecycle.state(), State::Saying | State::Answering) {
+            let _ = lifecycle.step(Step::Written, None);
+        }
+        self.follow();
+        if self.seen == State::Draining && self.connection.handler.is_drained() {
+            self.answer();
         }
     }
 
-    fn close_deadline(&self) -> Instant {
-        Instant::now() + self.connection.config().close_timeout
+    /// Acts upon a state that is new to the actor.
+    fn follow(&mut self) {
+        let (before, state) = (self.seen, self.connection.lifecycle.state());
+        self.seen = state;
+        let limit = match state {
+            State::Draining if before != state => GRACE,
+            State::Saying | State::Said | State::Answering if !before.is_closing() => {
+                self.connection.config().close_timeout
+            }
+            State::Lingering if before != state => {
+                let shut = match &self.way {
+                    // The server shuts its side of TCP first (section 7.1.1).
+                    Way::Socket(socket) => socket.get_ref().shutdown(Shutdown::Write).is_ok(),
+                    // Nothing can overtake the Close frame in a queue.
+                    Way::Queue(_) => false,
+                };
+                if !shut {
+                    return self.leave(End::broken(None));
+                }
+                LINGER
+            }
+            _ => return,
+        };
+        self.until = Some(Instant::now() + limit);
     }
 
     /// Sends the Close frame that answers the peer's, or that tells it why it failed.
     fn answer(&mut self) {
         // `close` takes the code from how the connection ended.
         self.connection.close(1000, "");
-        self.stage = Stage::Closing {
-            until: self.close_deadline(),
-            peer_closed: true,
-        };
         self.obey();
     }
 
-    /// Shuts this side of TCP: the server does so first (section 7.1.1).
-    fn linger(&mut self) {
-        self.stage = Stage::Lingering {
-            until: Instant::now() + LINGER,
-        };
-        if self.socket.get_ref().shutdown(Shutdown::Write).is_err() {
-            self.stage = Stage::Done;
-        }
-    }
-
-    fn finish(&mut self, end: End) {
-        let _ = self.connection.end.set(end);
-        self.stage = Stage::Done;
+    /// The connection is over; if the peer has not said Close, this is how it ended.
+    fn leave(&mut self, end: End) {
+        self.connection.end_with(Step::Leave, end);
+        self.seen = State::Gone;
     }
 
     /// Writes what waits; true if some of it has to wait on for the socket.
@@ -205,11 +197,15 @@ impl Actor {
                     return false;
                 }
             }
-            let mut guard = match self.socket.poll_write_ready(cx) {
+            let Way::Socket(socket) = &self.way else {
+                // A queue raises the signal once it has room.
+                return self.connection.outbox().flush_ready().is_err();
+            };
+            let mut guard = match socket.poll_write_ready(cx) {
                 Poll::Pending => return true,
                 Poll::Ready(Ok(guard)) => guard,
                 Poll::Ready(Err(_)) => {
-                    self.finish(End::broken(None));
+                    self.leave(End::broken(None));
                     return false;
                 }
             };
@@ -229,7 +225,7 @@ impl Future for Actor {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.pace.begin();
-        while !matches!(self.stage, Stage::Done) {
+        while self.seen != State::Gone {
             let again = self.round(cx);
             if self.pace.is_exhausted() {
                 pace::yield_now(cx);
@@ -245,19 +241,17 @@ impl Future for Actor {
 
 impl Drop for Actor {
     fn drop(&mut self) {
-        self.pace.end(self.connection.engine.floods());
+        self.pace.end(&self.engine.shared.floods);
         // However the task ended: the view must hear of it, and senders must not wait.
         if std::thread::panicking() {
             let error = "the engine has a defect: its task panicked";
-            let _ = self.connection.failure.set(error.into());
             let message = format!("connection {}: {error}", self.connection.id());
-            self.connection.engine.log().push(Level::Error, message);
+            self.engine.log().push(Level::Error, message);
         }
-        let _ = self.connection.end.set(End::broken(None));
         self.connection.outbox().finish();
+        self.connection.end_with(Step::Leave, End::broken(None));
         self.connection.room.notify_all();
-        self.connection.finish_messages();
         self.connection.leave_owner();
-        self.connection.engine.forget(&self.connection);
+        self.engine.forget(&self.connection);
     }
 }

@@ -15,7 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::reading::CHUNK;
+/// Bytes read at once, at most; see [`Pace::portion`].
+pub(super) const CHUNK: usize = 64 * 1024;
 
 /// The work of a turn, in which nobody else has this thread.
 const TURN: Duration = Duration::from_micros(500);

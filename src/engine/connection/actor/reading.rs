@@ -4,9 +4,9 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io::{self, Read},
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -14,24 +14,27 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    super::{super::outbox::PONGS, Connection, closing::truncated},
-    Actor, End, Stage,
+    super::{
+        super::outbox::{PONGS, Queue, Way},
+        Connection,
+        closing::truncated,
+        lifecycle::{End, State, Step},
+    },
+    Actor,
+    pace::CHUNK,
+    stash::Stash,
 };
 use crate::{
     error::ProtocolError,
     protocol::{CloseFrame, Event, Message},
 };
 
-/// Bytes read at once, at most; see [`Pace::portion`](super::pace::Pace::portion).
-pub(super) const CHUNK: usize = 64 * 1024;
-
 /// Bytes that are thrown away after this side has said Close, at most: a peer on a usual network takes
 /// longer than the time limits to send so much.
 const IGNORED: usize = 32 << 20;
 
-/// How long the answer to the peer's Close may wait for a view that is busy with the messages before
-/// it, so that its replies still go out.
-const GRACE: Duration = Duration::from_secs(1);
+/// Events that are taken out of a queue before others get their turn.
+const PUSHED: usize = 64;
 
 /// Frames that carry nothing, in one portion, that nobody minds. More of them are a flood.
 const IDLE_FRAMES: u32 = 64;
@@ -41,56 +44,26 @@ thread_local! {
     static CHUNK_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
 }
 
-/// Bytes that wait to be decoded.
-#[derive(Debug, Default)]
-pub(super) struct Stash {
-    bytes: Vec<u8>,
-    /// Where the rest begins.
-    at: usize,
-}
-
-impl Stash {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, at: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// The front, to be decoded.
-    fn front(&mut self, most: usize) -> &mut [u8] {
-        let end = self.bytes.len().min(self.at + most);
-        &mut self.bytes[self.at..end]
-    }
-
-    /// The stash without what has been read of its front; the last of it gives the memory back.
-    fn without(mut self, read: usize) -> Self {
-        self.at += read;
-        if self.at < self.bytes.len() {
-            self
-        } else {
-            Self::default()
-        }
-    }
-}
-
 impl Actor {
     fn is_reading(&self) -> bool {
         self.pace.paused_until().is_none() && self.wants_to_read()
     }
 
     fn wants_to_read(&self) -> bool {
-        match self.stage {
-            Stage::Open => self.connection.handler.wants_more(),
-            Stage::Draining { .. } | Stage::Done => false,
-            Stage::Closing { .. } | Stage::Lingering { .. } => true,
+        match self.connection.lifecycle.state() {
+            State::Open => self.connection.handler.wants_more(),
+            State::Draining | State::Gone => false,
+            State::Saying | State::Said | State::Answering | State::Lingering => true,
         }
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_reading() {
             return Poll::Pending;
+        }
+        if let Way::Queue(queue) = &self.way {
+            let queue = Arc::clone(queue);
+            return self.poll_queue(&queue);
         }
         let portion = self.pace.portion();
         if !self.stash.is_empty() {
@@ -100,7 +73,10 @@ impl Actor {
             return Poll::Ready(());
         }
         CHUNK_BUFFER.with_borrow_mut(|chunk| {
-            match ready!(read_some(&self.socket, cx, &mut chunk[..portion])) {
+            let Way::Socket(socket) = &self.way else {
+                return Poll::Pending;
+            };
+            match ready!(read_some(socket, cx, &mut chunk[..portion])) {
                 Ok(0) => self.peer_gone(None),
                 Ok(len) => {
                     let read = self.take_in(&mut chunk[..len]);
@@ -114,15 +90,62 @@ impl Actor {
         })
     }
 
+    /// Takes what the far end of a queue has pushed.
+    fn poll_queue(&mut self, queue: &Queue) -> Poll<()> {
+        let mut taken = Poll::Pending;
+        for _ in 0..PUSHED {
+            if !self.wants_to_read() {
+                break;
+            }
+            if let Some(event) = queue.next() {
+                self.take_event(event);
+                taken = Poll::Ready(());
+            } else {
+                if queue.is_hung_up() {
+                    self.peer_gone(None);
+                    taken = Poll::Ready(());
+                }
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Holds a pushed event to the limits that a decoder has, and hands it on.
+    fn take_event(&mut self, event: Event) {
+        if !self.connection.lifecycle.state().hears_peer() {
+            return;
+        }
+        let limits = &self.connection.config().protocol;
+        match event {
+            Event::Message(Message::Text(data) | Message::Binary(data))
+                if data.len() > limits.max_message_size =>
+            {
+                let limit = limits.max_message_size;
+                self.fail(&ProtocolError::MessageTooBig { limit });
+            }
+            Event::Message(Message::Text(data))
+                if limits.validate_utf8 && simdutf8::basic::from_utf8(&data).is_err() =>
+            {
+                self.fail(&ProtocolError::InvalidUtf8);
+            }
+            Event::Ping(payload) => {
+                self.connection
+                    .sending(|outbox| outbox.pong([&*payload].into_iter()));
+            }
+            event => self.handle(event),
+        }
+    }
+
     /// Decodes what was read, or throws it away, and judges what that was worth. Returns how many bytes
     /// were read of it.
     fn take_in(&mut self, input: &mut [u8]) -> usize {
-        let ignoring = !matches!(self.stage, Stage::Open);
+        let ignoring = !self.connection.lifecycle.state().may_receive();
         if ignoring {
             self.ignored = self.ignored.saturating_add(input.len());
             if self.ignored > IGNORED {
                 let error = "the peer went on sending after the Close frame";
-                self.finish(End::broken(Some(error.into())));
+                self.leave(End::broken(Some(error.into())));
                 return input.len();
             }
         }
@@ -135,14 +158,14 @@ impl Actor {
             bytes => self.weight.grown(bytes),
         }
         let idle = idle || self.ignored > CHUNK;
-        let floods = self.connection.engine.floods();
+        let floods = &self.engine.shared.floods;
         self.pace.worked(began, read, idle, floods);
         read
     }
 
     /// The peer has shut its side of TCP or reset it.
     fn peer_gone(&mut self, error: Option<io::Error>) {
-        self.finish(End::broken(error.map(|error| error.to_string())));
+        self.leave(End::broken(error.map(|error| error.to_string())));
     }
 
     /// Decodes what was read and hands it on. Answers that the handler sends meanwhile go out
@@ -150,7 +173,7 @@ impl Actor {
     /// that carry nothing.
     fn digest(&mut self, mut input: &mut [u8]) -> (usize, bool) {
         let len = input.len();
-        if self.connection.end.get().is_some() {
+        if !self.connection.lifecycle.state().hears_peer() {
             // After the peer's Close or an error, nothing that follows is looked at.
             return (len, false);
         }
@@ -234,37 +257,25 @@ impl Actor {
             code: 1005,
             reason: String::new(),
         });
-        let _ = self.connection.end.set(End {
+        self.peer_ended(End {
             code,
             reason,
             error: None,
         });
-        self.end_messages();
     }
 
     /// Section 7.1.7: fail the connection.
     fn fail(&mut self, error: &ProtocolError) {
         let error_text = error.to_string();
-        let end = End {
+        self.peer_ended(End {
             code: error.close_code(),
             reason: truncated(&error_text).to_owned(),
             error: Some(error_text),
-        };
-        let _ = self.connection.end.set(end);
-        self.end_messages();
+        });
     }
 
-    fn end_messages(&mut self) {
-        self.connection.finish_messages();
-        match &mut self.stage {
-            Stage::Open => {
-                self.stage = Stage::Draining {
-                    until: Instant::now() + GRACE,
-                }
-            }
-            Stage::Closing { peer_closed, .. } => *peer_closed = true,
-            Stage::Draining { .. } | Stage::Lingering { .. } | Stage::Done => {}
-        }
+    fn peer_ended(&mut self, end: End) {
+        self.connection.end_with(Step::PeerClose, end);
         self.obey();
     }
 }
@@ -284,9 +295,7 @@ impl Pings {
 
     fn answer(&mut self, connection: &Connection) {
         if !self.0.is_empty() {
-            connection
-                .outbox()
-                .pong(self.0.iter().map(|payload| &**payload));
+            connection.sending(|outbox| outbox.pong(self.0.iter().map(|payload| &**payload)));
             self.0.clear();
         }
     }

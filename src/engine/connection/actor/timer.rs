@@ -5,7 +5,13 @@ use std::{
     time::Instant,
 };
 
-use super::{super::keepalive::Due, Actor, End, Stage};
+use super::{
+    super::{
+        keepalive::Due,
+        lifecycle::{End, State},
+    },
+    Actor,
+};
 
 impl Actor {
     fn deadline(&self) -> Option<Instant> {
@@ -17,8 +23,8 @@ impl Actor {
     }
 
     fn stage_deadline(&self) -> Option<Instant> {
-        match self.stage {
-            Stage::Open => {
+        match self.seen {
+            State::Open => {
                 let idle = self
                     .connection
                     .config()
@@ -29,10 +35,8 @@ impl Actor {
                     .flatten()
                     .min()
             }
-            Stage::Draining { until }
-            | Stage::Closing { until, .. }
-            | Stage::Lingering { until } => Some(until),
-            Stage::Done => None,
+            State::Gone => None,
+            _ => self.until,
         }
     }
 
@@ -46,7 +50,7 @@ impl Actor {
         }
         ready!(self.timer.as_mut().poll(cx));
         let now = Instant::now();
-        self.pace.go_on(now, self.connection.engine.floods());
+        self.pace.go_on(now, &self.engine.shared.floods);
         if self.stage_deadline().is_some_and(|due| due <= now) {
             self.expire(now);
         }
@@ -55,21 +59,20 @@ impl Actor {
 
     /// A time limit is over.
     fn expire(&mut self, now: Instant) {
-        match self.stage {
-            Stage::Open => self.expire_open(now),
-            Stage::Draining { .. } => self.answer(),
-            Stage::Closing { peer_closed, .. } => {
-                let error =
-                    (!peer_closed).then(|| "the peer did not answer the Close frame".into());
-                self.finish(End::broken(error));
+        match self.seen {
+            State::Open => self.expire_open(now),
+            State::Draining => self.answer(),
+            State::Saying | State::Said | State::Answering | State::Lingering | State::Gone => {
+                // Not so if the peer has said Close: that is how the connection ended.
+                let error = "the peer did not answer the Close frame";
+                self.leave(End::broken(Some(error.into())));
             }
-            Stage::Lingering { .. } | Stage::Done => self.stage = Stage::Done,
         }
     }
 
     fn expire_open(&mut self, now: Instant) {
         if self.handshake_until.is_some_and(|until| until <= now) {
-            return self.finish(End::broken(Some(
+            return self.leave(End::broken(Some(
                 "the peer did not take the response".into(),
             )));
         }
@@ -85,13 +88,14 @@ impl Actor {
         match self.keepalive.check(now, listening) {
             Due::Nothing => {}
             Due::Ping(payload) => {
-                let mut outbox = self.connection.outbox();
-                outbox.release();
-                outbox.ping(&payload);
+                self.connection.sending(|outbox| {
+                    outbox.release();
+                    outbox.ping(&payload);
+                });
             }
             Due::Dead => {
                 let error = "the peer did not answer a ping within the time limit";
-                self.finish(End::broken(Some(error.into())));
+                self.leave(End::broken(Some(error.into())));
             }
         }
     }

@@ -14,6 +14,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -22,15 +23,6 @@ use std::{
 };
 
 use tokio::sync::Notify;
-
-use super::inbox::Inbox;
-
-/// Turns out at a time. One runs in the interpreter; waking a second one early would only make it
-/// wait for the lock.
-const TURNS: usize = 1;
-
-/// Threads that are awake for the next turns.
-const DECK: usize = 1;
 
 /// How long the line stands still at most.
 const TICK: Duration = Duration::from_millis(1);
@@ -44,12 +36,25 @@ const MOST_STALLED: u32 = 16;
 /// Every so many turns, one is given to those who have stood back, whoever comes anew.
 const SHARE: u32 = 8;
 
-/// A turn, by the epoch in which it was given out; those of former epochs are void.
+/// A queue at which threads wait for a message, as the turnstile sees it.
+pub(in crate::engine) trait Wake: Send + Sync {
+    /// Lets a thread that waits go, with this turn or without one; false if none waits any more.
+    fn grant(&self, turn: Option<Turn>) -> bool;
+
+    /// Wakes a thread that waits: its turn is next, so that it stays awake for it.
+    fn call_up(&self);
+}
+
+/// The right to run in the interpreter. One turn is out at a time: waking a second thread early would only
+/// make it wait for the lock. A turn is handed on from thread to thread under the same number, until it
+/// does not come back for a tick; then it is void, and the next turn has the next number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Turn(u64);
+pub(in crate::engine) struct Turn(u64);
+
+type Waiter = Arc<dyn Wake>;
 
 /// The line of threads that have a message to fetch.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Turnstile {
     /// A std mutex: held for a push or a pop.
     state: Mutex<State>,
@@ -59,43 +64,51 @@ pub struct Turnstile {
     crowded: AtomicBool,
     /// Whether anybody waits for a turn; a hint, too.
     wanted: AtomicBool,
-    /// The epoch of the turns that are out, plus one; 0 while none is. A hint.
+    /// The number of the turn that is out; 0 while none is. A hint, too.
     running: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
-    epoch: u64,
-    out: usize,
+    /// The turn that is out.
+    out: Option<Turn>,
+    /// The number of the latest turn.
+    latest: u64,
     /// Whether a turn has ended since the last tick.
     moved: bool,
     /// Ticks of late in which none has, less those in which one has.
     stalled: u32,
     /// Whether the watch is on.
     watched: bool,
-    /// Who is next, and awake.
-    deck: VecDeque<Arc<Inbox>>,
-    /// Bounded by the number of connections: each stands in line once.
-    line: VecDeque<Arc<Inbox>>,
-    /// Those who have stood back; each is in one of the three.
-    back: VecDeque<Arc<Inbox>>,
+    /// The first in line, whose thread is awake already.
+    next: Option<Waiter>,
+    /// The others in line. Bounded by the number of connections: each stands in line once.
+    line: VecDeque<Waiter>,
+    /// Those that have stood back.
+    back: VecDeque<Waiter>,
     /// Counts turns that were handed on.
     handed: u32,
 }
 
+impl fmt::Debug for Turnstile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turnstile").finish_non_exhaustive()
+    }
+}
+
 impl Turnstile {
-    /// Wakes a thread that waits at `inbox`: at once if a turn is to be had, else in turn.
-    pub(super) fn admit(&self, inbox: Arc<Inbox>) {
+    /// Wakes a thread of `waiter`: at once if a turn is to be had, else in turn.
+    pub(in crate::engine) fn admit(&self, waiter: Waiter) {
         let mut state = self.state();
-        if state.out >= TURNS {
+        if state.out.is_some() {
             let unwatched = !std::mem::replace(&mut state.watched, true);
             self.wanted.store(true, Relaxed);
-            if state.deck.len() < DECK {
-                state.deck.push_back(Arc::clone(&inbox));
+            if state.next.is_none() {
+                state.next = Some(Arc::clone(&waiter));
                 drop(state);
-                inbox.call_up();
+                waiter.call_up();
             } else {
-                state.line.push_back(inbox);
+                state.line.push_back(waiter);
                 self.crowded.store(true, Relaxed);
                 drop(state);
             }
@@ -104,16 +117,16 @@ impl Turnstile {
             }
             return;
         }
-        self.grant_new(state, &inbox);
+        self.grant_new(state, &*waiter);
     }
 
     /// As [`Turnstile::admit`], behind all who come that way.
-    pub(super) fn stand_back(&self, inbox: Arc<Inbox>) {
+    pub(in crate::engine) fn stand_back(&self, waiter: Waiter) {
         let mut state = self.state();
-        if state.out < TURNS && state.deck.is_empty() {
-            return self.grant_new(state, &inbox);
+        if state.out.is_none() && state.next.is_none() {
+            return self.grant_new(state, &*waiter);
         }
-        state.back.push_back(inbox);
+        state.back.push_back(waiter);
         let unwatched = !std::mem::replace(&mut state.watched, true);
         self.wanted.store(true, Relaxed);
         drop(state);
@@ -122,33 +135,32 @@ impl Turnstile {
         }
     }
 
-    fn grant_new(&self, mut state: MutexGuard<'_, State>, inbox: &Inbox) {
-        state.out += 1;
-        self.running.store(state.epoch + 1, Relaxed);
-        let turn = Turn(state.epoch);
+    fn grant_new(&self, mut state: MutexGuard<'_, State>, waiter: &dyn Wake) {
+        let turn = state.new_turn();
+        self.running.store(turn.0, Relaxed);
         drop(state);
-        if !inbox.grant(Some(turn)) {
+        if !waiter.grant(Some(turn)) {
             self.release(turn);
         }
     }
 
     /// Whether somebody who has `turn`, or none, keeps others from going on: those who wait for theirs,
     /// and the one who has been given another.
-    pub(super) fn is_kept_waiting_by(&self, turn: Option<Turn>) -> bool {
+    pub(in crate::engine) fn is_kept_waiting_by(&self, turn: Option<Turn>) -> bool {
         if self.wanted.load(Relaxed) {
             return true;
         }
         let running = self.running.load(Relaxed);
-        running > 0 && turn.is_none_or(|Turn(epoch)| epoch + 1 != running)
+        running > 0 && turn.is_none_or(|Turn(number)| number != running)
     }
 
     /// Whether there is a line, so that every system call in a turn keeps many waiting.
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(in crate::engine) fn is_crowded(&self) -> bool {
         self.crowded.load(Relaxed)
     }
 
     /// Ends a turn; the next in line gets it.
-    pub(super) fn release(&self, turn: Turn) {
+    pub(in crate::engine) fn release(&self, turn: Turn) {
         while let Some((next, second)) = self.advance(turn) {
             // Whoever waited may have given up meanwhile: then the turn is the next one's.
             let taken = next.grant(Some(turn));
@@ -163,26 +175,25 @@ impl Turnstile {
 
     /// Takes the next one out of the line, and the one to be called up in its place; `None` if
     /// there is nobody, or the turn is void.
-    fn advance(&self, turn: Turn) -> Option<(Arc<Inbox>, Option<Arc<Inbox>>)> {
+    fn advance(&self, turn: Turn) -> Option<(Waiter, Option<Waiter>)> {
         let mut state = self.state();
-        if turn != Turn(state.epoch) {
+        if state.out != Some(turn) {
             return None;
         }
         state.moved = true;
         state.handed = state.handed.wrapping_add(1);
-        if state.deck.is_empty() || (state.handed.is_multiple_of(SHARE) && !state.back.is_empty()) {
+        if state.next.is_none() || (state.handed.is_multiple_of(SHARE) && !state.back.is_empty()) {
             let next = state.back.pop_front();
             self.wanted.store(state.has_line(), Relaxed);
             if next.is_none() {
-                state.out -= 1;
+                state.out = None;
                 self.running.store(0, Relaxed);
                 self.crowded.store(false, Relaxed);
             }
             return next.map(|next| (next, None));
         }
-        let next = state.deck.pop_front()?;
         let second = state.line.pop_front();
-        state.deck.extend(second.clone());
+        let next = std::mem::replace(&mut state.next, second.clone())?;
         self.wanted.store(state.has_line(), Relaxed);
         Some((next, second))
     }
@@ -195,8 +206,8 @@ impl Turnstile {
             while quiet < QUIET || !self.end_watch() {
                 tokio::time::sleep(TICK).await;
                 quiet = if self.has_line() { 0 } else { quiet + 1 };
-                for (inbox, turn) in self.overdue() {
-                    if !inbox.grant(turn)
+                for (waiter, turn) in self.overdue() {
+                    if !waiter.grant(turn)
                         && let Some(turn) = turn
                     {
                         self.release(turn);
@@ -219,29 +230,29 @@ impl Turnstile {
 
     /// Those who need not wait any longer: when the line has not moved for a tick, the next one,
     /// with a new turn; and the more ticks were like that of late, the more others without.
-    fn overdue(&self) -> Vec<(Arc<Inbox>, Option<Turn>)> {
+    fn overdue(&self) -> Vec<(Waiter, Option<Turn>)> {
         let mut state = self.state();
         let mut turn = None;
         if std::mem::take(&mut state.moved) || !state.has_line() {
             state.stalled = state.stalled.saturating_sub(1);
         } else {
             state.stalled = (state.stalled + 1).min(MOST_STALLED);
-            state.epoch += 1;
-            state.out = 1;
-            self.running.store(state.epoch + 1, Relaxed);
-            turn = Some(Turn(state.epoch));
+            let new = state.new_turn();
+            self.running.store(new.0, Relaxed);
+            turn = Some(new);
         }
         let many = (1_usize << state.stalled) - 1 + usize::from(turn.is_some());
-        let State {
-            deck, line, back, ..
-        } = &mut *state;
-        deck.append(line);
-        let first = many.min(deck.len());
-        let more = (many - first).min(back.len());
-        let due = deck.drain(..first).chain(back.drain(..more));
-        let due = due.map(|inbox| (inbox, turn.take())).collect();
-        *line = deck.split_off(DECK.min(deck.len()));
-        self.crowded.store(!deck.is_empty(), Relaxed);
+        let mut line = std::mem::take(&mut state.line);
+        if let Some(next) = state.next.take() {
+            line.push_front(next);
+        }
+        let first = many.min(line.len());
+        let more = (many - first).min(state.back.len());
+        let due = line.drain(..first).chain(state.back.drain(..more));
+        let due = due.map(|waiter| (waiter, turn.take())).collect();
+        state.next = line.pop_front();
+        state.line = line;
+        self.crowded.store(state.next.is_some(), Relaxed);
         self.wanted.store(state.has_line(), Relaxed);
         due
     }
@@ -253,6 +264,14 @@ impl Turnstile {
 
 impl State {
     fn has_line(&self) -> bool {
-        !self.deck.is_empty() || !self.back.is_empty()
+        self.next.is_some() || !self.back.is_empty()
+    }
+
+    /// Gives a turn out; the one before, if it is out still, is void.
+    fn new_turn(&mut self) -> Turn {
+        self.latest += 1;
+        let turn = Turn(self.latest);
+        self.out = Some(turn);
+        turn
     }
 }

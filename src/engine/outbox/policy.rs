@@ -1,0 +1,128 @@
+//! What happens to a message that finds no room: decided here and nowhere else.
+//!
+//! The policies "block" and "auto" of the settings are built on [`Overflow::Refuse`]: the message is not
+//! taken, and the caller waits for room or decides anew.
+
+use super::{Outbox, backlog::Backlog, sent::Sent};
+use crate::config::{Config, Overflow};
+
+impl Outbox {
+    /// Whether a message of `len` bytes would be taken now. One is always taken when none waits,
+    /// whatever its size.
+    pub(in crate::engine) fn has_room(&self, len: usize, config: &Config) -> bool {
+        self.backlog.has_room(len, config)
+    }
+
+    /// Finds room for a message, by the policy; what to answer, or why there is none.
+    pub(super) fn admit(
+        &mut self,
+        len: usize,
+        overflow: Overflow,
+        config: &Config,
+    ) -> Result<Sent, Sent> {
+        if self.corked && !self.has_room(len, config) {
+            self.flush_held_back();
+        }
+        if self.has_room(len, config) {
+            return Ok(Sent::Done);
+        }
+        match overflow {
+            Overflow::Close => Err(Sent::Overflowed),
+            Overflow::DropNewest => Err(Sent::Dropped),
+            Overflow::Refuse => Err(Sent::Full),
+            Overflow::DropOldest => match self.backlog.make_room(len, config) {
+                Some(lost) => Ok(Sent::DroppedOldest(lost)),
+                None => Err(Sent::Dropped),
+            },
+        }
+    }
+}
+
+impl Backlog {
+    fn has_room(&self, len: usize, config: &Config) -> bool {
+        let bytes = self.bytes + self.unsent_bytes();
+        bytes == 0 || (self.messages < config.outbox_messages && bytes + len <= config.outbox_bytes)
+    }
+
+    /// Drops the oldest messages until `len` bytes fit; `None` where nothing helps.
+    fn make_room(&mut self, len: usize, config: &Config) -> Option<u64> {
+        let mut lost = 0;
+        while !self.has_room(len, config) {
+            self.drop_oldest_message()?;
+            lost += 1;
+        }
+        Some(lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        engine::outbox::{Capacity, FarEnd, Queue, Signal, Way},
+        protocol::{Encoder, OpCode, Role},
+    };
+
+    /// An outbox that is full: one message in the transport, two in the backlog.
+    fn full() -> (Outbox, FarEnd, Config) {
+        let config = Config {
+            outbox_messages: 2,
+            ..Config::default()
+        };
+        let capacity = Capacity {
+            frames: 1,
+            bytes: 100,
+        };
+        let signal = Arc::<Signal>::default();
+        let (queue, far) = Queue::new(capacity, None, Arc::clone(&signal));
+        let encoder = Encoder::new(Role::Server, &config.protocol, None);
+        let mut outbox = Outbox::new(Way::Queue(queue), encoder, Vec::new(), signal);
+        for _ in 0..3 {
+            let sent = outbox.send(OpCode::Text, b"12345", Overflow::Close, &config);
+            assert_eq!(sent, Sent::Done);
+        }
+        (outbox, far, config)
+    }
+
+    #[test]
+    fn each_policy_decides_for_a_full_outbox() {
+        for (overflow, expected, lost) in [
+            (Overflow::Close, Sent::Overflowed, 1),
+            (Overflow::DropNewest, Sent::Dropped, 1),
+            (Overflow::DropOldest, Sent::DroppedOldest(1), 1),
+            (Overflow::Refuse, Sent::Full, 0),
+        ] {
+            let (mut outbox, _far, config) = full();
+            let sent = outbox.send(OpCode::Text, b"new", overflow, &config);
+            assert_eq!((sent, sent.lost()), (expected, lost));
+            assert_eq!(outbox.backlog().0, 2);
+        }
+    }
+
+    #[test]
+    fn bytes_count_and_an_empty_outbox_takes_any_message() {
+        let (mut outbox, _far, mut config) = full();
+        config.outbox_messages = 100;
+        config.outbox_bytes = 12;
+        assert!(outbox.has_room(2, &config));
+        assert!(!outbox.has_room(3, &config));
+        assert_eq!(outbox.discard_queue(), 2);
+        assert!(outbox.has_room(1_000, &config));
+    }
+
+    #[test]
+    fn the_oldest_give_way_and_the_close_frame_stays() {
+        let (mut outbox, far, config) = full();
+        for _ in 0..5 {
+            let sent = outbox.send(OpCode::Text, b"new", Overflow::DropOldest, &config);
+            assert_eq!(sent, Sent::DroppedOldest(1));
+        }
+        assert!(outbox.close(1000, ""));
+        assert_eq!(outbox.discard_queue(), 2);
+        assert_eq!(far.drain(9).len(), 1);
+        assert!(outbox.flush_ready().is_ok());
+        assert!(outbox.close_is_written());
+    }
+}

@@ -1,0 +1,380 @@
+//! A transport without a descriptor: a bounded queue in each direction.
+//!
+//! The connection stands at one end. At the other, the [`FarEnd`], stands whoever carries the messages on:
+//! an event loop that speaks to a server, or a test. It drains what the connection sends, as whole messages
+//! and control frames, and pushes what the peer says. It never waits: it is told through a [`WakeQueue`]
+//! when there is something to drain or room to push again.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{self, ErrorKind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::{
+    backlog::{Backlog, Item},
+    signal::Signal,
+    transport::Transport,
+};
+use crate::{
+    protocol::{CloseFrame, Event, Message, OpCode},
+    runtime::{WakeQueue, fork},
+};
+
+/// What each direction of a queue holds at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Messages and control frames.
+    pub frames: usize,
+    /// Bytes of their payloads. One frame may be longer, if it is alone.
+    pub bytes: usize,
+}
+
+impl Default for Capacity {
+    /// 64 frames and 256 KiB: about what a socket holds.
+    fn default() -> Self {
+        Self {
+            frames: 64,
+            bytes: 256 * 1024,
+        }
+    }
+}
+
+/// How the far end is told.
+#[derive(Clone, Debug)]
+pub struct Wakeup {
+    /// The queue of the event loop.
+    pub queue: Arc<WakeQueue>,
+    /// The number that is put there.
+    pub token: u64,
+}
+
+/// What became of a frame that the far end has pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// The connection will take it.
+    Done,
+    /// The queue is full; [`FarEnd::arm_room`] tells when it is not.
+    Full,
+    /// The connection takes nothing any more.
+    Closed,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Lane {
+    frames: VecDeque<Event>,
+    bytes: usize,
+    /// A frame was refused, and whoever has it is to be told of room.
+    refused: bool,
+}
+
+fn len(event: &Event) -> usize {
+    match event {
+        Event::Message(Message::Text(data) | Message::Binary(data))
+        | Event::Ping(data)
+        | Event::Pong(data) => data.len(),
+        Event::Close(frame) => frame.as_ref().map_or(0, |frame| 2 + frame.reason.len()),
+    }
+}
+
+impl Lane {
+    fn has_room(&self, len: usize, capacity: Capacity) -> bool {
+        self.frames.is_empty()
+            || (self.frames.len() < capacity.frames && self.bytes + len <= capacity.bytes)
+    }
+
+    fn push(&mut self, event: Event) {
+        self.bytes += len(&event);
+        self.frames.push_back(event);
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        let event = self.frames.pop_front()?;
+        self.bytes -= len(&event);
+        if self.frames.is_empty() && self.frames.capacity() > 16 {
+            self.frames = VecDeque::new();
+        }
+        Some(event)
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outgoing: Lane,
+    incoming: Lane,
+    /// The far end wants to be told of something to drain.
+    armed: bool,
+    /// The far end wants to be told of room.
+    room_armed: bool,
+    /// The connection puts nothing in and takes nothing out any more.
+    ended: bool,
+    /// Neither does the far end.
+    hung_up: bool,
+}
+
+/// The connection's end.
+#[derive(Debug)]
+pub(in crate::engine) struct Queue {
+    capacity: Capacity,
+    wakeup: Option<Wakeup>,
+    /// Raised for the actor.
+    signal: Arc<Signal>,
+    /// A std mutex: held to move frames.
+    state: Mutex<State>,
+    /// Signalled for a thread in [`FarEnd::wait`].
+    some: Condvar,
+}
+
+impl Queue {
+    /// Both ends of a queue.
+    pub(in crate::engine) fn new(
+        capacity: Capacity,
+        wakeup: Option<Wakeup>,
+        signal: Arc<Signal>,
+    ) -> (Arc<Self>, FarEnd) {
+        let queue = Arc::new(Self {
+            capacity,
+            wakeup,
+            signal,
+            state: Mutex::default(),
+            some: Condvar::new(),
+        });
+        let far = FarEnd {
+            generation: fork::generation(),
+            queue: Arc::clone(&queue),
+        };
+        (queue, far)
+    }
+
+    /// What the peer says next.
+    pub(in crate::engine) fn next(&self) -> Option<Event> {
+        let mut state = self.state();
+        let event = state.incoming.pop()?;
+        state.incoming.refused = false;
+        if std::mem::take(&mut state.room_armed) {
+            self.tell();
+        }
+        Some(event)
+    }
+
+    /// Whether nothing comes from the far end any more.
+    pub(in crate::engine) fn is_hung_up(&self) -> bool {
+        let state = self.state();
+        state.hung_up && state.incoming.frames.is_empty()
+    }
+
+    /// The connection is gone; the far end may still drain what it has sent.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        state.incoming = Lane::default();
+        state.room_armed = false;
+        self.tell_of_frames(&mut state);
+    }
+
+    fn tell_of_frames(&self, state: &mut State) {
+        if std::mem::take(&mut state.armed) {
+            self.tell();
+        }
+        self.some.notify_all();
+    }
+
+    fn tell(&self) {
+        if let Some(Wakeup { queue, token }) = &self.wakeup {
+            queue.push(*token);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn message(opcode: OpCode, payload: bytes::Bytes) -> Event {
+    Event::Message(match opcode {
+        OpCode::Text => Message::Text(payload),
+        _ => Message::Binary(payload),
+    })
+}
+
+/// An item as the far end gets it.
+fn event(item: Item) -> Event {
+    match item {
+        Item::Message(opcode, payload) => message(opcode, payload),
+        Item::Broadcast(broadcast) => message(broadcast.opcode(), broadcast.payload().clone()),
+        Item::Close(code, reason) => Event::Close(code.map(|code| CloseFrame { code, reason })),
+    }
+}
+
+impl Transport for Queue {
+    fn take(&self, backlog: &mut Backlog) -> io::Result<()> {
+        let mut state = self.state();
+        if state.hung_up && state.incoming.frames.is_empty() {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if state.hung_up {
+            // The answers to what the far end has said before go nowhere, but that is still delivered.
+            backlog.controls.clear();
+            while backlog.pop().is_some() {}
+            return Ok(());
+        }
+        // A queue has no use for bytes.
+        backlog.unsent.clear();
+        backlog.head_waits = false;
+        let State { outgoing, .. } = &mut *state;
+        let mut result = Ok(());
+        while !backlog.is_empty() {
+            let first = match backlog.controls.front() {
+                Some((_, payload)) => payload.len(),
+                None => backlog
+                    .queue
+                    .front()
+                    .and_then(Item::message_len)
+                    .unwrap_or(0),
+            };
+            if !outgoing.has_room(first, self.capacity) {
+                outgoing.refused = true;
+                result = Err(ErrorKind::WouldBlock.into());
+                break;
+            }
+            if let Some((opcode, payload)) = backlog.controls.pop_front() {
+                outgoing.push(match opcode {
+                    OpCode::Ping => Event::Ping(payload),
+                    _ => Event::Pong(payload),
+                });
+            } else if let Some(item) = backlog.pop() {
+                outgoing.push(event(item));
+            }
+        }
+        if !outgoing.frames.is_empty() {
+            self.tell_of_frames(&mut state);
+        }
+        result
+    }
+
+    fn take_through(
+        &self,
+        backlog: &mut Backlog,
+        opcode: OpCode,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        backlog.push_copy(opcode, payload);
+        self.take(backlog)
+    }
+}
+
+/// The other end of a connection whose transport is a queue. Hangs up when it is dropped.
+pub struct FarEnd {
+    /// Which process made it: a forked child must not touch it.
+    generation: u32,
+    queue: Arc<Queue>,
+}
+
+impl fmt::Debug for FarEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FarEnd").finish_non_exhaustive()
+    }
+}
+
+impl FarEnd {
+    /// Takes out the oldest messages and control frames that the connection has sent, `most` at most. A
+    /// Close frame is the last.
+    #[must_use]
+    pub fn drain(&self, most: usize) -> Vec<Event> {
+        let Some(mut state) = self.state() else {
+            return Vec::new();
+        };
+        let lane = &mut state.outgoing;
+        let frames = std::iter::from_fn(|| lane.pop()).take(most).collect();
+        if std::mem::take(&mut lane.refused) {
+            self.queue.signal.raise();
+        }
+        frames
+    }
+
+    /// Pushes what the peer says: a message, a ping, a pong, or its Close.
+    pub fn push(&self, event: Event) -> Pushed {
+        let Some(mut state) = self.state() else {
+            return Pushed::Closed;
+        };
+        if state.ended || state.hung_up {
+            return Pushed::Closed;
+        }
+        if !state.incoming.has_room(len(&event), self.queue.capacity) {
+            state.incoming.refused = true;
+            return Pushed::Full;
+        }
+        state.incoming.push(event);
+        drop(state);
+        self.queue.signal.raise();
+        Pushed::Done
+    }
+
+    /// Asks for one report to the wake queue once there is something to drain, or the connection is gone;
+    /// false where that is so already.
+    #[must_use]
+    pub fn arm(&self) -> bool {
+        self.state().is_some_and(|mut state| {
+            state.armed = state.outgoing.frames.is_empty() && !state.ended;
+            state.armed
+        })
+    }
+
+    /// Asks for one report to the wake queue once there is room for a frame that was refused; false where
+    /// there is room already.
+    #[must_use]
+    pub fn arm_room(&self) -> bool {
+        self.state().is_some_and(|mut state| {
+            state.room_armed = state.incoming.refused && !state.ended;
+            state.room_armed
+        })
+    }
+
+    /// Waits, for a thread that may block, until there is something to drain or the connection is gone.
+    /// False at the deadline.
+    #[must_use]
+    pub fn wait(&self, deadline: Instant) -> bool {
+        let Some(mut state) = self.state() else {
+            return true;
+        };
+        while state.outgoing.frames.is_empty() && !state.ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.queue.some.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Whether the connection is gone and everything it has sent is drained.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state()
+            .is_none_or(|state| state.ended && state.outgoing.frames.is_empty())
+    }
+
+    /// The peer is gone, with or without a Close before.
+    pub fn hang_up(&self) {
+        if let Some(mut state) = self.state() {
+            state.hung_up = true;
+            drop(state);
+            self.queue.signal.raise();
+        }
+    }
+
+    /// `None` in the child of a fork, where another thread may have held the lock for ever.
+    fn state(&self) -> Option<MutexGuard<'_, State>> {
+        (self.generation == fork::generation()).then(|| self.queue.state())
+    }
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        self.hang_up();
+    }
+}

@@ -1,0 +1,29 @@
+//! The answers to a send.
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Written or queued.
+    Done,
+    /// Queued, and so many older ones were dropped for it.
+    DroppedOldest(u64),
+    /// Dropped: the outbox is full.
+    Dropped,
+    /// Not taken: the outbox is full, and the caller decides.
+    Full,
+    /// Not taken: the outbox is full, so the connection has to be failed.
+    Overflowed,
+    /// Not taken: the connection is closing or closed.
+    Closed,
+}
+
+impl Sent {
+    /// Messages that were lost by this.
+    pub(in crate::engine) fn lost(self) -> u64 {
+        match self {
+            Self::Done | Self::Full | Self::Closed => 0,
+            Self::DroppedOldest(lost) => lost,
+            Self::Dropped | Self::Overflowed => 1,
+        }
+    }
+}

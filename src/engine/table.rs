@@ -1,0 +1,177 @@
+//! The table of the open connections of this process: made at the first connection, void after a fork,
+//! stopped within a bound.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{connection::Connection, consumer::Turnstile, shared::Shared};
+use crate::runtime::{Gate, Log, PerProcess};
+
+/// The engine of this process.
+static ENGINE: PerProcess<Engine> = PerProcess::new();
+
+/// Numbers connections; unique in the process, and never reused.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// The open connections of one process, and the tasks that serve all of them.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) shared: Shared,
+    /// A std mutex: held for a map operation, never across an await.
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    /// What connections that are gone have lost to full outboxes.
+    dropped: AtomicU64,
+    /// Signalled when the last connection has gone.
+    empty: Condvar,
+    /// Set once by [`Engine::close_all`].
+    stopping: AtomicBool,
+}
+
+/// Returns the engine of this process, which is started if there is none.
+///
+/// # Errors
+///
+/// The operating system's, if no thread or epoll instance is to be had.
+pub fn engine() -> io::Result<&'static Engine> {
+    ENGINE.get_or_try_init(Engine::start)
+}
+
+/// Returns the engine of this process if it has been started.
+#[must_use]
+pub fn running() -> Option<&'static Engine> {
+    ENGINE.get()
+}
+
+impl Engine {
+    fn start() -> io::Result<Self> {
+        Ok(Self {
+            shared: Shared::start()?,
+            connections: Mutex::default(),
+            dropped: AtomicU64::new(0),
+            empty: Condvar::new(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// The runtime's handle, for spawning and for registering sockets.
+    #[must_use]
+    pub fn handle(&self) -> &tokio::runtime::Handle {
+        self.shared.runtime.handle()
+    }
+
+    /// What the engine wants logged, until Python fetches it.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        self.shared.runtime.log()
+    }
+
+    /// Where threads stand in line that have a message to fetch.
+    #[must_use]
+    pub fn turnstile(&self) -> &Arc<Turnstile> {
+        &self.shared.turnstile
+    }
+
+    /// All open connections.
+    pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.table().values().cloned().collect()
+    }
+
+    /// How many connections are open, and how many messages these and those before lost to full
+    /// outboxes.
+    pub(crate) fn connections_and_dropped(&self) -> (usize, u64) {
+        let table = self.table();
+        let open = table.values();
+        let dropped: u64 = open.map(|one| one.dropped_messages()).sum();
+        (table.len(), dropped + self.dropped.load(Ordering::Relaxed))
+    }
+
+    /// What threads go through on their way back into the interpreter.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        self.shared.runtime.gate()
+    }
+
+    /// Whether [`Engine::close_all`] was called: new connections are refused.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn next_id() -> u64 {
+        NEXT_ID.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn register(&self, connection: &Arc<Connection>) {
+        self.table().insert(connection.id(), Arc::clone(connection));
+    }
+
+    pub(crate) fn forget(&self, connection: &Connection) {
+        let mut table = self.table();
+        // Under the lock, so that nobody counts it twice or not at all.
+        self.dropped
+            .fetch_add(connection.dropped_messages(), Ordering::Relaxed);
+        table.remove(&connection.id());
+        if table.is_empty() {
+            self.empty.notify_all();
+        }
+    }
+
+    /// Starts the close handshake of every connection and refuses new ones from then on. Returns
+    /// how many there were.
+    pub fn close_all(&self, code: u16) -> usize {
+        self.stopping.store(true, Ordering::Release);
+        // Collected first: closing calls back into the table when a connection ends at once.
+        let open = self.connections();
+        for connection in &open {
+            connection.close(code, "");
+        }
+        open.len()
+    }
+
+    /// Closes every connection, waits up to `timeout` for the handshakes, cuts off the rest and
+    /// ends the runtime. Returns how many were cut off.
+    pub fn stop(&self, timeout: Duration, code: u16) -> usize {
+        self.close_all(code);
+        let deadline = Instant::now() + timeout;
+        if !self.wait_until_empty(deadline) {
+            let late = self.connections();
+            for connection in &late {
+                connection.abort();
+            }
+            self.wait_until_empty(Instant::now() + Duration::from_millis(500));
+            self.shared.runtime.shut_down(Duration::from_millis(100));
+            return late.len();
+        }
+        self.shared.runtime.shut_down(Duration::from_millis(500));
+        0
+    }
+
+    fn wait_until_empty(&self, deadline: Instant) -> bool {
+        let mut table = self.table();
+        while !table.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            table = self
+                .empty
+                .wait_timeout(table, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,224 @@
+//! What a queue has and a socket has not: an event loop is told of it.
+
+use std::{sync::Arc, time::Instant};
+
+use dwebsocket::{
+    config::Config,
+    engine::{
+        Capacity, Connection, Consumer, FarEnd, Handler, Inbox, Overflow, Pushed, QueueParts,
+        Received, Sent, Wakeup,
+    },
+    protocol::{CloseFrame, Event, Message, OpCode},
+    runtime::WakeQueue,
+};
+
+use crate::common::{Echo, LIMIT, limited, until};
+
+const FRAMES: usize = 4;
+
+fn connect(handler: Arc<dyn Handler>) -> (Arc<Connection>, FarEnd, Arc<WakeQueue>) {
+    let queue = Arc::new(WakeQueue::new().unwrap());
+    let parts = QueueParts {
+        capacity: Capacity {
+            frames: FRAMES,
+            bytes: 1024,
+        },
+        wakeup: Some(Wakeup {
+            queue: Arc::clone(&queue),
+            token: 7,
+        }),
+        config: Arc::new(Config::default()),
+        permit: None,
+    };
+    let (connection, far) = Connection::over_queue(parts, handler).unwrap();
+    (connection, far, queue)
+}
+
+fn text(data: &'static str) -> Event {
+    Event::Message(Message::Text(data.into()))
+}
+
+fn told(wake: &WakeQueue) -> Vec<u64> {
+    wake.drain()
+}
+
+#[test]
+fn an_event_loop_is_told_once_of_what_waits() {
+    limited(|| {
+        let (connection, far, wake) = connect(Arc::new(Echo));
+        assert!(far.arm());
+        for _ in 0..3 {
+            connection.send(OpCode::Text, b"x", Overflow::Close);
+        }
+        assert_eq!(told(&wake), [7]);
+        assert!(!far.arm(), "something waits already");
+        // Those that were sent in a row come by the courier.
+        until("all three wait", || connection.stats().outbox_messages == 0);
+        assert_eq!(far.drain(2), [text("x"), text("x")]);
+        assert_eq!(far.drain(2), [text("x")]);
+        assert!(far.arm());
+        connection.send(OpCode::Text, b"y", Overflow::Close);
+        until("it is told again", || told(&wake) == [7]);
+    });
+}
+
+#[test]
+fn an_event_loop_is_told_of_the_end() {
+    limited(|| {
+        let (connection, far, wake) = connect(Arc::new(Echo));
+        assert!(far.arm());
+        connection.abort();
+        until("it is told", || told(&wake) == [7]);
+        assert!(far.is_over());
+        assert!(!far.arm());
+        assert_eq!(far.push(text("late")), Pushed::Closed);
+    });
+}
+
+#[test]
+fn both_directions_are_bounded_and_tell_of_room() {
+    limited(|| {
+        let config = Config {
+            inbox_messages: 1,
+            ..Config::default()
+        };
+        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let (connection, far, wake) = connect(Arc::clone(&inbox) as _);
+        // The inbox takes one, the queue four.
+        let mut pushed = 0;
+        until("the queue is full", || {
+            let full = far.push(text("in")) == Pushed::Full;
+            pushed += usize::from(!full);
+            full && inbox.pending() == 1
+        });
+        assert_eq!(pushed, FRAMES + 1);
+        assert!(far.arm_room());
+        let deadline = Some(Instant::now() + LIMIT);
+        inbox.wait(&connection, deadline);
+        until("there is room", || told(&wake) == [7]);
+        assert_eq!(far.push(text("in")), Pushed::Done);
+        assert!(!far.arm_room());
+        // And the other way: four in the queue, the others in the outbox.
+        for _ in 0..10 {
+            let sent = connection.send(OpCode::Text, b"out", Overflow::Close);
+            assert_eq!(sent, Sent::Done);
+        }
+        let left = 10 - FRAMES as u64;
+        until("the queue is full", || {
+            connection.stats().outbox_messages == left
+        });
+        let mut drained = 0;
+        until("all came", || {
+            let frames = far.drain(100);
+            assert!(frames.len() <= FRAMES);
+            drained += frames.len();
+            drained == 10
+        });
+    });
+}
+
+#[test]
+fn a_message_that_is_longer_than_the_queue_passes_alone() {
+    limited(|| {
+        let (connection, far, _wake) = connect(Arc::new(Echo));
+        let long = vec![b'x'; 4096];
+        connection.send(OpCode::Text, b"first", Overflow::Close);
+        connection.send(OpCode::Binary, &long, Overflow::Close);
+        assert_eq!(far.drain(100), [text("first")]);
+        assert!(far.wait(Instant::now() + LIMIT));
+        let frames = far.drain(100);
+        assert_eq!(frames, [Event::Message(Message::Binary(long.into()))]);
+    });
+}
+
+#[test]
+fn text_that_is_not_utf_8_closes_with_1007() {
+    limited(|| {
+        let (connection, far, _wake) = connect(Arc::new(Echo));
+        far.push(Event::Message(Message::Text([0xff].as_slice().into())));
+        until("it has failed", || connection.end().is_some());
+        assert_eq!(connection.end().unwrap().code, 1007);
+    });
+}
+
+/// Waits until a wake queue's descriptor polls readable, as an event loop does.
+fn poll(wake: &WakeQueue) -> Vec<u64> {
+    let mut poll = libc::pollfd {
+        fd: wake.fileno(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one valid pollfd.
+    #[allow(unsafe_code)]
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 20_000) };
+    assert_eq!(ready, 1, "nothing comes");
+    wake.drain()
+}
+
+/// One loop, one descriptor and no thread: the view and the far end are both told through it.
+#[test]
+fn one_event_loop_drives_both_ends() {
+    limited(|| {
+        let wake = Arc::new(WakeQueue::new().unwrap());
+        let config = Config::default();
+        let inbox = Inbox::new(&config, Consumer::EventLoop(Arc::clone(&wake)));
+        let parts = QueueParts {
+            capacity: Capacity::default(),
+            wakeup: Some(Wakeup {
+                queue: Arc::clone(&wake),
+                token: u64::MAX,
+            }),
+            config: Arc::new(config),
+            permit: None,
+        };
+        let (connection, far) = Connection::over_queue(parts, Arc::clone(&inbox) as _).unwrap();
+        for n in 0..100 {
+            let event = Event::Message(Message::Text(format!("{n}").into()));
+            assert!(inbox.arm() && far.arm());
+            assert_eq!(far.push(event.clone()), Pushed::Done);
+            assert_eq!(poll(&wake), [connection.id()]);
+            let Received::Message(Message::Text(data)) = inbox.take(&connection, false) else {
+                panic!("no message");
+            };
+            connection.send(OpCode::Text, &data, Overflow::Close);
+            assert_eq!(poll(&wake), [u64::MAX]);
+            assert_eq!(far.drain(10), [event]);
+        }
+        assert!(inbox.arm() && far.arm());
+        far.push(Event::Close(None));
+        assert_eq!(poll(&wake), [connection.id()]);
+        assert_eq!(inbox.take(&connection, false), Received::End);
+        connection.acknowledge_end();
+        assert_eq!(poll(&wake), [u64::MAX]);
+        assert_eq!(far.drain(10), [Event::Close(None)]);
+        until("the connection is gone", || far.is_over());
+    });
+}
+
+#[test]
+fn what_was_pushed_before_the_far_end_hangs_up_is_delivered() {
+    limited(|| {
+        let config = Config {
+            inbox_messages: 1,
+            ..Config::default()
+        };
+        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let (connection, far, _wake) = connect(Arc::clone(&inbox) as _);
+        let deadline = Some(Instant::now() + LIMIT);
+        for _ in 0..3 {
+            assert_eq!(far.push(text("in")), Pushed::Done);
+        }
+        let (code, reason) = (4001, String::from("bye"));
+        let close = Event::Close(Some(CloseFrame { code, reason }));
+        until("there is room", || far.push(close.clone()) == Pushed::Done);
+        drop(far);
+        for _ in 0..3 {
+            let Received::Message(_) = inbox.wait(&connection, deadline) else {
+                panic!("a message is lost");
+            };
+            connection.send(OpCode::Text, b"answer", Overflow::Close);
+        }
+        assert_eq!(inbox.wait(&connection, deadline), Received::End);
+        assert_eq!(connection.end().unwrap().code, 4001);
+    });
+}
