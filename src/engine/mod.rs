@@ -25,8 +25,8 @@ mod table;
 pub(crate) use self::courier::Mailbag;
 pub use self::{
     connection::{Connection, End, Handler, Overflow, Owner, Stats},
-    consumer::Turnstile,
-    inbox::{Consumer, Inbox, Received},
+    consumer::{Consumer, Turnstile},
+    inbox::{Inbox, Received},
     outbox::{Capacity, FarEnd, Pushed, Sent, Wakeup},
     permit::Permit,
     start::{Parts, QueueParts},

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! send() -> Hub -> Group (order, history) -> Broadcast, encoded once -> outboxes -> couriers (tokio)
-//!            `---> Link -> broker -> the Links of other processes -> their groups
+//!            `---> cluster -> broker -> the clusters of other processes -> their groups
 //! ```
 //!
 //! A message is put into the outbox of every member by the thread that sends it, under the group's

@@ -4,6 +4,8 @@
 mod common;
 #[path = "common/server.rs"]
 mod server;
+#[path = "common/site.rs"]
+mod site;
 
 use std::sync::Arc;
 
@@ -12,18 +14,15 @@ use dwebsocket::{
     config::Config,
     engine::engine,
     engine::{Connection, Inbox},
-    hub::{BrokerState, Hub, Join, Outgoing, PayloadKind as Kind, Target, presence::MAX_INFO},
+    hub::{BrokerState, Join, Outgoing, PayloadKind as Kind, Target, presence::MAX_INFO},
 };
 use server::Server;
+use site::hub;
 
 const BINARY: u8 = 1;
 const JSON: u8 = 2;
 const CLOSE: u8 = 4;
 const PRESENCE: u8 = 3;
-
-fn hub() -> &'static Hub {
-    dwebsocket::hub::hub().unwrap()
-}
 
 fn member(name: &str) -> (Arc<Connection>, Arc<Inbox>, Peer) {
     let join = Join {

@@ -4,6 +4,8 @@
 mod common;
 #[path = "common/server.rs"]
 mod server;
+#[path = "common/site.rs"]
+mod site;
 
 use std::{
     sync::Arc,
@@ -15,29 +17,18 @@ use common::{LIMIT, Peer, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
     engine::{Connection, Inbox},
-    hub::{BrokerState, Hub, Join, Limits, Outgoing, PayloadKind as Kind, Target},
+    hub::{BrokerState, Limits, Outgoing, PayloadKind as Kind, Target},
 };
 use server::Server;
+use site::{hub, join};
 
 const LIMITS: Limits = Limits {
     size: 50,
     ttl: Duration::from_secs(60),
 };
 
-fn hub() -> &'static Hub {
-    dwebsocket::hub::hub().unwrap()
-}
-
 fn member(limits: Option<Limits>) -> (Arc<Connection>, Arc<Inbox>, Peer) {
-    let join = Join {
-        since: None,
-        limits,
-        present: false,
-        info: "{}".into(),
-        was: Vec::new(),
-        reply: None,
-        timeout: LIMIT,
-    };
+    let join = join(limits);
     let one = connect_inbox(Config::default());
     hub().join(&one.0, "lost", join).unwrap();
     one

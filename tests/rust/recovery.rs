@@ -4,30 +4,27 @@
 mod common;
 #[path = "common/server.rs"]
 mod server;
+#[path = "common/site.rs"]
+mod site;
 
 use std::{
-    io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{Sender, channel},
     },
     thread,
     time::Duration,
 };
 
-use bytes::Bytes;
-use common::{LIMIT, connect_inbox, limited, until};
+use common::{connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
-    hub::{
-        BrokerState, Hub, Join, Limits, Outgoing, PayloadKind as Kind, Position, Target,
-        broker::{Broker, Events, Key},
-    },
+    hub::{BrokerState, Limits},
 };
 use futures_util::future::join_all;
 use server::Server;
+use site::{Other, hub, join, pump};
 
 /// Groups with a history, and the threads that join them.
 const GROUPS: usize = 2_000;
@@ -80,7 +77,7 @@ impl Proxy {
         let counting = Arc::clone(&asked);
         thread::spawn(move || {
             let mut tail = Vec::new();
-            pass(&mut from, &mut to, |bytes| {
+            pump(&mut from, &mut to, |bytes| {
                 let scripts = count_scripts(&mut tail, bytes);
                 counting.fetch_add(scripts, Ordering::SeqCst);
                 up.scripts.fetch_add(scripts, Ordering::SeqCst);
@@ -88,7 +85,7 @@ impl Proxy {
         });
         let (mut from, mut to) = (server, client);
         thread::spawn(move || {
-            pass(&mut from, &mut to, |_| {
+            pump(&mut from, &mut to, |_| {
                 let holding = down.holding.lock().unwrap_or_else(PoisonError::into_inner);
                 if asked.load(Ordering::SeqCst) > 0 {
                     drop(down.released.wait_while(holding, |holding| *holding));
@@ -114,17 +111,6 @@ impl Proxy {
     }
 }
 
-fn pass(from: &mut TcpStream, to: &mut TcpStream, mut see: impl FnMut(&[u8])) {
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(count) = from.read(&mut buffer) {
-        see(&buffer[..count]);
-        if count == 0 || to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Both);
-}
-
 /// Counts the calls of scripts in a stream; `tail` is what was left of it before.
 fn count_scripts(tail: &mut Vec<u8>, bytes: &[u8]) -> usize {
     const WORD: &[u8] = b"EVALSHA";
@@ -138,83 +124,25 @@ fn count_scripts(tail: &mut Vec<u8>, bytes: &[u8]) -> usize {
     found
 }
 
-/// Keeps the envelopes that it hears.
-struct Ear(Sender<Bytes>);
-
-impl Events for Ear {
-    fn message(&self, _channel: &str, envelope: Bytes, _position: Option<Position>) {
-        let _ = self.0.send(envelope);
-    }
-
-    fn connected(&self) {
-        let _ = self.0.send(Bytes::new());
-    }
-
-    fn lost(&self) {}
-
-    fn disconnected(&self, _error: &str) {}
-}
-
-fn hub() -> &'static Hub {
-    dwebsocket::hub::hub().unwrap()
-}
-
 fn name(number: usize) -> String {
     format!("many.{number}")
 }
 
-fn join() -> Join {
-    Join {
-        since: None,
-        limits: Some(LIMITS),
-        present: false,
-        info: "{}".into(),
-        was: Vec::new(),
-        reply: None,
-        timeout: LIMIT,
-    }
-}
-
 /// Stores the same message in every group, as another process would, while this one is cut off.
 fn store_in_all(server: u16, proxy: &Proxy) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let (tell, heard) = channel();
-    let other = {
-        let _context = runtime.enter();
-        let url = format!("redis://127.0.0.1:{server}/");
-        Broker::open(&url, "recovery", Arc::new(Ear(tell))).unwrap()
-    };
-    assert!(heard.recv_timeout(LIMIT).unwrap().is_empty());
-    runtime.block_on(other.subscribe("g:sample")).unwrap();
-    let sample = Outgoing {
-        targets: vec![Target::Group("sample".into())],
-        kind: Kind::Text,
-        payload: "missed".into(),
-        excluded: Vec::new(),
-        timeout: LIMIT,
-    };
-    hub().publish(&sample).unwrap();
-    let envelope = heard.recv_timeout(LIMIT).unwrap();
+    let other = Other::start(&format!("redis://127.0.0.1:{server}/"), "recovery");
     proxy.cut();
     until("the broker is away", || {
         hub().broker_state() == BrokerState::Away
     });
     let store = async |number: usize| {
-        let key = Key {
-            publisher: "another".into(),
-            sequence: number as u64 + 1,
-        };
-        let channel = format!("g:{}", name(number));
-        let stored = other.store(&channel, envelope.clone(), &key, LIMITS);
-        stored.await.unwrap();
+        other.store(&name(number), number as u64 + 1, LIMITS).await;
     };
     let numbers: Vec<_> = (0..GROUPS).collect();
     for some in numbers.chunks(50) {
-        runtime.block_on(join_all(some.iter().copied().map(&store)));
+        other
+            .runtime
+            .block_on(join_all(some.iter().copied().map(&store)));
     }
 }
 
@@ -232,7 +160,9 @@ fn after_an_outage_many_groups_are_made_up_a_few_at_a_time() {
             thread::spawn(move || {
                 let one = connect_inbox(Config::default());
                 for number in (thread..GROUPS).step_by(THREADS) {
-                    hub().join(&one.0, &name(number), join()).unwrap();
+                    hub()
+                        .join(&one.0, &name(number), join(Some(LIMITS)))
+                        .unwrap();
                 }
                 one
             })

@@ -4,15 +4,18 @@
 mod common;
 #[path = "common/server.rs"]
 mod server;
+#[path = "common/site.rs"]
+mod site;
 
 use std::{collections::HashSet, thread, time::Duration};
 
 use common::{LIMIT, limited, until};
 use dwebsocket::{
     engine::engine,
-    hub::{BrokerState, Fate, Hub, Limits, Outgoing, PayloadKind as Kind, Target},
+    hub::{BrokerState, Fate, Limits, Outgoing, PayloadKind as Kind, Target},
 };
 use server::Server;
+use site::hub;
 
 const THREADS: usize = 8;
 const EACH: usize = 400;
@@ -21,10 +24,6 @@ const LIMITS: Limits = Limits {
     size: THREADS * EACH,
     ttl: Duration::from_secs(60),
 };
-
-fn hub() -> &'static Hub {
-    dwebsocket::hub::hub().unwrap()
-}
 
 fn outgoing(text: String) -> Outgoing {
     Outgoing {

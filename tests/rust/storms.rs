@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/redis_client.rs"]
+mod redis_client;
 #[path = "common/server.rs"]
 mod server;
+#[path = "common/site.rs"]
+mod site;
 
 use std::{
     io::{Read, Write},
@@ -12,25 +16,23 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU16, AtomicUsize, Ordering},
-        mpsc::channel,
     },
     thread,
     time::Duration,
 };
 
-use bytes::Bytes;
 use common::{LIMIT, Peer, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
     engine::engine,
     engine::{Connection, Inbox},
     hub::{
-        BrokerState, Fate, Hub, HubError as JoinError, Join, Joined, Limits, Outgoing,
-        PayloadKind as Kind, Position, Published, Target,
-        broker::{Broker, Events, Key},
+        BrokerState, Fate, HubError as JoinError, Join, Joined, Limits, Position, Published, Target,
     },
 };
+use redis_client::{client, command};
 use server::{Kind as ServerKind, Server};
+use site::{Other, hub, join, pump};
 
 const LIMITS: Limits = Limits {
     size: 50,
@@ -46,10 +48,6 @@ const WINDOW: Duration = Duration::from_secs(3);
 
 type Member = (Arc<Connection>, Arc<Inbox>, Peer);
 
-fn hub() -> &'static Hub {
-    dwebsocket::hub::hub().unwrap()
-}
-
 fn member() -> Member {
     connect_inbox(Config::default())
 }
@@ -57,12 +55,7 @@ fn member() -> Member {
 fn join_since(member: &Member, name: &str, since: Option<Position>) -> Result<Joined, JoinError> {
     let join = Join {
         since,
-        limits: Some(LIMITS),
-        present: false,
-        info: "{}".into(),
-        was: Vec::new(),
-        reply: None,
-        timeout: LIMIT,
+        ..join(Some(LIMITS))
     };
     hub().join(&member.0, name, join)
 }
@@ -75,14 +68,7 @@ fn all_kept() -> Option<Position> {
 }
 
 fn send(target: Target, text: &str, timeout: Duration) -> Published {
-    let outgoing = Outgoing {
-        targets: vec![target],
-        kind: Kind::Text,
-        payload: text.to_owned().into(),
-        excluded: Vec::new(),
-        timeout,
-    };
-    hub().publish(&outgoing).unwrap()
+    hub().publish(&site::text(target, text, timeout)).unwrap()
 }
 
 fn keep(name: &str, text: &str) -> Published {
@@ -114,18 +100,6 @@ fn lines(with: &[&str]) -> usize {
     lines.iter().filter(has).count()
 }
 
-/// A Redis as another client.
-fn client(server: &Server) -> redis::Connection {
-    redis::Client::open(server.url())
-        .unwrap()
-        .get_connection()
-        .unwrap()
-}
-
-fn command(client: &mut redis::Connection, words: &[&str]) -> redis::Value {
-    redis::cmd(words[0]).arg(&words[1..]).query(client).unwrap()
-}
-
 /// How often the server was asked for something.
 fn calls(client: &mut redis::Connection, name: &str) -> usize {
     let stats: String = redis::cmd("INFO")
@@ -147,10 +121,7 @@ fn calls_now(client: &mut redis::Connection, name: &str) -> usize {
 }
 
 fn connect(url: &str) {
-    hub().connect(url, "storm").unwrap();
-    until("the broker is there", || {
-        hub().broker_state() == BrokerState::Connected
-    });
+    site::connect(url, "storm");
 }
 
 /// Tests of one process each: it has one hub, and a hub has one broker.
@@ -166,67 +137,12 @@ fn alone(name: &str, test: impl FnOnce() + Send + 'static) {
     assert!(status.success());
 }
 
-/// Keeps the envelopes that it hears.
-struct Ear(std::sync::mpsc::Sender<Bytes>);
-
-impl Events for Ear {
-    fn message(&self, _channel: &str, envelope: Bytes, _position: Option<Position>) {
-        let _ = self.0.send(envelope);
-    }
-
-    fn connected(&self) {
-        let _ = self.0.send(Bytes::new());
-    }
-
-    fn lost(&self) {}
-
-    fn disconnected(&self, _error: &str) {}
-}
-
-/// Another process of the site.
-struct Other {
-    broker: Broker,
-    runtime: tokio::runtime::Runtime,
-    envelope: Bytes,
-}
-
-impl Other {
-    /// It sends what this process has sent, again and again.
-    fn start(url: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let (tell, heard) = channel();
-        let broker = {
-            let _context = runtime.enter();
-            Broker::open(url, "storm", Arc::new(Ear(tell))).unwrap()
-        };
-        assert!(heard.recv_timeout(LIMIT).unwrap().is_empty());
-        runtime.block_on(broker.subscribe("g:sample")).unwrap();
-        send(Target::Group("sample".into()), "missed", LIMIT);
-        let envelope = heard.recv_timeout(LIMIT).unwrap();
-        Self {
-            broker,
-            runtime,
-            envelope,
-        }
-    }
-
-    /// Stores a message in a group.
-    fn store(&self, name: &str) -> Position {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        let key = Key {
-            publisher: "another".into(),
-            sequence: NEXT.fetch_add(1, Ordering::Relaxed) as u64,
-        };
-        let channel = format!("g:{name}");
-        let stored = self
-            .broker
-            .store(&channel, self.envelope.clone(), &key, LIMITS);
-        self.runtime.block_on(stored).unwrap()
-    }
+/// Stores a message in a group, as another process.
+fn store(other: &Other, name: &str) -> Position {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    let sequence = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
+    let stored = other.store(name, sequence, LIMITS);
+    other.runtime.block_on(stored)
 }
 
 #[test]
@@ -247,7 +163,7 @@ fn reads_that_are_refused_are_no_storm() {
         for number in 0..GROUPS {
             join_since(&one, &format!("many.{number}"), None).unwrap();
         }
-        let other = Other::start(&server.url());
+        let other = Other::start(&server.url(), "storm");
         command(&mut redis, &["ACL", "SETUSER", "site", "-xrange"]);
         // Each group misses a message, and has to read.
         for number in 0..GROUPS {
@@ -264,7 +180,7 @@ fn reads_that_are_refused_are_no_storm() {
                     "1",
                 ],
             );
-            other.store(&name);
+            store(&other, &name);
         }
         until("the log tells", || lines(&["refuses to read"]) > 0);
         // Each group asks once at first.
@@ -282,7 +198,7 @@ fn reads_that_are_refused_are_no_storm() {
         );
         assert_eq!(lines(&["s3cret"]), 0);
         // Nobody who joins is told that nothing was missed.
-        other.store("new");
+        store(&other, "new");
         assert!(join_since(&member(), "new", all_kept()).is_err());
         command(&mut redis, &["ACL", "SETUSER", "site", "+xrange"]);
         for _ in 0..GROUPS {
@@ -316,7 +232,7 @@ fn stores_that_are_refused_are_no_storm() {
         assert!(asked <= FEW, "{asked} questions");
         assert_eq!(lines(&["refuses to store"]), 1, "{:?}", log());
         // What is not stored goes on.
-        let other = Other::start(&server.url());
+        let other = Other::start(&server.url(), "storm");
         drop(other);
         command(&mut redis, &["CONFIG", "SET", "maxmemory", "0"]);
         assert!(hub().flush(LIMIT));
@@ -418,7 +334,7 @@ fn a_position_far_ahead_is_not_believed_for_ever() {
             timeout: LIMIT,
         };
         hub().join(&plain.0, "plain", join).unwrap();
-        let other = Other::start(&server.url());
+        let other = Other::start(&server.url(), "storm");
         let at = keep("far", "first").position.unwrap();
         let begun = keep("plain", "first").position.unwrap();
         let mut texts = vec!["first"];
@@ -467,7 +383,7 @@ fn a_message_that_is_stored_while_a_forged_one_is_doubted_arrives() {
             let mut redis = client(&server);
             let mut one = member();
             join_since(&one, "mixed", None).unwrap();
-            let other = Other::start(&server.url());
+            let other = Other::start(&server.url(), "storm");
             let at = keep("mixed", "first").position.unwrap();
             assert_eq!(read(&mut one), "first");
             for number in 0..50 {
@@ -520,13 +436,7 @@ impl Name {
 }
 
 fn pass(mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Both);
+    pump(&mut from, &mut to, |_| {});
     let _ = from.shutdown(Shutdown::Both);
 }
 

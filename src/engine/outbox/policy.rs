@@ -54,3 +54,75 @@ impl Backlog {
         Some(lost)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        engine::outbox::{Capacity, FarEnd, Queue, Signal, Way},
+        protocol::{Encoder, OpCode, Role},
+    };
+
+    /// An outbox that is full: one message in the transport, two in the backlog.
+    fn full() -> (Outbox, FarEnd, Config) {
+        let config = Config {
+            outbox_messages: 2,
+            ..Config::default()
+        };
+        let capacity = Capacity {
+            frames: 1,
+            bytes: 100,
+        };
+        let signal = Arc::<Signal>::default();
+        let (queue, far) = Queue::new(capacity, None, Arc::clone(&signal));
+        let encoder = Encoder::new(Role::Server, &config.protocol, None);
+        let mut outbox = Outbox::new(Way::Queue(queue), encoder, Vec::new(), signal);
+        for _ in 0..3 {
+            let sent = outbox.send(OpCode::Text, b"12345", Overflow::Close, &config);
+            assert_eq!(sent, Sent::Done);
+        }
+        (outbox, far, config)
+    }
+
+    #[test]
+    fn each_policy_decides_for_a_full_outbox() {
+        for (overflow, expected, lost) in [
+            (Overflow::Close, Sent::Overflowed, 1),
+            (Overflow::DropNewest, Sent::Dropped, 1),
+            (Overflow::DropOldest, Sent::DroppedOldest(1), 1),
+            (Overflow::Refuse, Sent::Full, 0),
+        ] {
+            let (mut outbox, _far, config) = full();
+            let sent = outbox.send(OpCode::Text, b"new", overflow, &config);
+            assert_eq!((sent, sent.lost()), (expected, lost));
+            assert_eq!(outbox.backlog().0, 2);
+        }
+    }
+
+    #[test]
+    fn bytes_count_and_an_empty_outbox_takes_any_message() {
+        let (mut outbox, _far, mut config) = full();
+        config.outbox_messages = 100;
+        config.outbox_bytes = 12;
+        assert!(outbox.has_room(2, &config));
+        assert!(!outbox.has_room(3, &config));
+        assert_eq!(outbox.discard_queue(), 2);
+        assert!(outbox.has_room(1_000, &config));
+    }
+
+    #[test]
+    fn the_oldest_give_way_and_the_close_frame_stays() {
+        let (mut outbox, far, config) = full();
+        for _ in 0..5 {
+            let sent = outbox.send(OpCode::Text, b"new", Overflow::DropOldest, &config);
+            assert_eq!(sent, Sent::DroppedOldest(1));
+        }
+        assert!(outbox.close(1000, ""));
+        assert_eq!(outbox.discard_queue(), 2);
+        assert_eq!(far.drain(9).len(), 1);
+        assert!(outbox.flush_ready().is_ok());
+        assert!(outbox.close_is_written());
+    }
+}

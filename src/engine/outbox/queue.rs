@@ -212,8 +212,14 @@ fn event(item: Item) -> Event {
 impl Transport for Queue {
     fn take(&self, backlog: &mut Backlog) -> io::Result<()> {
         let mut state = self.state();
-        if state.hung_up {
+        if state.hung_up && state.incoming.frames.is_empty() {
             return Err(ErrorKind::BrokenPipe.into());
+        }
+        if state.hung_up {
+            // The answers to what the far end has said before go nowhere, but that is still delivered.
+            backlog.controls.clear();
+            while backlog.pop().is_some() {}
+            return Ok(());
         }
         // A queue has no use for bytes.
         backlog.unsent.clear();

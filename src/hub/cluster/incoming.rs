@@ -67,7 +67,7 @@ impl Incoming {
             }
             (Content::Message(..), None) => self.receive_once(channel, &envelope),
             (Content::Message(..), Some(position)) => {
-                self.receive_kept(channel, &envelope, position)
+                self.receive_kept(channel, &envelope, position);
             }
         }
     }
@@ -134,7 +134,7 @@ impl Incoming {
             match to_message(channel, envelope, position.clone()) {
                 Some(message) => {
                     self.intake
-                        .take(&group, &mut state, envelope, message, Duration::ZERO)
+                        .take(&group, &mut state, envelope, message, Duration::ZERO);
                 }
                 None => state.skip(channel, position),
             }

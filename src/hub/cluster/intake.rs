@@ -114,3 +114,34 @@ impl Recent {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::wire::envelope::Content;
+
+    fn envelope(origin: u64, sequence: u64) -> Envelope {
+        Envelope {
+            origin,
+            sequence,
+            excluded: Vec::new(),
+            channels: Vec::new(),
+            body: Content::Presence("".into()),
+        }
+    }
+
+    #[test]
+    fn an_envelope_is_new_once_as_long_as_it_is_remembered() {
+        let mut recent = Recent::default();
+        assert!(recent.note(&envelope(1, 1)));
+        assert!(!recent.note(&envelope(1, 1)));
+        assert!(recent.note(&envelope(2, 1)) && recent.note(&envelope(1, 2)));
+        for sequence in 3..RECENT as u64 {
+            assert!(recent.note(&envelope(1, sequence)));
+        }
+        assert!(!recent.note(&envelope(1, 1)), "the oldest of all");
+        assert!(recent.note(&envelope(3, 1)) && recent.note(&envelope(3, 2)));
+        assert!(recent.note(&envelope(1, 1)), "forgotten");
+        assert_eq!(recent.known.len(), RECENT);
+    }
+}

@@ -95,6 +95,22 @@ impl Cluster {
             let _context = self.handle.enter();
             Broker::open(url, prefix, Arc::new(receiver))?
         };
+        let (link, heard) = self.link_by(broker);
+        self.groups.watch(heard.subscriptions);
+        self.attendance.announce_by(link.uplink);
+        self.handle.spawn(heard.subscriptions.review_all());
+        self.handle.spawn(link.uplink.send_later());
+        let _ = self.link.set(link);
+        let _ = listeners.set(heard);
+        // Also where nobody joins: the leases of the other processes' members end here, too.
+        self.clock.start();
+        heard.subscriptions.review(&Channel::everybody(), None);
+        heard.subscriptions.review(&Channel::presence(), None);
+        Ok(())
+    }
+
+    /// Puts the parts of the link together.
+    fn link_by(&self, broker: Broker) -> (Link, Listeners) {
         let line: &'static Line = forever(Line::new(broker, self.handle.clone()));
         let intake = forever(Intake::new(self.node, self.groups, self.fanout));
         let recovery = forever(Recovery {
@@ -122,28 +138,20 @@ impl Cluster {
             subscriptions,
             recovery,
         };
-        self.groups.watch(subscriptions);
-        self.attendance.announce_by(uplink);
-        let _ = self.link.set(Link {
+        let link = Link {
             line,
             uplink,
             preparing,
-        });
-        let _ = listeners.set(Listeners {
+        };
+        let listeners = Listeners {
             line,
             losses: self.losses,
             attendance: self.attendance,
             incoming,
             recovery,
             subscriptions,
-        });
-        self.handle.spawn(subscriptions.review_all());
-        self.handle.spawn(uplink.send_later());
-        // Also where nobody joins: the leases of the other processes' members end here, too.
-        self.clock.start();
-        subscriptions.review(&Channel::everybody(), None);
-        subscriptions.review(&Channel::presence(), None);
-        Ok(())
+        };
+        (link, listeners)
     }
 
     /// How things stand with the broker.

@@ -109,3 +109,32 @@ impl GroupMessage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(frame: &Broadcast) -> &str {
+        std::str::from_utf8(frame.payload()).unwrap()
+    }
+
+    #[test]
+    fn a_message_has_two_frames_each_made_once() {
+        let message = GroupMessage::new("g".into(), PayloadKind::Json, "1".into(), None);
+        assert_eq!(text(message.frame(false)), "1");
+        let enveloped = r#"{"type":"message","group":"g","data":1}"#;
+        assert_eq!(text(message.frame(true)), enveloped);
+        assert!(Arc::ptr_eq(message.frame(true), message.frame(true)));
+        assert_eq!((message.offset(), message.position()), (0, None));
+    }
+
+    #[test]
+    fn it_may_leave_connections_out() {
+        let message = GroupMessage::new("g".into(), PayloadKind::Text, "x".into(), None);
+        assert!(!message.excludes(&[(1, 2)]));
+        let message = message.excluding(&[(1, 2)]);
+        assert!(message.excludes(&[(3, 4), (1, 2)]));
+        assert!(!message.excludes(&[(1, 3)]) && !message.excludes(&[]));
+        assert!(message.is_readable());
+    }
+}

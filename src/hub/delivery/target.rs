@@ -120,3 +120,65 @@ pub(in crate::hub) fn channels(outgoing: &Outgoing) -> Result<Channels, HubError
     }
     Ok(channels)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        size: 3,
+        ttl: Duration::from_secs(60),
+    };
+
+    fn outgoing(targets: Vec<Target>, excluded: usize) -> Outgoing {
+        Outgoing {
+            targets,
+            kind: PayloadKind::Text,
+            payload: Bytes::new(),
+            excluded: vec![(1, 1); excluded],
+            timeout: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn each_channel_is_named_once_in_order() {
+        let targets = vec![
+            Target::Group("b".into()),
+            Target::User("b".into()),
+            Target::Kept("a".into(), LIMITS),
+            Target::Group("b".into()),
+            Target::Group("a".into()),
+            Target::Everybody,
+            Target::Everybody,
+        ];
+        let Channels { live, kept } = channels(&outgoing(targets, 0)).unwrap();
+        let live: Vec<_> = live.iter().map(Channel::as_str).collect();
+        assert_eq!(live, ["g:b", "u:b", "a:"]);
+        assert_eq!(kept, [(Channel::group("a"), LIMITS)]);
+    }
+
+    #[test]
+    fn a_call_has_limits() {
+        let group = || Target::Group("g".into());
+        let refused = |targets, excluded| channels(&outgoing(targets, excluded)).err();
+        assert_eq!(refused(vec![group(); MAX_TARGETS], MAX_EXCLUDED), None);
+        let many = vec![group(); MAX_TARGETS + 1];
+        assert_eq!(refused(many, 0), Some(HubError::TooManyTargets));
+        let excluded = refused(vec![group()], MAX_EXCLUDED + 1);
+        assert_eq!(excluded, Some(HubError::TooManyExcluded));
+        let pattern = refused(vec![Target::Group("g.*".into())], 0);
+        assert!(matches!(pattern, Some(HubError::Name(_))));
+    }
+
+    #[test]
+    fn the_worst_fate_is_the_greatest() {
+        let fates = [
+            Fate::Alone,
+            Fate::Stored,
+            Fate::Sent,
+            Fate::Pending,
+            Fate::Unavailable,
+        ];
+        assert!(fates.is_sorted());
+    }
+}

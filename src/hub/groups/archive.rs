@@ -40,7 +40,7 @@ impl Archive {
     ) -> Result<(Vec<Kept>, Position), BrokerError> {
         let channel = Channel::group(name);
         let (messages, top) = match self.cluster.link() {
-            Some(link) => read_history(&link.line, &channel, limits, timeout)?,
+            Some(link) => read_history(link.line, &channel, limits, timeout)?,
             None => match self.groups.find(&channel).map(|group| {
                 let mut state = group.lock();
                 let ring = state.ring.as_mut()?;

@@ -269,3 +269,145 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::wire::payload::PayloadKind;
+
+    const LIMITS: Limits = Limits {
+        size: 3,
+        ttl: Duration::from_secs(60),
+    };
+
+    fn at(offset: u64, epoch: &str) -> Position {
+        Position {
+            offset,
+            epoch: epoch.into(),
+        }
+    }
+
+    fn message(offset: u64) -> Arc<GroupMessage> {
+        let position = Some(at(offset, "e"));
+        let payload = Bytes::from_static(b"x");
+        Arc::new(GroupMessage::new(
+            "g".into(),
+            PayloadKind::Text,
+            payload,
+            position,
+        ))
+    }
+
+    /// A group whose history has messages up to `top`.
+    fn state(top: u64) -> State {
+        let mut state = State::default();
+        while state.next(LIMITS, &|| "e".into()).offset <= top {
+            let next = state.next(LIMITS, &|| "other".into());
+            state.keep(&message(next.offset));
+        }
+        state
+    }
+
+    /// Whether all is recovered, the position after that, and the offsets of the messages.
+    fn replay(
+        state: &State,
+        since: Option<Position>,
+        fetched: Option<Vec<Arc<GroupMessage>>>,
+    ) -> (bool, u64, Vec<u64>) {
+        let (recovered, position, messages) = state.replay(since.as_ref(), fetched);
+        let offsets = messages.iter().map(|one| one.offset());
+        (recovered, position.offset, offsets.collect())
+    }
+
+    #[test]
+    fn a_member_gets_what_it_has_missed_or_is_told() {
+        let state = state(8);
+        let fetched = |offsets: &[u64]| Some(offsets.iter().map(|n| message(*n)).collect());
+        for (since, fetched, expected) in [
+            (None, None, (false, 8, vec![])),
+            (Some(at(8, "e")), None, (true, 8, vec![])),
+            (Some(at(6, "e")), None, (true, 8, vec![7, 8])),
+            (Some(at(6, "f")), None, (false, 8, vec![])),
+            (Some(at(9, "e")), None, (false, 8, vec![])),
+            (Some(at(9, "e")), fetched(&[]), (true, 9, vec![])),
+            (Some(at(4, "e")), None, (false, 8, vec![])),
+            (
+                Some(at(4, "e")),
+                fetched(&[5, 6]),
+                (true, 8, vec![5, 6, 7, 8]),
+            ),
+            (Some(at(4, "e")), fetched(&[5]), (true, 8, vec![5, 6, 7, 8])),
+            (Some(at(3, "e")), fetched(&[5]), (false, 8, vec![])),
+            (Some(at(2, "e")), fetched(&[3, 5]), (false, 8, vec![])),
+        ] {
+            let words = format!("{since:?} {fetched:?}");
+            assert_eq!(replay(&state, since, fetched), expected, "{words}");
+        }
+        let empty = State::default();
+        assert_eq!(
+            replay(&empty, Some(at(1, "e")), None),
+            (false, 0, Vec::new())
+        );
+    }
+
+    #[test]
+    fn an_entry_that_is_no_message_has_its_place_and_recovers_nobody() {
+        let mut state = state(3);
+        state.skip(&Channel::group("g"), at(4, "e"));
+        assert_eq!(
+            replay(&state, Some(at(3, "e")), None),
+            (false, 4, Vec::new())
+        );
+        assert_eq!(
+            replay(&state, Some(at(4, "e")), None),
+            (true, 4, Vec::new())
+        );
+    }
+
+    #[test]
+    fn what_was_heard_is_of_one_epoch() {
+        let mut state = State::default();
+        state.hear_of(&at(7, "e"));
+        state.hear_of(&at(5, "e"));
+        assert_eq!(state.seen, 7);
+        state.hear_of(&at(2, "f"));
+        assert_eq!((state.seen, &*state.seen_epoch), (2, "f"));
+        // The broker says that the history stands at 1: what was heard since counts more.
+        state.doubt(1, 1);
+        assert_eq!(state.seen, 2);
+        state.doubt(2, 1);
+        assert_eq!(state.seen, 1);
+    }
+
+    #[test]
+    fn what_waits_for_the_broker_goes_in_order() {
+        let mut state = State::default();
+        for sequence in 1..=2 {
+            state.outbound.push_back(Outbound {
+                sequence,
+                envelope: Bytes::new(),
+                limits: LIMITS,
+                waiter: None,
+            });
+        }
+        state.storing = true;
+        for expected in [Some(1), Some(2), None] {
+            let next = state.next_outbound();
+            assert_eq!(next.map(|(sequence, _, _)| sequence), expected);
+            assert_eq!(state.storing, expected.is_some());
+            state.outbound.pop_front();
+        }
+    }
+
+    #[test]
+    fn a_group_is_idle_when_nothing_would_be_lost() {
+        let now = Instant::now();
+        assert!(State::default().is_idle(false, now));
+        // Where a broker has the history, this process can forget it.
+        let mut kept = state(1);
+        assert!(!kept.is_idle(false, now) && kept.is_idle(true, now));
+        assert!(kept.is_idle(false, now + 3 * LIMITS.ttl));
+        kept.joining = 1;
+        assert!(!kept.is_idle(true, now));
+    }
+}

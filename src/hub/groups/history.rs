@@ -158,3 +158,141 @@ impl Ring {
 fn before(now: Instant, age: Duration) -> Instant {
     now.checked_sub(age).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::wire::payload::PayloadKind;
+
+    fn message(position: Position) -> Arc<GroupMessage> {
+        let payload = position.offset.to_string().into();
+        let message = GroupMessage::new("g".into(), PayloadKind::Text, payload, Some(position));
+        Arc::new(message)
+    }
+
+    fn at(offset: u64, epoch: &str) -> Position {
+        Position {
+            offset,
+            epoch: epoch.into(),
+        }
+    }
+
+    fn ring(start: u64, size: usize, now: Instant) -> Ring {
+        let limits = Limits {
+            size,
+            ttl: Duration::from_secs(10),
+        };
+        Ring::new(at(start, "e"), limits, now)
+    }
+
+    fn push(ring: &mut Ring, now: Instant) {
+        let next = ring.next();
+        ring.push(message(next), now, Duration::ZERO);
+    }
+
+    fn offsets(messages: &[Arc<GroupMessage>]) -> Vec<u64> {
+        messages.iter().map(|one| one.offset()).collect()
+    }
+
+    /// In words: `known 3 4`, `old`, `ahead`, `foreign`.
+    fn missed(ring: &Ring, since: &Position) -> String {
+        match ring.missed(since) {
+            Missed::Known(messages) => {
+                let offsets = offsets(&messages).into_iter();
+                offsets.fold("known".into(), |words, offset| format!("{words} {offset}"))
+            }
+            Missed::TooOld => "old".into(),
+            Missed::Ahead => "ahead".into(),
+            Missed::Foreign => "foreign".into(),
+        }
+    }
+
+    #[test]
+    fn what_was_missed_depends_on_the_position() {
+        let now = Instant::now();
+        let mut ring = ring(4, 3, now);
+        assert_eq!(missed(&ring, &at(4, "e")), "known");
+        (0..4).for_each(|_| push(&mut ring, now));
+        assert_eq!((ring.position(), ring.floor()), (at(8, "e"), 5));
+        for (since, expected) in [
+            (at(0, ""), "known 6 7 8"),
+            (at(5, "e"), "known 6 7 8"),
+            (at(7, "e"), "known 8"),
+            (at(8, "e"), "known"),
+            (at(4, "e"), "old"),
+            (at(0, "e"), "old"),
+            (at(9, "e"), "ahead"),
+            (at(u64::MAX, "e"), "ahead"),
+            (at(7, "f"), "foreign"),
+            (at(1, ""), "foreign"),
+        ] {
+            assert_eq!(missed(&ring, &since), expected, "{since:?}");
+        }
+    }
+
+    #[test]
+    fn messages_expire_and_so_does_the_interest() {
+        let begun = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut ring = ring(0, 9, begun);
+        push(&mut ring, begun);
+        ring.push(message(ring.next()), begun + 9 * second, 4 * second);
+        ring.trim(begun + 11 * second);
+        assert_eq!(offsets(&ring.after(0)), [2]);
+        ring.trim(begun + 16 * second);
+        assert!(ring.after(0).is_empty());
+        assert!(!ring.is_expired(begun + 19 * second));
+        assert!(ring.is_expired(begun + 20 * second));
+        ring.touch(begun + 20 * second);
+        assert!(!ring.is_expired(begun + 30 * second));
+        assert_eq!(missed(&ring, &at(1, "e")), "old");
+        assert_eq!(missed(&ring, &at(2, "e")), "known");
+    }
+
+    #[test]
+    fn older_messages_are_put_before_those_that_are_here() {
+        let now = Instant::now();
+        let mut ring = ring(7, 9, now);
+        let older = [6, 7].map(|offset| (message(at(offset, "e")), Duration::from_secs(3)));
+        ring.prepend(older.into(), now);
+        push(&mut ring, now);
+        assert_eq!(offsets(&ring.after(0)), [6, 7, 8]);
+        assert_eq!(ring.floor(), 5);
+        // A machine that has just started has no time before that.
+        assert_eq!(before(now, Duration::MAX), now);
+    }
+
+    proptest! {
+        /// Whatever comes, the ring has the latest messages without a gap, and tells the truth.
+        #[test]
+        fn a_ring_has_no_gap(
+            start in 0_u64..1_000,
+            size in 1_usize..9,
+            steps in prop::collection::vec(0_u64..6, 0..40),
+            since in 0_u64..1_100,
+        ) {
+            let mut now = Instant::now();
+            let mut ring = ring(start, size, now);
+            let mut model: Vec<(u64, Instant)> = Vec::new();
+            for step in steps {
+                now += Duration::from_secs(step);
+                model.push((ring.next().offset, now));
+                push(&mut ring, now);
+            }
+            ring.trim(now);
+            model.retain(|(_, at)| now.duration_since(*at) <= Duration::from_secs(10));
+            let model: Vec<_> = model.iter().map(|(offset, _)| *offset).collect();
+            let latest = &model[model.len().saturating_sub(size)..];
+            prop_assert_eq!(offsets(&ring.after(0)), latest);
+            let found = ring.missed(&at(since, "e"));
+            if let Missed::Known(messages) = &found {
+                let top = ring.position().offset;
+                prop_assert_eq!(offsets(messages), (since + 1..=top).collect::<Vec<_>>());
+            } else {
+                prop_assert!(since < ring.floor() || since > ring.position().offset);
+            }
+        }
+    }
+}

@@ -135,14 +135,27 @@ fn quoted(value: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_frame_has_its_bytes() {
-        let at = Position {
+    /// A group whose name has to be quoted.
+    const GROUP: &str = "a \"b\"";
+
+    fn at() -> Position {
+        Position {
             offset: 7,
             epoch: "e".into(),
-        };
-        let group = "a \"b\"";
-        let table: [(Broadcast, &str); 14] = [
+        }
+    }
+
+    fn check(table: &[(Broadcast, &str)]) {
+        for (frame, expected) in table {
+            let bytes = frame.payload().to_vec();
+            assert_eq!(String::from_utf8(bytes).unwrap(), *expected);
+        }
+    }
+
+    #[test]
+    fn messages_have_their_bytes() {
+        let (at, group) = (at(), GROUP);
+        check(&[
             (
                 message(group, PayloadKind::Json, br#"{"x":[1]}"#, Some(&at)),
                 r#"{"type":"message","group":"a \"b\"","data":{"x":[1]},"offset":7,"epoch":"e"}"#,
@@ -163,6 +176,13 @@ mod tests {
                 message("", PayloadKind::Binary, b"", Some(&at)),
                 r#"{"type":"message","data":"","encoding":"base64","offset":7,"epoch":"e"}"#,
             ),
+        ]);
+    }
+
+    #[test]
+    fn answers_and_events_have_their_bytes() {
+        let (at, group) = (at(), GROUP);
+        check(&[
             (
                 joined(group, "1", false, None),
                 r#"{"type":"joined","group":"a \"b\"","id":1,"recovered":false}"#,
@@ -199,10 +219,6 @@ mod tests {
                 reset("\u{e9}", &Position::nowhere()),
                 "{\"type\":\"reset\",\"group\":\"\u{e9}\",\"offset\":0,\"epoch\":\"\"}",
             ),
-        ];
-        for (frame, expected) in table {
-            let bytes = frame.payload().to_vec();
-            assert_eq!(String::from_utf8(bytes).unwrap(), expected);
-        }
+        ]);
     }
 }

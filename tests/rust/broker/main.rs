@@ -9,6 +9,8 @@ mod only_nats;
 mod only_redis;
 mod outages;
 mod proxy;
+#[path = "../common/redis_client.rs"]
+mod redis_client;
 #[path = "../common/server.rs"]
 mod server;
 

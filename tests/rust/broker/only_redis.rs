@@ -2,6 +2,7 @@
 
 use super::{
     one::{Heard, LIMITS, One, message, pairs},
+    redis_client,
     server::{Kind, Server},
 };
 
@@ -53,10 +54,7 @@ fn a_history_has_no_hole_though_the_clock_was_set_back() {
 
 /// Runs a command as another client.
 fn command(server: &Server, words: &[&str]) -> redis::Value {
-    let client = redis::Client::open(server.url()).unwrap();
-    let mut redis = client.get_connection().unwrap();
-    let mut command = redis::cmd(words[0]);
-    command.arg(&words[1..]).query(&mut redis).unwrap()
+    redis_client::command(&mut redis_client::client(server), words)
 }
 
 const LOG: &str = "test:log:{g:x}";

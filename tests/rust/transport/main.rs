@@ -22,7 +22,7 @@ use common::{Echo, LIMIT, limited, until};
 use dwebsocket::{
     config::Config,
     engine::{Connection, Overflow, Received, Sent, habit},
-    hub::{self, Join, JoinError, Kind, Limits, Outgoing, Target},
+    hub::{self, HubError as JoinError, Join, Limits, Outgoing, PayloadKind as Kind, Target},
     protocol::{Event, Message, OpCode},
 };
 use far::Over;

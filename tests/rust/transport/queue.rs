@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Instant};
 use dwebsocket::{
     config::Config,
     engine::{
-        Capacity, Connection, Consumer, FarEnd, Handler, Inbox, Overflow, Pushed, QueueParts, Sent,
-        Wakeup,
+        Capacity, Connection, Consumer, FarEnd, Handler, Inbox, Overflow, Pushed, QueueParts,
+        Received, Sent, Wakeup,
     },
-    protocol::{Event, Message, OpCode},
+    protocol::{CloseFrame, Event, Message, OpCode},
     runtime::WakeQueue,
 };
 
@@ -138,5 +138,87 @@ fn text_that_is_not_utf_8_closes_with_1007() {
         far.push(Event::Message(Message::Text([0xff].as_slice().into())));
         until("it has failed", || connection.end().is_some());
         assert_eq!(connection.end().unwrap().code, 1007);
+    });
+}
+
+/// Waits until a wake queue's descriptor polls readable, as an event loop does.
+fn poll(wake: &WakeQueue) -> Vec<u64> {
+    let mut poll = libc::pollfd {
+        fd: wake.fileno(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one valid pollfd.
+    #[allow(unsafe_code)]
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 20_000) };
+    assert_eq!(ready, 1, "nothing comes");
+    wake.drain()
+}
+
+/// One loop, one descriptor and no thread: the view and the far end are both told through it.
+#[test]
+fn one_event_loop_drives_both_ends() {
+    limited(|| {
+        let wake = Arc::new(WakeQueue::new().unwrap());
+        let config = Config::default();
+        let inbox = Inbox::new(&config, Consumer::EventLoop(Arc::clone(&wake)));
+        let parts = QueueParts {
+            capacity: Capacity::default(),
+            wakeup: Some(Wakeup {
+                queue: Arc::clone(&wake),
+                token: u64::MAX,
+            }),
+            config: Arc::new(config),
+            permit: None,
+        };
+        let (connection, far) = Connection::over_queue(parts, Arc::clone(&inbox) as _).unwrap();
+        for n in 0..100 {
+            let event = Event::Message(Message::Text(format!("{n}").into()));
+            assert!(inbox.arm() && far.arm());
+            assert_eq!(far.push(event.clone()), Pushed::Done);
+            assert_eq!(poll(&wake), [connection.id()]);
+            let Received::Message(Message::Text(data)) = inbox.take(&connection, false) else {
+                panic!("no message");
+            };
+            connection.send(OpCode::Text, &data, Overflow::Close);
+            assert_eq!(poll(&wake), [u64::MAX]);
+            assert_eq!(far.drain(10), [event]);
+        }
+        assert!(inbox.arm() && far.arm());
+        far.push(Event::Close(None));
+        assert_eq!(poll(&wake), [connection.id()]);
+        assert_eq!(inbox.take(&connection, false), Received::End);
+        connection.acknowledge_end();
+        assert_eq!(poll(&wake), [u64::MAX]);
+        assert_eq!(far.drain(10), [Event::Close(None)]);
+        until("the connection is gone", || far.is_over());
+    });
+}
+
+#[test]
+fn what_was_pushed_before_the_far_end_hangs_up_is_delivered() {
+    limited(|| {
+        let config = Config {
+            inbox_messages: 1,
+            ..Config::default()
+        };
+        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let (connection, far, _wake) = connect(Arc::clone(&inbox) as _);
+        let deadline = Some(Instant::now() + LIMIT);
+        for _ in 0..3 {
+            assert_eq!(far.push(text("in")), Pushed::Done);
+        }
+        let (code, reason) = (4001, String::from("bye"));
+        let close = Event::Close(Some(CloseFrame { code, reason }));
+        until("there is room", || far.push(close.clone()) == Pushed::Done);
+        drop(far);
+        for _ in 0..3 {
+            let Received::Message(_) = inbox.wait(&connection, deadline) else {
+                panic!("a message is lost");
+            };
+            connection.send(OpCode::Text, b"answer", Overflow::Close);
+        }
+        assert_eq!(inbox.wait(&connection, deadline), Received::End);
+        assert_eq!(connection.end().unwrap().code, 4001);
     });
 }

@@ -1,0 +1,269 @@
+//! A view in threads: they sleep at an inbox, and the turnstile decides when one is woken.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Condvar, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::turnstile::{Turn, Turnstile, Wake};
+
+/// How long a thread whose turn is next stays awake for it. A turn takes some 20 microseconds, and so
+/// does waking a thread on an idle processor.
+const ON_DECK: Duration = Duration::from_micros(50);
+
+/// How long a view may find one message after the other while others wait for their turns.
+const SLICE: Duration = Duration::from_micros(500);
+
+/// The longest that it then stands back; the turnstile lets everybody through long before.
+const BACK: Duration = Duration::from_millis(100);
+
+/// The threads that wait at an inbox. Part of the inbox's state, under its lock.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Waiting {
+    threads: usize,
+    /// A thread that waits may go: it was given a turn, or needs none.
+    admitted: bool,
+    /// A thread that waits is to stay awake: its turn is next.
+    on_deck: bool,
+    /// A thread that waits is asleep.
+    asleep: bool,
+    /// The inbox stands in the turnstile's line.
+    in_line: bool,
+    /// The turn that the view has.
+    turn: Option<Turn>,
+    /// When the view first found a message there while others waited.
+    keeps_waiting: Option<Instant>,
+    /// It has done so for too long, and its next wait lets them go first.
+    stands_back: bool,
+}
+
+impl Waiting {
+    /// Whether a thread waits.
+    pub(in crate::engine) fn is_anybody(&self) -> bool {
+        self.threads > 0
+    }
+
+    /// Takes the view's turn away, to be released.
+    pub(in crate::engine) fn take_turn(&mut self) -> Option<Turn> {
+        self.turn.take()
+    }
+}
+
+/// The place where the threads sleep.
+pub(in crate::engine) struct Seats {
+    turnstile: Option<Arc<Turnstile>>,
+    /// Signalled for threads that wait.
+    ready: Condvar,
+    /// Set together with [`Waiting::admitted`]; a thread that stays awake polls it without the lock.
+    go: AtomicBool,
+}
+
+impl fmt::Debug for Seats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seats").finish_non_exhaustive()
+    }
+}
+
+impl Seats {
+    /// Without a turnstile, a thread is woken as soon as there is something.
+    pub(in crate::engine) fn new(turnstile: Option<Arc<Turnstile>>) -> Self {
+        Self {
+            turnstile,
+            ready: Condvar::new(),
+            go: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends a turn. Called without the inbox's lock, for the turnstile takes those of others.
+    pub(in crate::engine) fn release(&self, turn: Option<Turn>) {
+        if let (Some(turnstile), Some(turn)) = (&self.turnstile, turn) {
+            turnstile.release(turn);
+        }
+    }
+
+    /// Looks out for the turn that is about to come, for as long as a turn may take.
+    fn stay_awake(&self) {
+        let until = Instant::now() + ON_DECK;
+        let mut looks = 0_u32;
+        while !self.go.load(Ordering::Acquire) {
+            looks += 1;
+            if !looks.is_multiple_of(64) {
+                std::hint::spin_loop();
+            } else if Instant::now() > until {
+                return;
+            } else {
+                // Others may need this processor more.
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// An inbox, as the threads see it that wait there.
+pub(in crate::engine) trait Seated {
+    type State;
+
+    fn seats(&self) -> &Seats;
+
+    fn state(&self) -> MutexGuard<'_, Self::State>;
+
+    fn waiting(state: &mut Self::State) -> &mut Waiting;
+
+    /// Whether there is neither a message nor the end.
+    fn has_nothing(state: &Self::State) -> bool;
+
+    /// The inbox itself, to stand in line.
+    fn me(&self) -> Option<Arc<dyn Wake>>;
+
+    /// Waits until there is something or the deadline has passed.
+    fn wait_for_something(&self, deadline: Option<Instant>) -> MutexGuard<'_, Self::State> {
+        let mut state = self.state();
+        let waiting = Self::waiting(&mut state);
+        waiting.keeps_waiting = None;
+        if std::mem::take(&mut waiting.stands_back) {
+            state = self.stand_back(state);
+        }
+        if Self::has_nothing(&state) {
+            // Before going to sleep: whoever is next then runs while this thread does.
+            if let Some(turn) = Self::waiting(&mut state).take_turn() {
+                drop(state);
+                self.seats().release(Some(turn));
+                state = self.state();
+            }
+            if Self::has_nothing(&state) {
+                Self::waiting(&mut state).threads += 1;
+                state = self.await_turn(state, deadline);
+            }
+        }
+        state
+    }
+
+    /// Whether the view has had messages for a slice of time although others wait: then it gets nothing
+    /// until its next wait, which lets them go first.
+    fn must_stand_back(&self, state: &mut Self::State) -> bool {
+        let Some(turnstile) = &self.seats().turnstile else {
+            return false;
+        };
+        let nothing = Self::has_nothing(state);
+        let waiting = Self::waiting(state);
+        if nothing || !turnstile.is_kept_waiting_by(waiting.turn) {
+            waiting.keeps_waiting = None;
+            return false;
+        }
+        let since = *waiting.keeps_waiting.get_or_insert_with(Instant::now);
+        waiting.stands_back = since.elapsed() >= SLICE;
+        waiting.stands_back
+    }
+
+    /// Gives the turn to others and waits for the next one, behind them.
+    fn stand_back<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, Self::State>,
+    ) -> MutexGuard<'a, Self::State> {
+        let (Some(turnstile), Some(me)) = (&self.seats().turnstile, self.me()) else {
+            return state;
+        };
+        let waiting = Self::waiting(&mut state);
+        if waiting.in_line || waiting.admitted {
+            // Another thread waits here, too.
+            return state;
+        }
+        waiting.threads += 1;
+        waiting.in_line = true;
+        let turn = waiting.take_turn();
+        drop(state);
+        turnstile.stand_back(me);
+        self.seats().release(turn);
+        self.await_turn(self.state(), Some(Instant::now() + BACK))
+    }
+
+    /// Waits until a turn is granted or the deadline has passed. The thread is counted already.
+    fn await_turn<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, Self::State>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, Self::State> {
+        let seats = self.seats();
+        while !Self::waiting(&mut state).admitted {
+            if std::mem::take(&mut Self::waiting(&mut state).on_deck) {
+                drop(state);
+                seats.stay_awake();
+                state = self.state();
+                continue;
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            Self::waiting(&mut state).asleep = true;
+            state = match left {
+                Some(Duration::ZERO) => break,
+                Some(left) => seats.ready.wait_timeout(state, left).map_or_else(
+                    |poisoned| poisoned.into_inner().0,
+                    |(state, _timeout)| state,
+                ),
+                None => seats
+                    .ready
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        let waiting = Self::waiting(&mut state);
+        waiting.threads -= 1;
+        waiting.admitted = false;
+        waiting.on_deck = false;
+        waiting.asleep = waiting.threads > 0;
+        seats.go.store(false, Ordering::Relaxed);
+        state
+    }
+
+    /// Has a thread that waits woken, if there is one.
+    fn call(&self, mut state: MutexGuard<'_, Self::State>) {
+        let waiting = Self::waiting(&mut state);
+        if waiting.threads == 0 || waiting.admitted || waiting.in_line {
+            return;
+        }
+        waiting.in_line = true;
+        drop(state);
+        match (&self.seats().turnstile, self.me()) {
+            (Some(turnstile), Some(me)) => turnstile.admit(me),
+            _ => {
+                self.let_go(None);
+            }
+        }
+    }
+
+    /// Lets a thread that waits go; false if none does any more. See [`Wake::grant`].
+    fn let_go(&self, turn: Option<Turn>) -> bool {
+        let mut state = self.state();
+        let waiting = Self::waiting(&mut state);
+        waiting.in_line = false;
+        if waiting.threads == 0 {
+            return false;
+        }
+        waiting.admitted = true;
+        waiting.turn = turn;
+        self.seats().go.store(true, Ordering::Release);
+        self.rouse(state);
+        true
+    }
+
+    /// Wakes a thread that waits, for its turn is next. See [`Wake::call_up`].
+    fn put_on_deck(&self) {
+        let mut state = self.state();
+        let waiting = Self::waiting(&mut state);
+        if waiting.threads > 0 && !waiting.admitted {
+            waiting.on_deck = true;
+            self.rouse(state);
+        }
+    }
+
+    fn rouse(&self, mut state: MutexGuard<'_, Self::State>) {
+        // A system call, even if nobody sleeps.
+        if std::mem::take(&mut Self::waiting(&mut state).asleep) {
+            drop(state);
+            self.seats().ready.notify_one();
+        }
+    }
+}
