@@ -71,14 +71,8 @@ class Handshake:
     """A client's opening handshake that passed every check of RFC 6455 section 4.2."""
 
     @property
-    def accept(self) -> str:
-        """The value of ``Sec-WebSocket-Accept``."""
-    @property
     def protocols(self) -> list[str]:
         """The subprotocols that the client offers, in its order of preference."""
-    @property
-    def extensions(self) -> str | None:
-        """The value of ``Sec-WebSocket-Extensions`` for the response, or None."""
     def response(
         self, subprotocol: str | None, headers: Sequence[tuple[str, str]]
     ) -> bytes:
@@ -270,9 +264,6 @@ class Connection:
     def close_reason(self) -> str:
         """The reason that came with the code; "" if none."""
     @property
-    def error(self) -> str | None:
-        """Why the engine failed the connection, in words for a log; None otherwise."""
-    @property
     def latency(self) -> float | None:
         """Seconds that the latest ping took to come back; None before the first."""
     @property
@@ -354,7 +345,7 @@ class Connection:
                 is longer than 123 bytes of UTF-8.
         """
     def abort(self) -> None:
-        """Drop the TCP connection without a close handshake."""
+        """Drop the TCP connection without a close handshake, for tests of a broken one."""
     def fileno(self) -> int:
         """Return a descriptor that polls readable while a message or the end waits.
 

@@ -11,6 +11,8 @@ pub const MAX_REASON: usize = 123;
 pub const NO_STATUS: u16 = 1005;
 
 /// What a Close frame says.
+///
+/// tungstenite's type is not used, because it has no plain number for the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     /// The status code.

@@ -1,4 +1,8 @@
 //! The opening handshake (RFC 6455 section 4.2).
+//!
+//! tungstenite derives the `Sec-WebSocket-Accept`. Its `create_response` is not used, because it accepts
+//! an `Upgrade` header of one element only, and has one error for a version that is missing (400) and one
+//! that is wrong (426).
 
 use std::collections::HashSet;
 

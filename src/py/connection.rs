@@ -13,7 +13,7 @@ use pyo3::{
 
 use super::{errors, wait};
 use crate::{
-    engine::{Connection, End, Inbox, Overflow, Received, Sent, habit},
+    engine::{Connection, Inbox, Overflow, Received, Sent, habit},
     protocol::{Message, OpCode, close::is_sendable},
 };
 
@@ -117,11 +117,6 @@ impl PyConnection {
             .end()
             .map(|end| end.reason)
             .unwrap_or_default()
-    }
-
-    #[getter]
-    fn error(&self) -> Option<String> {
-        self.connection.end().and_then(|End { error, .. }| error)
     }
 
     #[getter]
