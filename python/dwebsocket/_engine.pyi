@@ -7,6 +7,8 @@ while it does, and a wait on the main thread answers to Ctrl-C.
 from collections.abc import Sequence
 from typing import final
 
+from .exceptions import BrokerError as BrokerError
+
 __version__: str
 
 @final
@@ -399,9 +401,6 @@ class Connection:
     @property
     def member_id(self) -> str:
         """How the members of its groups know it."""
-
-class BrokerError(OSError):
-    """The broker cannot be asked."""
 
 @final
 class Joined:

@@ -6,7 +6,9 @@ WebSocketException
 ├── SocketUnavailable (RuntimeError)            the server's socket cannot be had
 ├── WebSocketClosed (ConnectionError)           receive(): the conversation is over
 ├── WebSocketEOF (EOFError)                     classic wait(): asked after the end
-└── ReceiveTimeout (TimeoutError)               receive(): no message came in time
+├── ReceiveTimeout (TimeoutError)               receive(): no message came in time
+├── BrokerError (OSError)                       the broker cannot be asked
+└── Refused (Exception)                         a session's request cannot be met
 
 PeerGone (BaseException)                        leaves a view that overlooks the end
 """
@@ -18,10 +20,12 @@ from collections.abc import Sequence
 from django.core.exceptions import ImproperlyConfigured
 
 __all__ = (
+    "BrokerError",
     "ConfigurationError",
     "HandshakeError",
     "PeerGone",
     "ReceiveTimeout",
+    "Refused",
     "SocketUnavailable",
     "WebSocketClosed",
     "WebSocketEOF",
@@ -90,6 +94,24 @@ class WebSocketEOF(WebSocketException, EOFError):
 
 class ReceiveTimeout(WebSocketException, TimeoutError):
     """No message came within the time given to ``receive()``; still connected."""
+
+
+class BrokerError(WebSocketException, OSError):
+    """The broker cannot be asked."""
+
+
+class Refused(WebSocketException):
+    """A request of the client's cannot be met; it learns the code and the message.
+
+    Args:
+        code: "forbidden", "invalid", "too_many" or "unavailable".
+        message: What to do about it, in words.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 class PeerGone(BaseException):

@@ -30,7 +30,7 @@ from django.http import HttpRequest
 
 from . import hub, reporting, rights
 from .conf import settings
-from .exceptions import ReceiveTimeout, WebSocketClosed
+from .exceptions import ReceiveTimeout, Refused, WebSocketClosed
 from .parsing import from_json
 from .trouble import Trouble
 from .websocket import WebSocket
@@ -49,20 +49,6 @@ WEIGHT = 16_384
 MAX_KNOWN = 1_000
 #: Of the protocol, for clients that may meet several; also in its subprotocol's name.
 VERSION = 1
-
-
-class Refused(Exception):
-    """A request of the client's cannot be met; it learns the code and the message.
-
-    Args:
-        code: "forbidden", "invalid", "too_many" or "unavailable".
-        message: What to do about it, in words.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 class _Points:

@@ -6,14 +6,15 @@ use super::{
     broker::BrokerError,
     cluster::line::BrokerState,
     delivery::target::{Outgoing, Published, Target},
+    error::HubError,
     groups::{
         archive::Kept,
-        members::{Join, JoinError, Joined, Members},
+        members::{Join, Joined, Members},
     },
     parts::Parts,
     position::{Limits, Position},
     presence::Member,
-    stats::Stats,
+    stats::HubStats,
 };
 use crate::engine::{Connection, Engine};
 
@@ -23,7 +24,7 @@ pub struct Hub(pub(super) Parts);
 impl Hub {
     /// Sends a message to everybody who belongs to one of the targets, in this process and, over the
     /// broker, in the others. It fails where a name breaks the rules, or where there are too many.
-    pub fn publish(&self, outgoing: &Outgoing) -> Result<Published, String> {
+    pub fn publish(&self, outgoing: &Outgoing) -> Result<Published, HubError> {
         self.0.publisher.publish(outgoing)
     }
 
@@ -34,7 +35,7 @@ impl Hub {
         code: u16,
         reason: &str,
         timeout: Duration,
-    ) -> Result<Published, String> {
+    ) -> Result<Published, HubError> {
         let publisher = &self.0.publisher;
         publisher.disconnect(targets, code, reason, timeout)
     }
@@ -46,7 +47,7 @@ impl Hub {
         connection: &Arc<Connection>,
         name: &str,
         join: Join,
-    ) -> Result<Joined, JoinError> {
+    ) -> Result<Joined, HubError> {
         self.0.members.join(connection, name, join)
     }
 
@@ -140,7 +141,7 @@ impl Hub {
 
     /// What there is now, and what has been lost since the process began.
     #[must_use]
-    pub fn stats(&self, engine: &Engine) -> Stats {
-        Stats::read(self.0.groups, self.0.losses, self.broker_state(), engine)
+    pub fn stats(&self, engine: &Engine) -> HubStats {
+        HubStats::read(self.0.groups, self.0.losses, self.broker_state(), engine)
     }
 }

@@ -23,6 +23,7 @@ pub mod broker;
 mod clock;
 mod cluster;
 mod delivery;
+mod error;
 mod facade;
 mod groups;
 mod losses;
@@ -43,16 +44,17 @@ pub use self::{
     broker::BrokerError,
     cluster::line::BrokerState,
     delivery::target::{Fate, Outgoing, Published, Target},
+    error::HubError,
     facade::Hub,
     groups::{
         archive::Kept,
-        members::{Join, JoinError, Joined},
+        members::{Join, Joined},
     },
-    names::MAX_NAME,
+    names::{MAX_NAME, NameError},
     node::{Who, parse_member_id},
     position::{Limits, Position},
-    stats::Stats,
-    wire::{envelope::is_envelope, payload::Kind},
+    stats::HubStats,
+    wire::{envelope::is_envelope, payload::PayloadKind},
 };
 
 /// The hub of this process.

@@ -6,6 +6,8 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
+use thiserror::Error;
+
 /// Bytes of a group's name.
 pub const MAX_NAME: usize = 255;
 
@@ -15,23 +17,30 @@ pub(super) const MAX_TARGETS: usize = 1_000;
 /// Connections that one call may leave out.
 pub(super) const MAX_EXCLUDED: usize = 1_000;
 
-/// Checks the name of a group; one to send to cannot be a pattern.
-pub(super) fn check_name(name: &str, may_be_pattern: bool) -> Result<(), String> {
+/// Why a text is no name of a group.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NameError {
+    /// It is empty or too long; its bytes.
+    #[error("a group's name has 1 to {MAX_NAME} bytes of UTF-8, not {0}")]
+    Length(usize),
+    /// It has a control character.
+    #[error("a group's name has no control characters; this one has {0:?}")]
+    Control(char),
+    /// It is a wildcard, where only one group is meant.
+    #[error("\"{0}\" ends in *, which stands for many groups: it can be joined, not sent to")]
+    Wildcard(String),
+}
+
+/// Checks the name of a group; one to send to cannot be a wildcard.
+pub(super) fn check_name(name: &str, may_be_wildcard: bool) -> Result<(), NameError> {
     if name.is_empty() || name.len() > MAX_NAME {
-        return Err(format!(
-            "a group's name has 1 to {MAX_NAME} bytes of UTF-8, not {}",
-            name.len()
-        ));
+        return Err(NameError::Length(name.len()));
     }
     if let Some(bad) = name.chars().find(|c| c.is_control()) {
-        return Err(format!(
-            "a group's name has no control characters; this one has {bad:?}"
-        ));
+        return Err(NameError::Control(bad));
     }
-    if !may_be_pattern && name.ends_with('*') {
-        return Err(format!(
-            "\"{name}\" ends in *, which stands for many groups: it can be joined, not sent to"
-        ));
+    if !may_be_wildcard && name.ends_with('*') {
+        return Err(NameError::Wildcard(name.to_owned()));
     }
     Ok(())
 }
@@ -250,6 +259,32 @@ mod tests {
         }
         assert!(chats.is_wildcard() && all.is_wildcard());
         assert!(!Channel::group("a*b").is_wildcard() && !Channel::user("*").is_wildcard());
+    }
+
+    #[test]
+    fn names_have_rules() {
+        let longest = "x".repeat(MAX_NAME);
+        let long = "\u{e9}".repeat(MAX_NAME);
+        for (name, joined, sent_to) in [
+            ("chat.1", Ok(()), Ok(())),
+            (&longest, Ok(()), Ok(())),
+            ("a*b", Ok(()), Ok(())),
+            ("", Err(NameError::Length(0)), Err(NameError::Length(0))),
+            (
+                &long,
+                Err(NameError::Length(510)),
+                Err(NameError::Length(510)),
+            ),
+            (
+                "a\0",
+                Err(NameError::Control('\0')),
+                Err(NameError::Control('\0')),
+            ),
+            ("a.*", Ok(()), Err(NameError::Wildcard("a.*".into()))),
+        ] {
+            assert_eq!(check_name(name, true), joined, "{name:?}");
+            assert_eq!(check_name(name, false), sent_to, "{name:?}");
+        }
     }
 
     #[test]

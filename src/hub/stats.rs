@@ -10,7 +10,7 @@ use crate::engine::Engine;
 
 /// A reading of [`Hub::stats`](super::Hub::stats); all of it is of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stats {
+pub struct HubStats {
     /// Open connections.
     pub connections: usize,
     /// Groups that have members, a history, or messages that wait.
@@ -31,7 +31,7 @@ pub struct Stats {
     pub broker: BrokerState,
 }
 
-impl Stats {
+impl HubStats {
     /// What there is now, and what has been lost since the process began.
     pub(super) fn read(
         groups: &Groups,

@@ -8,7 +8,10 @@ use pyo3::{
     types::PyDict,
 };
 
-use crate::error::HandshakeError;
+use crate::{
+    error::HandshakeError,
+    hub::{BrokerError, HubError},
+};
 
 /// `dwebsocket.exceptions.HandshakeError`, with the status and the headers of the refusal.
 pub(super) fn handshake(py: Python<'_>, error: &HandshakeError) -> PyErr {
@@ -24,6 +27,34 @@ pub(super) fn handshake(py: Python<'_>, error: &HandshakeError) -> PyErr {
         ))
     };
     raised().unwrap_or_else(|error| error)
+}
+
+/// The exception for an error of the hub.
+pub(super) fn hub(error: &HubError) -> PyErr {
+    match error {
+        HubError::Unavailable(_) => unavailable(error.to_string()),
+        HubError::Name(_)
+        | HubError::TooManyTargets
+        | HubError::TooManyExcluded
+        | HubError::Info(_) => value(error.to_string()),
+        HubError::Ended => PyRuntimeError::new_err(error.to_string()),
+    }
+}
+
+/// The exception for a broker that cannot be asked.
+pub(super) fn broker(error: &BrokerError) -> PyErr {
+    unavailable(error.to_string())
+}
+
+/// `dwebsocket.exceptions.BrokerError`.
+fn unavailable(message: String) -> PyErr {
+    Python::attach(|py| {
+        let class = py
+            .import("dwebsocket.exceptions")
+            .and_then(|module| module.getattr("BrokerError"));
+        let raised = class.and_then(|class| class.call1((message,)));
+        raised.map_or_else(|error| error, PyErr::from_value)
+    })
 }
 
 /// An error of the operating system, as the subclass of `OSError` that fits.

@@ -3,8 +3,6 @@
 use std::{sync::OnceLock, time::Duration};
 
 use pyo3::{
-    create_exception,
-    exceptions::PyOSError,
     prelude::*,
     types::{PyBytes, PyString},
 };
@@ -14,18 +12,11 @@ use crate::{
     engine::habit,
     engine::running,
     hub::{
-        self, BrokerState, Fate, Hub, Kind, Limits, Outgoing, Position, Published, Target, Who,
-        broker::Broker, parse_member_id,
+        self, BrokerState, Fate, Hub, Limits, Outgoing, PayloadKind, Position, Published, Target,
+        Who, broker::Broker, parse_member_id,
     },
     protocol::close::is_sendable,
 };
-
-create_exception!(
-    dwebsocket._engine,
-    BrokerError,
-    PyOSError,
-    "The broker cannot be asked."
-);
 
 /// Seconds that the broker may take, where no call says otherwise. Set by [`hub_configure`].
 static TIMEOUT: OnceLock<Duration> = OnceLock::new();
@@ -181,9 +172,9 @@ pub(super) fn publish(
     let outgoing = Outgoing {
         targets: self::targets(kind, targets, &histories.unwrap_or_default())?,
         kind: match (json, binary) {
-            (true, _) => Kind::Json,
-            (false, true) => Kind::Binary,
-            (false, false) => Kind::Text,
+            (true, _) => PayloadKind::Json,
+            (false, true) => PayloadKind::Binary,
+            (false, false) => PayloadKind::Text,
         },
         payload: payload.into(),
         excluded: excluded(exclude.unwrap_or_default())?,
@@ -192,7 +183,7 @@ pub(super) fn publish(
     let hub = hub()?;
     habit::note(habit::MANY);
     let published = wait::apart(py, || hub.publish(&outgoing));
-    Ok(published.map_err(errors::value)?.into())
+    Ok(published.map_err(|error| errors::hub(&error))?.into())
 }
 
 #[pyfunction]
@@ -214,7 +205,7 @@ pub(super) fn disconnect(
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
     let published = wait::apart(py, || hub.disconnect(targets, code, reason, timeout));
-    Ok(published.map_err(errors::value)?.into())
+    Ok(published.map_err(|error| errors::hub(&error))?.into())
 }
 
 #[pyfunction]
@@ -266,12 +257,12 @@ pub(super) fn history<'py>(
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
     let (entries, top) = wait::apart(py, || hub.history(group, limits, timeout))
-        .map_err(|error| BrokerError::new_err(error.to_string()))?;
+        .map_err(|error| errors::broker(&error))?;
     let skipped = entries.len().saturating_sub(limit);
     let entries = entries.into_iter().skip(skipped);
     let entries = entries.map(|(offset, kind, payload)| {
         let data = match (kind, std::str::from_utf8(&payload)) {
-            (Kind::Text | Kind::Json, Ok(text)) => PyString::new(py, text).into_any(),
+            (PayloadKind::Text | PayloadKind::Json, Ok(text)) => PyString::new(py, text).into_any(),
             _ => PyBytes::new(py, &payload).into_any(),
         };
         (offset, data)
@@ -295,7 +286,7 @@ pub(super) fn position(
         return Ok((0, String::new()));
     };
     let Position { offset, epoch } = wait::apart(py, || hub.position(group, limits, timeout))
-        .map_err(|error| BrokerError::new_err(error.to_string()))?;
+        .map_err(|error| errors::broker(&error))?;
     Ok((offset, epoch.to_string()))
 }
 

@@ -2,13 +2,8 @@
 
 use pyo3::prelude::*;
 
-use super::{
-    connection::PyConnection,
-    errors,
-    hub::{self, BrokerError},
-    repr, wait,
-};
-use crate::hub::{Hub, Join, JoinError, Joined, Position};
+use super::{connection::PyConnection, errors, hub, repr, wait};
+use crate::hub::{Hub, HubError, Join, Joined, Position};
 
 /// What became of joining a group.
 #[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Joined")]
@@ -94,11 +89,8 @@ impl PyConnection {
         }
         match wait::apart(py, || hub.join(&self.connection, group, join)) {
             Ok(joined) => Ok(Some(joined.into())),
-            Err(JoinError::Ended) => Ok(None),
-            Err(error @ (JoinError::Name(_) | JoinError::Info(_))) => {
-                Err(errors::value(error.to_string()))
-            }
-            Err(error @ JoinError::Unavailable(_)) => Err(BrokerError::new_err(error.to_string())),
+            Err(HubError::Ended) => Ok(None),
+            Err(error) => Err(errors::hub(&error)),
         }
     }
 

@@ -83,8 +83,8 @@ mod _engine {
         connection_count,
         handshake::{PyHandshake, handshake},
         hub::{
-            BrokerError, PyPublished, broker_address, broker_check, count, disconnect, history,
-            hub_configure, hub_flush, hub_stats, members, occupied, position, publish,
+            PyPublished, broker_address, broker_check, count, disconnect, history, hub_configure,
+            hub_flush, hub_stats, members, occupied, position, publish,
         },
         log::{drain_log, log_to, wait_log},
         membership::PyJoined,
@@ -98,6 +98,9 @@ mod _engine {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // Old code may import it from here.
+        let exceptions = module.py().import("dwebsocket.exceptions")?;
+        module.add("BrokerError", exceptions.getattr("BrokerError")?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

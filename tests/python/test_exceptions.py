@@ -6,7 +6,7 @@ import pickle
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from dwebsocket import exceptions
+from dwebsocket import _engine, exceptions, hub, session
 
 
 def test_all_have_one_base_and_are_in_the_module_docstring():
@@ -28,11 +28,20 @@ def test_all_have_one_base_and_are_in_the_module_docstring():
         (exceptions.WebSocketClosed, ConnectionError),
         (exceptions.WebSocketEOF, EOFError),
         (exceptions.ReceiveTimeout, TimeoutError),
+        (exceptions.BrokerError, OSError),
+        (exceptions.Refused, Exception),
     ],
 )
 def test_each_is_also_a_builtin_one(cls, builtin):
     assert issubclass(cls, builtin)
     assert f"{cls.__name__} ({builtin.__name__})" in (exceptions.__doc__ or "")
+
+
+def test_errors_of_the_hub_and_of_sessions_keep_their_import_paths():
+    assert hub.BrokerError is _engine.BrokerError is exceptions.BrokerError
+    assert session.Refused is exceptions.Refused
+    refused = session.Refused("invalid", "why")
+    assert (refused.code, refused.message, str(refused)) == ("invalid", "why", "why")
 
 
 def test_closed_tells_code_and_reason():

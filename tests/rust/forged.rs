@@ -12,7 +12,7 @@ use dwebsocket::{
     config::Config,
     engine::engine,
     engine::{Connection, Inbox},
-    hub::{BrokerState, Hub, Join, Kind, Outgoing, Target, presence::MAX_INFO},
+    hub::{BrokerState, Hub, Join, Outgoing, PayloadKind as Kind, Target, presence::MAX_INFO},
 };
 use server::Server;
 

@@ -15,7 +15,7 @@ use common::{LIMIT, Peer, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
     engine::{Connection, Inbox},
-    hub::{BrokerState, Hub, Join, Kind, Limits, Outgoing, Target},
+    hub::{BrokerState, Hub, Join, Limits, Outgoing, PayloadKind as Kind, Target},
 };
 use server::Server;
 

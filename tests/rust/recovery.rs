@@ -22,7 +22,7 @@ use common::{LIMIT, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
     hub::{
-        BrokerState, Hub, Join, Kind, Limits, Outgoing, Position, Target,
+        BrokerState, Hub, Join, Limits, Outgoing, PayloadKind as Kind, Position, Target,
         broker::{Broker, Events, Key},
     },
 };

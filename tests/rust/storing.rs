@@ -10,7 +10,7 @@ use std::{collections::HashSet, thread, time::Duration};
 use common::{LIMIT, limited, until};
 use dwebsocket::{
     engine::engine,
-    hub::{BrokerState, Fate, Hub, Kind, Limits, Outgoing, Target},
+    hub::{BrokerState, Fate, Hub, Limits, Outgoing, PayloadKind as Kind, Target},
 };
 use server::Server;
 

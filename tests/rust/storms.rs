@@ -25,8 +25,8 @@ use dwebsocket::{
     engine::engine,
     engine::{Connection, Inbox},
     hub::{
-        BrokerState, Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position,
-        Published, Target,
+        BrokerState, Fate, Hub, HubError as JoinError, Join, Joined, Limits, Outgoing,
+        PayloadKind as Kind, Position, Published, Target,
         broker::{Broker, Events, Key},
     },
 };

@@ -29,10 +29,10 @@ use super::position::{Limits, Position};
 
 /// A connection to a broker, which is made again whenever it breaks.
 #[derive(Clone)]
-pub struct Broker(Kind);
+pub struct Broker(Backend);
 
 #[derive(Clone)]
-enum Kind {
+enum Backend {
     #[cfg(feature = "redis")]
     Redis(Redis),
     #[cfg(feature = "nats")]
@@ -44,9 +44,9 @@ macro_rules! either {
     ($broker:expr, $name:ident($($argument:expr),*)) => {
         match $broker.0 {
             #[cfg(feature = "redis")]
-            Kind::Redis(ref redis) => redis.$name($($argument),*).await,
+            Backend::Redis(ref redis) => redis.$name($($argument),*).await,
             #[cfg(feature = "nats")]
-            Kind::Nats(ref nats) => nats.$name($($argument),*).await,
+            Backend::Nats(ref nats) => nats.$name($($argument),*).await,
         }
     };
 }
@@ -83,9 +83,9 @@ impl Broker {
     pub fn address(&self) -> String {
         match self.0 {
             #[cfg(feature = "redis")]
-            Kind::Redis(ref redis) => redis.address(),
+            Backend::Redis(ref redis) => redis.address(),
             #[cfg(feature = "nats")]
-            Kind::Nats(ref nats) => nats.address(),
+            Backend::Nats(ref nats) => nats.address(),
         }
     }
 
@@ -113,11 +113,11 @@ impl Broker {
         match url.split_once("://").map(|(scheme, _)| scheme) {
             #[cfg(feature = "redis")]
             Some("redis" | "rediss" | "redis+unix" | "unix") => {
-                Redis::open(url, prefix, events).map(|redis| Self(Kind::Redis(redis)))
+                Redis::open(url, prefix, events).map(|redis| Self(Backend::Redis(redis)))
             }
             #[cfg(feature = "nats")]
             Some("nats" | "tls") => {
-                Nats::open(url, prefix, events).map(|nats| Self(Kind::Nats(nats)))
+                Nats::open(url, prefix, events).map(|nats| Self(Backend::Nats(nats)))
             }
             scheme => Err(unknown(scheme)),
         }
@@ -128,9 +128,9 @@ impl Broker {
     pub fn is_connected(&self) -> bool {
         match self.0 {
             #[cfg(feature = "redis")]
-            Kind::Redis(ref redis) => redis.is_connected(),
+            Backend::Redis(ref redis) => redis.is_connected(),
             #[cfg(feature = "nats")]
-            Kind::Nats(ref nats) => nats.is_connected(),
+            Backend::Nats(ref nats) => nats.is_connected(),
         }
     }
 
@@ -197,9 +197,9 @@ impl Broker {
     pub async fn sweep(&self, unused: Duration) -> Result<usize, BrokerError> {
         match self.0 {
             #[cfg(feature = "redis")]
-            Kind::Redis(_) => Ok(0),
+            Backend::Redis(_) => Ok(0),
             #[cfg(feature = "nats")]
-            Kind::Nats(ref nats) => nats.sweep(unused).await,
+            Backend::Nats(ref nats) => nats.sweep(unused).await,
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::contract::{BrokerError, Events};
 
 /// How long a command may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Times between attempts to connect.
 const SHORTEST: Duration = Duration::from_millis(50);

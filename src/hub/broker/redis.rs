@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 
 use super::{
     contract::{BrokerError, Events, Fetched, Key, META_LIFE, Stored, check_quoting},
-    reconnect::{Closing, PATIENCE, Served, Server, stay_connected},
+    reconnect::{COMMAND_TIMEOUT, Closing, Served, Server, stay_connected},
 };
 use crate::hub::position::{Limits, Position, new_epoch};
 
@@ -428,8 +428,8 @@ impl Server for Shared {
 
     async fn connect(&self) -> Result<PubSubStream, BrokerError> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
+            .set_connection_timeout(Some(COMMAND_TIMEOUT))
+            .set_response_timeout(Some(COMMAND_TIMEOUT));
         let client = &self.client;
         let commands = client.get_multiplexed_async_connection_with_config(&config);
         let mut commands = limited(commands).await?;
@@ -446,7 +446,7 @@ impl Server for Shared {
         let mut sink = live.sink;
         let mut refused = Vec::new();
         for channel in channels {
-            let listening = tokio::time::timeout(PATIENCE, self.listen(&mut sink, &channel));
+            let listening = tokio::time::timeout(COMMAND_TIMEOUT, self.listen(&mut sink, &channel));
             match listening.await {
                 Ok(Ok(())) => {}
                 // Such as a wildcard that is not in the list of rights. All others go on.
@@ -644,7 +644,7 @@ fn pattern(name: &str) -> Option<String> {
 }
 
 async fn limited<T>(work: impl Future<Output = RedisResult<T>>) -> Result<T, BrokerError> {
-    match tokio::time::timeout(PATIENCE, work).await {
+    match tokio::time::timeout(COMMAND_TIMEOUT, work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(BrokerError::Unavailable(words_of(&error))),
         Err(_) => Err(BrokerError::Unavailable("Redis does not answer".into())),

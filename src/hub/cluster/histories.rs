@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::hub::{
     broker::Fetched,
-    delivery::group_message::Message,
+    delivery::group_message::GroupMessage,
     names::Channel,
     position::Position,
-    wire::envelope::{Body, Envelope},
+    wire::envelope::{Content, Envelope},
 };
 
 /// The message of an envelope.
@@ -15,18 +15,18 @@ pub(in crate::hub) fn to_message(
     channel: &Channel,
     envelope: &Envelope,
     position: Position,
-) -> Option<Arc<Message>> {
-    let Body::Message(kind, payload) = &envelope.body else {
+) -> Option<Arc<GroupMessage>> {
+    let Content::Message(kind, payload) = &envelope.body else {
         return None;
     };
     let name = channel.name();
-    let message = Message::new(name.into(), *kind, payload.clone(), Some(position));
+    let message = GroupMessage::new(name.into(), *kind, payload.clone(), Some(position));
     let message = message.excluding(&envelope.excluded);
     Some(Arc::new(message))
 }
 
 /// What cannot be read keeps its place.
-pub(in crate::hub) fn to_messages(channel: &Channel, fetched: &Fetched) -> Vec<Arc<Message>> {
+pub(in crate::hub) fn to_messages(channel: &Channel, fetched: &Fetched) -> Vec<Arc<GroupMessage>> {
     let entries = fetched.entries.iter();
     let messages = entries.map(|stored| {
         let position = Position {
@@ -36,7 +36,7 @@ pub(in crate::hub) fn to_messages(channel: &Channel, fetched: &Fetched) -> Vec<A
         let name = channel.name();
         Envelope::decode(stored.envelope.clone())
             .and_then(|envelope| to_message(channel, &envelope, position.clone()))
-            .unwrap_or_else(|| Arc::new(Message::unreadable(name.into(), position)))
+            .unwrap_or_else(|| Arc::new(GroupMessage::unreadable(name.into(), position)))
     });
     messages.collect()
 }

@@ -13,7 +13,7 @@ use crate::hub::{
     node::Node,
     position::Position,
     presence::who::Attendance,
-    wire::envelope::{Body, Envelope},
+    wire::envelope::{Content, Envelope},
 };
 
 /// Takes what the broker passes on.
@@ -47,7 +47,7 @@ impl Incoming {
         };
         let own = envelope.origin == self.node.number();
         match (&envelope.body, position) {
-            (Body::Presence(message), _) => {
+            (Content::Presence(message), _) => {
                 let mut ignored = 0;
                 self.attendance.update(None, |presence, now| {
                     let before = presence.ignored();
@@ -62,11 +62,13 @@ impl Incoming {
             }
             // Delivered when it was sent.
             (_, None) if own => {}
-            (Body::Close(code, reason), _) => {
+            (Content::Close(code, reason), _) => {
                 self.fanout.close_members(channel, *code, reason);
             }
-            (Body::Message(..), None) => self.receive_once(channel, &envelope),
-            (Body::Message(..), Some(position)) => self.receive_kept(channel, &envelope, position),
+            (Content::Message(..), None) => self.receive_once(channel, &envelope),
+            (Content::Message(..), Some(position)) => {
+                self.receive_kept(channel, &envelope, position)
+            }
         }
     }
 
@@ -87,7 +89,7 @@ impl Incoming {
         if !self.intake.is_new(envelope) {
             return;
         }
-        let Body::Message(kind, payload) = &envelope.body else {
+        let Content::Message(kind, payload) = &envelope.body else {
             return;
         };
         let excluded = self.node.own(&envelope.excluded);

@@ -10,7 +10,7 @@ use super::histories::to_message;
 use crate::hub::{
     delivery::{
         fanout::{Delivery, Fanout},
-        group_message::Message,
+        group_message::GroupMessage,
     },
     groups::{
         group::{Group, State},
@@ -58,7 +58,7 @@ impl Intake {
         channel: &Channel,
         envelope: &Envelope,
         position: Position,
-    ) -> Option<Arc<Message>> {
+    ) -> Option<Arc<GroupMessage>> {
         let is_new = self.is_new(envelope);
         is_new.then(|| to_message(channel, envelope, position))?
     }
@@ -69,7 +69,7 @@ impl Intake {
         group: &Group,
         state: &mut State,
         envelope: &Envelope,
-        message: Arc<Message>,
+        message: Arc<GroupMessage>,
         age: Duration,
     ) {
         if let Some(ring) = &mut state.ring {

@@ -28,7 +28,7 @@ use crate::hub::{
     node::Node,
     position::{Limits, Position},
     presence::who::Announce,
-    wire::envelope::{Body, Envelope},
+    wire::envelope::{Content, Envelope},
 };
 
 /// Messages that may wait in a group for a broker that is away.
@@ -54,7 +54,7 @@ pub(in crate::hub) struct Uplink {
 impl Announce for Uplink {
     /// Sends without waiting, in order; the oldest is lost where too many wait.
     fn announce(&self, message: Vec<u8>) {
-        let body = Body::Presence(message.into());
+        let body = Content::Presence(message.into());
         let envelope = Envelope::of(self.node, &[], &[], body);
         let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
         if later.len() >= MAX_LATER {

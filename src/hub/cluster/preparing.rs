@@ -13,7 +13,7 @@ use super::{
 };
 use crate::hub::{
     broker::{BrokerError, Fetched},
-    delivery::group_message::Message,
+    delivery::group_message::GroupMessage,
     groups::{
         group::Group,
         history::{Missed, Ring},
@@ -39,7 +39,7 @@ impl Preparing {
         since: Option<&Position>,
         limits: Option<Limits>,
         timeout: Duration,
-    ) -> Result<Option<Vec<Arc<Message>>>, BrokerError> {
+    ) -> Result<Option<Vec<Arc<GroupMessage>>>, BrokerError> {
         let asked = format!("joining {:?}", group.name());
         let unavailable = |error| self.line.explain(&asked, error);
         let deadline = Instant::now() + timeout;
@@ -95,7 +95,7 @@ impl Preparing {
         if state.ring.is_some() {
             return;
         }
-        let mut ring = Ring::new(fetched.top.clone(), limits);
+        let mut ring = Ring::new(fetched.top.clone(), limits, Instant::now());
         let messages = to_messages(&group.channel, fetched);
         let unreadable = messages.iter().filter(|one| !one.is_readable()).count();
         let ages = fetched.entries.iter().map(|stored| stored.age);

@@ -1,6 +1,6 @@
 //! What a group has missed is fetched.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Instant};
 
 use super::{histories::to_message, intake::Intake, line::Line, trouble::Question};
 use crate::hub::{
@@ -139,7 +139,7 @@ impl Recovery {
                 epoch: Arc::clone(&fetched.top.epoch),
             };
             let limits = ring.limits();
-            self.start_anew(group, state, Ring::new(start, limits));
+            self.start_anew(group, state, Ring::new(start, limits, Instant::now()));
             if state.seen_epoch != fetched.top.epoch {
                 state.seen = fetched.top.offset;
                 state.seen_epoch = Arc::clone(&fetched.top.epoch);

@@ -4,16 +4,16 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 
-use super::group_message::Message;
+use super::group_message::GroupMessage;
 use crate::{
     engine::{self, COURIERS, Connection, Engine, Sent},
     hub::{
         groups::{
-            group::{Member, State},
+            group::{State, Subscriber},
             table::Groups,
         },
         names::{Channel, Scope},
-        wire::payload::Kind,
+        wire::payload::PayloadKind,
     },
     protocol::Broadcast,
 };
@@ -32,12 +32,12 @@ impl Fanout {
     pub(in crate::hub) fn deliver(
         &self,
         channel: &Channel,
-        kind: Kind,
+        kind: PayloadKind,
         payload: &Bytes,
         delivery: &mut Delivery<'_>,
     ) {
         let name = channel.group_name().unwrap_or_default();
-        let message = Message::new(name.into(), kind, payload.clone(), None);
+        let message = GroupMessage::new(name.into(), kind, payload.clone(), None);
         if channel.scope() == Scope::Everybody {
             for connection in engine::running().map_or_else(Vec::new, Engine::connections) {
                 let frame = message.frame(connection.is_enveloping());
@@ -56,7 +56,7 @@ impl Fanout {
         &self,
         channel: &Channel,
         state: &State,
-        message: &Message,
+        message: &GroupMessage,
         delivery: &mut Delivery<'_>,
     ) {
         let matching = self.groups.matching(channel);
@@ -72,7 +72,7 @@ impl Fanout {
     pub(in crate::hub) fn spread_to_patterns(
         &self,
         channel: &Channel,
-        message: &Message,
+        message: &GroupMessage,
         delivery: &mut Delivery<'_>,
     ) {
         let matching = self.groups.matching(channel);
@@ -138,7 +138,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// Puts the message into the outboxes of those who have not got it yet.
-    pub(in crate::hub) fn send(&mut self, members: &[Member], message: &Message) {
+    pub(in crate::hub) fn send(&mut self, members: &[Subscriber], message: &GroupMessage) {
         let offset = message.offset();
         for member in members {
             if offset > 0 && offset <= member.after {

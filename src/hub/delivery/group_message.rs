@@ -8,17 +8,17 @@ use crate::{
     hub::{
         node::Who,
         position::Position,
-        wire::{frames, payload::Kind},
+        wire::{frames, payload::PayloadKind},
     },
     protocol::{Broadcast, OpCode},
 };
 
 /// A message, encoded once for all members.
 #[derive(Debug)]
-pub(in crate::hub) struct Message {
+pub(in crate::hub) struct GroupMessage {
     /// The group that it was sent to; empty for a user or for everybody.
     group: Arc<str>,
-    kind: Kind,
+    kind: PayloadKind,
     payload: Bytes,
     position: Option<Position>,
     readable: bool,
@@ -29,16 +29,16 @@ pub(in crate::hub) struct Message {
     enveloped: OnceLock<Arc<Broadcast>>,
 }
 
-impl Message {
+impl GroupMessage {
     pub(in crate::hub) fn new(
         group: Arc<str>,
-        kind: Kind,
+        kind: PayloadKind,
         payload: Bytes,
         position: Option<Position>,
     ) -> Self {
         let opcode = match kind {
-            Kind::Text | Kind::Json => OpCode::Text,
-            Kind::Binary => OpCode::Binary,
+            PayloadKind::Text | PayloadKind::Json => OpCode::Text,
+            PayloadKind::Binary => OpCode::Binary,
         };
         Self {
             group,
@@ -56,7 +56,7 @@ impl Message {
     pub(in crate::hub) fn unreadable(group: Arc<str>, position: Position) -> Self {
         Self {
             readable: false,
-            ..Self::new(group, Kind::Text, Bytes::new(), Some(position))
+            ..Self::new(group, PayloadKind::Text, Bytes::new(), Some(position))
         }
     }
 
@@ -76,7 +76,7 @@ impl Message {
         connections.iter().any(|one| self.excluded.contains(one))
     }
 
-    pub(in crate::hub) fn kind(&self) -> Kind {
+    pub(in crate::hub) fn kind(&self) -> PayloadKind {
         self.kind
     }
 

@@ -6,19 +6,20 @@ use bytes::Bytes;
 
 use super::{
     fanout::{Delivery, Fanout},
-    group_message::Message,
+    group_message::GroupMessage,
     target::{Channels, Fate, Outgoing, Published, Target, channels},
 };
 use crate::hub::{
     clock::Clock,
     cluster::Cluster,
+    error::HubError,
     groups::table::Groups,
     names::Channel,
     node::{Node, Who},
     position::{Limits, new_epoch},
     wire::{
-        envelope::{Body, Envelope},
-        payload::Kind,
+        envelope::{Content, Envelope},
+        payload::PayloadKind,
     },
 };
 
@@ -38,7 +39,7 @@ impl Publisher {
     /// # Errors
     ///
     /// The name of a group breaks the rules, or there are too many of them.
-    pub(in crate::hub) fn publish(&self, outgoing: &Outgoing) -> Result<Published, String> {
+    pub(in crate::hub) fn publish(&self, outgoing: &Outgoing) -> Result<Published, HubError> {
         let Channels { live, kept } = channels(outgoing)?;
         let mut published = Published::default();
         if !live.is_empty() {
@@ -61,7 +62,7 @@ impl Publisher {
         published.local += delivery.reached;
         published.dropped += delivery.dropped;
         drop(delivery);
-        let body = Body::Message(outgoing.kind, outgoing.payload.clone());
+        let body = Content::Message(outgoing.kind, outgoing.payload.clone());
         published.fate = self.hand_over(channels, &outgoing.excluded, body, outgoing.timeout);
     }
 
@@ -70,7 +71,7 @@ impl Publisher {
         &self,
         channels: &[Channel],
         excluded: &[Who],
-        body: Body,
+        body: Content,
         timeout: Duration,
     ) -> Fate {
         let Some(link) = self.cluster.link() else {
@@ -88,7 +89,7 @@ impl Publisher {
     ) {
         if let Some(link) = self.cluster.link() {
             let store = |(channel, limits): &(Channel, Limits)| {
-                let body = Body::Message(outgoing.kind, outgoing.payload.clone());
+                let body = Content::Message(outgoing.kind, outgoing.payload.clone());
                 let mut envelope = Envelope::of(self.node, &[], &outgoing.excluded, body);
                 link.uplink
                     .store(channel, &mut envelope, *limits, published)
@@ -124,7 +125,8 @@ impl Publisher {
             }
             let payload = outgoing.payload.clone();
             let position = state.next(limits, &new_epoch);
-            let message = Message::new(group.name().into(), outgoing.kind, payload, Some(position));
+            let message =
+                GroupMessage::new(group.name().into(), outgoing.kind, payload, Some(position));
             let message = Arc::new(message.excluding(&outgoing.excluded));
             state.keep(&message);
             self.fanout.spread(channel, &state, &message, &mut delivery);
@@ -146,10 +148,10 @@ impl Publisher {
         code: u16,
         reason: &str,
         timeout: Duration,
-    ) -> Result<Published, String> {
+    ) -> Result<Published, HubError> {
         let outgoing = Outgoing {
             targets,
-            kind: Kind::Text,
+            kind: PayloadKind::Text,
             payload: Bytes::new(),
             excluded: Vec::new(),
             timeout,
@@ -163,7 +165,7 @@ impl Publisher {
             .iter()
             .map(|channel| self.fanout.close_members(channel, code, reason))
             .sum();
-        let body = Body::Close(code, reason.into());
+        let body = Content::Close(code, reason.into());
         Ok(Published {
             local,
             dropped: 0,

@@ -5,10 +5,11 @@ use std::{collections::HashSet, time::Duration};
 use bytes::Bytes;
 
 use crate::hub::{
+    error::HubError,
     names::{Channel, MAX_EXCLUDED, MAX_TARGETS, check_name},
     node::Who,
     position::{Limits, Position},
-    wire::payload::Kind,
+    wire::payload::PayloadKind,
 };
 
 /// Who is to get a message.
@@ -31,7 +32,7 @@ pub struct Outgoing {
     /// group that keeps a history, which has a position of its own for it.
     pub targets: Vec<Target>,
     /// What the payload is; the caller knows that it is.
-    pub kind: Kind,
+    pub kind: PayloadKind,
     /// The message.
     pub payload: Bytes,
     /// Connections that do not get it, of this process or of others.
@@ -87,16 +88,12 @@ pub(in crate::hub) struct Channels {
     pub(in crate::hub) kept: Vec<(Channel, Limits)>,
 }
 
-pub(in crate::hub) fn channels(outgoing: &Outgoing) -> Result<Channels, String> {
+pub(in crate::hub) fn channels(outgoing: &Outgoing) -> Result<Channels, HubError> {
     if outgoing.targets.len() > MAX_TARGETS {
-        return Err(format!(
-            "one call reaches at most {MAX_TARGETS} groups or users"
-        ));
+        return Err(HubError::TooManyTargets);
     }
     if outgoing.excluded.len() > MAX_EXCLUDED {
-        return Err(format!(
-            "at most {MAX_EXCLUDED} connections can be left out"
-        ));
+        return Err(HubError::TooManyExcluded);
     }
     let mut channels = Channels::default();
     let mut seen = HashSet::with_capacity(outgoing.targets.len());

@@ -11,14 +11,14 @@ use super::table::Groups;
 use crate::hub::{
     broker::BrokerError,
     cluster::{Cluster, histories::to_messages, line::Line},
-    delivery::group_message::Message,
+    delivery::group_message::GroupMessage,
     names::Channel,
     position::{Limits, Position},
-    wire::payload::Kind,
+    wire::payload::PayloadKind,
 };
 
 /// A message of a history: its offset, what it is, and its payload.
-pub type Kept = (u64, Kind, Bytes);
+pub type Kept = (u64, PayloadKind, Bytes);
 
 /// Reads the histories of groups.
 pub(in crate::hub) struct Archive {
@@ -99,7 +99,7 @@ fn read_history(
     channel: &Channel,
     limits: Limits,
     timeout: Duration,
-) -> Result<(Vec<Arc<Message>>, Position), BrokerError> {
+) -> Result<(Vec<Arc<GroupMessage>>, Position), BrokerError> {
     let fetched = line.fetch(channel, None, limits, timeout);
     let fetched = fetched.map_err(|error| {
         let name = channel.name();

@@ -12,7 +12,7 @@ use super::history::{Missed, Ring};
 use crate::{
     engine::Connection,
     hub::{
-        delivery::group_message::Message,
+        delivery::group_message::GroupMessage,
         names::Channel,
         position::{Limits, Position},
     },
@@ -30,7 +30,7 @@ pub(in crate::hub) struct Group {
 
 #[derive(Debug, Default)]
 pub(in crate::hub) struct State {
-    members: Vec<Member>,
+    members: Vec<Subscriber>,
     /// Where in `members` a connection is.
     places: HashMap<u64, usize>,
     /// `None` until it is known where the history stands, or where there is none.
@@ -65,7 +65,7 @@ pub(in crate::hub) struct Outbound {
 
 /// A connection in a group.
 #[derive(Debug)]
-pub(in crate::hub) struct Member {
+pub(in crate::hub) struct Subscriber {
     pub(in crate::hub) connection: Arc<Connection>,
     pub(in crate::hub) present: bool,
     /// The connection has seen everything up to here.
@@ -95,12 +95,12 @@ impl State {
         self.members.len()
     }
 
-    pub(in crate::hub) fn members(&self) -> &[Member] {
+    pub(in crate::hub) fn members(&self) -> &[Subscriber] {
         &self.members
     }
 
     /// Adds a member; one that is there already is replaced.
-    pub(in crate::hub) fn add(&mut self, member: Member) {
+    pub(in crate::hub) fn add(&mut self, member: Subscriber) {
         let id = member.connection.id();
         if let Some(&place) = self.places.get(&id) {
             self.members[place] = member;
@@ -110,7 +110,7 @@ impl State {
         }
     }
 
-    pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<Member> {
+    pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<Subscriber> {
         let place = self.places.remove(&id)?;
         let member = self.members.swap_remove(place);
         if let Some(ring) = &mut self.ring {
@@ -177,7 +177,7 @@ impl State {
     /// Gives a place in the history to something that is no message.
     pub(in crate::hub) fn skip(&mut self, channel: &Channel, position: Position) {
         if let Some(ring) = &mut self.ring {
-            let unreadable = Message::unreadable(channel.name().into(), position);
+            let unreadable = GroupMessage::unreadable(channel.name().into(), position);
             ring.push(Arc::new(unreadable), Instant::now(), Duration::ZERO);
         }
     }
@@ -208,8 +208,8 @@ impl State {
     pub(in crate::hub) fn replay(
         &self,
         since: Option<&Position>,
-        fetched: Option<Vec<Arc<Message>>>,
-    ) -> (bool, Position, Vec<Arc<Message>>) {
+        fetched: Option<Vec<Arc<GroupMessage>>>,
+    ) -> (bool, Position, Vec<Arc<GroupMessage>>) {
         let Some(ring) = &self.ring else {
             return (false, Position::nowhere(), Vec::new());
         };
@@ -256,14 +256,14 @@ impl State {
                 offset: 0,
                 epoch: epoch(),
             };
-            Ring::new(start, limits)
+            Ring::new(start, limits, Instant::now())
         });
         ring.set_limits(limits);
         ring.next()
     }
 
     /// Keeps the message whose position is [`State::next`].
-    pub(in crate::hub) fn keep(&mut self, message: &Arc<Message>) {
+    pub(in crate::hub) fn keep(&mut self, message: &Arc<GroupMessage>) {
         if let Some(ring) = &mut self.ring {
             ring.push(Arc::clone(message), Instant::now(), Duration::ZERO);
         }

@@ -7,14 +7,14 @@ use std::{
 };
 
 use crate::hub::{
-    delivery::group_message::Message,
+    delivery::group_message::GroupMessage,
     position::{Limits, Position},
 };
 
 #[derive(Debug)]
 struct Entry {
     at: Instant,
-    message: Arc<Message>,
+    message: Arc<GroupMessage>,
 }
 
 /// The latest messages, without a gap between them.
@@ -33,7 +33,7 @@ pub(in crate::hub) struct Ring {
 #[derive(Debug)]
 pub(in crate::hub) enum Missed {
     /// All of it.
-    Known(Vec<Arc<Message>>),
+    Known(Vec<Arc<GroupMessage>>),
     /// Older than what is here.
     TooOld,
     /// Newer than what is here, by somebody who has seen it elsewhere.
@@ -43,13 +43,13 @@ pub(in crate::hub) enum Missed {
 }
 
 impl Ring {
-    pub(in crate::hub) fn new(position: Position, limits: Limits) -> Self {
+    pub(in crate::hub) fn new(position: Position, limits: Limits, now: Instant) -> Self {
         Self {
             epoch: position.epoch,
             top: position.offset,
             entries: VecDeque::new(),
             limits,
-            touched: Instant::now(),
+            touched: now,
         }
     }
 
@@ -78,7 +78,7 @@ impl Ring {
 
     /// Adds the next message, whose position is [`Ring::next`].
     /// It is of that age already.
-    pub(in crate::hub) fn push(&mut self, message: Arc<Message>, now: Instant, age: Duration) {
+    pub(in crate::hub) fn push(&mut self, message: Arc<GroupMessage>, now: Instant, age: Duration) {
         self.top = self.top.saturating_add(1);
         self.touched = now;
         let at = before(now, age);
@@ -87,7 +87,11 @@ impl Ring {
     }
 
     /// Puts older messages, with their ages, before those that are here.
-    pub(in crate::hub) fn prepend(&mut self, older: Vec<(Arc<Message>, Duration)>, now: Instant) {
+    pub(in crate::hub) fn prepend(
+        &mut self,
+        older: Vec<(Arc<GroupMessage>, Duration)>,
+        now: Instant,
+    ) {
         for (message, age) in older.into_iter().rev() {
             let at = before(now, age);
             self.entries.push_front(Entry { at, message });
@@ -125,7 +129,7 @@ impl Ring {
     }
 
     /// The messages after an offset.
-    pub(in crate::hub) fn after(&self, offset: u64) -> Vec<Arc<Message>> {
+    pub(in crate::hub) fn after(&self, offset: u64) -> Vec<Arc<GroupMessage>> {
         let skipped = offset.saturating_sub(self.floor());
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
         let entries = self.entries.iter().skip(skipped);

@@ -5,10 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use thiserror::Error;
-
 use super::{
-    group::{Group, Member, State},
+    group::{Group, State, Subscriber},
     history::Ring,
     table::Groups,
 };
@@ -17,7 +15,8 @@ use crate::{
     hub::{
         clock::Clock,
         cluster::Cluster,
-        delivery::{fanout::Delivery, group_message::Message},
+        delivery::{fanout::Delivery, group_message::GroupMessage},
+        error::HubError,
         names::{Channel, check_name},
         node::{Node, former},
         position::{Limits, Position, new_epoch},
@@ -91,23 +90,6 @@ pub struct Joined {
     pub missed: usize,
 }
 
-/// Why a group could not be joined.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum JoinError {
-    /// The name breaks the rules.
-    #[error("{0}")]
-    Name(String),
-    /// The broker, which has the history, cannot be asked.
-    #[error("the history of the group cannot be read: {0}")]
-    Unavailable(String),
-    /// What the others are to see of the member is too large.
-    #[error("info has at most {max} bytes as JSON, not {0}", max = presence::MAX_INFO)]
-    Info(usize),
-    /// The connection has ended.
-    #[error("the connection has ended")]
-    Ended,
-}
-
 /// Lets connections join groups and leave them.
 pub(in crate::hub) struct Members {
     pub(in crate::hub) node: &'static Node,
@@ -123,16 +105,16 @@ impl Members {
     ///
     /// # Errors
     ///
-    /// See [`JoinError`].
+    /// See [`HubError`].
     pub(in crate::hub) fn join(
         &'static self,
         connection: &Arc<Connection>,
         name: &str,
         join: Join,
-    ) -> Result<Joined, JoinError> {
-        check_name(name, true).map_err(JoinError::Name)?;
+    ) -> Result<Joined, HubError> {
+        check_name(name, true)?;
         if join.info.len() > presence::MAX_INFO {
-            return Err(JoinError::Info(join.info.len()));
+            return Err(HubError::Info(join.info.len()));
         }
         let channel = Channel::group(name);
         let mut join = join;
@@ -185,7 +167,7 @@ impl Members {
         connection: &Arc<Connection>,
         channel: &Channel,
         join: &Join,
-    ) -> Result<Joined, JoinError> {
+    ) -> Result<Joined, HubError> {
         loop {
             let group = self.groups.obtain(channel);
             {
@@ -205,7 +187,7 @@ impl Members {
             let Some(mut memberships) = memberships.filter(|one| !one.closed) else {
                 group.lock().joining -= 1;
                 self.groups.retire(&group);
-                return Err(JoinError::Ended);
+                return Err(HubError::Ended);
             };
             let mut state = group.lock();
             state.joining -= 1;
@@ -229,14 +211,14 @@ impl Members {
         &self,
         group: &Arc<Group>,
         join: &Join,
-    ) -> Result<Option<Vec<Arc<Message>>>, JoinError> {
+    ) -> Result<Option<Vec<Arc<GroupMessage>>>, HubError> {
         let Some(link) = self.cluster.link() else {
             return Ok(None);
         };
         let preparing = &link.preparing;
         preparing
             .prepare(group, join.since.as_ref(), join.limits, join.timeout)
-            .map_err(|error| JoinError::Unavailable(error.to_string()))
+            .map_err(HubError::Unavailable)
     }
 
     /// The last step, under the group's lock: nothing can come between what was missed and what
@@ -247,7 +229,7 @@ impl Members {
         state: &mut State,
         connection: &Arc<Connection>,
         join: &Join,
-        fetched: Option<Vec<Arc<Message>>>,
+        fetched: Option<Vec<Arc<GroupMessage>>>,
     ) -> Joined {
         if let Some(limits) = join.limits
             && self.cluster.link().is_none()
@@ -257,7 +239,7 @@ impl Members {
                     offset: 0,
                     epoch: new_epoch(),
                 };
-                Ring::new(start, limits)
+                Ring::new(start, limits, Instant::now())
             });
             ring.set_limits(limits);
             ring.trim(Instant::now());
@@ -282,7 +264,7 @@ impl Members {
         for message in &missed {
             delivery.put(connection, message.frame(connection.is_enveloping()));
         }
-        state.add(Member {
+        state.add(Subscriber {
             connection: Arc::clone(connection),
             present: join.present,
             after: joined.position.offset,

@@ -29,7 +29,7 @@ use std::{
 use self::{
     peer::Peer,
     roster::Roster,
-    wire::{Body, Change, Message, Part},
+    wire::{Change, Gossip, News, Part},
 };
 
 pub use self::{
@@ -54,7 +54,7 @@ const ROSTER_PAUSE: Duration = Duration::from_millis(500);
 const QUIET: Duration = Duration::from_millis(500);
 
 /// Nobody waits longer for what the others have.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+pub const MAX_SETTLING: Duration = Duration::from_secs(1);
 
 /// What is kept of the other nodes' members, in bytes, about.
 const MAX_HELD: usize = 256 << 20;
@@ -162,7 +162,7 @@ impl Presence {
     /// ignored; so are members whose info is not JSON that everybody can read.
     pub fn receive(&mut self, message: &[u8], now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
-        let Some(Message { node, body }) = wire::decode(message) else {
+        let Some(Gossip { node, body }) = wire::decode(message) else {
             self.ignored += u64::from(!wire::is_foreign(message));
             return outputs;
         };
@@ -175,8 +175,8 @@ impl Presence {
             return outputs;
         }
         match body {
-            Body::Hello(_) => self.answer_hello(now, &mut outputs),
-            Body::Ask(whom) if *whom == *self.node => self.answer_ask(now, &mut outputs),
+            News::Hello(_) => self.answer_hello(now, &mut outputs),
+            News::Ask(whom) if *whom == *self.node => self.answer_ask(now, &mut outputs),
             _ => {}
         }
         let peer = self
@@ -187,16 +187,16 @@ impl Presence {
         let before = peer.bytes();
         let has_room = self.held.saturating_add(message.len()) <= MAX_HELD;
         match body {
-            Body::Beat(version) | Body::Hello(version) => peer.announce(version),
-            Body::Ask(_) => {}
-            Body::Change(version, Change::Join(_)) | Body::Part(Part { version, .. })
+            News::Beat(version) | News::Hello(version) => peer.announce(version),
+            News::Ask(_) => {}
+            News::Change(version, Change::Join(_)) | News::Part(Part { version, .. })
                 if !has_room =>
             {
                 self.ignored += 1;
                 peer.refuse(version, now);
             }
-            Body::Change(version, change) => peer.change(version, change, &mut outputs),
-            Body::Part(part) => match peer.part(part, now, &mut outputs) {
+            News::Change(version, change) => peer.change(version, change, &mut outputs),
+            News::Part(part) => match peer.part(part, now, &mut outputs) {
                 Some(left_out) => self.ignored += left_out as u64,
                 None => self.ignored += 1,
             },
@@ -258,18 +258,18 @@ impl Presence {
     pub fn settles_in(&self, now: Instant) -> Option<Duration> {
         let Some(greeted) = self.greeted else {
             // Nothing but a connection changes that.
-            return Some(PATIENCE);
+            return Some(MAX_SETTLING);
         };
         let passed = now.saturating_duration_since(greeted);
         let told = |peer: &Peer| peer.heard >= greeted && !peer.lacks();
-        if passed >= PATIENCE {
+        if passed >= MAX_SETTLING {
             None
         } else if passed < QUIET {
             Some(QUIET - passed)
         } else if self.peers.values().all(told) {
             None
         } else {
-            Some(PATIENCE - passed)
+            Some(MAX_SETTLING - passed)
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How long to wait for an answer, or its next part, before asking again.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const ASK_AGAIN: Duration = Duration::from_millis(1500);
 
 /// Changes that may wait for one that is missing. More are dropped, and found out later.
 const MAX_WAITING: usize = 256;
@@ -171,7 +171,7 @@ impl Peer {
     pub(super) fn should_ask(&mut self, now: Instant) -> bool {
         let patient = self
             .asked
-            .is_some_and(|asked| now.saturating_duration_since(asked) < PATIENCE);
+            .is_some_and(|asked| now.saturating_duration_since(asked) < ASK_AGAIN);
         if !self.lacks() || patient {
             return false;
         }

@@ -201,7 +201,7 @@ fn it_is_known_when_all_who_are_there_have_said_who_is_there() {
     let again = start + seconds(3);
     b.presence.reconnected(again);
     assert!(!b.presence.is_settled(again + QUIET));
-    assert!(b.presence.is_settled(again + PATIENCE));
+    assert!(b.presence.is_settled(again + MAX_SETTLING));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{Member, Output, PATIENCE, Presence};
+use super::{MAX_SETTLING, Member, Output, Presence};
 use crate::{
     hub::{
         delivery::fanout::Delivery, groups::table::Groups, names::Channel, node::Node, wire::frames,
@@ -117,7 +117,7 @@ impl Attendance {
     /// time after a connection to the broker was made. At most two seconds, a connection that is being
     /// made included, and not for a broker that is known to be away.
     fn settled(&self) -> MutexGuard<'_, Presence> {
-        let deadline = Instant::now() + 2 * PATIENCE;
+        let deadline = Instant::now() + 2 * MAX_SETTLING;
         let mut presence = self.who();
         loop {
             let now = Instant::now();

@@ -42,15 +42,15 @@ pub(super) type Entry = (Arc<str>, Member);
 
 /// One message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Message<'a> {
+pub(super) struct Gossip<'a> {
     /// Who says it.
     pub(super) node: &'a str,
-    pub(super) body: Body<'a>,
+    pub(super) body: News<'a>,
 }
 
 /// Versions count the changes of a node's roster.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Body<'a> {
+pub(super) enum News<'a> {
     /// I am alive, and my roster has this version.
     Beat(u64),
     /// The same, and I would like to hear the same from you.
@@ -174,7 +174,7 @@ pub(super) fn is_info(info: &str) -> bool {
 }
 
 /// `None`: it is no message, or of another format.
-pub(super) fn decode(message: &[u8]) -> Option<Message<'_>> {
+pub(super) fn decode(message: &[u8]) -> Option<Gossip<'_>> {
     let mut reader = Reader(message);
     if reader.byte()? != FORMAT {
         return None;
@@ -182,9 +182,9 @@ pub(super) fn decode(message: &[u8]) -> Option<Message<'_>> {
     let kind = reader.byte()?;
     let node = reader.name()?;
     let body = match kind {
-        BEAT => Body::Beat(reader.u64()?),
-        HELLO => Body::Hello(reader.u64()?),
-        ASK => Body::Ask(reader.name()?),
+        BEAT => News::Beat(reader.u64()?),
+        HELLO => News::Hello(reader.u64()?),
+        ASK => News::Ask(reader.name()?),
         JOIN => {
             let version = reader.u64()?;
             let (group, member) = reader.member()?;
@@ -192,14 +192,14 @@ pub(super) fn decode(message: &[u8]) -> Option<Message<'_>> {
                 return None;
             }
             let member = member?;
-            Body::Change(version, Change::Join((group.into(), member)))
+            News::Change(version, Change::Join((group.into(), member)))
         }
         LEAVE => {
             let version = reader.u64()?;
             let (group, id) = (reader.name()?, reader.name()?);
-            Body::Change(version, Change::Leave(group.into(), id.into()))
+            News::Change(version, Change::Leave(group.into(), id.into()))
         }
-        PART => Body::Part(Part {
+        PART => News::Part(Part {
             last: reader.byte()? == 1,
             version: reader.u64()?,
             index: reader.u32()?,
@@ -207,7 +207,7 @@ pub(super) fn decode(message: &[u8]) -> Option<Message<'_>> {
         }),
         _ => return None,
     };
-    reader.0.is_empty().then_some(Message { node, body })
+    reader.0.is_empty().then_some(Gossip { node, body })
 }
 
 fn start(kind: u8, node: &str) -> Vec<u8> {
@@ -310,8 +310,8 @@ mod tests {
 
     fn members_of(messages: &[Vec<u8>]) -> Vec<Entry> {
         let parts = messages.iter().map(|message| match decode(message) {
-            Some(Message {
-                body: Body::Part(part),
+            Some(Gossip {
+                body: News::Part(part),
                 ..
             }) => part,
             other => panic!("not a part: {other:?}"),
@@ -332,13 +332,13 @@ mod tests {
         let change = Change::Join(("chat.ä".into(), ann.clone()));
         let left = Change::Leave("chat.ä".into(), "n-1".into());
         for (bytes, body) in [
-            (beat("n", 7), Body::Beat(7)),
-            (hello("n", u64::MAX), Body::Hello(u64::MAX)),
-            (ask("n", "m"), Body::Ask("m")),
-            (join("n", 8, "chat.ä", &ann), Body::Change(8, change)),
-            (leave("n", 9, "chat.ä", "n-1"), Body::Change(9, left)),
+            (beat("n", 7), News::Beat(7)),
+            (hello("n", u64::MAX), News::Hello(u64::MAX)),
+            (ask("n", "m"), News::Ask("m")),
+            (join("n", 8, "chat.ä", &ann), News::Change(8, change)),
+            (leave("n", 9, "chat.ä", "n-1"), News::Change(9, left)),
         ] {
-            assert_eq!(decode(&bytes), Some(Message { node: "n", body }));
+            assert_eq!(decode(&bytes), Some(Gossip { node: "n", body }));
         }
     }
 
@@ -427,7 +427,7 @@ mod tests {
         #[test]
         fn no_bytes_are_too_strange(head in 0u8..3, kind in 0u8..9, rest in vec(any::<u8>(), 0..80)) {
             let bytes = [&[head, kind][..], &rest].concat();
-            if let Some(Message { body: Body::Part(part), .. }) = decode(&bytes) {
+            if let Some(Gossip { body: News::Part(part), .. }) = decode(&bytes) {
                 let _ = part.members();
             }
         }

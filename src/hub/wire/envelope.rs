@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{json::is_json, payload::Kind};
+use super::{json::is_json, payload::PayloadKind};
 use crate::{
     hub::{
         names::{Channel, MAX_EXCLUDED, MAX_TARGETS},
@@ -31,8 +31,8 @@ const OTHERS: u8 = 8;
 
 /// What is to be done with the receivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::hub) enum Body {
-    Message(Kind, Bytes),
+pub(in crate::hub) enum Content {
+    Message(PayloadKind, Bytes),
     /// Close their connections.
     Close(u16, Arc<str>),
     /// Of [`Presence`](crate::hub::presence::Presence); opaque here.
@@ -48,7 +48,7 @@ pub(in crate::hub) struct Envelope {
     pub(in crate::hub) excluded: Vec<Who>,
     /// All channels that it goes to, if there are several.
     pub(in crate::hub) channels: Vec<Channel>,
-    pub(in crate::hub) body: Body,
+    pub(in crate::hub) body: Content,
 }
 
 impl Envelope {
@@ -57,7 +57,7 @@ impl Envelope {
         node: &Node,
         channels: &[Channel],
         excluded: &[Who],
-        body: Body,
+        body: Content,
     ) -> Self {
         Self {
             origin: node.number(),
@@ -74,11 +74,11 @@ impl Envelope {
 
     pub(in crate::hub) fn encode(&self) -> Bytes {
         let (flags, payload) = match &self.body {
-            Body::Message(Kind::Text, payload) => (0, payload.clone()),
-            Body::Message(Kind::Binary, payload) => (BINARY, payload.clone()),
-            Body::Message(Kind::Json, payload) => (JSON, payload.clone()),
-            Body::Presence(payload) => (BINARY | JSON, payload.clone()),
-            Body::Close(code, reason) => {
+            Content::Message(PayloadKind::Text, payload) => (0, payload.clone()),
+            Content::Message(PayloadKind::Binary, payload) => (BINARY, payload.clone()),
+            Content::Message(PayloadKind::Json, payload) => (JSON, payload.clone()),
+            Content::Presence(payload) => (BINARY | JSON, payload.clone()),
+            Content::Close(code, reason) => {
                 let mut payload = code.to_le_bytes().to_vec();
                 payload.extend_from_slice(reason.as_bytes());
                 (CLOSE, payload.into())
@@ -145,15 +145,15 @@ impl Envelope {
             channels.push(Channel::parse(channel)?);
         }
         let body = match flags & !OTHERS {
-            BINARY => Body::Message(Kind::Binary, bytes),
+            BINARY => Content::Message(PayloadKind::Binary, bytes),
             0 | JSON => {
                 let text = std::str::from_utf8(&bytes).ok()?;
                 let kind = match flags & !OTHERS {
-                    JSON if is_json(text) => Kind::Json,
+                    JSON if is_json(text) => PayloadKind::Json,
                     JSON => return None,
-                    _ => Kind::Text,
+                    _ => PayloadKind::Text,
                 };
-                Body::Message(kind, bytes)
+                Content::Message(kind, bytes)
             }
             CLOSE => {
                 let code = bytes.try_get_u16_le().ok()?;
@@ -161,9 +161,9 @@ impl Envelope {
                 if !close::is_sendable(code) || !close::reason_fits(reason) {
                     return None;
                 }
-                Body::Close(code, reason.into())
+                Content::Close(code, reason.into())
             }
-            flags if flags == BINARY | JSON => Body::Presence(bytes),
+            flags if flags == BINARY | JSON => Content::Presence(bytes),
             _ => return None,
         };
         Some(Self {
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::hub::names::MAX_NAME;
 
-    fn envelope(body: Body) -> Envelope {
+    fn envelope(body: Content) -> Envelope {
         Envelope {
             origin: 7,
             sequence: 1 << 40,
@@ -208,11 +208,11 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         for body in [
-            Body::Message(Kind::Text, "t\u{e9}xt".into()),
-            Body::Message(Kind::Binary, vec![0, 255].into()),
-            Body::Message(Kind::Json, "{}".into()),
-            Body::Presence(vec![1].into()),
-            Body::Close(4001, "bye".into()),
+            Content::Message(PayloadKind::Text, "t\u{e9}xt".into()),
+            Content::Message(PayloadKind::Binary, vec![0, 255].into()),
+            Content::Message(PayloadKind::Json, "{}".into()),
+            Content::Presence(vec![1].into()),
+            Content::Close(4001, "bye".into()),
         ] {
             let envelope = envelope(body);
             assert_eq!(Envelope::decode(envelope.encode()), Some(envelope));
@@ -221,29 +221,29 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_or_foreign_is_refused() {
-        let whole = envelope(Body::Close(4001, "".into())).encode();
+        let whole = envelope(Content::Close(4001, "".into())).encode();
         for len in 0..whole.len() {
             assert_eq!(Envelope::decode(whole.slice(..len)), None, "{len}");
         }
         assert_eq!(Envelope::decode(Bytes::from_static(b"\x02hello")), None);
-        let text = envelope(Body::Message(Kind::Text, vec![0xff].into()));
+        let text = envelope(Content::Message(PayloadKind::Text, vec![0xff].into()));
         assert_eq!(Envelope::decode(text.encode()), None);
     }
 
     #[test]
     fn what_would_break_a_frame_is_refused() {
         for json in ["", "nope", "NaN", "{", "1,\"type\":\"joined\"", "{}{}"] {
-            let body = Body::Message(Kind::Json, json.into());
+            let body = Content::Message(PayloadKind::Json, json.into());
             assert_eq!(Envelope::decode(envelope(body).encode()), None, "{json}");
         }
         for code in [
             0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 4464, 65535,
         ] {
-            let decoded = Envelope::decode(envelope(Body::Close(code, "".into())).encode());
+            let decoded = Envelope::decode(envelope(Content::Close(code, "".into())).encode());
             assert_eq!(decoded.is_some(), code == 4464, "{code}");
         }
         for (bytes, expected) in [(123, true), (124, false), (60_000, false)] {
-            let body = Body::Close(1000, "x".repeat(bytes).into());
+            let body = Content::Close(1000, "x".repeat(bytes).into());
             let decoded = Envelope::decode(envelope(body).encode());
             assert_eq!(decoded.is_some(), expected, "{bytes}");
         }
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn lists_and_names_have_limits() {
-        let body = || Body::Message(Kind::Text, "x".into());
+        let body = || Content::Message(PayloadKind::Text, "x".into());
         let channels = |name: &str, count| Envelope {
             channels: vec![Channel::unchecked(name); count],
             ..envelope(body())

@@ -4,7 +4,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::payload::Kind;
+use super::payload::PayloadKind;
 use crate::{
     hub::position::Position,
     protocol::{Broadcast, OpCode},
@@ -13,7 +13,7 @@ use crate::{
 /// A message to a group, to a user or to everybody; for the last two, `group` is empty.
 pub(in crate::hub) fn message(
     group: &str,
-    kind: Kind,
+    kind: PayloadKind,
     payload: &[u8],
     position: Option<&Position>,
 ) -> Broadcast {
@@ -22,9 +22,9 @@ pub(in crate::hub) fn message(
         frame.text("group", group);
     }
     match kind {
-        Kind::Json => frame.json("data", &String::from_utf8_lossy(payload)),
-        Kind::Text => frame.text("data", &String::from_utf8_lossy(payload)),
-        Kind::Binary => {
+        PayloadKind::Json => frame.json("data", &String::from_utf8_lossy(payload)),
+        PayloadKind::Text => frame.text("data", &String::from_utf8_lossy(payload)),
+        PayloadKind::Binary => {
             frame.text("data", &STANDARD.encode(payload));
             frame.text("encoding", "base64");
         }
@@ -144,23 +144,23 @@ mod tests {
         let group = "a \"b\"";
         let table: [(Broadcast, &str); 14] = [
             (
-                message(group, Kind::Json, br#"{"x":[1]}"#, Some(&at)),
+                message(group, PayloadKind::Json, br#"{"x":[1]}"#, Some(&at)),
                 r#"{"type":"message","group":"a \"b\"","data":{"x":[1]},"offset":7,"epoch":"e"}"#,
             ),
             (
-                message(group, Kind::Text, b"say \"hi\"\n", None),
+                message(group, PayloadKind::Text, b"say \"hi\"\n", None),
                 r#"{"type":"message","group":"a \"b\"","data":"say \"hi\"\n"}"#,
             ),
             (
-                message(group, Kind::Binary, b"\x00\xff", None),
+                message(group, PayloadKind::Binary, b"\x00\xff", None),
                 r#"{"type":"message","group":"a \"b\"","data":"AP8=","encoding":"base64"}"#,
             ),
             (
-                message("", Kind::Json, b"1", None),
+                message("", PayloadKind::Json, b"1", None),
                 r#"{"type":"message","data":1}"#,
             ),
             (
-                message("", Kind::Binary, b"", Some(&at)),
+                message("", PayloadKind::Binary, b"", Some(&at)),
                 r#"{"type":"message","data":"","encoding":"base64","offset":7,"epoch":"e"}"#,
             ),
             (

@@ -2,7 +2,7 @@
 
 /// What a payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PayloadKind {
     /// UTF-8.
     Text,
     /// Any bytes.

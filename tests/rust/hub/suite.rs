@@ -10,8 +10,8 @@ use dwebsocket::{
     config::Config,
     engine::{Connection, Inbox, Overflow},
     hub::{
-        Fate, Hub, Join, JoinError, Joined, Kind, Limits, Outgoing, Position, Target, Who,
-        parse_member_id, presence::MAX_INFO,
+        Fate, Hub, HubError as JoinError, Join, Joined, Limits, Outgoing, PayloadKind as Kind,
+        Position, Target, Who, parse_member_id, presence::MAX_INFO,
     },
 };
 use tungstenite::Message as Wire;
@@ -142,7 +142,7 @@ fn a_pattern_hears_of_every_group_with_its_prefix() {
         assert_eq!(read(&mut all), "first");
         assert_eq!(read(&mut one), "both");
         let refused = hub().publish(&outgoing(&["pattern.*"], "x")).unwrap_err();
-        assert!(refused.contains("ends in *"), "{refused}");
+        assert!(refused.to_string().contains("ends in *"), "{refused}");
     });
 }
 

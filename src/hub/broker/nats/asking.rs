@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, future::Future, time::Duration};
 
-use crate::hub::broker::{contract::BrokerError, reconnect::PATIENCE};
+use crate::hub::broker::{contract::BrokerError, reconnect::COMMAND_TIMEOUT};
 
 /// How often the server is asked whether it is there.
 pub(super) const PING: Duration = Duration::from_secs(2);
@@ -18,7 +18,7 @@ pub(super) fn unavailable(error: impl Display) -> BrokerError {
 pub(super) async fn limited<T, E: Into<Trouble>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, BrokerError> {
-    match tokio::time::timeout(PATIENCE, work).await {
+    match tokio::time::timeout(COMMAND_TIMEOUT, work).await {
         Ok(result) => result.map_err(|error| error.into().0),
         Err(_) => Err(unavailable("NATS does not answer")),
     }

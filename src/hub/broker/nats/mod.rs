@@ -33,7 +33,7 @@ use self::{
 };
 use super::{
     contract::{BrokerError, Events, Fetched, Key},
-    reconnect::{Closing, PATIENCE, Served, Server, stay_connected},
+    reconnect::{COMMAND_TIMEOUT, Closing, Served, Server, stay_connected},
 };
 use crate::hub::position::{Limits, Position};
 
@@ -379,8 +379,8 @@ impl Shared {
             .client_capacity(COMMANDS)
             .subscription_capacity(WAITING)
             .read_buffer_capacity(READ)
-            .connection_timeout(PATIENCE)
-            .request_timeout(Some(PATIENCE))
+            .connection_timeout(COMMAND_TIMEOUT)
+            .request_timeout(Some(COMMAND_TIMEOUT))
             .ping_interval(PING)
             .custom_inbox_prefix(self.names.inbox())
             .reconnect_delay_callback(|_| Duration::ZERO)
