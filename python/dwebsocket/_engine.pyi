@@ -5,7 +5,7 @@ while it does, and a wait on the main thread answers to Ctrl-C.
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
 from .exceptions import BrokerError as BrokerError
 
@@ -347,7 +347,7 @@ class Connection:
                 is longer than 123 bytes of UTF-8.
         """
     def abort(self) -> None:
-        """Drop the TCP connection without a close handshake, for tests of a broken one."""
+        """Drop the TCP connection without a close handshake; tests break one so."""
     def fileno(self) -> int:
         """Return a descriptor that polls readable while a message or the end waits.
 
@@ -427,8 +427,8 @@ class Published:
     def local(self) -> int:
         """How many connections of this process it went to."""
     @property
-    def broker(self) -> str:
-        """One of "none", "sent", "stored", "pending" and "unavailable"."""
+    def broker(self) -> Literal["none", "sent", "stored", "pending", "unavailable"]:
+        """The worst of what the broker did with the message for each target."""
     @property
     def offset(self) -> int:
         """Its number in the group's history; 0 where none is kept, or not known yet."""
@@ -458,11 +458,32 @@ def hub_configure(
 def hub_flush(timeout: float) -> bool:
     """Wait until the broker has everything; return whether that was in time."""
 
-def hub_stats() -> tuple[int, int, int, int, int, int, int, str]:
-    """Return what the hub has and has lost; see ``dwebsocket.hub.Stats``."""
+@final
+class HubStats:
+    """What the hub has and has lost; :class:`dwebsocket.hub.Stats` explains each."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def memberships(self) -> int: ...
+    @property
+    def users(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def broker(self) -> Literal["none", "connected", "away"]: ...
+
+def hub_stats() -> HubStats:
+    """Count what the hub has; start nothing where none runs."""
 
 def publish(
-    kind: str,
+    kind: Literal["group", "user", "all"],
     targets: list[str],
     data: str | bytes,
     *,
@@ -491,7 +512,7 @@ def publish(
     """
 
 def disconnect(
-    kind: str,
+    kind: Literal["group", "user", "all"],
     targets: list[str],
     code: int = 1000,
     reason: str = "",

@@ -5,18 +5,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
 
 from . import arguments
 
-__all__ = ("Message", "Payload", "check_reason", "ids", "payload", "to_json")
+__all__ = (
+    "Message",
+    "Payload",
+    "TargetKind",
+    "check_reason",
+    "ids",
+    "payload",
+    "to_json",
+)
 
 Message: TypeAlias = "str | bytes | bytearray | memoryview"
 #: The data, whether it is binary, whether it is JSON.
 Payload: TypeAlias = "tuple[str | bytes, bool, bool]"
+#: What the names of a message's targets are; "all" has none.
+TargetKind: TypeAlias = Literal["group", "user", "all"]
 
 #: The process, and the number of the connection there.
 _MEMBER_ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,19}", re.ASCII)

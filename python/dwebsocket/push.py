@@ -26,6 +26,7 @@ from django.utils.functional import LazyObject, empty
 from . import _engine, broker, cooperation, hub
 from ._engine import Published
 from .conf import settings
+from .messages import TargetKind
 from .rights import LOGGED_OUT
 
 __all__ = (
@@ -186,7 +187,11 @@ def to_all(
 
 
 def _to(
-    kind: str, targets: list[str], message: Any, on_commit: bool, using: str | None
+    kind: TargetKind,
+    targets: list[str],
+    message: Any,
+    on_commit: bool,
+    using: str | None,
 ) -> Published | None:
     # Made now: what is wrong with it is to be seen here, and what changes until the
     # commit is not to be sent.
@@ -194,7 +199,7 @@ def _to(
     return _run(lambda: publish(kind, targets, data), on_commit, using)
 
 
-def publish(kind: str, targets: list[str], payload: hub.Payload) -> Published:
+def publish(kind: TargetKind, targets: list[str], payload: hub.Payload) -> Published:
     """Send what :func:`dwebsocket.hub.payload` has made to "user"s or to "all"."""
     broker.use()
     cooperation.note_many()

@@ -11,7 +11,11 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyMemoryView, PyString},
 };
 
-use super::{errors, wait};
+use super::{
+    errors,
+    parse::{Parsed, Policy},
+    wait,
+};
 use crate::{
     engine::{Connection, Inbox, Overflow, Received, Sent, habit},
     protocol::{Message, OpCode, close::is_sendable},
@@ -186,32 +190,27 @@ impl PyConnection {
         self.connection.ask_for_room()
     }
 
-    #[pyo3(signature = (data, binary=None, overflow="close", timeout=None))]
+    // The text says "close" where PyO3 would say "...", because the default is not a literal.
+    #[pyo3(
+        signature = (data, binary=None, overflow=Parsed(Policy::Now(Overflow::Close)), timeout=None),
+        text_signature = "($self, data, binary=None, overflow='close', timeout=None)"
+    )]
     fn send(
         &self,
         py: Python<'_>,
         data: &Bound<'_, PyAny>,
         binary: Option<bool>,
-        overflow: &str,
+        overflow: Parsed<Policy>,
         timeout: Option<f64>,
     ) -> PyResult<bool> {
         let payload = Payload::from_python(data)?;
         let bytes = payload.as_bytes();
         let opcode = payload.opcode(binary)?;
         habit::note(self.connection.id());
-        if overflow == "block" {
-            return self.transmit_blocking(py, opcode, bytes, timeout);
-        }
-        let overflow = match overflow {
-            "close" => Overflow::Close,
-            "drop_oldest" => Overflow::DropOldest,
-            "drop_newest" => Overflow::DropNewest,
-            "refuse" => Overflow::Refuse,
-            other => {
-                return Err(errors::value(format!(
-                    "unknown overflow policy \"{other}\""
-                )));
-            }
+        let overflow = match overflow.0 {
+            Policy::Now(overflow) => overflow,
+            Policy::Block => return self.transmit_blocking(py, opcode, bytes, timeout),
+            Policy::Auto => return Err(Policy::Auto.unknown()),
         };
         let sent = self.transmit(py, opcode, bytes, overflow);
         Ok(matches!(sent, Sent::Done | Sent::DroppedOldest(_)))

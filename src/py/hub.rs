@@ -7,13 +7,19 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{errors, repr, start::ready, wait};
+use super::{
+    errors,
+    parse::{Parsed, TargetKind, Word, payload_kind},
+    repr,
+    start::ready,
+    wait,
+};
 use crate::{
     engine::habit,
     engine::running,
     hub::{
-        self, BrokerState, Fate, Hub, Limits, Outgoing, PayloadKind, Position, Published, Target,
-        Who, broker::Broker, parse_member_id,
+        self, BrokerState, Hub, HubStats, Limits, Outgoing, PayloadKind, Position, Published,
+        Target, Who, broker::Broker, parse_member_id,
     },
     protocol::close::is_sendable,
 };
@@ -40,7 +46,11 @@ pub(super) fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
 }
 
 /// `histories` are those of the groups; there may be none.
-fn targets(kind: &str, names: Vec<String>, histories: &[(usize, f64)]) -> PyResult<Vec<Target>> {
+fn targets(
+    kind: TargetKind,
+    names: Vec<String>,
+    histories: &[(usize, f64)],
+) -> PyResult<Vec<Target>> {
     let group = |(place, name): (usize, String)| {
         Ok(match histories.get(place) {
             Some((size, ttl)) => match limits(*size, *ttl)? {
@@ -51,10 +61,9 @@ fn targets(kind: &str, names: Vec<String>, histories: &[(usize, f64)]) -> PyResu
         })
     };
     match kind {
-        "group" => names.into_iter().enumerate().map(group).collect(),
-        "user" => Ok(names.into_iter().map(Target::User).collect()),
-        "all" => Ok(vec![Target::Everybody]),
-        other => Err(errors::value(format!("unknown kind of target \"{other}\""))),
+        TargetKind::Group => names.into_iter().enumerate().map(group).collect(),
+        TargetKind::User => Ok(names.into_iter().map(Target::User).collect()),
+        TargetKind::All => Ok(vec![Target::Everybody]),
     }
 }
 
@@ -102,13 +111,7 @@ impl From<Published> for PyPublished {
             .map_or((0, String::new()), |at| (at.offset, at.epoch.to_string()));
         Self {
             local: published.local,
-            broker: match published.fate {
-                Fate::Alone => "none",
-                Fate::Sent => "sent",
-                Fate::Stored => "stored",
-                Fate::Pending => "pending",
-                Fate::Unavailable => "unavailable",
-            },
+            broker: published.fate.word(),
             offset,
             epoch,
             dropped: published.dropped,
@@ -152,7 +155,7 @@ pub(super) fn broker_check(url: &str) -> PyResult<()> {
 #[allow(clippy::too_many_arguments)] // the interface
 pub(super) fn publish(
     py: Python<'_>,
-    kind: &str,
+    kind: Parsed<TargetKind>,
     targets: Vec<String>,
     data: &Bound<'_, PyAny>,
     binary: bool,
@@ -170,12 +173,8 @@ pub(super) fn publish(
         return Err(errors::value("a text message must be valid UTF-8"));
     }
     let outgoing = Outgoing {
-        targets: self::targets(kind, targets, &histories.unwrap_or_default())?,
-        kind: match (json, binary) {
-            (true, _) => PayloadKind::Json,
-            (false, true) => PayloadKind::Binary,
-            (false, false) => PayloadKind::Text,
-        },
+        targets: self::targets(kind.0, targets, &histories.unwrap_or_default())?,
+        kind: payload_kind(json, binary),
         payload: payload.into(),
         excluded: excluded(exclude.unwrap_or_default())?,
         timeout: self::timeout(timeout)?,
@@ -190,7 +189,7 @@ pub(super) fn publish(
 #[pyo3(signature = (kind, targets, code=1000, reason="", timeout=None))]
 pub(super) fn disconnect(
     py: Python<'_>,
-    kind: &str,
+    kind: Parsed<TargetKind>,
     targets: Vec<String>,
     code: u16,
     reason: &str,
@@ -201,7 +200,7 @@ pub(super) fn disconnect(
             "{code} is not a close code that may be sent (RFC 6455 section 7.4)"
         )));
     }
-    let targets = self::targets(kind, targets, &[])?;
+    let targets = self::targets(kind.0, targets, &[])?;
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
     let published = wait::apart(py, || hub.disconnect(targets, code, reason, timeout));
@@ -296,37 +295,54 @@ pub(super) fn broker_address(py: Python<'_>) -> Option<String> {
     py.detach(|| hub::running()?.broker_address())
 }
 
-fn name(state: BrokerState) -> &'static str {
-    match state {
-        BrokerState::None => "none",
-        BrokerState::Connected => "connected",
-        BrokerState::Away => "away",
+/// What the hub has now, and what it has lost since the process began.
+#[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "HubStats")]
+pub(super) struct PyHubStats {
+    connections: usize,
+    groups: usize,
+    memberships: usize,
+    users: usize,
+    dropped: u64,
+    waiting: usize,
+    lost: u64,
+    broker: &'static str,
+}
+
+impl From<HubStats> for PyHubStats {
+    fn from(stats: HubStats) -> Self {
+        Self {
+            connections: stats.connections,
+            groups: stats.groups,
+            memberships: stats.memberships,
+            users: stats.users,
+            dropped: stats.dropped,
+            waiting: stats.waiting,
+            lost: stats.lost,
+            broker: stats.broker.word(),
+        }
     }
 }
 
-/// Connections, groups, memberships, users; messages that were dropped, that wait, and that were lost;
-/// and the broker's state. Starts nothing.
+/// The stats of a process without a hub.
+const NOTHING: HubStats = HubStats {
+    connections: 0,
+    groups: 0,
+    memberships: 0,
+    users: 0,
+    dropped: 0,
+    waiting: 0,
+    lost: 0,
+    broker: BrokerState::None,
+};
+
+/// Counts what the hub has; starts nothing where none runs.
 #[pyfunction]
-#[allow(clippy::type_complexity)] // the interface
-pub(super) fn hub_stats(
-    py: Python<'_>,
-) -> (usize, usize, usize, usize, u64, usize, u64, &'static str) {
+pub(super) fn hub_stats(py: Python<'_>) -> PyHubStats {
     let stats = wait::apart(py, || {
         let engine = running()?;
         Some(hub::hub().ok()?.stats(engine))
     });
-    stats.map_or((0, 0, 0, 0, 0, 0, 0, "none"), |stats| {
-        (
-            stats.connections,
-            stats.groups,
-            stats.memberships,
-            stats.users,
-            stats.dropped,
-            stats.waiting,
-            stats.lost,
-            name(stats.broker),
-        )
-    })
+    stats.unwrap_or(NOTHING).into()
 }
 
 /// Waits until the broker has everything; false where something still waits after `timeout` seconds.

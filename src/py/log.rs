@@ -7,7 +7,7 @@ use std::{
 
 use pyo3::prelude::*;
 
-use super::{wait, wake::PyWakeQueue};
+use super::{parse, wait, wake::PyWakeQueue};
 use crate::{engine::running, runtime::Record};
 
 type PyRecord = (u8, String, f64);
@@ -15,7 +15,7 @@ type PyRecord = (u8, String, f64);
 fn record(record: Record) -> PyRecord {
     let at = record.at.duration_since(UNIX_EPOCH);
     let at = at.unwrap_or(Duration::ZERO).as_secs_f64();
-    (record.level as u8, record.message, at)
+    (parse::level(record.level), record.message, at)
 }
 
 #[pyfunction]
