@@ -132,7 +132,7 @@ pub(super) fn hub_configure(
         return Ok(());
     };
     let hub = hub()?;
-    wait::apart(py, || hub.connect(url, prefix)).map_err(|error| errors::value(error.to_string()))
+    wait::briefly(py, || hub.connect(url, prefix)).map_err(|error| errors::value(error.to_string()))
 }
 
 #[pyfunction]
@@ -181,7 +181,15 @@ pub(super) fn publish(
     };
     let hub = hub()?;
     habit::note(habit::MANY);
-    let published = wait::apart(py, || hub.publish(&outgoing));
+    // Without a history, the broker's answer is not waited for.
+    let published = match outgoing
+        .targets
+        .iter()
+        .any(|one| matches!(one, Target::Kept(..)))
+    {
+        true => wait::apart(py, move || hub.publish(&outgoing))?,
+        false => wait::briefly(py, || hub.publish(&outgoing)),
+    };
     Ok(published.map_err(|error| errors::hub(&error))?.into())
 }
 
@@ -203,14 +211,14 @@ pub(super) fn disconnect(
     let targets = self::targets(kind.0, targets, &[])?;
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
-    let published = wait::apart(py, || hub.disconnect(targets, code, reason, timeout));
+    let published = wait::briefly(py, || hub.disconnect(targets, code, reason, timeout));
     Ok(published.map_err(|error| errors::hub(&error))?.into())
 }
 
 #[pyfunction]
 pub(super) fn members(py: Python<'_>, groups: Vec<String>) -> PyResult<Vec<(String, String)>> {
     let hub = hub()?;
-    let members = wait::apart(py, || hub.members(&names(&groups)));
+    let members = wait::apart(py, move || hub.members(&names(&groups)))?;
     let members = members.iter();
     Ok(members
         .map(|member| (member.id.to_string(), member.info.to_string()))
@@ -220,7 +228,7 @@ pub(super) fn members(py: Python<'_>, groups: Vec<String>) -> PyResult<Vec<(Stri
 #[pyfunction]
 pub(super) fn count(py: Python<'_>, groups: Vec<String>) -> PyResult<usize> {
     let hub = hub()?;
-    Ok(wait::apart(py, || hub.count(&names(&groups))))
+    wait::apart(py, move || hub.count(&names(&groups)))
 }
 
 fn names(groups: &[String]) -> Vec<&str> {
@@ -228,9 +236,9 @@ fn names(groups: &[String]) -> Vec<&str> {
 }
 
 #[pyfunction]
-pub(super) fn occupied(py: Python<'_>, prefix: &str) -> PyResult<Vec<(String, usize)>> {
+pub(super) fn occupied(py: Python<'_>, prefix: String) -> PyResult<Vec<(String, usize)>> {
     let hub = hub()?;
-    let counts = wait::apart(py, || hub.occupied(prefix));
+    let counts = wait::apart(py, move || hub.occupied(&prefix))?;
     let counts = counts.iter();
     Ok(counts
         .map(|(group, count)| (group.to_string(), *count))
@@ -243,7 +251,7 @@ type PyHistory<'py> = (Vec<(u64, Bound<'py, PyAny>)>, u64, String);
 #[pyo3(signature = (group, limit, size, ttl=300.0, timeout=None))]
 pub(super) fn history<'py>(
     py: Python<'py>,
-    group: &str,
+    group: String,
     limit: usize,
     size: usize,
     ttl: f64,
@@ -255,7 +263,7 @@ pub(super) fn history<'py>(
     });
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
-    let (entries, top) = wait::apart(py, || hub.history(group, limits, timeout))
+    let (entries, top) = wait::apart(py, move || hub.history(&group, limits, timeout))?
         .map_err(|error| errors::broker(&error))?;
     let skipped = entries.len().saturating_sub(limit);
     let entries = entries.into_iter().skip(skipped);
@@ -273,7 +281,7 @@ pub(super) fn history<'py>(
 #[pyo3(signature = (group, size, ttl=300.0, timeout=None))]
 pub(super) fn position(
     py: Python<'_>,
-    group: &str,
+    group: String,
     size: usize,
     ttl: f64,
     timeout: Option<f64>,
@@ -284,8 +292,9 @@ pub(super) fn position(
     let Some(limits) = limits else {
         return Ok((0, String::new()));
     };
-    let Position { offset, epoch } = wait::apart(py, || hub.position(group, limits, timeout))
-        .map_err(|error| errors::broker(&error))?;
+    let Position { offset, epoch } =
+        wait::apart(py, move || hub.position(&group, limits, timeout))?
+            .map_err(|error| errors::broker(&error))?;
     Ok((offset, epoch.to_string()))
 }
 
@@ -338,7 +347,7 @@ const NOTHING: HubStats = HubStats {
 /// Counts what the hub has; starts nothing where none runs.
 #[pyfunction]
 pub(super) fn hub_stats(py: Python<'_>) -> PyHubStats {
-    let stats = wait::apart(py, || {
+    let stats = wait::briefly(py, || {
         let engine = running()?;
         Some(hub::hub().ok()?.stats(engine))
     });
@@ -349,7 +358,7 @@ pub(super) fn hub_stats(py: Python<'_>) -> PyHubStats {
 #[pyfunction]
 pub(super) fn hub_flush(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let timeout = errors::seconds("timeout", timeout)?;
-    Ok(wait::apart(py, || {
+    wait::apart(py, move || {
         hub::running().is_none_or(|hub| hub.flush(timeout))
-    }))
+    })
 }
