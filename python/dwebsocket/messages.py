@@ -110,5 +110,7 @@ def check_reason(reason: str) -> None:
         ValueError: It is too long for a control frame (RFC 6455 section 5.5).
         TypeError: It is neither str nor bytes.
     """
-    if len(arguments.reason(reason, None).encode()) > 123:
-        raise ValueError("a close reason is at most 123 bytes of UTF-8")
+    if len(arguments.reason(reason, None).encode()) > arguments.REASON_BYTES:
+        raise ValueError(
+            f"a close reason is at most {arguments.REASON_BYTES} bytes of UTF-8"
+        )

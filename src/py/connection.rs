@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     engine::{Connection, Inbox, Overflow, Received, Sent, habit},
-    protocol::{Message, OpCode, close::is_sendable},
+    protocol::{
+        Message, OpCode,
+        close::{MAX_REASON, is_sendable, reason_fits},
+    },
 };
 
 /// From this size on, a message is sent with the interpreter detached. Below it, giving the
@@ -238,10 +241,10 @@ impl PyConnection {
                 "{code} is not a close code that may be sent (RFC 6455 section 7.4)"
             )));
         }
-        if reason.len() > 123 {
-            return Err(errors::value(
-                "a close reason is at most 123 bytes of UTF-8 (RFC 6455 section 5.5)",
-            ));
+        if !reason_fits(reason) {
+            return Err(errors::value(format!(
+                "a close reason is at most {MAX_REASON} bytes of UTF-8 (RFC 6455 section 5.5)"
+            )));
         }
         Ok(py.detach(|| self.connection.close(code, reason)))
     }
