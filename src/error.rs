@@ -1,4 +1,4 @@
-//! What can go wrong with a peer, and which close code or HTTP status tells it so.
+//! The errors of a peer, with the close code or the HTTP status that answers each.
 
 use thiserror::Error;
 use tungstenite::protocol::frame::coding::CloseCode;

@@ -393,22 +393,22 @@ class Connection:
         """End a membership; return whether there was one."""
     @property
     def groups(self) -> list[str]:
-        """The groups that it is a member of."""
+        """The groups that the connection is a member of."""
     def envelop(self) -> None:
-        """Have what it gets from groups put into the JSON of the client's protocol."""
+        """From now on, wrap messages from groups in the client's JSON protocol."""
     def identify(self, user: str) -> None:
-        """Make it reachable as one of a user's connections."""
+        """Make the connection reachable as one of the user's."""
     @property
     def member_id(self) -> str:
-        """How the members of its groups know it."""
+        """The name by which members of its groups know the connection."""
 
 @final
 class Joined:
-    """What became of joining a group."""
+    """The result of joining a group."""
 
     @property
     def recovered(self) -> bool:
-        """Whether all that came after ``since`` was sent."""
+        """Whether every message after ``since`` was sent."""
     @property
     def offset(self) -> int:
         """Where the group stands: the number of its latest message."""
@@ -421,11 +421,11 @@ class Joined:
 
 @final
 class Published:
-    """What became of a message to many."""
+    """The result of sending a message to many."""
 
     @property
     def local(self) -> int:
-        """How many connections of this process it went to."""
+        """How many connections of this process the message went to."""
     @property
     def broker(self) -> Literal["none", "sent", "stored", "pending", "unavailable"]:
         """The worst of what the broker did with the message for each target."""
@@ -605,7 +605,7 @@ def wait_log(timeout: float | None = None) -> bool:
     """Wait until :func:`drain_log` has something, outside of the interpreter.
 
     Returns:
-        False where nothing has come in time, or there is no engine in this process.
+        False if no record came in time, or this process has no engine.
     """
 
 def log_to(queue: WakeQueue) -> bool:

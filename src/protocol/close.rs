@@ -10,7 +10,7 @@ pub const MAX_REASON: usize = SHORT as usize - 2;
 /// "No status received": what a Close frame without a body counts as; never on the wire.
 pub const NO_STATUS: u16 = 1005;
 
-/// What a Close frame says.
+/// The body of a Close frame.
 ///
 /// tungstenite's type is not used, because it has no plain number for the code.
 #[derive(Clone, Debug, PartialEq, Eq)]

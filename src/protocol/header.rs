@@ -80,7 +80,7 @@ impl From<OpCode> for Coded {
 /// What a frame may be at this point of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected {
-    /// Who is reading.
+    /// The role of the reader.
     pub(crate) role: Role,
     /// A fragmented message is under way.
     pub(crate) continuation: bool,

@@ -49,7 +49,7 @@ impl PyConnection {
         match message {
             Message::Text(data) if !self.text_as_bytes => match std::str::from_utf8(data) {
                 Ok(text) => PyString::new(py, text).into_any(),
-                // Only where validation is off: the bytes say more than a replacement would.
+                // Validation is off. The bytes keep what replacement characters would lose.
                 Err(_) => PyBytes::new(py, data).into_any(),
             },
             Message::Text(data) | Message::Binary(data) => PyBytes::new(py, data).into_any(),
@@ -188,7 +188,7 @@ impl PyConnection {
     }
 
     fn arm_writable(&self) -> bool {
-        // Armed first: room that comes in between is then reported, at worst once too often.
+        // Arm first: room that comes between the two calls is then reported, at worst twice.
         self.inbox.arm_room();
         self.connection.ask_for_room()
     }

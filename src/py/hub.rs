@@ -1,4 +1,4 @@
-//! The hub, for Python. Whatever may take a group's lock or wait runs detached.
+//! The hub, for Python. Calls that may take a group's lock or wait run detached.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -67,7 +67,7 @@ fn targets(
     }
 }
 
-/// Whom member ids name.
+/// The connections that member ids name.
 fn excluded(ids: Vec<String>) -> PyResult<Vec<Who>> {
     let parsed = ids.into_iter().map(|id| {
         parse_member_id(&id).ok_or_else(|| {
@@ -80,7 +80,7 @@ fn excluded(ids: Vec<String>) -> PyResult<Vec<Who>> {
     parsed.collect()
 }
 
-/// What became of a message.
+/// The result of sending a message to many.
 #[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Published")]
 pub(super) struct PyPublished {
     local: usize,

@@ -1,4 +1,4 @@
-//! What the engine has to log, for Python.
+//! The engine's log records, for Python.
 
 use std::{
     sync::Arc,
@@ -29,7 +29,7 @@ pub(super) fn drain_log(py: Python<'_>) -> Vec<PyRecord> {
 #[pyfunction]
 #[pyo3(signature = (timeout=None))]
 pub(super) fn wait_log(py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-    // One engine all the time: what the next one says, after a fork, is for another thread.
+    // This thread waits for one engine. After a fork, another thread waits for the next engine.
     let Some(engine) = running() else {
         return Ok(false);
     };

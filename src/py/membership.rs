@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use super::{connection::PyConnection, errors, hub, repr, wait};
 use crate::hub::{Hub, HubError, Join, Joined, Position};
 
-/// What became of joining a group.
+/// The result of joining a group.
 #[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Joined")]
 pub(super) struct PyJoined {
     recovered: bool,

@@ -20,7 +20,7 @@ use crate::{
 /// How often a wait on the main thread looks for signals.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Longer waits are for ever.
+/// Longer waits have no deadline.
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 static SEALED: AtomicBool = AtomicBool::new(false);
