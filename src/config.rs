@@ -1,4 +1,4 @@
-//! What a connection may do: limits, time limits and queue sizes.
+//! The configuration of a connection: limits, time limits and queue sizes.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl Default for ProtocolConfig {
     }
 }
 
-/// What to do with a message when the outbox is full.
+/// The fate of a message when the outbox is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
     /// Fail the connection with 1013.
@@ -88,8 +88,8 @@ pub struct Config {
     pub outbox_messages: usize,
     /// Bytes that may wait to be written. Default 4 MiB.
     pub outbox_bytes: usize,
-    /// What a message to a group does that finds no room. Default: [`Overflow::Close`]. Nobody can
-    /// wait, so that [`Overflow::Refuse`] drops the message.
+    /// The fate of a message to a group when the outbox is full. Default: [`Overflow::Close`]. Nobody
+    /// can wait, so [`Overflow::Refuse`] drops the message.
     pub broadcast_overflow: Overflow,
 }
 

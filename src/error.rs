@@ -1,6 +1,7 @@
-//! What can go wrong with a peer, and which close code or HTTP status tells it so.
+//! The errors of a peer, with the close code or the HTTP status that answers each.
 
 use thiserror::Error;
+use tungstenite::protocol::frame::coding::CloseCode;
 
 /// The peer broke RFC 6455 or RFC 7692, or went past a limit.
 ///
@@ -83,7 +84,7 @@ impl ProtocolError {
     /// The status code for the Close frame (RFC 6455 section 7.4.1).
     #[must_use]
     pub fn close_code(&self) -> u16 {
-        match self {
+        let code = match self {
             Self::ReservedBits
             | Self::ReservedOpcode(_)
             | Self::Unmasked
@@ -96,11 +97,12 @@ impl ProtocolError {
             | Self::ExpectedContinuation
             | Self::CloseBody
             | Self::CloseCode(_)
-            | Self::CorruptDeflate => 1002,
-            Self::CloseReason | Self::InvalidUtf8 => 1007,
-            Self::TooManyFragments { .. } | Self::EmptyDeflate => 1008,
-            Self::MessageTooBig { .. } | Self::FrameTooBig { .. } => 1009,
-        }
+            | Self::CorruptDeflate => CloseCode::Protocol,
+            Self::CloseReason | Self::InvalidUtf8 => CloseCode::Invalid,
+            Self::TooManyFragments { .. } | Self::EmptyDeflate => CloseCode::Policy,
+            Self::MessageTooBig { .. } | Self::FrameTooBig { .. } => CloseCode::Size,
+        };
+        code.into()
     }
 }
 

@@ -5,7 +5,7 @@ while it does, and a wait on the main thread answers to Ctrl-C.
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
 from .exceptions import BrokerError as BrokerError
 
@@ -73,14 +73,8 @@ class Handshake:
     """A client's opening handshake that passed every check of RFC 6455 section 4.2."""
 
     @property
-    def accept(self) -> str:
-        """The value of ``Sec-WebSocket-Accept``."""
-    @property
     def protocols(self) -> list[str]:
         """The subprotocols that the client offers, in its order of preference."""
-    @property
-    def extensions(self) -> str | None:
-        """The value of ``Sec-WebSocket-Extensions`` for the response, or None."""
     def response(
         self, subprotocol: str | None, headers: Sequence[tuple[str, str]]
     ) -> bytes:
@@ -272,9 +266,6 @@ class Connection:
     def close_reason(self) -> str:
         """The reason that came with the code; "" if none."""
     @property
-    def error(self) -> str | None:
-        """Why the engine failed the connection, in words for a log; None otherwise."""
-    @property
     def latency(self) -> float | None:
         """Seconds that the latest ping took to come back; None before the first."""
     @property
@@ -356,7 +347,7 @@ class Connection:
                 is longer than 123 bytes of UTF-8.
         """
     def abort(self) -> None:
-        """Drop the TCP connection without a close handshake."""
+        """Drop the TCP connection without a close handshake; tests break one so."""
     def fileno(self) -> int:
         """Return a descriptor that polls readable while a message or the end waits.
 
@@ -402,22 +393,22 @@ class Connection:
         """End a membership; return whether there was one."""
     @property
     def groups(self) -> list[str]:
-        """The groups that it is a member of."""
+        """The groups that the connection is a member of."""
     def envelop(self) -> None:
-        """Have what it gets from groups put into the JSON of the client's protocol."""
+        """From now on, wrap messages from groups in the client's JSON protocol."""
     def identify(self, user: str) -> None:
-        """Make it reachable as one of a user's connections."""
+        """Make the connection reachable as one of the user's."""
     @property
     def member_id(self) -> str:
-        """How the members of its groups know it."""
+        """The name by which members of its groups know the connection."""
 
 @final
 class Joined:
-    """What became of joining a group."""
+    """The result of joining a group."""
 
     @property
     def recovered(self) -> bool:
-        """Whether all that came after ``since`` was sent."""
+        """Whether every message after ``since`` was sent."""
     @property
     def offset(self) -> int:
         """Where the group stands: the number of its latest message."""
@@ -430,14 +421,14 @@ class Joined:
 
 @final
 class Published:
-    """What became of a message to many."""
+    """The result of sending a message to many."""
 
     @property
     def local(self) -> int:
-        """How many connections of this process it went to."""
+        """How many connections of this process the message went to."""
     @property
-    def broker(self) -> str:
-        """One of "none", "sent", "stored", "pending" and "unavailable"."""
+    def broker(self) -> Literal["none", "sent", "stored", "pending", "unavailable"]:
+        """The worst of what the broker did with the message for each target."""
     @property
     def offset(self) -> int:
         """Its number in the group's history; 0 where none is kept, or not known yet."""
@@ -467,11 +458,32 @@ def hub_configure(
 def hub_flush(timeout: float) -> bool:
     """Wait until the broker has everything; return whether that was in time."""
 
-def hub_stats() -> tuple[int, int, int, int, int, int, int, str]:
-    """Return what the hub has and has lost; see ``dwebsocket.hub.Stats``."""
+@final
+class HubStats:
+    """What the hub has and has lost; :class:`dwebsocket.hub.Stats` explains each."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def memberships(self) -> int: ...
+    @property
+    def users(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def broker(self) -> Literal["none", "connected", "away"]: ...
+
+def hub_stats() -> HubStats:
+    """Count what the hub has; start nothing where none runs."""
 
 def publish(
-    kind: str,
+    kind: Literal["group", "user", "all"],
     targets: list[str],
     data: str | bytes,
     *,
@@ -500,7 +512,7 @@ def publish(
     """
 
 def disconnect(
-    kind: str,
+    kind: Literal["group", "user", "all"],
     targets: list[str],
     code: int = 1000,
     reason: str = "",
@@ -593,7 +605,7 @@ def wait_log(timeout: float | None = None) -> bool:
     """Wait until :func:`drain_log` has something, outside of the interpreter.
 
     Returns:
-        False where nothing has come in time, or there is no engine in this process.
+        False if no record came in time, or this process has no engine.
     """
 
 def log_to(queue: WakeQueue) -> bool:

@@ -27,6 +27,7 @@ from . import _engine, hub
 from ._engine import Published
 from .conf import settings
 from .hub import blocking, connecting
+from .hub.messages import TargetKind
 from .logins.rights import LOGGED_OUT, of_tenant
 
 __all__ = (
@@ -191,7 +192,11 @@ def to_all(
 
 
 def _to(
-    kind: str, targets: list[str], message: Any, on_commit: bool, using: str | None
+    kind: TargetKind,
+    targets: list[str],
+    message: Any,
+    on_commit: bool,
+    using: str | None,
 ) -> Published | None:
     # Made now: what is wrong with it is to be seen here, and what changes until the
     # commit is not to be sent.
@@ -199,7 +204,7 @@ def _to(
     return _run(lambda: publish(kind, targets, data), on_commit, using)
 
 
-def publish(kind: str, targets: list[str], payload: hub.Payload) -> Published:
+def publish(kind: TargetKind, targets: list[str], payload: hub.Payload) -> Published:
     """Send what :func:`dwebsocket.hub.payload` has made to "user"s or to "all"."""
     connecting.use()
     blocking.note_many()

@@ -16,8 +16,8 @@ pub struct Broadcast {
     deflated: OnceLock<Box<Deflated>>,
 }
 
-/// A compressed frame, and those of other parameters. Once it is there, whoever needs it takes no lock
-/// and counts no reference: that would be one place in memory for all members and all threads.
+/// A compressed frame, and the next one, of other parameters. Readers take no lock and count no reference:
+/// both would be one place in memory that all members and all threads write to.
 #[derive(Debug)]
 struct Deflated {
     kind: Kind,
@@ -72,7 +72,7 @@ impl Broadcast {
     pub(super) fn deflated(&self, kind: Kind) -> Option<&Bytes> {
         let mut place = &self.deflated;
         loop {
-            // Others that need it meanwhile wait, instead of doing it again.
+            // Other threads that need the frame meanwhile wait, and do not compress again.
             let found = place.get_or_init(|| Box::new(self.deflate(kind)));
             if found.kind == kind {
                 return found.frame.as_ref();

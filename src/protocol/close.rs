@@ -2,15 +2,17 @@
 
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::error::ProtocolError;
+use crate::{error::ProtocolError, protocol::header::SHORT};
 
 /// Bytes that a Close frame's reason may have: a control frame's 125 less the code's two.
-pub const MAX_REASON: usize = 123;
+pub const MAX_REASON: usize = SHORT as usize - 2;
 
 /// "No status received": what a Close frame without a body counts as; never on the wire.
 pub const NO_STATUS: u16 = 1005;
 
-/// What a Close frame says.
+/// The body of a Close frame.
+///
+/// tungstenite's type is not used, because it has no plain number for the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     /// The status code.

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// A fragment with less than this is hardly more than its header.
+/// Fragments with a shorter payload are hardly more than their header.
 const SMALL_FRAGMENT: u64 = 16;
 
 /// The frame whose payload is being read.
@@ -44,9 +44,9 @@ pub struct Decoder {
     /// The payload of a control frame of which a part has arrived.
     control: Vec<u8>,
     message: Option<Assembly>,
-    /// Fragments of next to nothing, since somebody has asked.
+    /// Small fragments since the last [`Decoder::take_small_fragments`].
     small_fragments: u32,
-    /// A Close frame or an error was the last thing to be said.
+    /// True after a Close frame or an error: further bytes are ignored.
     ended: bool,
 }
 
@@ -107,8 +107,8 @@ impl Decoder {
         self.message.as_ref().map_or(0, Assembly::capacity)
     }
 
-    /// How many fragments of next to nothing have come since this was asked last: work for the reader
-    /// that is no event.
+    /// Returns how many small fragments have come since the last call. They are work for the reader, but
+    /// no events.
     pub fn take_small_fragments(&mut self) -> u32 {
         std::mem::take(&mut self.small_fragments)
     }

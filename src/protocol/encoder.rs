@@ -152,12 +152,6 @@ impl Encoder {
         }
     }
 
-    /// Whether messages may go out compressed.
-    #[must_use]
-    pub fn compresses(&self) -> bool {
-        self.deflater.is_some()
-    }
-
     /// The masking key of the next frame; `None` for a server.
     fn next_key(&mut self) -> Option<[u8; 4]> {
         let state = self.keys.as_mut()?;

@@ -8,7 +8,7 @@ use crate::{
     protocol::{
         Role,
         deflate::LEAST_WINDOW_BITS,
-        handshake::{is_token, is_token_byte, ows},
+        tokens::{is_token, is_token_byte, ows},
     },
 };
 
@@ -135,19 +135,19 @@ impl<'a> Reader<'a> {
 
     /// A token, plain or within quotes.
     fn value(&mut self) -> Result<String, HandshakeError> {
-        let Some(mut quoted) = self.rest.strip_prefix('"') else {
+        let Some(quoted) = self.rest.strip_prefix('"') else {
             return self.token().map(str::to_owned);
         };
         let mut value = String::new();
+        let mut characters = quoted.chars();
         loop {
-            let mut characters = quoted.chars();
             match characters.next().ok_or(HandshakeError::Extensions)? {
-                '"' => break self.rest = characters.as_str(),
+                '"' => break,
                 '\\' => value.push(characters.next().ok_or(HandshakeError::Extensions)?),
                 character => value.push(character),
             }
-            quoted = characters.as_str();
         }
+        self.rest = characters.as_str();
         // Section 9.1: "the value after quoted-string unescaping MUST conform to the 'token' ABNF".
         if is_token(&value) {
             Ok(value)

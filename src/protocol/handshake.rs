@@ -1,4 +1,8 @@
 //! The opening handshake (RFC 6455 section 4.2).
+//!
+//! tungstenite derives the `Sec-WebSocket-Accept`. Its `create_response` is not used, because it accepts
+//! an `Upgrade` header of one element only, and has one error for a version that is missing (400) and one
+//! that is wrong (426).
 
 use std::collections::HashSet;
 
@@ -7,7 +11,10 @@ use tungstenite::handshake::derive_accept_key;
 use crate::{
     config::ProtocolConfig,
     error::{HandshakeError, ResponseError},
-    protocol::{DeflateParams, extensions},
+    protocol::{
+        DeflateParams, extensions,
+        tokens::{is_token, ows},
+    },
 };
 
 /// The headers of a request that matter; those that come several times joined by commas.
@@ -151,11 +158,6 @@ fn is_decided_here(name: &str) -> bool {
             .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
-/// A list element or value without the optional white space around it (RFC 9110 section 5.6.3).
-pub(crate) fn ows(text: &str) -> &str {
-    text.trim_matches([' ', '\t'])
-}
-
 /// Whether a comma-separated header has an element, in any case.
 fn lists(header: &str, element: &str) -> bool {
     header
@@ -185,16 +187,6 @@ fn parse_protocols(header: &str) -> Result<Vec<String>, HandshakeError> {
         }
     }
     Ok(protocols)
-}
-
-/// Whether a text is a token (RFC 9110 section 5.6.2).
-pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
-}
-
-/// Whether a token may have a byte.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

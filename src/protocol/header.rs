@@ -1,7 +1,12 @@
 //! Frame headers (RFC 6455 section 5.2).
 //!
-//! Not tungstenite's `FrameHeader`: it accepts lengths that are longer than need be or have the
-//! 64th bit set, judges a header only when all of it is there, and goes through `io::Cursor`.
+//! tungstenite knows the opcodes and writes the headers. It does not read them, because its parser
+//! accepts lengths that are not minimal or have the 64th bit set, and judges only whole headers.
+
+use tungstenite::protocol::frame::{
+    FrameHeader as Written,
+    coding::{Control, Data, OpCode as Coded},
+};
 
 use crate::{error::ProtocolError, protocol::Role};
 
@@ -16,43 +21,58 @@ const RSV2_AND_3: u8 = 0x30;
 const MASK: u8 = 0x80;
 
 /// What a frame is (RFC 6455 section 5.2).
+///
+/// tungstenite's type has the reserved opcodes, too; a frame that passed the checks has none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum OpCode {
     /// A further fragment of a message.
-    Continuation = 0,
+    Continuation,
     /// A text message, or its first fragment.
-    Text = 1,
+    Text,
     /// A binary message, or its first fragment.
-    Binary = 2,
+    Binary,
     /// The end.
-    Close = 8,
+    Close,
     /// Asks for a pong.
-    Ping = 9,
+    Ping,
     /// Answers a ping.
-    Pong = 10,
+    Pong,
 }
 
 impl OpCode {
     /// Whether it is one of the frames of section 5.5.
     #[must_use]
     pub fn is_control(self) -> bool {
-        self as u8 >= Self::Close as u8
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+
+    /// Reads the opcode in the low four bits of a header's first byte.
+    #[inline]
+    fn read(first: u8) -> Result<Self, ProtocolError> {
+        match Coded::from(first & 0x0f) {
+            Coded::Data(Data::Continue) => Ok(Self::Continuation),
+            Coded::Data(Data::Text) => Ok(Self::Text),
+            Coded::Data(Data::Binary) => Ok(Self::Binary),
+            Coded::Control(Control::Close) => Ok(Self::Close),
+            Coded::Control(Control::Ping) => Ok(Self::Ping),
+            Coded::Control(Control::Pong) => Ok(Self::Pong),
+            Coded::Data(Data::Reserved(code)) | Coded::Control(Control::Reserved(code)) => {
+                Err(ProtocolError::ReservedOpcode(code))
+            }
+        }
     }
 }
 
-impl TryFrom<u8> for OpCode {
-    type Error = ProtocolError;
-
-    fn try_from(value: u8) -> Result<Self, ProtocolError> {
-        match value {
-            0 => Ok(Self::Continuation),
-            1 => Ok(Self::Text),
-            2 => Ok(Self::Binary),
-            8 => Ok(Self::Close),
-            9 => Ok(Self::Ping),
-            10 => Ok(Self::Pong),
-            _ => Err(ProtocolError::ReservedOpcode(value)),
+impl From<OpCode> for Coded {
+    #[inline]
+    fn from(opcode: OpCode) -> Self {
+        match opcode {
+            OpCode::Continuation => Self::Data(Data::Continue),
+            OpCode::Text => Self::Data(Data::Text),
+            OpCode::Binary => Self::Data(Data::Binary),
+            OpCode::Close => Self::Control(Control::Close),
+            OpCode::Ping => Self::Control(Control::Ping),
+            OpCode::Pong => Self::Control(Control::Pong),
         }
     }
 }
@@ -60,7 +80,7 @@ impl TryFrom<u8> for OpCode {
 /// What a frame may be at this point of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected {
-    /// Who is reading.
+    /// The role of the reader.
     pub(crate) role: Role,
     /// A fragmented message is under way.
     pub(crate) continuation: bool,
@@ -122,7 +142,7 @@ impl FrameHeader {
 /// Judges FIN, the reserved bits and the opcode.
 #[inline]
 fn check_first(first: u8, expected: Expected) -> Result<OpCode, ProtocolError> {
-    let opcode = OpCode::try_from(first & 0x0f);
+    let opcode = OpCode::read(first);
     // RFC 7692 section 6: RSV1 only on the first fragment of a data message.
     let rsv1_allowed = expected.deflate && matches!(opcode, Ok(OpCode::Text | OpCode::Binary));
     if first & RSV2_AND_3 != 0 || (first & RSV1 != 0 && !rsv1_allowed) {
@@ -200,29 +220,19 @@ impl FrameHeaderBytes {
         mask: Option<[u8; 4]>,
         payload: usize,
     ) -> Self {
+        let header = Written {
+            is_final: true,
+            rsv1: compressed,
+            opcode: opcode.into(),
+            mask,
+            ..Written::default()
+        };
         let mut bytes = [0; LONGEST];
-        bytes[0] = FIN | if compressed { RSV1 } else { 0 } | opcode as u8;
-        let mut length = 2;
-        if payload <= SHORT as usize {
-            bytes[1] = payload as u8;
-        } else if let Ok(short) = u16::try_from(payload) {
-            bytes[1] = 126;
-            bytes[2..4].copy_from_slice(&short.to_be_bytes());
-            length = 4;
-        } else {
-            bytes[1] = 127;
-            bytes[2..10].copy_from_slice(&(payload as u64).to_be_bytes());
-            length = 10;
-        }
-        if let Some(key) = mask {
-            bytes[1] |= MASK;
-            bytes[length..length + 4].copy_from_slice(&key);
-            length += 4;
-        }
-        Self {
-            bytes,
-            length: length as u8,
-        }
+        let mut rest = &mut bytes[..];
+        // Writing cannot fail: the array has room for the longest header.
+        let _ = header.format(payload as u64, &mut rest);
+        let length = (LONGEST - rest.len()) as u8;
+        Self { bytes, length }
     }
 }
 

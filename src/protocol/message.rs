@@ -16,11 +16,11 @@ use crate::{
 pub enum Message {
     /// Text: UTF-8 unless `validate_utf8` is off.
     Text(Bytes),
-    /// Anything.
+    /// Bytes of any kind.
     Binary(Bytes),
 }
 
-/// What the peer said.
+/// An event on the connection that the peer caused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A data message, reassembled and inflated.
@@ -36,14 +36,14 @@ pub enum Event {
 /// Memory that a message may hold beyond four times what has arrived of it.
 const HEADROOM: usize = 1024;
 
-/// After so many compressed bytes, what they have come to is judged.
+/// Compressed bytes between two checks of what they inflate to.
 const STEP: usize = 4 * 1024;
 
-/// Compressed bytes for each byte that they come to, beyond one step, at most. Who flushes after each byte
-/// has 8; blocks that are empty could go on for ever.
+/// The most compressed bytes for each byte that they inflate to, beyond one step. A peer that flushes after
+/// each byte has 8; empty blocks could go on for ever.
 const DEFLATE_RATIO: usize = 16;
 
-/// What is common to all messages of a connection.
+/// The limits that all messages of a connection share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageRules {
     pub(crate) max_size: usize,

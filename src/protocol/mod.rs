@@ -18,6 +18,7 @@ mod header;
 mod mask;
 mod message;
 mod pool;
+mod tokens;
 mod utf8;
 
 pub use broadcast::Broadcast;

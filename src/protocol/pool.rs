@@ -11,7 +11,7 @@ use flate2::{Compress, Decompress};
 /// some 47 KiB. More are made when more are in use at once, and dropped afterwards.
 const KEPT: usize = 8;
 
-/// What makes two of a kind interchangeable.
+/// The parameters in which two interchangeable compressors agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) window_bits: u8,
@@ -23,7 +23,7 @@ pub(crate) static COMPRESSORS: Pool<Compress> = Pool::new();
 /// The decompressors at rest, each reset.
 pub(crate) static DECOMPRESSORS: Pool<Decompress> = Pool::new();
 
-/// A bounded store of what is expensive to make.
+/// A bounded store of compressors or decompressors, which are expensive to make.
 ///
 /// The lock is never waited for. It is held for a few instructions, so that it is hardly ever found
 /// taken; and a child process that was forked while another thread held it finds it taken for

@@ -1,4 +1,6 @@
 //! UTF-8 that arrives in pieces (RFC 6455 section 8.1), refused at the first wrong byte.
+//!
+//! tungstenite's `StringCollector` is private, and copies each piece to check it.
 
 /// A character holds at most this many bytes (RFC 3629 section 3).
 const LONGEST: usize = 4;

@@ -11,10 +11,17 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyMemoryView, PyString},
 };
 
-use super::{errors, wait};
+use super::{
+    errors,
+    parse::{Parsed, Policy},
+    wait,
+};
 use crate::{
-    engine::{Connection, End, Inbox, Overflow, Received, Sent, habit},
-    protocol::{Message, OpCode, close::is_sendable},
+    engine::{Connection, Inbox, Overflow, Received, Sent, habit},
+    protocol::{
+        Message, OpCode,
+        close::{MAX_REASON, is_sendable, reason_fits},
+    },
 };
 
 /// From this size on, a message is sent with the interpreter detached. Below it, giving the
@@ -42,7 +49,7 @@ impl PyConnection {
         match message {
             Message::Text(data) if !self.text_as_bytes => match std::str::from_utf8(data) {
                 Ok(text) => PyString::new(py, text).into_any(),
-                // Only where validation is off: the bytes say more than a replacement would.
+                // Validation is off. The bytes keep what replacement characters would lose.
                 Err(_) => PyBytes::new(py, data).into_any(),
             },
             Message::Text(data) | Message::Binary(data) => PyBytes::new(py, data).into_any(),
@@ -120,11 +127,6 @@ impl PyConnection {
     }
 
     #[getter]
-    fn error(&self) -> Option<String> {
-        self.connection.end().and_then(|End { error, .. }| error)
-    }
-
-    #[getter]
     fn latency(&self) -> Option<f64> {
         self.connection
             .latency()
@@ -189,37 +191,32 @@ impl PyConnection {
     }
 
     fn arm_writable(&self) -> bool {
-        // Armed first: room that comes in between is then reported, at worst once too often.
+        // Arm first: room that comes between the two calls is then reported, at worst twice.
         self.inbox.arm_room();
         self.connection.ask_for_room()
     }
 
-    #[pyo3(signature = (data, binary=None, overflow="close", timeout=None))]
+    // The text says "close" where PyO3 would say "...", because the default is not a literal.
+    #[pyo3(
+        signature = (data, binary=None, overflow=Parsed(Policy::Now(Overflow::Close)), timeout=None),
+        text_signature = "($self, data, binary=None, overflow='close', timeout=None)"
+    )]
     fn send(
         &self,
         py: Python<'_>,
         data: &Bound<'_, PyAny>,
         binary: Option<bool>,
-        overflow: &str,
+        overflow: Parsed<Policy>,
         timeout: Option<f64>,
     ) -> PyResult<bool> {
         let payload = Payload::from_python(data)?;
         let bytes = payload.as_bytes();
         let opcode = payload.opcode(binary)?;
         habit::note(self.connection.id());
-        if overflow == "block" {
-            return self.transmit_blocking(py, opcode, bytes, timeout);
-        }
-        let overflow = match overflow {
-            "close" => Overflow::Close,
-            "drop_oldest" => Overflow::DropOldest,
-            "drop_newest" => Overflow::DropNewest,
-            "refuse" => Overflow::Refuse,
-            other => {
-                return Err(errors::value(format!(
-                    "unknown overflow policy \"{other}\""
-                )));
-            }
+        let overflow = match overflow.0 {
+            Policy::Now(overflow) => overflow,
+            Policy::Block => return self.transmit_blocking(py, opcode, bytes, timeout),
+            Policy::Auto => return Err(Policy::Auto.unknown()),
         };
         let sent = self.transmit(py, opcode, bytes, overflow);
         Ok(matches!(sent, Sent::Done | Sent::DroppedOldest(_)))
@@ -247,10 +244,10 @@ impl PyConnection {
                 "{code} is not a close code that may be sent (RFC 6455 section 7.4)"
             )));
         }
-        if reason.len() > 123 {
-            return Err(errors::value(
-                "a close reason is at most 123 bytes of UTF-8 (RFC 6455 section 5.5)",
-            ));
+        if !reason_fits(reason) {
+            return Err(errors::value(format!(
+                "a close reason is at most {MAX_REASON} bytes of UTF-8 (RFC 6455 section 5.5)"
+            )));
         }
         Ok(py.detach(|| self.connection.close(code, reason)))
     }

@@ -10,18 +10,8 @@ pub(super) struct PyHandshake(pub(super) Handshake);
 #[pymethods]
 impl PyHandshake {
     #[getter]
-    fn accept(&self) -> &str {
-        &self.0.accept
-    }
-
-    #[getter]
     fn protocols(&self) -> Vec<String> {
         self.0.protocols.clone()
-    }
-
-    #[getter]
-    fn extensions(&self) -> Option<&str> {
-        self.0.extensions.as_deref()
     }
 
     fn __repr__(&self) -> String {

@@ -1,4 +1,4 @@
-//! The hub, for Python. Whatever may take a group's lock or wait runs detached.
+//! The hub, for Python. Calls that may take a group's lock or wait run detached.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -7,13 +7,19 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{errors, repr, start::ready, wait};
+use super::{
+    errors,
+    parse::{Parsed, TargetKind, Word, payload_kind},
+    repr,
+    start::ready,
+    wait,
+};
 use crate::{
     engine::habit,
     engine::running,
     hub::{
-        self, BrokerState, Fate, Hub, Limits, Outgoing, PayloadKind, Position, Published, Target,
-        Who, broker::Broker, parse_member_id,
+        self, BrokerState, Hub, HubStats, Limits, Outgoing, PayloadKind, Position, Published,
+        Target, Who, broker::Broker, parse_member_id,
     },
     protocol::close::is_sendable,
 };
@@ -40,7 +46,11 @@ pub(super) fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
 }
 
 /// `histories` are those of the groups; there may be none.
-fn targets(kind: &str, names: Vec<String>, histories: &[(usize, f64)]) -> PyResult<Vec<Target>> {
+fn targets(
+    kind: TargetKind,
+    names: Vec<String>,
+    histories: &[(usize, f64)],
+) -> PyResult<Vec<Target>> {
     let group = |(place, name): (usize, String)| {
         Ok(match histories.get(place) {
             Some((size, ttl)) => match limits(*size, *ttl)? {
@@ -51,14 +61,13 @@ fn targets(kind: &str, names: Vec<String>, histories: &[(usize, f64)]) -> PyResu
         })
     };
     match kind {
-        "group" => names.into_iter().enumerate().map(group).collect(),
-        "user" => Ok(names.into_iter().map(Target::User).collect()),
-        "all" => Ok(vec![Target::Everybody]),
-        other => Err(errors::value(format!("unknown kind of target \"{other}\""))),
+        TargetKind::Group => names.into_iter().enumerate().map(group).collect(),
+        TargetKind::User => Ok(names.into_iter().map(Target::User).collect()),
+        TargetKind::All => Ok(vec![Target::Everybody]),
     }
 }
 
-/// Whom member ids name.
+/// The connections that member ids name.
 fn excluded(ids: Vec<String>) -> PyResult<Vec<Who>> {
     let parsed = ids.into_iter().map(|id| {
         parse_member_id(&id).ok_or_else(|| {
@@ -71,7 +80,7 @@ fn excluded(ids: Vec<String>) -> PyResult<Vec<Who>> {
     parsed.collect()
 }
 
-/// What became of a message.
+/// The result of sending a message to many.
 #[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Published")]
 pub(super) struct PyPublished {
     local: usize,
@@ -102,13 +111,7 @@ impl From<Published> for PyPublished {
             .map_or((0, String::new()), |at| (at.offset, at.epoch.to_string()));
         Self {
             local: published.local,
-            broker: match published.fate {
-                Fate::Alone => "none",
-                Fate::Sent => "sent",
-                Fate::Stored => "stored",
-                Fate::Pending => "pending",
-                Fate::Unavailable => "unavailable",
-            },
+            broker: published.fate.word(),
             offset,
             epoch,
             dropped: published.dropped,
@@ -129,7 +132,7 @@ pub(super) fn hub_configure(
         return Ok(());
     };
     let hub = hub()?;
-    wait::apart(py, || hub.connect(url, prefix)).map_err(|error| errors::value(error.to_string()))
+    wait::briefly(py, || hub.connect(url, prefix)).map_err(|error| errors::value(error.to_string()))
 }
 
 #[pyfunction]
@@ -152,7 +155,7 @@ pub(super) fn broker_check(url: &str) -> PyResult<()> {
 #[allow(clippy::too_many_arguments)] // the interface
 pub(super) fn publish(
     py: Python<'_>,
-    kind: &str,
+    kind: Parsed<TargetKind>,
     targets: Vec<String>,
     data: &Bound<'_, PyAny>,
     binary: bool,
@@ -170,19 +173,23 @@ pub(super) fn publish(
         return Err(errors::value("a text message must be valid UTF-8"));
     }
     let outgoing = Outgoing {
-        targets: self::targets(kind, targets, &histories.unwrap_or_default())?,
-        kind: match (json, binary) {
-            (true, _) => PayloadKind::Json,
-            (false, true) => PayloadKind::Binary,
-            (false, false) => PayloadKind::Text,
-        },
+        targets: self::targets(kind.0, targets, &histories.unwrap_or_default())?,
+        kind: payload_kind(json, binary),
         payload: payload.into(),
         excluded: excluded(exclude.unwrap_or_default())?,
         timeout: self::timeout(timeout)?,
     };
     let hub = hub()?;
     habit::note(habit::MANY);
-    let published = wait::apart(py, || hub.publish(&outgoing));
+    // Without a history, the broker's answer is not waited for.
+    let published = match outgoing
+        .targets
+        .iter()
+        .any(|one| matches!(one, Target::Kept(..)))
+    {
+        true => wait::apart(py, move || hub.publish(&outgoing))?,
+        false => wait::briefly(py, || hub.publish(&outgoing)),
+    };
     Ok(published.map_err(|error| errors::hub(&error))?.into())
 }
 
@@ -190,7 +197,7 @@ pub(super) fn publish(
 #[pyo3(signature = (kind, targets, code=1000, reason="", timeout=None))]
 pub(super) fn disconnect(
     py: Python<'_>,
-    kind: &str,
+    kind: Parsed<TargetKind>,
     targets: Vec<String>,
     code: u16,
     reason: &str,
@@ -201,17 +208,17 @@ pub(super) fn disconnect(
             "{code} is not a close code that may be sent (RFC 6455 section 7.4)"
         )));
     }
-    let targets = self::targets(kind, targets, &[])?;
+    let targets = self::targets(kind.0, targets, &[])?;
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
-    let published = wait::apart(py, || hub.disconnect(targets, code, reason, timeout));
+    let published = wait::briefly(py, || hub.disconnect(targets, code, reason, timeout));
     Ok(published.map_err(|error| errors::hub(&error))?.into())
 }
 
 #[pyfunction]
 pub(super) fn members(py: Python<'_>, groups: Vec<String>) -> PyResult<Vec<(String, String)>> {
     let hub = hub()?;
-    let members = wait::apart(py, || hub.members(&names(&groups)));
+    let members = wait::apart(py, move || hub.members(&names(&groups)))?;
     let members = members.iter();
     Ok(members
         .map(|member| (member.id.to_string(), member.info.to_string()))
@@ -221,7 +228,7 @@ pub(super) fn members(py: Python<'_>, groups: Vec<String>) -> PyResult<Vec<(Stri
 #[pyfunction]
 pub(super) fn count(py: Python<'_>, groups: Vec<String>) -> PyResult<usize> {
     let hub = hub()?;
-    Ok(wait::apart(py, || hub.count(&names(&groups))))
+    wait::apart(py, move || hub.count(&names(&groups)))
 }
 
 fn names(groups: &[String]) -> Vec<&str> {
@@ -229,9 +236,9 @@ fn names(groups: &[String]) -> Vec<&str> {
 }
 
 #[pyfunction]
-pub(super) fn occupied(py: Python<'_>, prefix: &str) -> PyResult<Vec<(String, usize)>> {
+pub(super) fn occupied(py: Python<'_>, prefix: String) -> PyResult<Vec<(String, usize)>> {
     let hub = hub()?;
-    let counts = wait::apart(py, || hub.occupied(prefix));
+    let counts = wait::apart(py, move || hub.occupied(&prefix))?;
     let counts = counts.iter();
     Ok(counts
         .map(|(group, count)| (group.to_string(), *count))
@@ -244,7 +251,7 @@ type PyHistory<'py> = (Vec<(u64, Bound<'py, PyAny>)>, u64, String);
 #[pyo3(signature = (group, limit, size, ttl=300.0, timeout=None))]
 pub(super) fn history<'py>(
     py: Python<'py>,
-    group: &str,
+    group: String,
     limit: usize,
     size: usize,
     ttl: f64,
@@ -256,7 +263,7 @@ pub(super) fn history<'py>(
     });
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
-    let (entries, top) = wait::apart(py, || hub.history(group, limits, timeout))
+    let (entries, top) = wait::apart(py, move || hub.history(&group, limits, timeout))?
         .map_err(|error| errors::broker(&error))?;
     let skipped = entries.len().saturating_sub(limit);
     let entries = entries.into_iter().skip(skipped);
@@ -274,7 +281,7 @@ pub(super) fn history<'py>(
 #[pyo3(signature = (group, size, ttl=300.0, timeout=None))]
 pub(super) fn position(
     py: Python<'_>,
-    group: &str,
+    group: String,
     size: usize,
     ttl: f64,
     timeout: Option<f64>,
@@ -285,8 +292,9 @@ pub(super) fn position(
     let Some(limits) = limits else {
         return Ok((0, String::new()));
     };
-    let Position { offset, epoch } = wait::apart(py, || hub.position(group, limits, timeout))
-        .map_err(|error| errors::broker(&error))?;
+    let Position { offset, epoch } =
+        wait::apart(py, move || hub.position(&group, limits, timeout))?
+            .map_err(|error| errors::broker(&error))?;
     Ok((offset, epoch.to_string()))
 }
 
@@ -296,44 +304,61 @@ pub(super) fn broker_address(py: Python<'_>) -> Option<String> {
     py.detach(|| hub::running()?.broker_address())
 }
 
-fn name(state: BrokerState) -> &'static str {
-    match state {
-        BrokerState::None => "none",
-        BrokerState::Connected => "connected",
-        BrokerState::Away => "away",
+/// What the hub has now, and what it has lost since the process began.
+#[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "HubStats")]
+pub(super) struct PyHubStats {
+    connections: usize,
+    groups: usize,
+    memberships: usize,
+    users: usize,
+    dropped: u64,
+    waiting: usize,
+    lost: u64,
+    broker: &'static str,
+}
+
+impl From<HubStats> for PyHubStats {
+    fn from(stats: HubStats) -> Self {
+        Self {
+            connections: stats.connections,
+            groups: stats.groups,
+            memberships: stats.memberships,
+            users: stats.users,
+            dropped: stats.dropped,
+            waiting: stats.waiting,
+            lost: stats.lost,
+            broker: stats.broker.word(),
+        }
     }
 }
 
-/// Connections, groups, memberships, users; messages that were dropped, that wait, and that were lost;
-/// and the broker's state. Starts nothing.
+/// The stats of a process without a hub.
+const NOTHING: HubStats = HubStats {
+    connections: 0,
+    groups: 0,
+    memberships: 0,
+    users: 0,
+    dropped: 0,
+    waiting: 0,
+    lost: 0,
+    broker: BrokerState::None,
+};
+
+/// Counts what the hub has; starts nothing where none runs.
 #[pyfunction]
-#[allow(clippy::type_complexity)] // the interface
-pub(super) fn hub_stats(
-    py: Python<'_>,
-) -> (usize, usize, usize, usize, u64, usize, u64, &'static str) {
-    let stats = wait::apart(py, || {
+pub(super) fn hub_stats(py: Python<'_>) -> PyHubStats {
+    let stats = wait::briefly(py, || {
         let engine = running()?;
         Some(hub::hub().ok()?.stats(engine))
     });
-    stats.map_or((0, 0, 0, 0, 0, 0, 0, "none"), |stats| {
-        (
-            stats.connections,
-            stats.groups,
-            stats.memberships,
-            stats.users,
-            stats.dropped,
-            stats.waiting,
-            stats.lost,
-            name(stats.broker),
-        )
-    })
+    stats.unwrap_or(NOTHING).into()
 }
 
 /// Waits until the broker has everything; false where something still waits after `timeout` seconds.
 #[pyfunction]
 pub(super) fn hub_flush(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let timeout = errors::seconds("timeout", timeout)?;
-    Ok(wait::apart(py, || {
+    wait::apart(py, move || {
         hub::running().is_none_or(|hub| hub.flush(timeout))
-    }))
+    })
 }

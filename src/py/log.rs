@@ -1,4 +1,4 @@
-//! What the engine has to log, for Python.
+//! The engine's log records, for Python.
 
 use std::{
     sync::Arc,
@@ -7,7 +7,7 @@ use std::{
 
 use pyo3::prelude::*;
 
-use super::{wait, wake::PyWakeQueue};
+use super::{parse, wait, wake::PyWakeQueue};
 use crate::{engine::running, runtime::Record};
 
 type PyRecord = (u8, String, f64);
@@ -15,7 +15,7 @@ type PyRecord = (u8, String, f64);
 fn record(record: Record) -> PyRecord {
     let at = record.at.duration_since(UNIX_EPOCH);
     let at = at.unwrap_or(Duration::ZERO).as_secs_f64();
-    (record.level as u8, record.message, at)
+    (parse::level(record.level), record.message, at)
 }
 
 #[pyfunction]
@@ -29,7 +29,7 @@ pub(super) fn drain_log(py: Python<'_>) -> Vec<PyRecord> {
 #[pyfunction]
 #[pyo3(signature = (timeout=None))]
 pub(super) fn wait_log(py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-    // One engine all the time: what the next one says, after a fork, is for another thread.
+    // This thread waits for one engine. After a fork, another thread waits for the next engine.
     let Some(engine) = running() else {
         return Ok(false);
     };

@@ -1,11 +1,13 @@
 //! A connection in its groups, for Python.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 
 use super::{connection::PyConnection, errors, hub, repr, wait};
 use crate::hub::{Hub, HubError, Join, Joined, Position};
 
-/// What became of joining a group.
+/// The result of joining a group.
 #[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Joined")]
 pub(super) struct PyJoined {
     recovered: bool,
@@ -57,7 +59,7 @@ impl PyConnection {
     fn join(
         &self,
         py: Python<'_>,
-        group: &str,
+        group: String,
         since: Option<(u64, String)>,
         history: usize,
         ttl: f64,
@@ -87,7 +89,8 @@ impl PyConnection {
         if envelope {
             self.connection.envelop();
         }
-        match wait::apart(py, || hub.join(&self.connection, group, join)) {
+        let connection = Arc::clone(&self.connection);
+        match wait::apart(py, move || hub.join(&connection, &group, join))? {
             Ok(joined) => Ok(Some(joined.into())),
             Err(HubError::Ended) => Ok(None),
             Err(error) => Err(errors::hub(&error)),
@@ -100,7 +103,7 @@ impl PyConnection {
             return Ok(false);
         }
         let hub = hub::hub()?;
-        Ok(wait::apart(py, || {
+        Ok(wait::briefly(py, || {
             hub.leave(&self.connection, group, reply)
         }))
     }
@@ -120,7 +123,7 @@ impl PyConnection {
     fn identify(&self, py: Python<'_>, user: &str) -> PyResult<()> {
         if !self.connection.is_foreign() {
             let hub = hub::hub()?;
-            wait::apart(py, || hub.identify(&self.connection, user));
+            wait::briefly(py, || hub.identify(&self.connection, user));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod hub;
 mod log;
 mod membership;
 mod options;
+mod parse;
 mod repr;
 mod sender;
 mod start;
@@ -83,8 +84,8 @@ mod _engine {
         connection_count,
         handshake::{PyHandshake, handshake},
         hub::{
-            PyPublished, broker_address, broker_check, count, disconnect, history, hub_configure,
-            hub_flush, hub_stats, members, occupied, position, publish,
+            PyHubStats, PyPublished, broker_address, broker_check, count, disconnect, history,
+            hub_configure, hub_flush, hub_stats, members, occupied, position, publish,
         },
         log::{drain_log, log_to, wait_log},
         membership::PyJoined,

@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use super::{
     errors::{seconds, value},
+    parse::{Parsed, Policy, Word},
     repr,
 };
 use crate::config::{Compression, Config, Overflow, ProtocolConfig};
@@ -34,10 +35,10 @@ impl PyOptions {
         outbox_bytes = 4 << 20,
         text_as_bytes = false,
         validate_utf8 = true,
-        compression = "shared",
+        compression = Parsed(Compression::Shared),
         compression_threshold = 256,
         compression_level = 1,
-        overflow = "close",
+        overflow = Parsed(Policy::Now(Overflow::Close)),
     ))]
     // The names and defaults are the interface; a struct of them would only move the list.
     #[allow(clippy::too_many_arguments)]
@@ -56,17 +57,17 @@ impl PyOptions {
         outbox_bytes: usize,
         text_as_bytes: bool,
         validate_utf8: bool,
-        compression: &str,
+        compression: Parsed<Compression>,
         compression_threshold: usize,
         compression_level: u8,
-        overflow: &str,
+        overflow: Parsed<Policy>,
     ) -> PyResult<Self> {
         let protocol = ProtocolConfig {
             max_message_size: positive("max_message_size", max_message_size)?,
             max_frame_size: positive("max_frame_size", max_frame_size.unwrap_or(usize::MAX))?,
             max_fragments,
             validate_utf8,
-            compression: parse_compression(compression)?,
+            compression: compression.0,
             compression_threshold,
             compression_level: parse_level(compression_level)?,
         };
@@ -84,7 +85,7 @@ impl PyOptions {
             inbox_bytes: positive("inbox_bytes", inbox_bytes)?,
             outbox_messages: positive("outbox_messages", outbox_messages)?,
             outbox_bytes: positive("outbox_bytes", outbox_bytes)?,
-            broadcast_overflow: parse_overflow(overflow)?,
+            broadcast_overflow: overflow.0.of_groups()?,
         };
         Ok(Self {
             config: Arc::new(config),
@@ -117,11 +118,7 @@ impl PyOptions {
             config.outbox_bytes,
             repr::boolean(self.text_as_bytes),
             repr::boolean(protocol.validate_utf8),
-            repr::text(match protocol.compression {
-                Compression::Off => "off",
-                Compression::Shared => "shared",
-                Compression::Dedicated => "dedicated",
-            }),
+            repr::text(protocol.compression.word()),
             protocol.compression_threshold,
             protocol.compression_level,
         )
@@ -145,27 +142,6 @@ fn limit(name: &str, limit: f64) -> PyResult<Duration> {
         )));
     }
     Ok(limit)
-}
-
-/// What a message to a group does that finds no room: it cannot wait.
-fn parse_overflow(name: &str) -> PyResult<Overflow> {
-    match name {
-        "auto" | "block" | "close" => Ok(Overflow::Close),
-        "drop_oldest" => Ok(Overflow::DropOldest),
-        "drop_newest" => Ok(Overflow::DropNewest),
-        other => Err(value(format!("unknown overflow policy \"{other}\""))),
-    }
-}
-
-fn parse_compression(name: &str) -> PyResult<Compression> {
-    match name {
-        "off" => Ok(Compression::Off),
-        "shared" => Ok(Compression::Shared),
-        "dedicated" => Ok(Compression::Dedicated),
-        other => Err(value(format!(
-            "compression must be \"off\", \"shared\" or \"dedicated\", not \"{other}\""
-        ))),
-    }
 }
 
 /// A level of DEFLATE (RFC 1951): 1 is the fastest, 9 the smallest.

@@ -1,4 +1,4 @@
-//! Whom a greenlet sends to; of threads, the engine knows by itself.
+//! Which connections a greenlet sends to. Of threads, the engine knows by itself.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! The engine's beginning: at a moment at which a refusal is still possible.
+//! Starts the engine while a request can still be refused.
 
 use pyo3::{exceptions::PyOSError, prelude::*};
 
@@ -28,8 +28,8 @@ pub(super) fn settle_stack() {
     crate::runtime::settle();
 }
 
-/// How deep arrays and objects are nested in JSON, at the most: of text that is no JSON, how deep a
-/// parser may get before it notices.
+/// The greatest depth of arrays and objects in a JSON text. Of text that is not JSON: the depth that a
+/// parser may reach before it notices.
 #[pyfunction]
 pub(super) fn json_depth(py: Python<'_>, text: &[u8]) -> usize {
     py.detach(|| depth(text))

@@ -1,19 +1,26 @@
 //! Waiting outside the interpreter.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{RecvTimeoutError, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::engine;
+use crate::{
+    engine,
+    hub::{self, BrokerState},
+};
 
 /// How often a wait on the main thread looks for signals.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Longer waits are for ever.
+/// Longer waits have no deadline.
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 static SEALED: AtomicBool = AtomicBool::new(false);
@@ -66,8 +73,8 @@ pub(super) fn detached<T: Send>(
     }
 }
 
-/// Runs what may wait, but comes to an end by itself, detached from the interpreter.
-pub(super) fn apart<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+/// Runs `work`, which takes locks and does not wait for the broker, detached from the interpreter.
+pub(super) fn briefly<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
     py.detach(|| {
         let result = work();
         // The main thread is the one that tears the interpreter down.
@@ -76,6 +83,55 @@ pub(super) fn apart<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) ->
         }
         result
     })
+}
+
+/// Runs `work`, which may wait for the broker, detached from the interpreter.
+///
+/// On the main thread, a helper thread does the work, and the wait for the helper is cut into slices: a
+/// signal handler that raises (Ctrl-C) ends the call. The helper then finishes alone; nobody gets its
+/// result.
+pub(super) fn apart<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> PyResult<T> {
+    if !is_main_thread() || !has_broker() {
+        return Ok(briefly(py, work));
+    }
+    let work = Arc::new(Mutex::new(Some(work)));
+    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (sender, receiver) = sync_channel(1);
+    let given = Arc::clone(&work);
+    let spawned = thread::Builder::new()
+        .name("websocket-call".into())
+        .spawn(move || {
+            let work = take(&given);
+            if let Some(work) = work {
+                let _ = sender.send(work());
+            }
+        });
+    let mut receiver = receiver;
+    loop {
+        let (outcome, back) = py.detach(move || (receiver.recv_timeout(SLICE), receiver));
+        receiver = back;
+        match outcome {
+            Ok(result) => return Ok(result),
+            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    match spawned.map(thread::JoinHandle::join) {
+        // The panic goes on in the caller, as if there were no helper.
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        // The system has no thread left: Ctrl-C then waits, too.
+        Ok(Ok(())) | Err(_) => match take(&work) {
+            Some(work) => Ok(briefly(py, work)),
+            None => Err(PyRuntimeError::new_err("the helper thread has no result")),
+        },
+    }
+}
+
+fn has_broker() -> bool {
+    hub::running().is_some_and(|hub| hub.broker_state() != BrokerState::None)
 }
 
 #[cfg(target_os = "linux")]

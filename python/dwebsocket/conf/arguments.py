@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.functional import Promise
 
 __all__ = (
+    "REASON_BYTES",
     "close_code",
     "group_name",
     "limit",
@@ -24,7 +25,7 @@ __all__ = (
 #: Longer timeouts, in seconds, are no limit.
 _FOREVER = 1e9
 #: A close reason's limit: a control frame's 125 bytes less the code (RFC 6455 5.5).
-_REASON_BYTES = 123
+REASON_BYTES = 123
 #: More than this is no limit.
 _MOST = 0xFFFF_FFFF
 
@@ -182,7 +183,7 @@ def _data(value: Any, what: str) -> bytes:
     raise TypeError(f"{what} is str or bytes, not {type(value).__name__}")
 
 
-def reason(value: Any, limit: int | None = _REASON_BYTES) -> str:
+def reason(value: Any, limit: int | None = REASON_BYTES) -> str:
     """Return a close reason, given as str or bytes, cut at a number of bytes.
 
     Raises:

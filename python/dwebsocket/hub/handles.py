@@ -29,7 +29,15 @@ from dwebsocket.conf.group_options import Options
 
 from . import blocking
 from .connecting import connect, use
-from .messages import Message, Payload, check_reason, ids, payload, to_json
+from .messages import (
+    Message,
+    Payload,
+    TargetKind,
+    check_reason,
+    ids,
+    payload,
+    to_json,
+)
 
 __all__ = (
     "BrokerError",
@@ -310,7 +318,9 @@ class Group:
         return f"<Group {', '.join(self.names)}>"
 
 
-def disconnect(kind: str, targets: list[str], code: int, reason: str) -> Published:
+def disconnect(
+    kind: TargetKind, targets: list[str], code: int, reason: str
+) -> Published:
     """Close the connections of groups, users or all; see :meth:`Group.close`."""
     check_reason(reason)
     code, reason = arguments.close_code(code), arguments.reason(reason)
@@ -394,7 +404,17 @@ def stats() -> Stats:
 
     It starts nothing, asks no broker, and takes microseconds for each group.
     """
-    return Stats(*_engine.hub_stats())
+    found = _engine.hub_stats()
+    return Stats(
+        connections=found.connections,
+        groups=found.groups,
+        memberships=found.memberships,
+        users=found.users,
+        dropped=found.dropped,
+        waiting=found.waiting,
+        lost=found.lost,
+        broker=found.broker,
+    )
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
 
 from dwebsocket.conf import arguments
 
-__all__ = ("Message", "Payload", "check_reason", "ids", "payload", "to_json")
+__all__ = (
+    "Message",
+    "Payload",
+    "TargetKind",
+    "check_reason",
+    "ids",
+    "payload",
+    "to_json",
+)
 
 Message: TypeAlias = "str | bytes | bytearray | memoryview"
 #: The data, whether it is binary, whether it is JSON.
 Payload: TypeAlias = "tuple[str | bytes, bool, bool]"
+#: What the names of a message's targets are; "all" has none.
+TargetKind: TypeAlias = Literal["group", "user", "all"]
 
 #: The process, and the number of the connection there.
 _MEMBER_ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,19}", re.ASCII)
@@ -100,5 +110,7 @@ def check_reason(reason: str) -> None:
         ValueError: It is too long for a control frame (RFC 6455 section 5.5).
         TypeError: It is neither str nor bytes.
     """
-    if len(arguments.reason(reason, None).encode()) > 123:
-        raise ValueError("a close reason is at most 123 bytes of UTF-8")
+    if len(arguments.reason(reason, None).encode()) > arguments.REASON_BYTES:
+        raise ValueError(
+            f"a close reason is at most {arguments.REASON_BYTES} bytes of UTF-8"
+        )

@@ -111,7 +111,7 @@ def _stop() -> None:
         logger.warning(
             "%d messages to groups with a history were not stored: the broker %s could "
             "not be reached before the process ended (SHUTDOWN_TIMEOUT: %s seconds)",
-            _engine.hub_stats()[5],
+            _engine.hub_stats().waiting,
             _engine.broker_address(),
             timeout,
         )

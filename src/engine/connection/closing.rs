@@ -91,11 +91,5 @@ impl Connection {
     }
 }
 
-/// At most the 123 bytes that a Close frame has room for (section 5.5), cut between characters.
-pub(super) fn truncated(reason: &str) -> &str {
-    let mut end = reason.len().min(123);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    &reason[..end]
-}
+/// The beginning of a reason that fits a Close frame.
+pub(super) use crate::protocol::close::fitting_reason as truncated;

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from dwebsocket import _engine, hub, push
 from dwebsocket._engine import Published
 from dwebsocket.conf import settings
+from dwebsocket.messages import TargetKind
 
 __all__ = ("Command",)
 
@@ -99,7 +100,7 @@ class Command(BaseCommand):
         return push.publish(kind, targets, payload)
 
 
-def _targets(options: dict[str, Any]) -> tuple[str, list[str]]:
+def _targets(options: dict[str, Any]) -> tuple[TargetKind, list[str]]:
     if options["group"] is not None:
         return "group", list(options["group"])
     if options["user"] is not None:

@@ -1,0 +1,65 @@
+"""Waits on the main thread, which Ctrl-C must end; each in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+#: The broker takes connections and says nothing.
+PROGRAM = """
+import os, signal, socket, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+import django
+django.setup()
+from dwebsocket import _engine
+from tests.python.peer import open_pair
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+broker = socket.create_server(("127.0.0.1", 0))
+url = f"{sys.argv[1]}://127.0.0.1:{broker.getsockname()[1]}"
+_engine.hub_configure(broker=url, timeout=600)
+websocket, peer = open_pair(modern=True)
+print("calling", flush=True)
+try:
+    CALL
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+CALLS = {
+    "join": 'websocket._connection.join("a", history=5)',
+    "history": '_engine.history("a", 5, 5)',
+    "position": '_engine.position("a", 5)',
+    "flush": """
+    _engine.publish("group", ["a"], "x", histories=[(5, 60.0)], timeout=0)
+    _engine.hub_flush(600)
+""",
+    "publish": '_engine.publish("group", ["a"], "x", histories=[(5, 60.0)])',
+}
+
+
+@pytest.mark.parametrize("scheme", ["redis", "nats"])
+@pytest.mark.parametrize("call", CALLS)
+def test_ctrl_c_ends_a_call_that_waits_for_a_silent_broker(call: str, scheme: str):
+    program = PROGRAM.replace("CALL", CALLS[call].strip())
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, scheme],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "calling\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert out == "interrupted\n", err
+    assert process.returncode == 0, err
