@@ -10,7 +10,7 @@ export LC_ALL=C.UTF-8 # Characters are counted, not bytes.
 # The last commit to which the rule does not apply yet.
 FIRST_BASE=1bda91bc50a5b8f1257b8a15d4523926e2c8296f
 LIMIT=72
-TYPES='feat|fix|perf|docs|test|build|ci|refactor|chore'
+TYPES='feat|fix|perf|docs|test|build|ci|refactor|style|chore'
 
 # Prints what is wrong with a subject and the line after it; nothing if all is well.
 faults() {

@@ -6,7 +6,7 @@ use std::{
 use pyo3::prelude::*;
 
 use super::{
-    PyPermit, connection::PyConnection, errors, handshake::PyHandshake, options::PyOptions,
+    connection::PyConnection, errors, handshake::PyHandshake, options::PyOptions, permit::PyPermit,
     start::ready, wake::PyWakeQueue,
 };
 use crate::engine::{Connection, Consumer, Inbox, Parts, adopt as adopted};

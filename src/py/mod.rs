@@ -12,42 +12,18 @@ mod log;
 mod membership;
 mod options;
 mod parse;
+mod permit;
 mod repr;
 mod sender;
 mod start;
 mod wait;
 mod wake;
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use crate::engine::{self, Permit};
-
-/// A place among the process's connections.
-#[pyclass(frozen, module = "dwebsocket._engine", name = "Permit")]
-struct PyPermit(std::sync::Mutex<Option<Permit>>);
-
-#[pymethods]
-impl PyPermit {
-    fn __repr__(&self) -> &'static str {
-        let permit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match *permit {
-            Some(_) => "<Permit>",
-            None => "<Permit given away>",
-        }
-    }
-}
-
-#[pyfunction]
-fn reserve(limit: usize) -> Option<PyPermit> {
-    Permit::take(limit).map(|permit| PyPermit(std::sync::Mutex::new(Some(permit))))
-}
-
-#[pyfunction]
-fn connection_count() -> usize {
-    Permit::taken()
-}
+use crate::engine;
 
 #[pyfunction]
 #[pyo3(signature = (code=1001))]
@@ -77,11 +53,9 @@ mod _engine {
 
     #[pymodule_export]
     use super::{
-        PyPermit,
         adoption::{PyAdoption, PyHeld, adopt, hold},
         close_all,
         connection::PyConnection,
-        connection_count,
         handshake::{PyHandshake, handshake},
         hub::{
             PyHubStats, PyPublished, broker_address, broker_check, count, disconnect, history,
@@ -90,7 +64,8 @@ mod _engine {
         log::{drain_log, log_to, wait_log},
         membership::PyJoined,
         options::PyOptions,
-        reserve, seal,
+        permit::{PyPermit, connection_count, reserve},
+        seal,
         sender::{PySender, turns},
         start::{json_depth, settle_stack, start},
         stop,

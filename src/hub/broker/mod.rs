@@ -20,31 +20,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-pub use self::contract::{BrokerError, Events, Fetched, Key, Stored};
+pub use self::contract::{BrokerError, Events, Fetched, Key, Stored, positioned};
 #[cfg(feature = "nats")]
 use self::nats::Nats;
 #[cfg(feature = "redis")]
 use self::redis::Redis;
 use super::position::{Limits, Position};
-
-/// Takes `<offset>|<epoch>|<envelope>` apart, as the script in Redis has put it together. Anybody may
-/// publish something else.
-#[doc(hidden)] // Public for the fuzz target.
-#[must_use]
-pub fn positioned(announced: &Bytes) -> Option<(Position, Bytes)> {
-    let mut bars = (0..announced.len()).filter(|at| announced[*at] == b'|');
-    let (first, second) = (bars.next()?, bars.next()?);
-    let offset = std::str::from_utf8(&announced[..first])
-        .ok()?
-        .parse()
-        .ok()?;
-    let epoch = std::str::from_utf8(&announced[first + 1..second]).ok()?;
-    let position = Position {
-        offset,
-        epoch: epoch.into(),
-    };
-    Some((position, announced.slice(second + 1..)))
-}
 
 /// A connection to a broker, which is made again whenever it breaks.
 #[derive(Clone)]
@@ -344,72 +325,6 @@ mod tests {
             assert!(
                 matches!(Broker::check(url), Err(BrokerError::Url(_))),
                 "{url}"
-            );
-        }
-    }
-
-    fn at(offset: u64, epoch: &str) -> Position {
-        Position {
-            offset,
-            epoch: epoch.into(),
-        }
-    }
-
-    #[test]
-    fn a_message_is_told_with_its_position() {
-        let split = |text: &'static [u8]| positioned(&Bytes::from_static(text));
-        let found = split(b"7|3f2a|a|b");
-        assert_eq!(found, Some((at(7, "3f2a"), Bytes::from_static(b"a|b"))));
-        assert_eq!(split(b"7||"), Some((at(7, ""), Bytes::new())));
-        for wrong in [
-            &b""[..],
-            b"|",
-            b"||",
-            b"7|",
-            b"7",
-            b"-7|e|",
-            b"x|e|",
-            b"7|\xff|",
-            b"99999999999999999999|e|",
-        ] {
-            assert_eq!(split(wrong), None);
-        }
-    }
-
-    #[test]
-    fn what_was_fetched_is_complete_only_without_a_gap() {
-        let stored = |offset: &u64| Stored {
-            offset: *offset,
-            envelope: Bytes::new(),
-            age: Duration::ZERO,
-        };
-        let entries = |offsets: &[u64]| offsets.iter().map(stored).collect();
-        for (found, top, after, complete) in [
-            (&[][..], 0, Some(at(0, "e")), true),
-            (&[], 5, Some(at(5, "e")), true),
-            (&[], 5, Some(at(4, "e")), false),
-            (&[], 4, Some(at(5, "e")), false),
-            (&[5, 6], 6, Some(at(4, "e")), true),
-            (&[6], 6, Some(at(4, "e")), false),
-            (&[5], 6, Some(at(4, "e")), true),
-            (&[5], 5, Some(at(4, "x")), false),
-            (&[5], 5, None, true),
-            (&[2, 3, 5, 6], 6, Some(at(1, "e")), true),
-            (&[2, 2, 9, 3], 3, Some(at(1, "e")), true),
-            (&[2, 4_000], 4_000, Some(at(1, "e")), false),
-            (&[2, 4_000], 4_000, Some(at(3_999, "e")), true),
-            (&[2], 4_000, Some(at(1, "e")), false),
-            (&[5], u64::MAX, Some(at(u64::MAX, "e")), true),
-            (&[u64::MAX], u64::MAX, Some(at(u64::MAX, "e")), false),
-            (&[0], 0, Some(at(0, "e")), true),
-        ] {
-            let fetched = Fetched::new(entries(found), at(top, "e"), after.as_ref());
-            assert_eq!(fetched.complete, complete, "{found:?} {top} {after:?}");
-            let offsets = fetched.entries.iter().map(|entry| entry.offset);
-            let floor = top - fetched.entries.len() as u64;
-            assert!(
-                offsets.eq((floor..top).map(|offset| offset + 1)),
-                "{found:?} {top}"
             );
         }
     }

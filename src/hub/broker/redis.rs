@@ -23,8 +23,7 @@ use redis::{
 use tokio::sync::Notify;
 
 use super::{
-    contract::{BrokerError, Events, Fetched, Key, META_LIFE, Stored, check_quoting},
-    positioned,
+    contract::{BrokerError, Events, Fetched, Key, META_LIFE, Stored, check_quoting, positioned},
     reconnect::{COMMAND_TIMEOUT, Closing, Served, Server, stay_connected},
 };
 use crate::hub::position::{Limits, Position, new_epoch};

@@ -70,7 +70,7 @@ pub struct Join {
     pub present: bool,
     /// What the others see, a JSON object of at most [`presence::MAX_INFO`] bytes.
     pub info: Arc<str>,
-    /// How the client was known in connections before this one ([`Hub::member_id`]): what left these
+    /// How the client was known in connections before this one (`Hub::member_id`): what left these
     /// out is not sent to it now. Of more than 16, the last.
     pub was: Vec<String>,
     /// The client's number of the request, a JSON value, to be answered by a `joined` frame.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dwebsocket::config::Config;
 use dwebsocket::engine::{Connection, Handler};
-use dwebsocket::hub::{hub, Join, Outgoing, PayloadKind as Kind, Target};
+use dwebsocket::hub::{Join, Outgoing, PayloadKind as Kind, Target, hub};
 use dwebsocket::protocol::Message;
 
 use crate::{Result, ours};

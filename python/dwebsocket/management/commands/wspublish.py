@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from dwebsocket import _engine, hub, push
 from dwebsocket._engine import Published
 from dwebsocket.conf import settings
-from dwebsocket.messages import TargetKind
+from dwebsocket.hub.messages import TargetKind
 
 __all__ = ("Command",)
 
