@@ -15,7 +15,7 @@ use serde::de::IgnoredAny;
 const MAX_MESSAGE: usize = 250 * 1024;
 
 fuzz_target!(|data: &[u8]| {
-    is_envelope(data);
+    let _ = is_envelope(data);
     let begun = Instant::now();
     let mut presence = Presence::new("me".into());
     // Several messages, each with its length in two bytes before it.
