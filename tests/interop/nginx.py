@@ -80,7 +80,8 @@ class Nginx:
         self.certificate = directory / "cert.pem"
 
     def _site(self) -> str:
-        site, tls = printed()
+        site, tls, static = printed()
+        site = replaced(site, "    server_name", f"{static}    server_name")
         if self._uwsgi:
             (site,) = printed("servers.md")
             site = replaced(site, "uwsgi_params", "/etc/nginx/uwsgi_params")

@@ -77,7 +77,7 @@ def is_engine(target: str) -> bool:
 def circle(found: list[Import]) -> list[Import]:
     """Return imports that lead from a module back to it; nothing if there are none."""
     edges = {(one.importer, one.imported): one for one in found}
-    sorter = TopologicalSorter[str]()
+    sorter: TopologicalSorter[str] = TopologicalSorter()
     for importer, imported in edges:
         if importer != imported:
             sorter.add(importer, imported)

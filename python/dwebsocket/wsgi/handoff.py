@@ -351,11 +351,21 @@ def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     """Return the response that holds all that the WebSocket needs."""
     request = call.request
     server = servers.known(request.META, accepted.factory.get_wsgi_sock())
-    # Taken here: response middleware may set language and time zone back. And before a
-    # thread, a descriptor and a place are held: exceptions inside asgiref keep the
-    # frames that call this until the garbage collector runs.
+    # Taken here: response middleware may set language and time zone back. And in a
+    # frame that holds no thread, no descriptor and no place: exceptions inside asgiref
+    # keep the frames that call this until the garbage collector runs.
     call.carried = carried(request) or ()
-    context = RequestContext()
+    return _reserve(accepted, call, server, RequestContext())
+
+
+def _reserve(
+    accepted: Accepted,
+    call: runners.Call,
+    server: servers.ServerSocket,
+    context: RequestContext,
+) -> HttpResponse:
+    """Return the response, with a place, a descriptor and a thread in it."""
+    request = call.request
     # All that takes a thread comes at a moment at which it can still be refused.
     try:
         _engine.start()
