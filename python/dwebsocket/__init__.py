@@ -1,6 +1,6 @@
 """WebSockets for Django on WSGI servers, from plain synchronous views.
 
-The whole of an echo service::
+A complete echo service::
 
     @websocket
     def echo(request):
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     websocket: DecoratorModule
 else:
-    # The module has the decorator's name, and can be called like it: old code reaches
-    # for dwebsocket.websocket.WebSocket.
+    # This name is a module that can also be called as the decorator: old code uses
+    # dwebsocket.websocket.WebSocket.
     from . import websocket
 
 __all__ = (

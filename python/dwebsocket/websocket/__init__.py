@@ -1,4 +1,4 @@
-"""The WebSocket that a view talks to, and the decorator of the same name.
+"""The WebSocket that a view uses, and the decorator of the same name.
 
 ``dwebsocket.websocket`` is both: a module, and a decorator::
 
@@ -7,7 +7,7 @@
 
     isinstance(request.websocket, dwebsocket.websocket.WebSocket)
 
-See :func:`dwebsocket.decorators.websocket` for its arguments.
+See :func:`dwebsocket.decorators.websocket` for the decorator's arguments.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A WebSocket in its groups."""
+"""The WebSocket's methods to join and leave groups."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ("Grouping",)
 
 
 class Grouping(Sending):
-    """The part of :class:`~dwebsocket.websocket.WebSocket` that joins and leaves."""
+    """The group methods of :class:`~dwebsocket.websocket.WebSocket`."""
 
     __slots__ = ("_joined",)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        #: What it has joined and not left, for the signal at the end.
+        #: Groups joined and not left; ``group_left`` is sent for them at the end.
         self._joined: set[str] | None = None
 
     def join(
@@ -44,31 +44,31 @@ class Grouping(Sending):
         """Become a member of a group; the membership ends with the connection.
 
         Args:
-            group: Its name; one that ends in ``*`` stands for every group that begins
-                with what is before it.
+            group: The group's name. A name that ends in ``*`` stands for every group
+                whose name begins with the part before the star.
             since: The offset and epoch of the latest message that the client has seen
-                (a pair, or a :class:`~dwebsocket.hub.Position`): it is sent what came
-                after it. ``(0, "")``: all that is kept.
-            history: How many messages the group keeps, instead of the setting.
-            ttl: Seconds that it keeps them, instead of the setting.
-            presence: Whether the other members see this one, instead of the setting.
-            info: What they see of it: anything that JSON can express, in at most 64 KiB
-                (65,536 bytes of JSON) and 64 levels.
-            envelope: From now on, what comes from groups is wrapped in the JSON that
+                (a pair, or a :class:`~dwebsocket.hub.Position`): the client gets the
+                messages after it. ``(0, "")``: all messages that the group keeps.
+            history: How many messages the group keeps; overrides the setting.
+            ttl: Seconds that the group keeps them; overrides the setting.
+            presence: Whether the other members see this member; overrides the setting.
+            info: What the other members see of this member: anything that JSON can
+                express, in at most 64 KiB (65,536 bytes of JSON) and 64 levels.
+            envelope: From now on, messages from groups are wrapped in the JSON that
                 ``dwebsocket.js`` speaks, with the group and the position.
-            was: The ``member_id`` that the client had in earlier connections (of more
-                than 16, the last count). Of what it missed, it is not sent what
-                left these out (``exclude=``).
-            reply: The client's number of its request, answered by a "joined" frame.
+            was: The ``member_id`` values of the client's earlier connections (of more
+                than 16, the last 16 count). Missed messages that excluded one of them
+                (``exclude=``) are not sent.
+            reply: The number of the client's request; a "joined" frame answers it.
 
         Returns:
-            Where the group stands, and whether all that was missed was sent.
+            The position of the group, and whether every missed message was sent.
 
         Raises:
-            ValueError: The name breaks the rules, an option or ``since`` is out of its
+            ValueError: The name breaks the rules, an option or ``since`` is out of
                 range, or ``info`` is too large or too deep.
-            TypeError: The name is not a str, ``since`` is no position, ``was`` has
-                something else than ids, or ``info`` has no form in JSON.
+            TypeError: The name is not a str, ``since`` is not a position, ``was``
+                has a value that is not an id, or JSON cannot express ``info``.
             WebSocketClosed: The connection has ended.
             BrokerError: The broker, which has the history, cannot be asked.
         """
@@ -81,7 +81,8 @@ class Grouping(Sending):
             history=chosen.history,
             ttl=float(chosen.ttl),
             presence=chosen.presence,
-            # Not escaped: half of a surrogate pair is nothing for others to read.
+            # Without escapes, the JSON cannot carry half of a surrogate pair to other
+            # members.
             info=hub.to_json({} if info is None else info, ensure_ascii=False),
             envelope=bool(envelope),
             was=arguments.member_ids(was),
@@ -99,11 +100,11 @@ class Grouping(Sending):
         return joined
 
     def leave(self, group: str, *, reply: Any = None) -> bool:
-        """Leave a group; return whether it was a member.
+        """Leave a group; return whether the WebSocket was a member.
 
         Args:
-            group: Its name.
-            reply: The client's number of its request, answered by a "left" frame.
+            group: The group's name.
+            reply: The number of the client's request; a "left" frame answers it.
 
         Raises:
             TypeError: The name is not a str.
@@ -120,10 +121,10 @@ class Grouping(Sending):
 
     @Shown
     def groups(self) -> list[str]:
-        """The groups that it is a member of."""
+        """The groups that this WebSocket is a member of."""
         return self._connection.groups
 
     @Shown
     def member_id(self) -> str:
-        """What the other members know it by."""
+        """The id under which the other members see this WebSocket."""
         return self._connection.member_id

@@ -1,4 +1,4 @@
-"""``websocket.protocol``: what old code reaches for below the WebSocket's methods."""
+"""``websocket.protocol``: the lower-level objects that old code uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ("Protocol", "Socket")
 
 
 class WebSocket(typing.Protocol):
-    """What old code reaches through here."""
+    """The part of the WebSocket that :class:`Protocol` and :class:`Socket` use."""
 
     remote_address: tuple[str, int]
 
@@ -35,7 +35,7 @@ class WebSocket(typing.Protocol):
 
 
 class Socket:
-    """Stands in for the socket: to wait on, and to close."""
+    """Stands in for the socket: old code waits on it and closes it."""
 
     __slots__ = ("_websocket",)
 
@@ -85,12 +85,12 @@ class Protocol:
 
     @property
     def close_code(self) -> int | None:
-        """The close code, None while the connection is open."""
+        """The close code; None while the connection is open."""
         return self._websocket.close_code
 
     @property
     def close_reason(self) -> str:
-        """The reason that came with it."""
+        """The reason that came with the close code."""
         return self._websocket.close_reason
 
     @property
@@ -108,11 +108,11 @@ class Protocol:
         return self._websocket.is_closed()
 
     def can_read(self, timeout: float = 0.0) -> bool:
-        """Return whether a message or the end is there, within a time."""
+        """Return whether a message or the end arrives within ``timeout`` seconds."""
         return self._websocket.can_read(timeout)
 
     def write(self, message: Any, binary: bool = False) -> None:
-        """Send a message, as text unless told otherwise."""
+        """Send a message; ``binary=True`` sends it as a binary message."""
         self._websocket.send(message, binary=binary or None)
 
     def write_ping(self, payload: str | bytes = b"") -> None:

@@ -1,4 +1,4 @@
-"""JSON from a stranger."""
+"""Parsing of JSON that an untrusted client has sent."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from dwebsocket import _engine
 
 __all__ = ("MAX_DEPTH", "from_json")
 
-#: Levels of arrays and objects that a message may have. Whoever gets the value may walk
-#: it by recursion, and has room for so much, on small stacks, too.
+#: Levels of arrays and objects that a message may have. Code that walks the value by
+#: recursion has room for this many levels, even on a small stack.
 MAX_DEPTH = 128
 
 
 def from_json(message: str | bytes, **options: Any) -> Any:
-    """Return what ``json.loads()`` does, of JSON that is not too deep.
+    """Parse JSON as ``json.loads()`` does, but refuse JSON that is nested too deep.
 
     Raises:
-        ValueError: It is not JSON, or nested deeper than :data:`MAX_DEPTH`.
+        ValueError: The message is not JSON, or nested deeper than :data:`MAX_DEPTH`.
     """
-    # Shorter ones cannot be so deep; of the others, few have so many brackets.
+    # A shorter message cannot be that deep. Few longer ones have that many brackets;
+    # only for these is the depth counted.
     if len(message) > MAX_DEPTH:
         if not isinstance(message, str):
-            # As json.loads() does.
+            # json.loads() decodes bytes in the same way.
             message = message.decode(json.detect_encoding(message), "surrogatepass")
         if message.count("[") + message.count("{") > MAX_DEPTH:
             depth = _engine.json_depth(message.encode("utf-8", "surrogatepass"))

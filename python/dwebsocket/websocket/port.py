@@ -1,4 +1,4 @@
-"""How a WebSocket waits where it may not block the thread."""
+"""The interface by which a WebSocket waits without blocking the thread."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ __all__ = ("Port",)
 class Port(Protocol):
     """Receives and sends cooperatively, for one connection.
 
-    Without one (None), a WebSocket calls the engine, which blocks the thread.
+    A WebSocket without a port (None) calls the engine, which blocks the thread.
     """
 
     def receive(self, timeout: float | None = None, /) -> str | bytes | None:
-        """Do as the engine's ``receive``."""
+        """Receive a message, as the engine's ``receive`` does."""
 
     def offer(self, message: Any, binary: bool | None, overflow: str, /) -> bool:
-        """Do as the engine's ``send`` without waiting, and note whose send it is."""
+        """Send as the engine's ``send`` does, without waiting; note the sender."""
 
     def send(self, message: Any, binary: bool | None, timeout: float | None, /) -> bool:
-        """Do as the engine's ``send`` with "block"."""
+        """Send as the engine's ``send`` does with "block"."""
 
     def is_served(self) -> bool:
-        """Return whether the caller serves this connection alone."""
+        """Return whether the caller serves only this connection."""
 
     def turns(self) -> int:
-        """Return how often the caller has turned from connection to connection."""
+        """Return how often the caller has switched from one connection to another."""

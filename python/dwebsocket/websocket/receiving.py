@@ -1,4 +1,4 @@
-"""What a WebSocket receives, and how each dialect tells the end."""
+"""The receiving methods of a WebSocket, and how each dialect signals the end."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ("Receiving", "Shown")
 
 T = TypeVar("T")
 
-#: How often the end may be asked for at full speed, and the pause from then on: a loop
-#: that overlooks the end must not take the processor from everybody else.
+#: How many calls after the end return at full speed, and the pause in seconds of each
+#: later call: a loop that overlooks the end must leave the processor to other views.
 _PATIENCE = 3
 _PAUSE = 0.075
-#: Calls in vain, one after the other, without which no view is ended.
+#: A view is ended only after this many calls in a row on a closed connection.
 _VAIN_CALLS = 5
 #: The longest that poll() waits, in milliseconds.
 _POLL_LIMIT = 2**31 - 1
@@ -46,7 +46,7 @@ _in_use = databases.in_use.get
 
 
 def _tell_swallowed() -> None:
-    """Log which code goes on after PeerGone: nothing else can end it."""
+    """Log which code has caught PeerGone: only a fix of that code can end the view."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == _PACKAGE:
         frame = frame.f_back
@@ -61,15 +61,15 @@ def _tell_swallowed() -> None:
 
 
 def _no_constant(name: str) -> Any:
-    # Python's own extension of JSON; send_json() does not send it either.
+    # NaN and Infinity are extensions of Python; send_json() refuses them, too.
     raise ValueError(f"{name} is not a JSON value")
 
 
 class Shown(Generic[T]):
-    """A property that the attribute of one object may hide: old code sets ``ws.id``.
+    """A property that an object's own attribute may hide: old code sets ``ws.id``.
 
     Args:
-        read: Returns its value.
+        read: Returns the value for an object.
     """
 
     def __init__(self, read: Callable[[Any], T]) -> None:
@@ -77,7 +77,7 @@ class Shown(Generic[T]):
         self.__doc__ = read.__doc__
 
     def __get__(self, instance: Any, owner: Any = None) -> T:
-        """Return the value; of the class, this property itself."""
+        """Return the value; when read from the class, return this property itself."""
         if instance is None:
             return self  # type: ignore[return-value]
         return self._read(instance)
@@ -108,22 +108,22 @@ class Receiving:
     def __init__(self, connection: _engine.Connection, modern: bool, port: Any) -> None:
         self._use(connection, port)
         self._modern = modern
-        #: The code with which this side has closed, 0 before.
+        #: The close code that this side has sent; 0 before.
         self._closed = 0
-        #: How often the end was met.
+        #: How many calls have met the end.
         self._ends = 0
         #: Old code's callback, called with each message's opcode and data.
         self.handle: Any = None
-        #: The thread (greenlet) of the view.
+        #: The id of the view's thread (greenlet).
         self._owner = 0
         #: The setting ``GONE_TIMEOUT``.
         self._gone_timeout: float | None = None
-        #: The view's latest calls that were in vain: how many, since when, and how
-        #: often the thread had turned to other connections by then.
+        #: The view's latest calls on a closed connection: how many in a row, since
+        #: when, and how often the thread had switched to other connections by then.
         self._vain_calls = 0
         self._vain_since = 0.0
         self._vain_turns = 0
-        #: How often the view was told that its peer has gone.
+        #: How often PeerGone was raised in the view.
         self._told_gone = 0
 
     def _use(self, connection: _engine.Connection, port: Any) -> None:
@@ -142,11 +142,11 @@ class Receiving:
                 infinity: no limit.
 
         Returns:
-            The message; None when the time is up, and at the end.
+            The message; None after the timeout, and at the end.
 
         Raises:
             TypeError, ValueError: The timeout is not a number, or nan.
-            EOFError: In the classic dialect, when asked again after the end.
+            EOFError: In the classic dialect, on a further call after the end.
         """
         if timeout is not None:
             timeout = seconds(timeout)
@@ -168,7 +168,7 @@ class Receiving:
         """Return the next message if there is one, else ``fallback``; never block.
 
         Raises:
-            EOFError: In the classic dialect, when asked again after the end.
+            EOFError: In the classic dialect, on a further call after the end.
         """
         if self._closed:
             return fallback if self._modern else self._refuse()
@@ -187,8 +187,8 @@ class Receiving:
         """Return the next message; block until there is one.
 
         Raises:
-            WebSocketClosed: The connection is closed and every message read.
-            ReceiveTimeout: (a TimeoutError) ``timeout`` seconds have passed.
+            WebSocketClosed: The connection is closed and every message was read.
+            ReceiveTimeout: (a TimeoutError) No message came within ``timeout`` seconds.
         """
         if timeout is not None:
             timeout = seconds(timeout)
@@ -239,7 +239,7 @@ class Receiving:
         return count + ended
 
     def can_read(self, timeout: float | None = 0.0) -> bool:
-        """Return whether a message or the end is there, within a time."""
+        """Return whether a message or the end arrives within ``timeout`` seconds."""
         timeout = seconds(timeout)
         if self._closed or self._connection.ended or self._connection.pending:
             return True
@@ -265,12 +265,12 @@ class Receiving:
             return self._at_end()
         if not self._connection.ended:
             return None
-        # What came between the end of the time and the end of the connection.
+        # A message may have come after the timeout and before the connection's end.
         message = self._receive(0)
         return self._at_end() if message is None else message
 
     def _at_end(self) -> None:
-        """Return the None of the end, or raise for having been asked again."""
+        """Return the None of the end; raise in the classic dialect on a second call."""
         with _end_lock:
             self._ends += 1
             ends = self._ends
@@ -292,9 +292,10 @@ class Receiving:
         raise WebSocketEOF("the WebSocket has been closed")
 
     def _in_vain(self) -> None:
-        """Note a call in vain; end a view that has made no others for too long.
+        """Count a call on a closed connection; end a view that makes no other calls.
 
-        Only in the thread of the view, and not while this thread sends to others.
+        Calls count only in the view's own thread. The count begins again when this
+        thread has sent to another connection.
 
         Raises:
             PeerGone: The peer has gone, and the view has overlooked it.
@@ -310,7 +311,7 @@ class Receiving:
         self._vain_calls += 1
         passed = now - self._vain_since
         if self._vain_calls >= _VAIN_CALLS and passed >= self._gone_timeout:
-            # Not again at once: "finally" may want to send, too.
+            # Count anew, so that calls in a "finally" do not raise at once.
             self._vain_calls = 0
             self._told_gone += 1
             if self._told_gone == 2:

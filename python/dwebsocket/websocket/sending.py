@@ -1,4 +1,4 @@
-"""What a WebSocket sends, and what a peer does to it that reads too slowly."""
+"""The sending methods of a WebSocket, and what happens when the outbox is full."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ __all__ = ("Data", "Sending")
 Data: TypeAlias = "str | bytes | bytearray | memoryview"
 
 _TEXT = (str, Promise)
-#: Failed sends in a row, no message read between, that show that nobody is reading.
+#: After this many failed sends in a row without a message read between them, the view
+#: counts as one that does not read.
 _UNREAD_SENDS = 16
 
 
@@ -42,11 +43,12 @@ class Sending(Receiving):
         send_timeout: float,
     ) -> None:
         super().__init__(connection, modern, port)
-        # What bytes are sent as: the engine decides by their content, or binary.
+        # How bytes are sent: as binary (True), or as the engine decides by their
+        # content (None).
         self._binary = True if modern else None
         self._overflow = overflow
         self._send_timeout = send_timeout
-        #: Sends that failed in a row, and how many messages had been read by then.
+        #: Failed sends in a row, and the number of messages read when they began.
         self._failed = 0
         self._failed_at = 0
 
@@ -61,16 +63,16 @@ class Sending(Receiving):
         """Send a message; on a closed connection do nothing.
 
         Args:
-            message: ``str`` goes out as text; ``bytes`` as binary in the modern
-                dialect, as text where it is valid UTF-8 in the classic one. Halves of
+            message: ``str`` is sent as text. ``bytes`` are sent as binary in the modern
+                dialect; in the classic one as text if they are valid UTF-8. Halves of
                 surrogate pairs become U+FFFD, as when a browser sends them.
-            binary: True: as a binary message, False: as text, whatever the type.
-            overflow: What to do when the outbox is full, instead of the setting.
-            timeout: Seconds that a send waits for room, instead of ``SEND_TIMEOUT``;
-                less than 0, or infinity: no limit.
+            binary: True: send as a binary message; False: as text, whatever the type.
+            overflow: What a full outbox does; overrides the setting ``OVERFLOW``.
+            timeout: Seconds that this send waits for room; overrides ``SEND_TIMEOUT``.
+                Less than 0, or infinity: no limit.
 
         Returns:
-            Whether the message is on its way.
+            Whether the message was accepted for sending.
 
         Raises:
             TypeError: The message is neither str nor bytes.
@@ -99,7 +101,7 @@ class Sending(Receiving):
         limit = self._send_timeout if timeout is None else arguments.seconds(timeout)
         if self._closed or connection.ended:
             sent = False
-            # For its TypeError.
+            # A wrong type raises TypeError here, too.
             connection.send(message, binary, "refuse")
         elif overflow == "block" or (overflow == "auto" and self._is_served()):
             if self._port is None:
@@ -107,7 +109,7 @@ class Sending(Receiving):
             else:
                 sent = self._port.send(message, binary, limit)
             if not sent and overflow == "auto":
-                # A peer that reads nothing for so long has lost the conversation.
+                # A peer that reads nothing for that long is disconnected.
                 sent = connection.send(message, binary, "close")
         else:
             policy = "close" if overflow == "auto" else overflow
@@ -119,8 +121,9 @@ class Sending(Receiving):
     def _is_served(self) -> bool:
         """Return whether this thread (greenlet) may wait for room.
 
-        The view's own may, and one whose latest sends all went here: nobody else is
-        kept waiting. One that sends around may not.
+        The view's own thread may wait, and a thread whose latest sends all went to this
+        connection: it keeps no other connection waiting. A thread that sends to several
+        connections may not wait.
         """
         if self._owner == threading.get_ident():
             return True
@@ -143,28 +146,29 @@ class Sending(Receiving):
         """Send ``data`` as JSON text.
 
         Args:
-            data: What Django's JSON encoder can encode.
-            kwargs: Go to :func:`json.dumps`.
+            data: Anything that Django's JSON encoder can encode.
+            kwargs: Arguments of :func:`json.dumps`.
 
         Raises:
-            TypeError: It has something that JSON has no form for.
-            ValueError: It has a number that JSON has no form for (``nan``, ``inf``).
+            TypeError: ``data`` has a value that JSON cannot express.
+            ValueError: ``data`` has a number that JSON cannot express (``nan``,
+                ``inf``).
         """
         return self.send(to_json(data, **kwargs), False)
 
     def ping(self, payload: str | bytes = b"") -> bool:
-        """Send a ping of at most 125 bytes, beside those that the engine sends.
+        """Send a ping of at most 125 bytes, in addition to the engine's own pings.
 
         Returns:
-            Whether it is on its way. ``False`` where the connection is closing, or
-            where 64 pings wait already, because the peer does not read.
+            Whether the ping was accepted for sending. ``False`` if the connection is
+            closing, or if 64 pings wait already because the peer does not read.
         """
         return self._connection.ping(arguments.ping_payload(payload))
 
     def _sends_in_vain(self) -> bool:
-        """Return whether sending has shown that the conversation is over.
+        """Return whether failed sends have shown that the conversation is over.
 
-        Not while the view has messages to read, unless it does not read any more.
+        False while the view has messages to read, unless the view has stopped reading.
         """
         return bool(self._failed) and (
             not self._connection.pending

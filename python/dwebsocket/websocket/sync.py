@@ -1,4 +1,4 @@
-"""The WebSocket that a synchronous view talks to."""
+"""The WebSocket of a synchronous view."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class WebSocket(Grouping):
     """One connection, in one of two dialects.
 
     The classic dialect is that of dwebsocket: text arrives as ``bytes``, and the
-    conversation ends with one None, after which asking for more raises
-    :exc:`EOFError`. In the modern one text arrives as ``str``, and ``wait()`` returns
-    None from the end on. :meth:`receive` is the same in both and never ambiguous.
+    conversation ends with one None; a further ``wait()`` raises :exc:`EOFError`. In the
+    modern dialect, text arrives as ``str``, and ``wait()`` returns None from the end
+    on. :meth:`receive` is the same in both dialects and never ambiguous.
 
-    Safe to use from any thread, also after the view has returned. Attributes can be set
-    on it; it hashes and compares by identity.
+    A WebSocket may be used from any thread, also after the view has returned.
+    Attributes can be set on it. It hashes and compares by identity.
 
     Args:
         connection: The engine's connection.
-        modern: Which dialect to speak.
+        modern: Speak the modern dialect; False: the classic one.
         overflow: What a full outbox does (see the setting ``OVERFLOW``).
-        send_timeout: How long a send of the view's own waits for room.
-        subprotocol: The subprotocol agreed on, None if none.
+        send_timeout: Seconds that a send from the view itself waits for room.
+        subprotocol: The negotiated subprotocol; None if there is none.
         remote_address: The client's address and port.
-        port: How to wait, where that is not by blocking the thread.
+        port: Receives and sends cooperatively (gevent); None: block the thread.
     """
 
     __slots__ = ("_protocol", "_rights", "remote_address", "subprotocol")
@@ -53,29 +53,32 @@ class WebSocket(Grouping):
     ) -> None:
         super().__init__(connection, modern, port, overflow, send_timeout)
         self._protocol: Protocol | None = None
-        #: What the request's user may; None outside of the view's time.
+        #: The rights of the request's user; None before the view starts and after it
+        #: has ended.
         self._rights: rights.Rights | None = None
         self.subprotocol = subprotocol
         self.remote_address = remote_address
 
     def close(self, code: int | None = None, reason: str | bytes | None = None) -> None:
-        """Close the connection; what was sent before goes out first. Idempotent.
+        """Close the connection, after the messages sent before. Idempotent.
 
         Args:
             code: The close code, 1000 by default (RFC 6455 section 7.4).
-            reason: Why, in at most 123 bytes of UTF-8; what is over is cut off.
+            reason: The close reason; cut off after 123 bytes of UTF-8.
 
         Raises:
-            ValueError: The code is not one that may be sent.
-            TypeError: It is not a whole number, or the reason neither str nor bytes.
+            ValueError: The code may not be sent.
+            TypeError: The code is not a whole number, or the reason is neither str nor
+                bytes.
         """
         if self._closed:
             return
         if not self._modern and not code:
-            # As in the old package: close(0), close("").
+            # The old package accepts close(0) and close("").
             code = None
         code, text = arguments.close_code(code), arguments.reason(reason)
-        # Whoever wakes up from waiting must see that it was this side's doing.
+        # Set before the engine closes: a thread that wakes up from waiting must see
+        # that this side has closed.
         self._closed = code
         try:
             self._connection.close(code, text)
@@ -84,36 +87,38 @@ class WebSocket(Grouping):
             raise
 
     def recheck(self) -> bool:
-        """Return whether the login that the connection was opened with still holds.
+        """Return whether the login that opened the connection is still valid.
 
-        The session and the user are read anew. Where the user has logged out, is not
-        active any longer or was deleted, where the password has changed or the session
-        has expired, the connection is closed with 4001. Otherwise ``request.user`` is
-        the user as the database has it now. Guests may always stay.
+        The session and the user are read again. The connection is closed with 4001 if
+        the user has logged out, was deactivated or deleted, if the password has
+        changed, or if the session has expired. Otherwise ``request.user`` becomes the
+        user as the database has it now. Guests may always stay.
 
-        A database that is away ends nothing: the answer is True, and the log has it.
+        If the database is unavailable, the connection stays: the method returns True
+        and logs the error.
         """
         return rights.may_stay(self)
 
     def watch(
         self, interval: float = 30.0, allowed: Callable[[], bool] | None = None
     ) -> None:
-        """Have the login checked from time to time, also while the view waits.
+        """Check the login from time to time, also while the view waits.
 
-        As :meth:`recheck`, but ``request.user`` stays as it is: another thread does it,
-        one for the whole process. On a logout, a user's deactivation or deletion by
-        Django's means, the connection is closed at once, in all processes that a broker
-        joins.
+        The check is that of :meth:`recheck`, but ``request.user`` stays unchanged: one
+        thread of the process makes the checks of all connections. When a user logs out
+        or is deactivated or deleted through Django, the connection is closed at once,
+        in all processes that a broker joins.
 
         Args:
             interval: Seconds between two checks (see ``RECHECK_INTERVAL``).
-            allowed: Asked beside that, in that thread: whether a token has not expired,
-                say. The connection is closed with 4001 when it returns False or raises
-                PermissionDenied; another exception is one that cannot tell.
+            allowed: A further check, called in that thread: for example, whether a
+                token is still valid. If it returns False or raises PermissionDenied,
+                the connection is closed with 4001. After another exception, the
+                connection stays.
 
         Raises:
-            ValueError: The interval is no number greater than 0.
-            TypeError: ``allowed`` is no function.
+            ValueError: The interval is not a number greater than 0.
+            TypeError: ``allowed`` is not callable.
             RuntimeError: The view has ended.
         """
         if not (type(interval) in (int, float) and 0 < interval < 1e9):
@@ -129,8 +134,8 @@ class WebSocket(Grouping):
     def is_closed(self) -> bool:
         """Return whether the conversation is over.
 
-        Never True while the view has messages to read, unless it only sends; in the
-        classic dialect not before the final None was read or a send has failed.
+        False while the view has messages to read, unless the view only sends. In the
+        classic dialect, True only after the final None was read or a send has failed.
         """
         if self._closed or self._ends:
             return True
@@ -142,7 +147,7 @@ class WebSocket(Grouping):
 
     @property
     def closed(self) -> bool:
-        """Whether the conversation is over; setting it to True closes."""
+        """Whether the conversation is over; set it to True to close the connection."""
         return self.is_closed()
 
     @closed.setter
@@ -152,32 +157,32 @@ class WebSocket(Grouping):
 
     @Shown
     def close_code(self) -> int | None:
-        """The close code (RFC 6455 section 7.1.5); None while open."""
+        """The close code (RFC 6455 section 7.1.5); None while still open."""
         return self._connection.close_code
 
     @Shown
     def close_reason(self) -> str:
-        """The reason that came with it; "" if none."""
+        """The reason that came with the close code; "" if there was none."""
         return self._connection.close_reason
 
     @Shown
     def id(self) -> int:
-        """A number that no other connection of this process ever has."""
+        """The number of this connection, unique in the process."""
         return self._connection.id
 
     @Shown
     def latency(self) -> float | None:
-        """Seconds that the latest keepalive ping took; None before the first."""
+        """The round trip of the latest keepalive ping, in seconds; None before it."""
         return self._connection.latency
 
     @Shown
     def stats(self) -> dict[str, int]:
-        """Counters: messages and bytes each way, dropped messages, queue lengths."""
+        """Counters: messages and bytes in each direction, drops, queue lengths."""
         return self._connection.stats
 
     @property
     def protocol(self) -> Protocol:
-        """Old code's way to ``fileno()`` and the opcodes."""
+        """The object through which old code gets ``fileno()`` and the opcodes."""
         if self._protocol is None:
             self._protocol = Protocol(self)
         return self._protocol
@@ -189,12 +194,12 @@ class WebSocket(Grouping):
     def accept_connection(self) -> None:
         """Open a WebSocket that a middleware has made by ``create_websocket()``.
 
-        Do nothing to any other: it was opened before the view began.
+        For any other WebSocket, do nothing: it was opened before the view began.
 
         Raises:
             HandshakeError: The handshake is not acceptable.
             PermissionDenied: The Origin is not allowed.
-            SocketUnavailable: The server's socket cannot be had.
+            SocketUnavailable: The server's socket cannot be taken over.
         """
         connection: Any = self._connection
         if isinstance(connection, Unopened):

@@ -1,4 +1,4 @@
-"""A WebSocket that a site's own middleware has made, and not opened yet."""
+"""A WebSocket that a site's own middleware has created but not yet opened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dwebsocket import conf
 
 __all__ = ("Unopened", "create", "is_open", "open_by")
 
-#: Opens the connection of a WebSocket for a request; the transport says how.
+#: Opens the connection of a WebSocket for a request; set by the transport.
 _opener: Callable[[HttpRequest, Any], None] | None = None
 
 
@@ -40,7 +40,7 @@ class Unopened:
         self.request = request
 
     def close(self, code: int, reason: str) -> bool:
-        """Do nothing: what is not open need not be closed."""
+        """Do nothing: there is no connection to close."""
         return False
 
     def receive(self, timeout: float | None = None) -> Any:
@@ -64,8 +64,8 @@ class Unopened:
         Raises:
             HandshakeError: The handshake is not acceptable.
             PermissionDenied: The Origin is not allowed.
-            SocketUnavailable: The server's socket cannot be had, or there are too many
-                connections.
+            SocketUnavailable: The server's socket cannot be taken over, or there are
+                too many connections.
         """
         if websocket._closed:
             raise RuntimeError("This WebSocket was closed before it was accepted")
@@ -76,7 +76,7 @@ class Unopened:
 def create(factory: Any) -> Any:
     """Return a WebSocket that is not open yet; None for a plain request.
 
-    In a view whose WebSocket is open, return that one.
+    If the request has an open WebSocket already, return that one.
     """
     if not factory.is_websocket():
         return None
@@ -94,7 +94,7 @@ def create(factory: Any) -> Any:
 
 
 def is_open(websocket: Any) -> bool:
-    """Return whether there is a WebSocket, and it has a connection."""
+    """Return whether ``websocket`` is a WebSocket that has a connection."""
     return websocket is not None and not isinstance(
         getattr(websocket, "_connection", None), Unopened
     )
