@@ -270,7 +270,11 @@ class Receiving:
         return self._at_end() if message is None else message
 
     def _at_end(self) -> None:
-        """Return the None of the end; raise in the classic dialect on a second call."""
+        """Return the None of the end.
+
+        Raises:
+            EOFError: In the classic dialect, on a second call, unless this side closed.
+        """
         with _end_lock:
             self._ends += 1
             ends = self._ends
@@ -295,7 +299,7 @@ class Receiving:
         """Count a call on a closed connection; end a view that makes no other calls.
 
         Calls count only in the view's own thread. The count begins again when this
-        thread has sent to another connection.
+        thread has sent to another connection or to a group.
 
         Raises:
             PeerGone: The peer has gone, and the view has overlooked it.

@@ -21,7 +21,7 @@ class WebSocket(Grouping):
     """One connection, in one of two dialects.
 
     The classic dialect is that of dwebsocket: text arrives as ``bytes``, and the
-    conversation ends with one None; a further ``wait()`` raises :exc:`EOFError`. In the
+    conversation ends with one None; asking for more raises :exc:`EOFError`. In the
     modern dialect, text arrives as ``str``, and ``wait()`` returns None from the end
     on. :meth:`receive` is the same in both dialects and never ambiguous.
 
