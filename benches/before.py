@@ -27,24 +27,25 @@ Measure = Callable[[Path, argparse.Namespace], float]
 CPU = "us of CPU each"
 
 
-def engine_echo(**options: object) -> Measure:
-    """Measure an echo of the engine without Python, in CPU time per message."""
+def alone(command: str, binary: str, **options: object) -> Measure:
+    """Measure the engine without Python, in CPU time per message."""
 
     def measure(tree: Path, arguments: argparse.Namespace) -> float:
-        with engine.running("serve", "dwebsocket", 2, arguments.cpus, tree) as server:
-            return load(arguments, "echo", server, connections=100, **options)
+        with engine.running(binary, "dwebsocket", 2, arguments.cpus, tree) as server:
+            return load(arguments, command, server, **options)
 
     return measure
 
 
-def engine_fanout(**options: object) -> Measure:
-    """Measure a broadcast of the hub without Python, in CPU time per delivery."""
+def echo(**options: object) -> Measure:
+    """Measure an echo of 100 connections."""
+    return alone("echo", "serve", connections=100, **options)
 
-    def measure(tree: Path, arguments: argparse.Namespace) -> float:
-        with engine.running("fanout", "dwebsocket", 2, arguments.cpus, tree) as server:
-            return load(arguments, "fanout", server, **options)
 
-    return measure
+def fanout(in_flight: int) -> Measure:
+    """Measure broadcasts to 1,000 members, by delivery."""
+    options = {"members": 1000, "in_flight": in_flight, "size": 128}
+    return alone("fanout", "fanout", **options)
 
 
 def django(command: str, urls: str = "urls", **options: object) -> Measure:
@@ -115,20 +116,20 @@ def load(
 
 
 SCENARIOS: dict[str, tuple[str, Measure]] = {
-    "engine: echo, 32 bytes, 1 in flight": (CPU, engine_echo(size=32)),
-    "engine: echo, 32 bytes, 8 in flight": (CPU, engine_echo(size=32, in_flight=8)),
-    "engine: echo, 64 KiB": (CPU, engine_echo(size=65536)),
+    "engine: echo, 32 bytes, 1 in flight": (CPU, echo(size=32)),
+    "engine: echo, 32 bytes, 8 in flight": (CPU, echo(size=32, in_flight=8)),
+    "engine: echo, 64 KiB": (CPU, echo(size=65536)),
     "engine: echo, JSON, deflate": (
         CPU,
-        engine_echo(kind="json", size=1024, deflate="no-takeover"),
+        echo(kind="json", size=1024, deflate="no-takeover"),
     ),
     "hub: 1,000 members, 1 in flight": (
         CPU,
-        engine_fanout(members=1000, in_flight=1, size=128),
+        fanout(1),
     ),
     "hub: 1,000 members, 16 in flight": (
         CPU,
-        engine_fanout(members=1000, in_flight=16, size=128),
+        fanout(16),
     ),
     "Django: echo, 32 bytes": (
         CPU,
