@@ -28,7 +28,7 @@ from django.core.checks.registry import CheckRegistry
 from django.utils.module_loading import import_string
 
 from .conf import KEYS, OLD_NAMES, acceptable, problems
-from .conf.arguments import shown
+from .conf.arguments import is_secret, shown
 from .servers.workers import workers
 
 __all__ = ("check_middleware", "check_settings", "install", "later_view_middleware")
@@ -69,9 +69,9 @@ def _check_paths() -> list[CheckMessage]:
                     problem = "it cannot be called"
             except Exception as error:
                 # Whatever a module raises; ValueError for a path such as ".name".
-                secret = shown(path) != repr(path)
-                problem = "" if secret else f"{type(error).__name__}: {error}"
-                problem = problem or "it is no dotted path"
+                problem = "it is no dotted path"
+                if not is_secret(path):
+                    problem = f"{type(error).__name__}: {error}"
             if problem:
                 message = f"DWEBSOCKET[{name!r}] names {shown(path)}: {problem}"
                 found.append(Error(message, id="dwebsocket.E003"))
@@ -117,7 +117,6 @@ def _check_schemes() -> list[CheckMessage]:
     ]
 
 
-@register(Tags.compatibility)
 def check_installation(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -232,6 +231,11 @@ def check_middleware(
     return found
 
 
+def _always() -> tuple[Any, ...]:
+    """Return the checks that run whether the site is being deployed or not."""
+    return check_settings, check_installation, check_broker, check_middleware
+
+
 def _join_running() -> None:
     """Have a run of the checks that has begun already take these in, too.
 
@@ -240,22 +244,21 @@ def _join_running() -> None:
     too late for that copy. So the copy is looked for, in every thread: with the
     reloader, another one may import the URLconf first, while the check waits for it.
     """
-    ours = (check_settings, check_installation, check_broker, check_middleware)
     run = CheckRegistry.run_checks.__code__
     for frame in sys._current_frames().values():
         step: FrameType | None = frame
         while step is not None:
             if step.f_code is run:
-                _extend(step.f_locals, ours)
+                _extend(step.f_locals)
             step = step.f_back
 
 
-def _extend(run: Mapping[str, Any], ours: tuple[Any, ...]) -> None:
+def _extend(run: Mapping[str, Any]) -> None:
     running, tags = run.get("checks"), run.get("tags")
     if not isinstance(running, list):
         return
-    late = (*ours, check_origins) if run.get("include_deployment_checks") else ours
-    for check in late:
+    late = (check_origins,) if run.get("include_deployment_checks") else ()
+    for check in (*_always(), *late):
         wanted = tags is None or not set(check.tags).isdisjoint(tags)
         if wanted and check not in running:
             # A list may grow while a loop goes through it.
@@ -264,7 +267,7 @@ def _extend(run: Mapping[str, Any], ours: tuple[Any, ...]) -> None:
 
 def install() -> None:
     """Have Django run these checks; idempotent."""
-    for check in (check_settings, check_broker, check_middleware):
+    for check in _always():
         register(check, Tags.compatibility)
     register(check_origins, Tags.security, deploy=True)
     _join_running()

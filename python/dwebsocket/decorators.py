@@ -94,8 +94,7 @@ def _decorate(view: Any, opening: Opening, require: bool) -> Any:
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         request = _request_in(args, kwargs)
-        given = getattr(request, "websocket", None)
-        if given is not None and unopened.is_open(given):
+        if unopened.is_open(getattr(request, "websocket", None)):
             # The view runs already; this decorator is the second one on it, or a
             # middleware has opened the WebSocket.
             return _call(view, args, kwargs)

@@ -11,6 +11,7 @@ __all__ = (
     "REASON_BYTES",
     "close_code",
     "group_name",
+    "is_secret",
     "limit",
     "member_ids",
     "message",
@@ -55,15 +56,20 @@ def seconds(timeout: Any) -> float | None:
     return value if 0 <= value < _FOREVER else None
 
 
-def shown(value: Any) -> str:
-    """Return what a message says of a wrong value; nothing of what may be secret.
+def is_secret(value: Any) -> bool:
+    """Return whether a wrong value may be a secret: a URL with a password in it.
 
-    Somebody may have taken the wrong setting for a broker's URL, with its password.
+    Somebody may have taken the wrong setting for that of the broker.
     """
     text = repr(value)
-    if "://" in text and "@" in text:
+    return "://" in text and "@" in text
+
+
+def shown(value: Any) -> str:
+    """Return what a message says of a wrong value; nothing of what may be secret."""
+    if is_secret(value):
         return f"this {type(value).__name__}, which may be secret"
-    return text
+    return repr(value)
 
 
 def well_formed(text: str) -> str:

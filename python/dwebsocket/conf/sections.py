@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 
 from dwebsocket.exceptions import ConfigurationError
 
-from .arguments import shown
+from .arguments import is_secret, shown
 from .keys import SECONDS, Key, integer, nearest, positive
 from .values import acceptable, settings
 
@@ -167,6 +167,6 @@ def importable(where: str, value: str, check: Callable[[Any], bool], what: str) 
         found = import_string(value)
     except Exception as error:
         # Whatever a module raises; and ValueError for a path such as ".name".
-        said = "" if shown(value) != repr(value) else str(error)
+        said = "" if is_secret(value) else str(error)
         return f"{where} names {shown(value)}: {said or 'it is no dotted path'}"
     return "" if check(found) else f"{where} must name {what}, not {value!r}."

@@ -1,18 +1,4 @@
-"""Groups of WebSockets: send to all members at once, in all processes of the site.
-
-    from dwebsocket import hub, websocket
-
-    @websocket
-    def chat(request, room):
-        request.websocket.join(f"chat.{room}")
-        for message in request.websocket:
-            hub.group(f"chat.{room}").send(message)
-
-A group exists as long as somebody is in it. Its members get every message in the same
-order; a member that reads too slowly meets the setting ``OVERFLOW`` and delays nobody.
-With ``history``, a group remembers its latest messages, and who comes back gets what it
-missed.
-"""
+"""Handles of groups: what sends to them, and tells who and what is in them."""
 
 from __future__ import annotations
 
@@ -23,12 +9,12 @@ from typing import Any, NamedTuple
 from django.core.signals import setting_changed
 
 from dwebsocket import _engine
-from dwebsocket._engine import BrokerError, Joined, Published
+from dwebsocket._engine import Published
 from dwebsocket.conf import arguments, group_options, settings
 from dwebsocket.conf.group_options import Options
 
 from . import blocking
-from .connecting import connect, use
+from .connecting import use
 from .messages import (
     Message,
     Payload,
@@ -40,27 +26,18 @@ from .messages import (
 )
 
 __all__ = (
-    "BrokerError",
     "Group",
     "History",
-    "Joined",
     "Member",
-    "Options",
-    "Payload",
     "Position",
-    "Published",
     "Stats",
-    "check_reason",
-    "connect",
     "disconnect",
     "group",
     "groups",
-    "ids",
+    "merged",
     "occupied",
     "options",
-    "payload",
     "stats",
-    "to_json",
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .call import ASYNC, GOING_AWAY, NORMAL, Call, give_up
+from .call import ASYNC, GOING_AWAY, NORMAL, Call, Job, give_up
 from .runner import Runner, Seat, join, kind, start
 
 __all__ = (
@@ -10,6 +10,7 @@ __all__ = (
     "GOING_AWAY",
     "NORMAL",
     "Call",
+    "Job",
     "Runner",
     "Seat",
     "give_up",

@@ -7,7 +7,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
@@ -20,7 +20,7 @@ from dwebsocket.process import databases, log, reporting
 from dwebsocket.process.reporting import shown
 from dwebsocket.websocket import WebSocket
 
-__all__ = ("ASYNC", "GOING_AWAY", "NORMAL", "Call", "give_up")
+__all__ = ("ASYNC", "GOING_AWAY", "NORMAL", "Call", "Job", "give_up")
 
 logger = logging.getLogger("dwebsocket.view")
 
@@ -264,6 +264,29 @@ class Call:
                 self.request.path,
                 request=self.request,
             )
+
+
+class Job(NamedTuple):
+    """A call, and all that it takes to run it in a thread or a greenlet of its own.
+
+    Args:
+        context: What holds in the request's thread.
+        call: The view's call.
+        websocket: The WebSocket that the project's factory has made.
+        connection: The engine's connection.
+    """
+
+    context: context.RequestContext
+    call: Call
+    websocket: WebSocket
+    connection: _engine.Connection
+
+    def run(self) -> None:
+        """Run the call; whatever it does not handle itself is logged."""
+        try:
+            self.context.run(self.call.run, self.websocket)
+        except BaseException:
+            give_up(self.connection, self.call.request)
 
 
 def give_up(

@@ -15,11 +15,9 @@ from gevent import monkey
 from gevent.event import Event
 
 from dwebsocket import _engine
-from dwebsocket.context import RequestContext
 from dwebsocket.process.gevent import sender
-from dwebsocket.websocket import WebSocket
 
-from .call import GOING_AWAY, Call, give_up
+from .call import GOING_AWAY, Job
 
 __all__ = ("runner",)
 
@@ -172,15 +170,9 @@ class Seat:
     def __init__(self, greenlets: Greenlets) -> None:
         self._greenlets = greenlets
 
-    def run(
-        self,
-        context: RequestContext,
-        call: Call,
-        websocket: WebSocket,
-        connection: _engine.Connection,
-    ) -> None:
+    def run(self, job: Job) -> None:
         """Run the call in a greenlet."""
-        self._greenlets.start(context, call, websocket, connection)
+        self._greenlets.start(job)
 
     def cancel(self) -> None:
         """Do nothing: no greenlet waits."""
@@ -209,27 +201,15 @@ class Greenlets:
         _waker()
         return Seat(self)
 
-    def start(
-        self,
-        context: RequestContext,
-        call: Call,
-        websocket: WebSocket,
-        connection: _engine.Connection,
-    ) -> None:
+    def start(self, job: Job) -> None:
         """Run the call."""
-
-        def serve() -> None:
-            try:
-                context.run(call.run, websocket)
-            except BaseException:
-                give_up(connection, call.request)
 
         def ended(greenlet: Any) -> None:
             self._running.discard(greenlet)
             # Killed before it began, it has not closed anything.
-            connection.close(GOING_AWAY, "")
+            job.connection.close(GOING_AWAY, "")
 
-        greenlet = gevent.Greenlet(serve)
+        greenlet = gevent.Greenlet(job.run)
         self._running.add(greenlet)
         greenlet.rawlink(ended)
         greenlet.start()

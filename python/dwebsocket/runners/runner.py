@@ -15,7 +15,7 @@ from dwebsocket.websocket import WebSocket
 from dwebsocket.websocket.port import Port
 
 from . import threads
-from .call import Call, give_up
+from .call import Call, Job, give_up
 
 __all__ = ("Runner", "Seat", "join", "kind", "start")
 
@@ -25,13 +25,7 @@ logger = logging.getLogger("dwebsocket.view")
 class Seat(Protocol):
     """What a view runs in, reserved before the handshake is answered."""
 
-    def run(
-        self,
-        context: RequestContext,
-        call: Call,
-        websocket: WebSocket,
-        connection: _engine.Connection,
-    ) -> None:
+    def run(self, job: Job) -> None:
         """Run the call; return at once."""
 
     def cancel(self) -> None:
@@ -90,7 +84,7 @@ def start(
     """Run a view; close the WebSocket where that is not possible."""
     connection = websocket._connection
     try:
-        runner.reserve().run(context, call, websocket, connection)
+        runner.reserve().run(Job(context, call, websocket, connection))
     except RuntimeError:
         connection.close(1013, "try again later")
         path = shown(call.request.path)

@@ -11,11 +11,9 @@ from typing import Any
 
 from dwebsocket import _engine
 from dwebsocket.conf import settings
-from dwebsocket.context import RequestContext
 from dwebsocket.process.trim import Crowd
-from dwebsocket.websocket import WebSocket
 
-from .call import Call, give_up
+from .call import Job
 
 __all__ = ("runner",)
 
@@ -56,13 +54,7 @@ class Seat:
         )
         _start_small(self._thread, settings.THREAD_STACK_SIZE)
 
-    def run(
-        self,
-        context: RequestContext,
-        call: Call,
-        websocket: WebSocket,
-        connection: _engine.Connection,
-    ) -> None:
+    def run(self, job: Job) -> None:
         """Have the thread run the call.
 
         Raises:
@@ -71,9 +63,9 @@ class Seat:
         """
         if self._thread is None or not self._thread.is_alive():
             raise RuntimeError("the thread that waited for the view has ended")
-        self._box.append((context, call, websocket, connection))
+        self._box.append(job)
         try:
-            self._threads.enter(connection)
+            self._threads.enter(job.connection)
         except BaseException:
             self._box.pop()
             raise
@@ -123,14 +115,12 @@ class Threads:
         box.pop(0).acquire()
         if not box:
             return
-        context, call, websocket, connection = box.pop()
-        threading.current_thread().name = f"websocket-{connection.id}"
+        job: Job = box.pop()
+        threading.current_thread().name = f"websocket-{job.connection.id}"
         try:
-            context.run(call.run, websocket)
-        except BaseException:
-            give_up(connection, call.request)
+            job.run()
         finally:
-            self._done(connection)
+            self._done(job.connection)
 
     def enter(self, connection: _engine.Connection) -> None:
         """Take note that a view begins."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from dwebsocket import _engine
 from dwebsocket.conf import arguments
+from dwebsocket.conf.keys import SECONDS, positive
 from dwebsocket.logins import following, rights
 
 from .grouping import Grouping
@@ -121,8 +122,8 @@ class WebSocket(Grouping):
             TypeError: ``allowed`` is not callable.
             RuntimeError: The view has ended.
         """
-        if not (type(interval) in (int, float) and 0 < interval < 1e9):
-            raise ValueError(f"a number of seconds greater than 0, not {interval!r}")
+        if not positive(interval):
+            raise ValueError(f"{SECONDS}, not {interval!r}")
         if allowed is not None and not callable(allowed):
             raise TypeError(f"allowed is a function, not {type(allowed).__name__}")
         if self._rights is None:

@@ -214,7 +214,7 @@ class Handoff:
         session = getattr(request, "session", None)
         if session is not None:
             session.modified = False
-        self.seat.run(self.context, self.call, websocket, connection)
+        self.seat.run(runners.Job(self.context, self.call, websocket, connection))
 
     def _release(self) -> None:
         """Give back what has not been used; a traceback may keep this object."""
