@@ -69,18 +69,16 @@ impl Connection {
             let _context = engine.handle().enter();
             Arc::new(adopt::register(socket)?)
         };
-        let way = Way::Socket(socket);
-        let signal = Arc::<Signal>::default();
-        let decoder = Decoder::new(Role::Server, &config.protocol, deflate);
-        let encoder = Encoder::new(Role::Server, &config.protocol, deflate);
-        let outbox = Outbox::new(way.clone(), encoder, head, Arc::clone(&signal));
-        let connection = Self::register(engine, config, outbox, signal, handler);
-        // From the caller's thread: in the usual case the peer has its answer before this returns.
-        let _ = connection.outbox().flush_ready();
-        let open = Arc::clone(&connection);
-        let actor = Actor::new(engine, open, way, decoder, leftover, permit);
-        engine.handle().spawn(actor);
-        Ok(connection)
+        let fresh = Fresh {
+            way: Way::Socket(socket),
+            signal: Arc::default(),
+            head,
+            leftover,
+            deflate,
+            config,
+            permit,
+        };
+        Ok(fresh.run(engine, handler))
     }
 
     /// Runs a connection whose transport is a queue on this process's engine. The far end drains what the
@@ -107,27 +105,57 @@ impl Connection {
         }
         let signal = Arc::<Signal>::default();
         let (queue, far) = Queue::new(capacity, wakeup, Arc::clone(&signal));
-        let way = Way::Queue(queue);
-        let encoder = Encoder::new(Role::Server, &config.protocol, None);
-        let decoder = Decoder::new(Role::Server, &config.protocol, None);
-        let outbox = Outbox::new(way.clone(), encoder, Vec::new(), Arc::clone(&signal));
-        let connection = Self::register(engine, config, outbox, signal, handler);
-        let open = Arc::clone(&connection);
-        let actor = Actor::new(engine, open, way, decoder, Vec::new(), permit);
-        engine.handle().spawn(actor);
-        Ok((connection, far))
+        let fresh = Fresh {
+            way: Way::Queue(queue),
+            signal,
+            head: Vec::new(),
+            leftover: Vec::new(),
+            deflate: None,
+            config,
+            permit,
+        };
+        Ok((fresh.run(engine, handler), far))
     }
+}
 
-    fn register(
-        engine: &'static Engine,
-        config: Arc<Config>,
-        outbox: Outbox,
-        signal: Arc<Signal>,
-        handler: Arc<dyn Handler>,
-    ) -> Arc<Self> {
-        let (id, shared) = (Engine::next_id(), &engine.shared);
-        let connection = Self::new(id, shared, config, outbox, signal, handler);
+/// A connection before it runs, whatever its transport.
+struct Fresh {
+    way: Way,
+    signal: Arc<Signal>,
+    /// Goes out before everything else.
+    head: Vec<u8>,
+    /// Read already.
+    leftover: Vec<u8>,
+    deflate: Option<DeflateParams>,
+    config: Arc<Config>,
+    permit: Option<Permit>,
+}
+
+impl Fresh {
+    fn run(self, engine: &'static Engine, handler: Arc<dyn Handler>) -> Arc<Connection> {
+        let (protocol, deflate) = (&self.config.protocol, self.deflate);
+        let decoder = Decoder::new(Role::Server, protocol, deflate);
+        let encoder = Encoder::new(Role::Server, protocol, deflate);
+        let outbox = Outbox::new(
+            self.way.clone(),
+            encoder,
+            self.head,
+            Arc::clone(&self.signal),
+        );
+        let connection = Connection::new(
+            Engine::next_id(),
+            &engine.shared,
+            self.config,
+            outbox,
+            self.signal,
+            handler,
+        );
         engine.register(&connection);
+        // From the caller's thread: in the usual case the peer has its answer before this returns.
+        let _ = connection.outbox().flush_ready();
+        let open = Arc::clone(&connection);
+        let actor = Actor::new(engine, open, self.way, decoder, self.leftover, self.permit);
+        engine.handle().spawn(actor);
         connection
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{Echo, connect, connect_inbox, limited, parts, tcp_pair, until};
+use common::{Echo, connect, connect_inbox, fill, limited, parts, tcp_pair, until};
 use dwebsocket::{
     config::Config,
     engine::{Connection, Consumer, Inbox, Overflow, Received, Sent},
@@ -296,18 +296,6 @@ fn a_full_inbox_stops_reading_and_nothing_is_lost() {
         }
         writer.join().unwrap();
     });
-}
-
-/// Fills the outbox of a connection whose peer does not read. Returns what the last send said.
-fn fill(connection: &Arc<Connection>, overflow: Overflow) -> Sent {
-    let payload = vec![b'x'; 64 * 1024];
-    for _ in 0..1_000 {
-        match connection.send(OpCode::Binary, &payload, overflow) {
-            Sent::Done => {}
-            other => return other,
-        }
-    }
-    panic!("the outbox has no limit");
 }
 
 #[test]

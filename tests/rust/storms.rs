@@ -324,16 +324,7 @@ fn a_position_far_ahead_is_not_believed_for_ever() {
         let mut redis = client(&server);
         let (mut kept, mut plain) = (member(), member());
         join_since(&kept, "far", None).unwrap();
-        let join = Join {
-            since: None,
-            limits: None,
-            present: false,
-            info: "{}".into(),
-            was: Vec::new(),
-            reply: None,
-            timeout: LIMIT,
-        };
-        hub().join(&plain.0, "plain", join).unwrap();
+        hub().join(&plain.0, "plain", join(None)).unwrap();
         let other = Other::start(&server.url(), "storm");
         let at = keep("far", "first").position.unwrap();
         let begun = keep("plain", "first").position.unwrap();

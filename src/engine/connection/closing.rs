@@ -6,6 +6,7 @@ use super::{
     Connection,
     lifecycle::{End, State, Step},
 };
+use crate::protocol::close::fitting_reason;
 
 impl Connection {
     /// How the connection ended; while only this side has said that it wants to, what it said.
@@ -42,12 +43,13 @@ impl Connection {
     }
 
     fn say_close(&self, code: u16, reason: &str, discard: bool) -> bool {
+        let reason = fitting_reason(reason);
         let (before, started) = {
             // Held from the step to the frame: nothing can be queued in between.
             let mut outbox = self.outbox();
             let said = End {
                 code,
-                reason: truncated(reason).to_owned(),
+                reason: reason.to_owned(),
                 error: None,
             };
             let Ok(before) = self.lifecycle.step(Step::Close, Some(said)) else {
@@ -59,9 +61,9 @@ impl Connection {
             }
             let started = match self.lifecycle.end() {
                 Some(End { code, error, .. }) if before == State::Draining => {
-                    outbox.close(code, truncated(&error.unwrap_or_default()))
+                    outbox.close(code, fitting_reason(&error.unwrap_or_default()))
                 }
-                _ => outbox.close(code, truncated(reason)),
+                _ => outbox.close(code, reason),
             };
             (before, started)
         };
@@ -90,6 +92,3 @@ impl Connection {
         }
     }
 }
-
-/// The beginning of a reason that fits a Close frame.
-pub(super) use crate::protocol::close::fitting_reason as truncated;

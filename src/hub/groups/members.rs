@@ -79,6 +79,21 @@ pub struct Join {
     pub timeout: Duration,
 }
 
+/// As most members join: from now on, unseen, without a history and without waiting for the broker.
+impl Default for Join {
+    fn default() -> Self {
+        Self {
+            since: None,
+            limits: None,
+            present: false,
+            info: "{}".into(),
+            was: Vec::new(),
+            reply: None,
+            timeout: Duration::ZERO,
+        }
+    }
+}
+
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
@@ -152,17 +167,8 @@ impl Members {
 
     /// Makes a connection reachable as one of a user's.
     pub(in crate::hub) fn identify(&'static self, connection: &Arc<Connection>, user: &str) {
-        let join = Join {
-            since: None,
-            limits: None,
-            present: false,
-            info: "{}".into(),
-            was: Vec::new(),
-            reply: None,
-            timeout: Duration::ZERO,
-        };
         // Without a history, nothing can fail but the connection.
-        let _ = self.enter(connection, &Channel::user(user), &join);
+        let _ = self.enter(connection, &Channel::user(user), &Join::default());
     }
 
     fn enter(

@@ -10,7 +10,7 @@ use std::{
 
 use dwebsocket::{
     config::Config,
-    engine::{Connection, Consumer, Handler, Inbox, Overflow, Parts},
+    engine::{Connection, Consumer, Handler, Inbox, Overflow, Parts, Sent},
     protocol::{Message, OpCode},
 };
 use tungstenite::{WebSocket, protocol::Role};
@@ -100,4 +100,17 @@ impl Handler for Echo {
     }
 
     fn on_end(&self, _connection: &Connection) {}
+}
+
+/// Sends until the outbox of a connection, and the transport before it, are full. Returns what the last
+/// send said.
+pub fn fill(connection: &Arc<Connection>, overflow: Overflow) -> Sent {
+    let payload = vec![b'x'; 64 * 1024];
+    for _ in 0..1_000 {
+        match connection.send(OpCode::Binary, &payload, overflow) {
+            Sent::Done => {}
+            other => return other,
+        }
+    }
+    panic!("the outbox has no limit");
 }

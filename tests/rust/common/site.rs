@@ -36,13 +36,9 @@ pub fn connect(url: &str, prefix: &str) {
 /// As most members join.
 pub fn join(limits: Option<Limits>) -> Join {
     Join {
-        since: None,
         limits,
-        present: false,
-        info: "{}".into(),
-        was: Vec::new(),
-        reply: None,
         timeout: LIMIT,
+        ..Join::default()
     }
 }
 

@@ -35,13 +35,8 @@ pub(crate) fn hub() -> &'static Hub {
 
 fn join() -> Join {
     Join {
-        since: None,
-        limits: None,
-        present: false,
-        info: "{}".into(),
-        was: Vec::new(),
-        reply: None,
         timeout: Duration::from_secs(1),
+        ..Join::default()
     }
 }
 

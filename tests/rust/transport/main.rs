@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{Echo, LIMIT, limited, until};
+use common::{Echo, LIMIT, fill, limited, until};
 use dwebsocket::{
     config::Config,
     engine::{Connection, Overflow, Received, Sent, habit},
@@ -76,18 +76,6 @@ fn small_outbox() -> Config {
         outbox_bytes: 1 << 20,
         ..Config::default()
     }
-}
-
-/// Sends until the outbox, and the transport before it, are full. Returns what the last send said.
-fn fill(connection: &Arc<Connection>, overflow: Overflow) -> Sent {
-    let payload = vec![b'x'; 64 * 1024];
-    for _ in 0..1_000 {
-        match connection.send(OpCode::Binary, &payload, overflow) {
-            Sent::Done => {}
-            other => return other,
-        }
-    }
-    panic!("the outbox has no limit");
 }
 
 fn messages_of_every_size_come_back(over: Over) {
@@ -369,13 +357,8 @@ fn statistics_count_both_ways(over: Over) {
 
 fn join() -> Join {
     Join {
-        since: None,
-        limits: None,
-        present: false,
-        info: "{}".into(),
-        was: Vec::new(),
-        reply: None,
         timeout: Duration::from_secs(1),
+        ..Join::default()
     }
 }
 

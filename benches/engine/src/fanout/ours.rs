@@ -68,15 +68,6 @@ pub fn serve(listener: &TcpListener) -> Result<()> {
 }
 
 fn join(connection: &Arc<Connection>) -> Result<()> {
-    let join = Join {
-        since: None,
-        limits: None,
-        present: false,
-        info: "{}".into(),
-        was: Vec::new(),
-        reply: None,
-        timeout: Duration::ZERO,
-    };
-    hub()?.join(connection, ROOM, join)?;
+    hub()?.join(connection, ROOM, Join::default())?;
     Ok(())
 }

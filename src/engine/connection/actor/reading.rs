@@ -17,7 +17,6 @@ use super::{
     super::{
         super::outbox::{PONGS, Queue, Way},
         Connection,
-        closing::truncated,
         lifecycle::{End, State, Step},
     },
     Actor,
@@ -26,7 +25,7 @@ use super::{
 };
 use crate::{
     error::ProtocolError,
-    protocol::{CloseFrame, Event, Message},
+    protocol::{CloseFrame, Event, Message, close::fitting_reason},
 };
 
 /// Bytes that are thrown away after this side has said Close, at most: a peer on a usual network takes
@@ -269,7 +268,7 @@ impl Actor {
         let error_text = error.to_string();
         self.peer_ended(End {
             code: error.close_code(),
-            reason: truncated(&error_text).to_owned(),
+            reason: fitting_reason(&error_text).to_owned(),
             error: Some(error_text),
         });
     }
