@@ -94,7 +94,9 @@ def _decorate(view: Any, opening: Opening, require: bool) -> Any:
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         request = _request_in(args, kwargs)
-        if unopened.is_open(getattr(request, "websocket", None)):
+        given = getattr(request, "websocket", None)
+        # Most requests have none, and are not asked about what no middleware has made.
+        if given is not None and unopened.is_open(given):
             # The view runs already; this decorator is the second one on it, or a
             # middleware has opened the WebSocket.
             return _call(view, args, kwargs)
