@@ -1,8 +1,9 @@
-//! Taking a connected socket out of a server's hands, without the server noticing.
+//! Takes a connected socket from a server, without any change in the server.
 //!
-//! The server goes on with the descriptor number that it knows: `dup2` puts one end of a fresh socket
-//! pair there. What it still writes (its own idea of a response) is read and forgotten at the other
-//! end; what it reads is the end of the file, so it closes its descriptor in peace.
+//! The server keeps the descriptor number that it knows: `dup2` makes this number refer to one end of a
+//! new socket pair. The server reads the end of the file there and closes its descriptor as usual. If the
+//! server still writes something, such as its own response, the other end of the pair reads and discards
+//! it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -20,7 +21,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::runtime::runtime;
 
-/// A socket that has changed hands.
+/// A socket that was taken from a server.
 #[derive(Debug)]
 pub struct Adopted {
     /// The connection to the peer; the server has no access to it any more.
@@ -29,15 +30,16 @@ pub struct Adopted {
 
 /// A second descriptor of a server's socket.
 ///
-/// It is made while the server is known to have the socket open. The server may close its descriptor
-/// later, and the system may give the same number to the socket of another client: the second
-/// descriptor stays, and [`Held::take`] finds the difference.
+/// [`hold`] makes it while the server is known to have the socket open. The server may close its own
+/// descriptor later, and the system may give the same number to the socket of another client. The second
+/// descriptor still refers to the first socket, so [`Held::take`] finds the difference.
 ///
-/// All descriptors are made together with it: where none is left, the handshake can still be refused.
+/// [`hold`] makes all other descriptors at the same time: if the process has none left, the handshake can
+/// still be refused.
 #[derive(Debug)]
 pub struct Held {
     socket: Socket,
-    /// What the server gets in its place, and the end of it that stays here.
+    /// The end of the socket pair that replaces the server's socket; `ours` is the end that stays here.
     theirs: UnixStream,
     ours: UnixStream,
 }
@@ -46,13 +48,13 @@ pub struct Held {
 ///
 /// # Errors
 ///
-/// `fd` is not the stream socket of a connection, or no descriptor is left.
+/// `fd` is not the stream socket of a connection, or the process has no descriptor left.
 pub fn hold(fd: RawFd) -> io::Result<Held> {
     if fd < 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
-    // SAFETY: the borrow ends with this statement. A number that is closed meanwhile is an error of
-    // the system call, or names another file, which the checks of the caller find.
+    // SAFETY: the borrow ends with this statement. If the number is closed meanwhile, the system call
+    // fails or duplicates another file; the checks of the caller find the latter.
     let socket = Socket::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
     if socket.r#type()? != Type::STREAM {
         return Err(io::Error::new(
@@ -60,7 +62,7 @@ pub fn hold(fd: RawFd) -> io::Result<Held> {
             "not a stream socket",
         ));
     }
-    // A socket that the peer has reset meanwhile is taken all the same: its view hears of the end.
+    // A socket that the peer has reset meanwhile is accepted: its view learns of the end.
     if socket.is_listener()? {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -78,16 +80,19 @@ pub fn hold(fd: RawFd) -> io::Result<Held> {
 impl Held {
     /// Takes the socket away from the server, which knows it as `fd`.
     ///
-    /// `epoll` is the epoll instance of the server's event loop, if it has one. Its registrations
-    /// belong to the open file, not to the number: `dup2` would leave one behind that nobody can
-    /// remove any more, and every frame would wake the server's loop. So it is removed first.
+    /// `epoll` is the epoll instance of the server's event loop, if it has one. An epoll registration
+    /// belongs to the open file, not to the descriptor number. After `dup2`, nobody could remove the
+    /// registration any more, and every frame would wake the server's loop. This method therefore removes
+    /// the registration first.
     ///
-    /// The caller makes sure that the server does not close `fd` during the call: it holds the
-    /// server's lock, or the interpreter's, having asked the server's socket object for its number.
+    /// The caller makes sure that the server does not close `fd` during the call: the caller holds the
+    /// server's lock, or it holds the interpreter's lock and has asked the server's socket object for its
+    /// number.
     ///
     /// # Errors
     ///
-    /// `fd` does not refer to the held socket any more. What `fd` refers to is then as it was.
+    /// `fd` no longer refers to the held socket; the file behind `fd` is then unchanged. Otherwise the
+    /// error of a system call, or of the start of the runtime.
     pub fn take(self, fd: RawFd, epoll: Option<RawFd>) -> io::Result<Adopted> {
         let Self {
             socket,
@@ -95,7 +100,7 @@ impl Held {
             ours,
         } = self;
         theirs.set_nonblocking(is_nonblocking(socket.as_raw_fd())?)?;
-        // The server's next read meets the end of the file at once.
+        // The server's next read returns the end of the file at once.
         ours.shutdown(Shutdown::Write)?;
         if identity(fd)? != identity(socket.as_raw_fd())? {
             return Err(closed_meanwhile());
@@ -104,7 +109,8 @@ impl Held {
             forget_in_epoll(epoll, fd);
         }
         replace(&theirs.into(), fd)?;
-        // Registering needs the runtime; without it, the pair is simply closed.
+        // The task that reads `ours` needs the runtime; if it cannot be started, this end of the pair is
+        // closed.
         runtime()?.handle().spawn(swallow(ours));
         Ok(Adopted { socket })
     }
@@ -114,12 +120,12 @@ impl Held {
 ///
 /// # Errors
 ///
-/// Those of both.
+/// The errors of both functions.
 pub fn adopt(fd: RawFd, epoll: Option<RawFd>) -> io::Result<Adopted> {
     hold(fd)?.take(fd, epoll)
 }
 
-/// The error for a descriptor that does not refer to the held socket any more.
+/// The error for a descriptor that no longer refers to the held socket.
 pub(crate) fn closed_meanwhile() -> io::Error {
     io::Error::new(
         io::ErrorKind::NotConnected,
@@ -127,7 +133,7 @@ pub(crate) fn closed_meanwhile() -> io::Error {
     )
 }
 
-/// The device and the inode behind a descriptor: no two sockets that are open share them.
+/// The device and the inode behind a descriptor. Two open sockets never have both in common.
 fn identity(fd: RawFd) -> io::Result<(libc::dev_t, libc::ino_t)> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `stat` has room for what the call writes; a bad descriptor is an error.
@@ -146,7 +152,7 @@ pub(super) fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     Ok(unsafe { AsyncFd::register(socket) }?)
 }
 
-/// Reads and forgets what the server writes, until it has closed its end.
+/// Reads and discards what the server writes, until the server has closed its end.
 async fn swallow(ours: UnixStream) {
     let Ok(()) = ours.set_nonblocking(true) else {
         return;
@@ -177,14 +183,14 @@ fn is_nonblocking(fd: RawFd) -> io::Result<bool> {
     }
 }
 
-/// Makes `number` mean what `source` does, with close-on-exec, which Python sets on every descriptor
-/// that it makes (PEP 446).
+/// Makes `number` refer to the file of `source`, with close-on-exec: Python sets this flag on every
+/// descriptor that it makes (PEP 446).
 #[cfg(target_os = "linux")]
 fn replace(source: &OwnedFd, number: RawFd) -> io::Result<()> {
     loop {
-        // SAFETY: `source` is open. `number` is the server's and stays open and the server's; only
-        // what it refers to changes, which is the purpose of this module. The flag is set by the same
-        // call, so that a program started by another thread never inherits the descriptor.
+        // SAFETY: `source` is open. `number` belongs to the server and stays open; only the file that it
+        // refers to changes, which is the purpose of this module. The same call sets the flag, so that a
+        // program started by another thread never inherits the descriptor.
         if unsafe { libc::dup3(source.as_raw_fd(), number, libc::O_CLOEXEC) } >= 0 {
             return Ok(());
         }
@@ -195,11 +201,11 @@ fn replace(source: &OwnedFd, number: RawFd) -> io::Result<()> {
     }
 }
 
-/// Makes `number` mean what `source` does; without `dup3`, close-on-exec takes a second call.
+/// Makes `number` refer to the file of `source`; without `dup3`, close-on-exec takes a second call.
 #[cfg(not(target_os = "linux"))]
 fn replace(source: &OwnedFd, number: RawFd) -> io::Result<()> {
-    // SAFETY: `source` is open. `number` is the server's and stays open and the server's; only what
-    // it refers to changes, which is the purpose of this module.
+    // SAFETY: `source` is open. `number` belongs to the server and stays open; only the file that it
+    // refers to changes, which is the purpose of this module.
     if unsafe { libc::dup2(source.as_raw_fd(), number) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -210,8 +216,8 @@ fn replace(source: &OwnedFd, number: RawFd) -> io::Result<()> {
 
 #[cfg(target_os = "linux")]
 fn forget_in_epoll(epoll: RawFd, fd: RawFd) {
-    // SAFETY: EPOLL_CTL_DEL ignores the event pointer; bad descriptors and a missing registration are
-    // errors, and mean that there is nothing to forget.
+    // SAFETY: EPOLL_CTL_DEL ignores the event pointer. A bad descriptor or a missing registration is an
+    // error, and means that there is nothing to remove.
     unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, std::ptr::null_mut()) };
 }
 

@@ -1,11 +1,12 @@
-//! Writes what others have left in the outboxes.
+//! Couriers write the messages that senders have left in outboxes.
 //!
-//! A message for many is queued for each of them by the thread that sends it, and written from
-//! here: several that come in quick succession become one system call for each connection.
+//! A sending thread queues a message to many in the outbox of each receiver, and a courier writes it from
+//! there. Several messages in quick succession become one system call for each connection.
 //!
-//! The same helps a view that sends to many in a loop, and all views when they are many: a system
-//! call that a view makes is one that the whole line at the [`Turnstile`](super::Turnstile) waits
-//! for, the wake-up of the peer included. So these leave small messages in the outboxes, too.
+//! Two kinds of views leave their small messages to the couriers, too: a view that sends to many
+//! connections in a loop, and any view while several threads wait at the [`Turnstile`](super::Turnstile). A
+//! system call in a view delays all threads in that line, and includes the time that the kernel takes to
+//! wake the peer.
 
 use std::{
     cell::Cell,
@@ -22,33 +23,35 @@ use tokio::{runtime::Handle, sync::Notify};
 
 use crate::runtime::WORKER_THREADS;
 
-/// Tasks that write what is left in outboxes: one for each thread.
+/// The number of couriers: one task for each worker thread.
 const COURIERS: usize = WORKER_THREADS;
 
-/// Connections of a message to many that are posted at once: the couriers start after so many.
+/// A [`Mailbag`] posts the connections of a courier once it has this many of them, so that the courier
+/// starts before the sender has gone through all receivers.
 const LOT: usize = 256;
 
-/// Writes in a row before other tasks get their turn.
+/// Connections that a courier writes in a row before it yields to other tasks.
 const STINT: usize = 64;
 
-/// A pause before connections are written that were written a moment ago, several messages to each.
-/// Who sends so much sends more within that time, and one system call takes it all. At the least, and
-/// at the most.
+/// The shortest and the longest pause of a courier before it writes the same connections again. The
+/// courier pauses after a round with several messages for each connection: such a sender usually sends
+/// more within that time, and one system call then writes it all.
 const PAUSE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(5);
 
-/// The pause is so much of the time that the writing took: all that it adds to how long a message takes.
+/// The pause is the duration of the round divided by this number, within the bounds of [`PAUSE`].
+/// Messages are delayed by no more than that.
 const SHARE: u32 = 4;
 
-/// A thread that sends again so soon is likely to go on.
+/// A thread that sends its next message within this time is likely to go on.
 const IN_A_ROW: Duration = Duration::from_micros(100);
 
 thread_local! {
-    /// When this thread has sent last.
+    /// The time of this thread's latest send.
     static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Whether this thread is sending one message after the other, as in a loop over many connections.
-/// Called once for each message.
+/// Whether this thread sends one message after another, as in a loop over many connections. Call it once
+/// for each message: it also records the time of the send.
 pub(super) fn is_in_a_row() -> bool {
     let now = Instant::now();
     let last = LAST.try_with(|last| last.replace(Some(now)));
@@ -61,14 +64,14 @@ pub(super) struct Round(AtomicU32);
 
 /// A connection, as its courier sees it.
 pub(super) trait Flush: Send + Sync {
-    /// Writes what was posted; returns how many messages there were.
+    /// Writes the messages that were left in the outbox; returns how many there were.
     fn write_posted(&self) -> usize;
 
-    /// The latest round in which the courier wrote it.
+    /// The latest round in which the courier wrote this connection.
     fn round(&self) -> &Round;
 }
 
-/// The couriers of a process. Each connection has its own among them.
+/// The couriers of a process. Each connection always has the same courier.
 #[derive(Debug)]
 pub(super) struct Couriers([Arc<Courier>; COURIERS]);
 
@@ -83,7 +86,7 @@ impl Couriers {
         }))
     }
 
-    /// Has the outbox of connection `id` written soon.
+    /// Asks the courier of connection `id` to write its outbox soon.
     pub(super) fn post(&self, id: u64, connection: Arc<dyn Flush>) {
         self.0[number(id)].post(connection);
     }
@@ -94,8 +97,9 @@ fn number(id: u64) -> usize {
     (id % COURIERS as u64) as usize
 }
 
-/// Connections that have got a message to many and are to be written, sorted by courier. Posts them when
-/// there are [`LOT`] for one courier, and the rest when it is dropped.
+/// Connections that have got a message to many and must be written, one list for each courier. The
+/// mailbag posts a list when it has [`LOT`] connections, and the remaining ones when the mailbag is
+/// dropped.
 #[derive(Default)]
 pub(crate) struct Mailbag {
     lots: [Vec<Arc<dyn Flush>>; COURIERS],
@@ -130,11 +134,11 @@ impl Drop for Mailbag {
     }
 }
 
-/// The connections whose outboxes a task is to write.
+/// One courier: the connections whose outboxes its task must write.
 #[derive(Default)]
 struct Courier {
-    /// A std mutex: held for a push or a swap. Bounded by the number of connections: each is posted
-    /// once until its outbox is written.
+    /// A std mutex: held for a push or a swap. Each connection is in the list at most once until its
+    /// outbox is written, so the number of connections limits its length.
     posted: Mutex<Vec<Arc<dyn Flush>>>,
     /// Wakes the task.
     called: Notify,
@@ -157,7 +161,7 @@ impl Courier {
         }
     }
 
-    /// Posts all of a list, and empties it.
+    /// Posts all connections of a list, and empties the list.
     fn post_all(&self, connections: &mut Vec<Arc<dyn Flush>>) {
         let mut posted = self.posted();
         let first = posted.is_empty() && !connections.is_empty();
@@ -168,7 +172,7 @@ impl Courier {
         }
     }
 
-    /// Writes what is posted; runs as long as the engine does.
+    /// Writes the posted connections; runs as long as the engine does.
     async fn run(&self) {
         let mut round = Vec::new();
         let mut number = 0_u32;
@@ -185,7 +189,7 @@ impl Courier {
                     tokio::task::yield_now().await;
                 }
             }
-            // A crowd's memory is not kept for ever.
+            // Frees the memory of an unusually large round.
             round.shrink_to(1024);
             if messages >= 2 * connections && self.comes_again(number) {
                 let pause = (began.elapsed() / SHARE).clamp(*PAUSE.start(), *PAUSE.end());
@@ -194,7 +198,7 @@ impl Courier {
         }
     }
 
-    /// Whether what was posted meanwhile begins with a connection that was written in this round.
+    /// Whether the first connection that was posted during this round was also written in this round.
     fn comes_again(&self, number: u32) -> bool {
         let posted = self.posted();
         posted

@@ -1,14 +1,15 @@
 //! The connections of one process.
 //!
-//! Each file stands on those below it:
+//! Each part of this list uses only the parts below it:
 //!
-//! * `Connection::start` (`start`): from a socket to a running connection.
+//! * `Connection::start` (`start`): makes a running connection from a socket or a queue.
 //! * `connection/actor`: the task that reads a connection.
-//! * `Engine` (`table`): the table of open connections; stops them within a bound.
-//! * `Inbox` (`inbox`): messages that wait for a view; `consumer`: how the view takes them out.
-//! * [`connection`]: what an application sees of a connection, and how it ends.
+//! * `Engine` (`table`): the table of open connections; closes all of them within a time limit.
+//! * `Inbox` (`inbox`): the messages that wait for a view.
+//! * [`connection`]: a connection as an application sees it, and how it ends.
 //! * `shared`: the parts of a process that all connections use: the turnstile and the couriers.
-//! * `outbox`, `courier`, `permit`, [`habit`], [`adopt`]: parts that know no connection.
+//! * `consumer`: how a view takes messages out of an inbox: in threads or in an event loop.
+//! * `outbox`, `courier`, `permit`, [`habit`], [`adopt`]: parts that do not depend on connections.
 
 pub mod adopt;
 pub mod connection;

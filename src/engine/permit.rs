@@ -4,15 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::runtime::fork;
 
-/// How many places are taken, in the lower half; the generation of the process that counts, in the upper.
-/// A child of a fork has no connection of its own yet: a count of another generation is 0.
+/// The lower half is the number of places that are taken; the upper half is the generation of the process
+/// that counts them. The child of a fork has no connection of its own yet, so a count of another
+/// generation means 0.
 static OPEN: AtomicU64 = AtomicU64::new(0);
 
 fn pack(generation: u32, open: u32) -> u64 {
     u64::from(generation) << 32 | u64::from(open)
 }
 
-/// The count of this generation in what [`OPEN`] holds.
+/// The number of places in `packed`, a value of [`OPEN`]; 0 if it is of another generation.
 fn counted(packed: u64, generation: u32) -> u32 {
     if packed >> 32 == u64::from(generation) {
         packed as u32
@@ -21,14 +22,14 @@ fn counted(packed: u64, generation: u32) -> u32 {
     }
 }
 
-/// A place among the process's connections; given back when it is dropped.
+/// A place among the process's connections. Dropping the permit gives the place back.
 #[derive(Debug)]
 pub struct Permit {
     generation: u32,
 }
 
 impl Permit {
-    /// Takes a place, or returns `None` where `limit` connections are open already.
+    /// Takes a place; returns `None` if `limit` connections are open already.
     #[must_use]
     pub fn take(limit: usize) -> Option<Self> {
         let generation = fork::generation();
@@ -40,7 +41,7 @@ impl Permit {
         .map(|_| Self { generation })
     }
 
-    /// How many places are taken.
+    /// The number of places that are taken.
     #[must_use]
     pub fn taken() -> usize {
         counted(OPEN.load(Ordering::Acquire), fork::generation()) as usize
@@ -49,7 +50,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // A permit that came along through a fork was counted in the parent.
+        // A permit from before a fork was counted in the parent only.
         if self.generation == fork::generation() {
             let _ = OPEN.fetch_update(Ordering::AcqRel, Ordering::Acquire, |packed| {
                 let open = counted(packed, self.generation).checked_sub(1)?;

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, sync::atomic::AtomicUsize};
 use super::{consumer::Turnstile, courier::Couriers};
 use crate::runtime::{Runtime, runtime};
 
-/// What connections share. It knows none of them.
+/// The parts that connections share. No part depends on a connection.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) runtime: &'static Runtime,
@@ -13,7 +13,7 @@ pub(super) struct Shared {
     pub(super) turnstile: Arc<Turnstile>,
     /// The tasks that write what senders leave in outboxes.
     pub(super) couriers: Couriers,
-    /// How many connections pause because their peers flood.
+    /// The number of connections that pause reading because their peers flood.
     pub(super) floods: AtomicUsize,
 }
 

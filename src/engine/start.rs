@@ -1,4 +1,4 @@
-//! From a socket, or a queue, to a running connection.
+//! Makes a running connection from a socket or a queue.
 
 use std::{io, sync::Arc};
 
@@ -16,33 +16,33 @@ use crate::{
     protocol::{Decoder, Encoder, Role, extensions::DeflateParams},
 };
 
-/// What a new connection starts from.
+/// The parts from which a new connection starts.
 #[derive(Debug)]
 pub struct Parts {
     /// The connected stream socket.
     pub socket: Socket,
-    /// The head of the 101 response, still to be written.
+    /// The head of the 101 response, which is not written yet.
     pub head: Vec<u8>,
-    /// Bytes of the peer that were read already.
+    /// Bytes of the peer that the server had read past the request.
     pub leftover: Vec<u8>,
-    /// What was negotiated about compression.
+    /// The negotiated compression parameters; `None`: no compression.
     pub deflate: Option<DeflateParams>,
-    /// The limits.
+    /// The limits of the connection.
     pub config: Arc<Config>,
-    /// The place among the process's connections; `None` where nobody counts.
+    /// The place among the process's connections; `None`: the connection is not counted.
     pub permit: Option<Permit>,
 }
 
-/// What a new connection without a socket starts from.
+/// The parts from which a new connection without a socket starts.
 #[derive(Debug)]
 pub struct QueueParts {
-    /// What each direction of the queue holds at most.
+    /// The capacity of each direction of the queue.
     pub capacity: Capacity,
-    /// How the far end is told; `None` where it waits by [`FarEnd::wait`] or looks by itself.
+    /// How the far end is notified; `None` if it calls [`FarEnd::wait`] or checks the queue by itself.
     pub wakeup: Option<Wakeup>,
     /// The limits of the connection.
     pub config: Arc<Config>,
-    /// The place among the process's connections; `None` where nobody counts.
+    /// The place among the process's connections; `None`: the connection is not counted.
     pub permit: Option<Permit>,
 }
 
@@ -63,7 +63,8 @@ impl Connection {
             permit,
         } = parts;
         socket.set_nonblocking(true)?;
-        // Not every stream socket is TCP; without it, small frames would wait for an ACK.
+        // Without this option, small frames would wait for an ACK. The call fails on a stream socket that
+        // is not TCP.
         let _ = socket.set_tcp_nodelay(true);
         let socket = {
             let _context = engine.handle().enter();
@@ -81,10 +82,11 @@ impl Connection {
         Ok(fresh.run(engine, handler))
     }
 
-    /// Runs a connection whose transport is a queue on this process's engine. The far end drains what the
-    /// connection sends, and pushes what the peer says.
+    /// Runs a connection on this process's engine whose transport is a queue. The far end drains the
+    /// frames that the connection sends, and pushes the frames of the peer.
     ///
-    /// Such a connection has no keepalive: whoever carries the messages on knows whether the peer is there.
+    /// Such a connection sends no keepalive pings: the program at the far end knows whether the peer is
+    /// alive.
     ///
     /// # Errors
     ///
@@ -118,13 +120,13 @@ impl Connection {
     }
 }
 
-/// A connection before it runs, whatever its transport.
+/// A connection before it runs, over any transport.
 struct Fresh {
     way: Way,
     signal: Arc<Signal>,
-    /// Goes out before everything else.
+    /// Written before everything else.
     head: Vec<u8>,
-    /// Read already.
+    /// Bytes of the peer that were read before.
     leftover: Vec<u8>,
     deflate: Option<DeflateParams>,
     config: Arc<Config>,
@@ -151,7 +153,8 @@ impl Fresh {
             handler,
         );
         engine.register(&connection);
-        // From the caller's thread: in the usual case the peer has its answer before this returns.
+        // The caller's thread writes the head: usually the peer has its response before this function
+        // returns.
         let _ = connection.outbox().flush_ready();
         let open = Arc::clone(&connection);
         let actor = Actor::new(engine, open, self.way, decoder, self.leftover, self.permit);
@@ -160,7 +163,7 @@ impl Fresh {
     }
 }
 
-/// The engine, while it takes connections.
+/// Returns the engine if it still accepts connections.
 fn open_engine() -> io::Result<&'static Engine> {
     let engine = engine()?;
     if engine.is_stopping() {

@@ -1,5 +1,6 @@
-//! The table of the open connections of this process: made at the first connection, void after a fork,
-//! stopped within a bound.
+//! The table of the open connections of this process. The engine starts with an empty
+//! table at its first use, a fork makes the table void in the child, and [`Engine::stop`] empties it within
+//! a time limit.
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,7 @@ use crate::runtime::{Gate, Log, PerProcess};
 /// The engine of this process.
 static ENGINE: PerProcess<Engine> = PerProcess::new();
 
-/// Numbers connections; unique in the process, and never reused.
+/// The id of the next connection: unique in the process, and never reused.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The open connections of one process, and the tasks that serve all of them.
@@ -26,19 +27,19 @@ pub struct Engine {
     pub(super) shared: Shared,
     /// A std mutex: held for a map operation, never across an await.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
-    /// What connections that are gone have lost to full outboxes.
+    /// Messages that closed connections have lost to full outboxes.
     dropped: AtomicU64,
-    /// Signalled when the last connection has gone.
+    /// Signalled when the table becomes empty.
     empty: Condvar,
     /// Set once by [`Engine::close_all`].
     stopping: AtomicBool,
 }
 
-/// Returns the engine of this process, which is started if there is none.
+/// Returns the engine of this process, and starts it if there is none.
 ///
 /// # Errors
 ///
-/// The operating system's, if no thread or epoll instance is to be had.
+/// The error of the operating system, if it provides no thread or no epoll instance.
 pub fn engine() -> io::Result<&'static Engine> {
     ENGINE.get_or_try_init(Engine::start)
 }
@@ -66,13 +67,13 @@ impl Engine {
         self.shared.runtime.handle()
     }
 
-    /// What the engine wants logged, until Python fetches it.
+    /// The log records of the engine, kept until Python fetches them.
     #[must_use]
     pub fn log(&self) -> &Log {
         self.shared.runtime.log()
     }
 
-    /// Where threads stand in line that have a message to fetch.
+    /// The line of threads that have a message to fetch.
     #[must_use]
     pub fn turnstile(&self) -> &Arc<Turnstile> {
         &self.shared.turnstile
@@ -83,8 +84,8 @@ impl Engine {
         self.table().values().cloned().collect()
     }
 
-    /// How many connections are open, and how many messages these and those before lost to full
-    /// outboxes.
+    /// The number of open connections, and the number of messages that open and closed connections have
+    /// lost to full outboxes.
     pub(crate) fn connections_and_dropped(&self) -> (usize, u64) {
         let table = self.table();
         let open = table.values();
@@ -92,7 +93,7 @@ impl Engine {
         (table.len(), dropped + self.dropped.load(Ordering::Relaxed))
     }
 
-    /// What threads go through on their way back into the interpreter.
+    /// The gate that threads pass on their way back into the interpreter.
     #[must_use]
     pub fn gate(&self) -> &Gate {
         self.shared.runtime.gate()
@@ -114,7 +115,8 @@ impl Engine {
 
     pub(crate) fn forget(&self, connection: &Connection) {
         let mut table = self.table();
-        // Under the lock, so that nobody counts it twice or not at all.
+        // Added under the table's lock, so that `connections_and_dropped` counts these messages exactly
+        // once.
         self.dropped
             .fetch_add(connection.dropped_messages(), Ordering::Relaxed);
         table.remove(&connection.id());
@@ -123,11 +125,11 @@ impl Engine {
         }
     }
 
-    /// Starts the close handshake of every connection and refuses new ones from then on. Returns
-    /// how many there were.
+    /// Starts the close handshake of every connection, and refuses new connections from then on. Returns
+    /// the number of connections that were open.
     pub fn close_all(&self, code: u16) -> usize {
         self.stopping.store(true, Ordering::Release);
-        // Collected first: closing calls back into the table when a connection ends at once.
+        // The list is copied first, so that no lock on the table is held while connections close.
         let open = self.connections();
         for connection in &open {
             connection.close(code, "");
@@ -135,8 +137,8 @@ impl Engine {
         open.len()
     }
 
-    /// Closes every connection, waits up to `timeout` for the handshakes, cuts off the rest and
-    /// ends the runtime. Returns how many were cut off.
+    /// Closes every connection, waits up to `timeout` for the close handshakes, aborts the remaining
+    /// connections and ends the runtime. Returns how many connections were aborted.
     pub fn stop(&self, timeout: Duration, code: u16) -> usize {
         self.close_all(code);
         let deadline = Instant::now() + timeout;
