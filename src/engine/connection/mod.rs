@@ -1,12 +1,13 @@
-//! One connection: a socket, the protocol core, and the queues between them and the application.
+//! One connection: a transport, the protocol core, and the queues between them and the application. With
+//! a socket as the transport:
 //!
 //! ```text
 //! peer -> socket -> actor (tokio task) -> Decoder -> Handler (an Inbox for Python) -> the view
 //! peer <- socket <- Outbox (any thread; the actor when the socket is slow) <- Encoder <- send()
 //! ```
 //!
-//! The actor is the only reader. Writers are many: whoever sends takes the outbox's lock, tries the
-//! socket at once if nothing is queued, and leaves the rest to the actor.
+//! Only the actor reads. Any thread may write: a sender takes the outbox's lock, writes to the socket at
+//! once if nothing is queued, and leaves the rest to the actor.
 
 pub(super) mod actor;
 mod closing;
@@ -38,28 +39,29 @@ use super::{
 pub use crate::config::Overflow;
 use crate::{config::Config, protocol::Message, runtime::fork};
 
-/// The application's side of a connection. Called by the actor, so it must never block.
+/// The application's side of a connection. The actor calls these methods, so none of them may block.
 pub trait Handler: Send + Sync + 'static {
     /// A message has arrived.
     fn on_message(&self, connection: &Arc<Connection>, message: Message);
 
-    /// Whether it answers from within [`Handler::on_message`]. Such answers are held back until
-    /// everything that was read is handled, and go out in one write.
+    /// Whether the handler answers from within [`Handler::on_message`]. Such answers are held back until
+    /// everything that was read is handled, and then go out in one write.
     fn answers_at_once(&self) -> bool {
         false
     }
 
-    /// Whether more messages are welcome. While not, the socket is not read, and TCP slows the peer;
-    /// [`Connection::resume`] tells that this has changed.
+    /// Whether the handler accepts more messages. While it does not, the socket is not read, and TCP
+    /// slows the peer. [`Connection::resume`] tells the actor that this has changed.
     fn wants_more(&self) -> bool {
         true
     }
 
-    /// No further message will arrive. Called exactly once.
+    /// No further message will arrive. Called exactly once, by the actor or by a thread that closes the
+    /// connection.
     fn on_end(&self, connection: &Connection);
 
-    /// Whether the application has seen the end, or has at least taken every message before it. The
-    /// answer to the peer's Close waits for this a moment, so that replies go out before it.
+    /// Whether the application has taken every message and knows of the end. The answer to the peer's
+    /// Close waits for this a short time, so that replies go out first.
     fn is_drained(&self) -> bool {
         true
     }
@@ -68,13 +70,13 @@ pub trait Handler: Send + Sync + 'static {
     fn on_room(&self, _connection: &Connection) {}
 }
 
-/// A layer above the engine that keeps account of a connection, as the hub does of its memberships.
+/// A layer above the engine that keeps data about a connection, as the hub keeps its memberships.
 pub trait Owner: Any + Send + Sync {
-    /// The connection is gone. Called exactly once, by the actor, so it must not block.
+    /// The connection is gone. The actor calls this exactly once, so it must not block.
     fn gone(&self, connection: &Connection);
 }
 
-/// The owner of a connection that is gone and had none.
+/// The owner that a connection gets when it is gone and had none.
 struct Nobody;
 
 impl Owner for Nobody {
@@ -83,12 +85,12 @@ impl Owner for Nobody {
 
 /// An open WebSocket. Every method may be called from any thread.
 ///
-/// In this order in memory: a message to many touches the first fields of each, in another thread than
-/// the one that writes.
+/// The fields stay in this order in memory: a message to many touches the first fields of each
+/// connection, in another thread than the one that writes.
 #[repr(C)]
 pub struct Connection {
     id: u64,
-    /// Which process made it: a forked child must not touch it.
+    /// The generation of the process that made the connection: a forked child must not touch it.
     generation: u32,
     enveloping: AtomicBool,
     lifecycle: Lifecycle,
@@ -97,15 +99,15 @@ pub struct Connection {
     outbox: Mutex<Outbox>,
     shared: &'static Shared,
     handler: Arc<dyn Handler>,
-    /// Raised for the actor.
+    /// Raised to wake the actor.
     signal: Arc<Signal>,
-    /// Senders that wait for room.
+    /// Signalled for senders that wait for room.
     room: Condvar,
-    /// Where its courier is.
+    /// The latest round in which the courier wrote this connection.
     round: Round,
-    /// Nanoseconds; 0 until the first pong.
+    /// The latest round-trip time in nanoseconds; 0 until the first pong.
     latency: AtomicU64,
-    /// The application's latest ping, until it comes back.
+    /// The application's latest ping, until its pong arrives.
     pinged: Mutex<Option<Box<Pinged>>>,
     counters: Counters,
     /// Set at the first [`Connection::owned`], or when the connection is gone.
@@ -162,7 +164,7 @@ impl Connection {
         &self.config
     }
 
-    /// From now on, what it gets from groups is in the JSON of the client's protocol.
+    /// From now on, the connection gets messages from groups in the JSON of the client's protocol.
     pub fn envelop(&self) {
         self.enveloping.store(true, Relaxed);
     }
@@ -171,8 +173,8 @@ impl Connection {
         self.enveloping.load(Relaxed)
     }
 
-    /// The owner of this connection, which is made if there is none; `None` if the connection is gone
-    /// or has an owner of another kind.
+    /// The owner of this connection, which is made if there is none. `None` if the owner is of another
+    /// kind, or if the connection was gone before it had one.
     pub(crate) fn owned<T: Owner + Default>(&self) -> Option<&T> {
         let owner = self.owner.get_or_init(|| Arc::new(T::default()));
         (&**owner as &dyn Any).downcast_ref()
@@ -183,28 +185,29 @@ impl Connection {
         (&**self.owner.get()? as &dyn Any).downcast_ref()
     }
 
-    /// Tells the owner that the connection is gone, and lets none come after that.
+    /// Tells the owner that the connection is gone. A connection without an owner cannot get one after
+    /// that.
     fn leave_owner(&self) {
         self.owner.get_or_init(|| Arc::new(Nobody)).gone(self);
     }
 
-    /// Tells the actor that the handler's answers may have changed: it may read on, or it has taken
-    /// all messages.
+    /// Tells the actor that the handler's answers may have changed: the handler may accept more messages,
+    /// or may have taken all of them.
     pub fn resume(&self) {
         if !self.is_foreign() {
             self.signal.raise();
         }
     }
 
-    /// Whether it was made before a fork, in another process. Its locks may be held by threads that
+    /// Whether another process made the connection, before a fork. Its locks may be held by threads that
     /// do not exist here, and its socket belongs to that process.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         self.generation != fork::generation()
     }
 
-    /// Works on the outbox, unless nothing may be sent any more. A Close of this side takes the same lock,
-    /// so that nothing gets behind its frame.
+    /// Calls `work` with the outbox if messages may still be sent; otherwise returns `None`. A Close of
+    /// this side takes the same lock, so nothing can be queued behind its frame.
     fn sending<T>(&self, work: impl FnOnce(&mut Outbox) -> T) -> Option<T> {
         let mut outbox = self.outbox();
         let may_send = self.lifecycle.state().may_send();

@@ -1,9 +1,9 @@
-//! The task that reads a connection, and writes what its senders could not.
+//! The task that reads a connection, and writes what its senders could not write.
 //!
-//! A future written by hand: it waits for a signal, the socket and one timer at once, holds no buffer
-//! while it waits, and is dropped cleanly at any point; its `Drop` ends the connection. Here it follows
-//! the lifecycle and writes; `reading` is what comes from the peer, `timer` what is due, `pace` how much it
-//! may do before others get their turn.
+//! This future is written by hand. It waits for a signal, the socket and one timer at once, holds no
+//! buffer while it waits, and may be dropped at any point; its `Drop` ends the connection. This file
+//! follows the lifecycle and writes. `reading` handles the input of the peer, `timer` the time limits,
+//! and `pace` how much the task may do before other tasks run.
 
 mod pace;
 mod reading;
@@ -33,11 +33,11 @@ use crate::{
     runtime::{Level, Weight},
 };
 
-/// How long the answer to the peer's Close may wait for a view that is busy with the messages before
-/// it, so that its replies still go out.
+/// The longest time for which the answer to the peer's Close waits for a view that is still busy with
+/// earlier messages, so that its replies go out first.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long the peer may take to close its side of TCP after the close handshake.
+/// The time that the peer may take to close its side of TCP after the close handshake.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// The reader of a connection, as a task.
@@ -46,21 +46,21 @@ pub(in crate::engine) struct Actor {
     connection: Arc<Connection>,
     way: Way,
     decoder: Decoder,
-    /// Bytes that were read but not decoded, because the handler wants no more messages.
+    /// Bytes that were read but not decoded, because the handler accepts no more messages.
     stash: Stash,
-    /// The state that the actor has acted upon.
+    /// The latest state that the actor has acted upon.
     seen: State,
-    /// When this state ends at the latest; that of an open connection, the timer knows.
+    /// The time limit of this state. An open connection has several limits instead, which `timer` knows.
     until: Option<Instant>,
     /// The outbox has bytes that the socket did not take.
     writing: bool,
     keepalive: Keepalive,
     pace: Pace,
-    /// Of a message that has come in part.
+    /// The memory of a message that has arrived in part.
     weight: Weight,
-    /// Bytes that were thrown away since this side has said Close.
+    /// Bytes that have arrived since the connection stopped delivering messages.
     ignored: usize,
-    /// When the response head must have been written; `None` once it has.
+    /// The time by which the response head must be written; `None` once it is.
     handshake_until: Option<Instant>,
     last_message: Instant,
     timer: Pin<Box<Sleep>>,
@@ -87,7 +87,7 @@ impl Actor {
             stash: Stash::new(leftover),
             seen: State::Open,
             until: None,
-            // The head of the response may still be there.
+            // The head of the response may still wait in the outbox.
             writing: true,
             keepalive: Keepalive::new(config, now),
             pace: Pace::default(),
@@ -101,10 +101,10 @@ impl Actor {
         }
     }
 
-    /// Does everything that can be done now. Returns whether something may have changed, so that
-    /// another round is due.
+    /// Does everything that can be done now. Returns whether something may have changed, so that another
+    /// round is due.
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
-        // Who only reads takes no lock: a thread that is sending may hold it.
+        // A round that only reads takes no lock: a thread that is sending may hold it.
         let signalled = self.connection.signal.take(cx.waker());
         if signalled || self.writing {
             self.writing = self.poll_write(cx);
@@ -115,7 +115,7 @@ impl Actor {
         signalled || read || timed
     }
 
-    /// Follows what other threads did to the outbox and to the lifecycle.
+    /// Acts upon the changes that other threads made to the outbox and to the lifecycle.
     fn obey(&mut self) {
         let lifecycle = &self.connection.lifecycle;
         let (cut, written, room) = {
@@ -143,7 +143,7 @@ impl Actor {
         }
     }
 
-    /// Acts upon a state that is new to the actor.
+    /// Acts upon the current state if it is new to the actor, and sets its time limit.
     fn follow(&mut self) {
         let (before, state) = (self.seen, self.connection.lifecycle.state());
         self.seen = state;
@@ -169,20 +169,22 @@ impl Actor {
         self.until = Some(Instant::now() + limit);
     }
 
-    /// Sends the Close frame that answers the peer's, or that tells it why it failed.
+    /// Sends the Close frame that answers the peer's Close, or that tells the peer why the connection
+    /// failed.
     fn answer(&mut self) {
-        // `close` takes the code from how the connection ended.
+        // `close` replaces this code with the code of the connection's end.
         self.connection.close(1000, "");
         self.obey();
     }
 
-    /// The connection is over; if the peer has not said Close, this is how it ended.
+    /// Ends the connection. `end` says how, unless the peer has said Close or the connection has failed
+    /// before.
     fn leave(&mut self, end: End) {
         self.connection.end_with(Step::Leave, end);
         self.seen = State::Gone;
     }
 
-    /// Writes what waits; true if some of it has to wait on for the socket.
+    /// Writes what waits in the outbox; returns true if some of it must be written later.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             {
@@ -209,10 +211,10 @@ impl Actor {
                     return false;
                 }
             };
-            // An error is not looked at here: it has broken the outbox, which `obey` sees.
+            // An error needs no handling here: it has cut the outbox, and `obey` sees that.
             let flushed = guard.try_io(|_| self.connection.outbox().flush_ready());
             if matches!(flushed, Ok(Ok(true))) {
-                // A fast reader: others get their turn before it gets more.
+                // The peer reads fast: other tasks run before it gets more.
                 self.pace.exhaust();
                 return true;
             }
@@ -242,7 +244,8 @@ impl Future for Actor {
 impl Drop for Actor {
     fn drop(&mut self) {
         self.pace.end(&self.engine.shared.floods);
-        // However the task ended: the view must hear of it, and senders must not wait.
+        // However the task has ended, the view must learn of the end, and senders must not wait any
+        // longer.
         if std::thread::panicking() {
             let error = "the engine has a defect: its task panicked";
             let message = format!("connection {}: {error}", self.connection.id());

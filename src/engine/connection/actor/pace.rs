@@ -1,12 +1,12 @@
-//! How much a connection may do before others get their turn, and how a peer that floods is slowed down.
+//! Limits how much a connection may do before other tasks run, and slows down a peer that floods.
 //!
-//! Tokio's own budget counts how often a task asks for readiness, not what it does then: 128 portions of
-//! pings take a second. So the actor yields after half a millisecond of work, and reads less at once where
-//! what it reads is expensive: small frames, or a few bytes that inflate to much.
+//! Tokio's own budget counts how often a task asks for readiness, not how long the task then works: 128
+//! portions of pings take a second. The actor therefore yields after half a millisecond of work. It also
+//! reads less at once while its input is expensive: small frames, or a few bytes that inflate to many.
 //!
-//! Frames that carry nothing (pings, pongs, fragments of next to nothing, whatever comes after a Close) get a
-//! tenth of a thread at most, all connections that send them together: the actor pauses, TCP slows the peer,
-//! and nobody else notices.
+//! Frames that carry nothing (pings, pongs, nearly empty fragments, anything after a Close) get at most a
+//! tenth of one thread, for all connections together: the actor pauses, TCP slows the peer, and the other
+//! connections are not affected.
 
 use std::{
     pin::pin,
@@ -15,45 +15,46 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes read at once, at most; see [`Pace::portion`].
+/// The most bytes that are read at once; see [`Pace::portion`].
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// The work of a turn, in which nobody else has this thread.
+/// The working time of one turn. No other task runs in this thread during a turn.
 const TURN: Duration = Duration::from_micros(500);
 
-/// Rounds of a turn. Those that bring little are not timed.
+/// The most rounds of one turn. The working time of rounds with little input is only estimated.
 const ROUNDS: u32 = 64;
 
-/// From so many bytes on, a portion is timed: a clock costs as much as reading some tens of bytes.
+/// Portions of at least this many bytes are timed: reading the clock costs as much as reading some tens
+/// of bytes.
 const TIMED: usize = 16 * 1024;
 
-/// The least that is read at once.
+/// The size of the smallest portion, in bytes.
 const LEAST: usize = 1024;
 
-/// What carries nothing pauses so many times as long as it has taken.
+/// After frames that carry nothing, the actor pauses this many times as long as it has worked on them.
 const SHARE: u32 = 9;
 
-/// The shortest pause, which is the shortest time of tokio's timers, and the longest.
+/// The shortest and the longest pause. The shortest is also the shortest time of tokio's timers.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
 
-/// The state of one connection.
+/// The pace of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     rounds: u32,
     worked: Duration,
-    /// [`CHUNK`] is divided by two to this power.
+    /// A portion is [`CHUNK`] divided by two to this power.
     halvings: u32,
     paused_until: Option<Instant>,
 }
 
 impl Pace {
-    /// A turn begins.
+    /// Begins a turn.
     pub(super) fn begin(&mut self) {
         self.rounds = 0;
         self.worked = Duration::ZERO;
     }
 
-    /// Whether the turn is over. Asked once for each round.
+    /// Whether the turn is over. Called once for each round, because it counts the rounds.
     pub(super) fn is_exhausted(&mut self) -> bool {
         self.rounds += 1;
         self.rounds >= ROUNDS || self.worked >= TURN
@@ -64,17 +65,18 @@ impl Pace {
         self.worked = TURN;
     }
 
-    /// How many bytes to read at once.
+    /// The number of bytes to read at once.
     pub(super) fn portion(&self) -> usize {
         CHUNK >> self.halvings
     }
 
-    /// The time, where work on so many bytes is to be timed.
+    /// The current time if work on this many bytes is to be timed; otherwise `None`. `always`: time any
+    /// amount.
     pub(super) fn clock(&self, bytes: usize, always: bool) -> Option<Instant> {
         (always || bytes >= TIMED.min(self.portion())).then(Instant::now)
     }
 
-    /// A portion has been taken in, of which so many bytes were read. `idle`: it carried nothing.
+    /// Counts the work on a portion of which `bytes` were read. `idle`: the portion carried nothing.
     pub(super) fn worked(
         &mut self,
         began: Option<Instant>,
@@ -89,7 +91,7 @@ impl Pace {
             }
             None if idle => (Instant::now(), Duration::ZERO),
             None => {
-                // Short, by a guess: frames of a few bytes take some 50 nanoseconds each.
+                // The time is estimated: frames of a few bytes take some 50 nanoseconds each.
                 self.worked += Duration::from_nanos(8 * bytes as u64);
                 return;
             }
@@ -105,7 +107,7 @@ impl Pace {
         }
     }
 
-    /// Pauses after idle work: the longer, the more connections do so.
+    /// Pauses after idle work. The more connections pause, the longer is the pause.
     fn pause(&mut self, now: Instant, took: Duration, floods: &AtomicUsize) {
         if self.paused_until.is_none() {
             floods.fetch_add(1, Relaxed);
@@ -115,19 +117,19 @@ impl Pace {
         self.paused_until = Some(now + pause.clamp(PAUSE.0, PAUSE.1));
     }
 
-    /// Until when nothing is to be read.
+    /// The end of the pause: until then nothing is read.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.paused_until
     }
 
-    /// Ends a pause that is over.
+    /// Ends the pause if its time is over.
     pub(super) fn go_on(&mut self, now: Instant, floods: &AtomicUsize) {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.end(floods);
         }
     }
 
-    /// Ends a pause.
+    /// Ends the pause, if there is one.
     pub(super) fn end(&mut self, floods: &AtomicUsize) {
         if self.paused_until.take().is_some() {
             floods.fetch_sub(1, Relaxed);
@@ -135,11 +137,11 @@ impl Pace {
     }
 }
 
-/// Has the task polled again after all others that are ready, those included whose sockets are ready but
-/// have not been asked yet. A task that wakes itself would come before those.
+/// Has the task polled again after all other ready tasks, including tasks that the runtime has not woken
+/// yet although their sockets are ready. A task that wakes itself would run before those.
 pub(super) fn yield_now(cx: &mut Context<'_>) {
     let yielded = pin!(tokio::task::yield_now());
-    // Pending: the first poll leaves the waker with the scheduler.
+    // The first poll is pending and leaves the waker with the scheduler.
     let _ = yielded.poll(cx);
 }
 

@@ -1,4 +1,4 @@
-//! What comes from the peer: bytes, then events.
+//! Handles the input of the peer: reads bytes, decodes them to events, and acts upon the events.
 
 use std::{
     cell::RefCell,
@@ -28,18 +28,19 @@ use crate::{
     protocol::{CloseFrame, Event, Message, close::fitting_reason},
 };
 
-/// Bytes that are thrown away after this side has said Close, at most: a peer on a usual network takes
-/// longer than the time limits to send so much.
+/// The most bytes that are discarded after this side has said Close. A peer on a usual network needs
+/// longer than the time limits to send that many.
 const IGNORED: usize = 32 << 20;
 
-/// Events that are taken out of a queue before others get their turn.
+/// Events that are taken out of a queue before other tasks run.
 const PUSHED: usize = 64;
 
-/// Frames that carry nothing, in one portion, that nobody minds. More of them are a flood.
+/// Frames that carry nothing and are accepted in one portion. More of them are a flood.
 const IDLE_FRAMES: u32 = 64;
 
 thread_local! {
-    /// What is read before it is decoded. One for each worker thread, so that no connection owns one.
+    /// The buffer for input that is not decoded yet. Each worker thread has one, so that no connection
+    /// owns one.
     static CHUNK_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
 }
 
@@ -89,7 +90,7 @@ impl Actor {
         })
     }
 
-    /// Takes what the far end of a queue has pushed.
+    /// Takes the events that the far end of a queue has pushed.
     fn poll_queue(&mut self, queue: &Queue) -> Poll<()> {
         let mut taken = Poll::Pending;
         for _ in 0..PUSHED {
@@ -110,7 +111,7 @@ impl Actor {
         taken
     }
 
-    /// Holds a pushed event to the limits that a decoder has, and hands it on.
+    /// Checks a pushed event against the limits that a decoder has, and handles it.
     fn take_event(&mut self, event: Event) {
         if !self.connection.lifecycle.state().hears_peer() {
             return;
@@ -136,8 +137,8 @@ impl Actor {
         }
     }
 
-    /// Decodes what was read, or throws it away, and judges what that was worth. Returns how many bytes
-    /// were read of it.
+    /// Decodes or discards the input, and reports the work to the pace. Returns how many bytes of the
+    /// input were used.
     fn take_in(&mut self, input: &mut [u8]) -> usize {
         let ignoring = !self.connection.lifecycle.state().may_receive();
         if ignoring {
@@ -167,13 +168,13 @@ impl Actor {
         self.leave(End::broken(error.map(|error| error.to_string())));
     }
 
-    /// Decodes what was read and hands it on. Answers that the handler sends meanwhile go out
-    /// together, and so do the pongs. Returns how many bytes were read, and whether they were many frames
-    /// that carry nothing.
+    /// Decodes the input and handles its events. Answers that the handler sends meanwhile go out
+    /// together, and so do the pongs. Returns how many bytes of the input were used, and whether too many
+    /// of its frames carry nothing.
     fn digest(&mut self, mut input: &mut [u8]) -> (usize, bool) {
         let len = input.len();
         if !self.connection.lifecycle.state().hears_peer() {
-            // After the peer's Close or an error, nothing that follows is looked at.
+            // After the peer's Close or an error, all input is discarded.
             return (len, false);
         }
         self.keepalive.progress(len);
@@ -193,8 +194,8 @@ impl Actor {
                 Ok(Some(event)) => {
                     controls += u32::from(matches!(event, Event::Pong(_)));
                     if matches!(event, Event::Close(_) | Event::Message(_)) {
-                        // Before the Close frame, behind which nothing may follow, and before the
-                        // answer to a message that came later than the pings.
+                        // The pongs go out before the Close frame, behind which nothing may follow, and
+                        // before the answer to a message that arrived after the pings.
                         pings.answer(&self.connection);
                     }
                     self.handle(event);
@@ -222,7 +223,7 @@ impl Actor {
         self.keepalive.alive();
         match event {
             Event::Message(message) => self.deliver(message),
-            // Answered together: see `Pings`.
+            // Pings are answered together: see `Pings`.
             Event::Ping(_) => {}
             Event::Pong(payload) => match self.keepalive.pong(&payload, Instant::now()) {
                 Some(latency) => self.connection.set_latency(latency),
@@ -250,7 +251,7 @@ impl Actor {
             .on_message(&self.connection, message);
     }
 
-    /// Section 5.5.1: a Close frame is answered by one, with the code that it had.
+    /// Handles a Close frame. The answer is a Close frame with the same code (section 5.5.1).
     fn peer_closed(&mut self, frame: Option<CloseFrame>) {
         let CloseFrame { code, reason } = frame.unwrap_or(CloseFrame {
             code: 1005,
@@ -263,7 +264,7 @@ impl Actor {
         });
     }
 
-    /// Section 7.1.7: fail the connection.
+    /// Fails the connection (section 7.1.7).
     fn fail(&mut self, error: &ProtocolError) {
         let error_text = error.to_string();
         self.peer_ended(End {
@@ -279,8 +280,8 @@ impl Actor {
     }
 }
 
-/// The pings in one portion, to be answered in one write. Where there are many, the latest are (RFC 6455
-/// section 5.5.3).
+/// The pings of one portion, to be answered in one write. If there are more than [`PONGS`], only the
+/// latest are answered (RFC 6455 section 5.5.3).
 #[derive(Default)]
 struct Pings(VecDeque<Bytes>);
 
@@ -300,7 +301,8 @@ impl Pings {
     }
 }
 
-/// Reads once. A short read has emptied the socket, so the next call waits without asking it again.
+/// Reads once. A short read has emptied the socket, so the next call waits for readiness without a system
+/// call.
 fn read_some(
     socket: &AsyncFd<Socket>,
     cx: &mut Context<'_>,

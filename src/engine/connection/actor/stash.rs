@@ -1,10 +1,10 @@
-//! Bytes that were read and not decoded, because the handler wants no more messages.
+//! Bytes that were read and not decoded, because the handler accepts no more messages.
 
 /// Bytes that wait to be decoded.
 #[derive(Debug, Default)]
 pub(super) struct Stash {
     bytes: Vec<u8>,
-    /// Where the rest begins.
+    /// The index of the first byte that waits.
     at: usize,
 }
 
@@ -17,13 +17,13 @@ impl Stash {
         self.bytes.is_empty()
     }
 
-    /// The front, to be decoded.
+    /// The first bytes that wait, `most` at most.
     pub(super) fn front(&mut self, most: usize) -> &mut [u8] {
         let end = self.bytes.len().min(self.at + most);
         &mut self.bytes[self.at..end]
     }
 
-    /// The stash without what has been read of its front; the last of it gives the memory back.
+    /// The stash without the first `read` bytes. An empty stash holds no memory.
     pub(super) fn without(mut self, read: usize) -> Self {
         self.at += read;
         if self.at < self.bytes.len() {

@@ -1,4 +1,4 @@
-//! What is due: one timer for all the time limits of a connection.
+//! The time limits of a connection, with one timer for all of them.
 
 use std::{
     task::{Context, Poll, ready},
@@ -44,7 +44,7 @@ impl Actor {
         let Some(deadline) = self.deadline() else {
             return Poll::Pending;
         };
-        // A timer that is too early is left alone: resetting it at every message would cost more.
+        // A timer that is set too early stays as it is: resetting it at every message would cost more.
         if self.timer.deadline() > deadline.into() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(deadline.into());
         }
@@ -57,13 +57,14 @@ impl Actor {
         Poll::Ready(())
     }
 
-    /// A time limit is over.
+    /// Acts upon a time limit that is over.
     fn expire(&mut self, now: Instant) {
         match self.seen {
             State::Open => self.expire_open(now),
             State::Draining => self.answer(),
             State::Saying | State::Said | State::Answering | State::Lingering | State::Gone => {
-                // Not so if the peer has said Close: that is how the connection ended.
+                // This error counts only if the peer has not said Close; otherwise `leave` keeps the
+                // peer's Close.
                 let error = "the peer did not answer the Close frame";
                 self.leave(End::broken(Some(error.into())));
             }
