@@ -9,7 +9,7 @@ use super::{
 use crate::protocol::close::fitting_reason;
 
 impl Connection {
-    /// How the connection ended; while only this side has said that it wants to, what it said.
+    /// How the connection ended. While only this side has said Close, this is what it said.
     #[must_use]
     pub fn end(&self) -> Option<End> {
         self.lifecycle.end()
@@ -21,23 +21,23 @@ impl Connection {
         !self.lifecycle.state().may_receive()
     }
 
-    /// Starts the close handshake (section 7.1.2); messages that are queued go out first. Returns
-    /// whether this call was the one that started it.
+    /// Starts the close handshake (section 7.1.2); queued messages go out first. Returns whether this
+    /// call started it.
     ///
-    /// Where the peer has said Close already, or the engine has failed the connection, that decides
-    /// the code (sections 5.5.1 and 7.1.7), not the caller.
+    /// If the peer has already said Close, or the engine has failed the connection, the code of that
+    /// event is sent, not the caller's (sections 5.5.1 and 7.1.7).
     pub fn close(&self, code: u16, reason: &str) -> bool {
         !self.is_foreign() && self.say_close(code, reason, false)
     }
 
-    /// The view knows that no message follows: answers the peer's Close, before the view can send again.
-    /// A caller who takes messages out of an [`Inbox`](crate::engine::Inbox) calls this at the end of
-    /// them. Otherwise the answer goes out after a moment.
+    /// Answers the peer's Close before the view can send again: the view knows that no message follows. A
+    /// caller that takes messages out of an [`Inbox`](crate::engine::Inbox) calls this at the end of the
+    /// messages. Without this call, the answer goes out after a short time.
     pub fn acknowledge_end(&self) {
         self.close(1000, "");
     }
 
-    /// Fails the connection without waiting for what is queued: it would never get out in time.
+    /// Fails the connection and discards the queued messages, which the peer would not take in time.
     pub(super) fn close_now(&self, code: u16, reason: &str) {
         self.say_close(code, reason, true);
     }
@@ -45,7 +45,8 @@ impl Connection {
     fn say_close(&self, code: u16, reason: &str, discard: bool) -> bool {
         let reason = fitting_reason(reason);
         let (before, started) = {
-            // Held from the step to the frame: nothing can be queued in between.
+            // The lock is held from the step until the frame is queued, so that nothing can be queued in
+            // between.
             let mut outbox = self.outbox();
             let said = End {
                 code,
@@ -71,14 +72,15 @@ impl Connection {
         started
     }
 
-    /// Takes a step that is the peer's or the transport's.
+    /// Takes a step that the peer or the transport has caused.
     pub(super) fn end_with(&self, step: Step, end: End) {
         if let Ok(before) = self.lifecycle.step(step, Some(end)) {
             self.tell_end(before);
         }
     }
 
-    /// Tells the handler that no message follows, after the one step that has left [`State::Open`].
+    /// Tells the handler that no message follows, if the step has left [`State::Open`]. Only one step
+    /// does.
     fn tell_end(&self, before: State) {
         if before == State::Open {
             self.handler.on_end(self);

@@ -1,8 +1,8 @@
-//! What a connection counts.
+//! The counters of a connection.
 
 use std::{sync::atomic::AtomicU64, time::Instant};
 
-/// Counters of one connection; what is sent, its outbox counts.
+/// Counters of one connection. Its outbox counts what is sent.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) received_messages: AtomicU64,
@@ -10,7 +10,7 @@ pub(super) struct Counters {
     pub(super) dropped_messages: AtomicU64,
 }
 
-/// A ping of the application's that is on its way.
+/// A ping of the application that waits for its pong.
 #[derive(Debug)]
 pub(super) struct Pinged {
     pub(super) payload: Vec<u8>,

@@ -1,14 +1,14 @@
-//! Whether the peer is still there. Without I/O: the time is an argument.
+//! Decides whether the peer is still alive. This module does no I/O: the time is an argument.
 
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
 
-/// Bytes that a peer must get across within a ping timeout to count as alive in the middle of a
-/// message, when its pong is stuck behind that message. One byte a minute is not enough.
+/// Bytes that must arrive within a ping timeout so that the peer counts as alive in the middle of a
+/// message, when its pong waits behind that message. One byte a minute is not enough.
 const PROGRESS: usize = 1024;
 
-/// What is due.
+/// The action that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// Nothing yet.
@@ -49,7 +49,7 @@ impl Keepalive {
         }
     }
 
-    /// When [`Keepalive::check`] is to be called next.
+    /// The time of the next call of [`Keepalive::check`]; `None` without keepalive.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.interval?;
         Some(
@@ -59,8 +59,8 @@ impl Keepalive {
         )
     }
 
-    /// Says what is due. `listening` is false while nothing is read on purpose: a pong could not be
-    /// heard then, so its absence proves nothing.
+    /// Returns the action that is due. `listening` is false while the actor reads nothing on purpose: it
+    /// could not see a pong then, so a missing pong proves nothing.
     pub(super) fn check(&mut self, now: Instant, listening: bool) -> Due {
         let Some(interval) = self.interval else {
             return Due::Nothing;

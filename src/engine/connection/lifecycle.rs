@@ -1,6 +1,6 @@
-//! Whether a connection is open, closing or gone: one state, and one table of transitions.
+//! The lifecycle of a connection (open, closing or gone): one state, and one table of transitions.
 //!
-//! A connection has two halves, and each is closed by a Close frame (RFC 6455 section 7.1):
+//! A connection has two halves, and a Close frame closes each of them (RFC 6455 section 7.1):
 //!
 //! ```text
 //!            our Close          it is written
@@ -11,7 +11,7 @@
 //!      our Close          it is written
 //! ```
 //!
-//! From every state, a connection that breaks or has nothing left to do is gone.
+//! From every state, a connection that breaks or has nothing left to do goes to `Gone`.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -23,10 +23,10 @@ use thiserror::Error;
 /// How a connection ended (RFC 6455 section 7.1.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The peer's code; 1005 where its Close had none, 1006 where the connection broke without
-    /// one; the engine's own where the engine failed the connection.
+    /// The code of the peer's Close; 1005 if that had no code; 1006 if the connection broke without a
+    /// Close; the engine's code if the engine failed the connection.
     pub code: u16,
-    /// The reason that came with the code, or that went out with it.
+    /// The reason that was received or sent with the code.
     pub reason: String,
     /// Why the engine failed the connection, for a log.
     pub error: Option<String>,
@@ -43,7 +43,7 @@ impl End {
     }
 }
 
-/// How far a connection is.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum State {
@@ -58,23 +58,23 @@ pub(super) enum State {
     Said,
     /// The peer has said Close, and ours is queued.
     Answering,
-    /// Both have said Close. This side of the transport is shut; what still arrives is thrown away until
-    /// the peer shuts its side, lest unread bytes turn into a reset that overtakes the Close frame.
+    /// Both sides have said Close. This side of the transport is shut. Input is discarded until the peer
+    /// shuts its side: unread bytes would cause a TCP reset that overtakes the Close frame.
     Lingering,
     /// Nothing is left to do.
     Gone,
 }
 
-/// What changes the state.
+/// An event that changes the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// This side says Close.
     Close,
     /// Our Close frame has been written.
     Written,
-    /// The peer says Close, or the engine gives it up for an error of its own.
+    /// The peer says Close, or the engine fails the connection because of the peer's error.
     PeerClose,
-    /// The transport is broken, a time limit is over, or all is done.
+    /// The transport is broken, a time limit is over, or nothing is left to do.
     Leave,
 }
 
@@ -123,8 +123,8 @@ impl State {
         matches!(self, Self::Open)
     }
 
-    /// Whether the peer's half is open: its Close, or the end of the transport, decides how the connection
-    /// ended, whatever this side has said.
+    /// Whether the peer's half is open. While it is, the peer's Close or the end of the transport decides
+    /// how the connection ended, even if this side has said Close.
     pub(super) const fn hears_peer(self) -> bool {
         matches!(self, Self::Open | Self::Saying | Self::Said)
     }
@@ -135,13 +135,13 @@ impl State {
     }
 }
 
-/// The state of one connection, and how it ended. Its lock is the last one to be taken.
+/// The state of one connection, and how it ended. A thread that holds this lock takes no other lock.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Lifecycle {
     /// Read without the lock, written with it.
     state: AtomicU8,
-    /// How the connection ended; while the peer's half is open, what this side has said.
+    /// How the connection ended. While the peer's half is open, this is what this side has said.
     end: Mutex<Option<Box<End>>>,
 }
 
@@ -155,16 +155,16 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// The state.
+    /// The current state.
     #[inline]
     pub(super) fn state(&self) -> State {
         State::ALL[usize::from(self.state.load(Ordering::Acquire))]
     }
 
-    /// Takes a step, and returns the state before it. `end` is how the connection ends thereby; it is kept
-    /// unless the peer's half was closed before.
+    /// Takes a step, and returns the state before it. `end` is how the connection ends by this step; it
+    /// is kept unless the peer's half was closed before.
     ///
-    /// One step leaves [`State::Open`]; whoever takes that one tells the handler that no message follows.
+    /// Only one step leaves [`State::Open`]; its caller tells the handler that no message follows.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ impl Lifecycle {
         Ok(state)
     }
 
-    /// How the connection ended; while the peer's half is open, what this side has said.
+    /// How the connection ended. While the peer's half is open, this is what this side has said.
     pub(super) fn end(&self) -> Option<End> {
         self.lock().as_deref().cloned()
     }
@@ -230,7 +230,7 @@ mod tests {
         }
     }
 
-    /// Checks the whole row of a state: what each of the four steps leads to.
+    /// Checks the whole row of a state: the result of each of the four steps.
     fn row(state: State, next: [Option<State>; 4]) {
         for (step, next) in STEPS.into_iter().zip(next) {
             let lifecycle = after(way(state));

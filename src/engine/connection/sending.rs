@@ -1,4 +1,4 @@
-//! Sending: at once, as one of many, and waiting for room.
+//! Sends a message to one connection or to many, and waits for room in an outbox.
 
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
@@ -17,7 +17,8 @@ use crate::protocol::{Broadcast, OpCode};
 impl Connection {
     /// Sends one message; see [`Overflow`] for a full outbox. Never waits.
     ///
-    /// The payload is copied only if the socket does not take all of it at once.
+    /// A payload of more than 16 KiB is copied only if the socket does not take all of it at once; a
+    /// smaller one is always copied.
     pub fn send(self: &Arc<Self>, opcode: OpCode, payload: &[u8], overflow: Overflow) -> Sent {
         if self.is_foreign() {
             return Sent::Closed;
@@ -34,7 +35,7 @@ impl Connection {
         sent
     }
 
-    /// Counts what was lost, and fails the connection where the policy says so.
+    /// Counts the messages that were lost, and fails the connection if the policy says so.
     fn note_lost(&self, sent: Sent) {
         let lost = sent.lost();
         if lost == 0 {
@@ -42,14 +43,16 @@ impl Connection {
         }
         self.counters.dropped_messages.fetch_add(lost, Relaxed);
         if sent == Sent::Overflowed {
-            // Section 7.4.1 leaves 1013 (try again later) to the IANA registry.
+            // Code 1013 (try again later) is defined in the IANA registry, not in section 7.4.1.
             self.close_now(1013, "the peer reads too slowly");
         }
     }
 
-    /// Queues one of many copies of a message; `mailbag` has it written.
+    /// Queues a message to many on this connection, and adds the connection to `mailbag`, which has it
+    /// written.
     ///
-    /// A full outbox meets the policy of the connection's configuration, and delays nobody.
+    /// If the outbox is full, the policy for broadcasts in the connection's configuration decides. The
+    /// call never waits.
     pub(crate) fn broadcast(
         self: &Arc<Self>,
         message: &Arc<Broadcast>,
@@ -71,8 +74,8 @@ impl Connection {
         sent
     }
 
-    /// Blocks until the outbox has room for `len` bytes or the connection is closing. Returns false
-    /// at the deadline.
+    /// Blocks until the outbox has room for `len` bytes or the connection is closing. Returns false if
+    /// the deadline passes first.
     pub fn wait_for_room(&self, len: usize, deadline: Option<Instant>) -> bool {
         if self.is_foreign() {
             return true;
@@ -100,7 +103,8 @@ impl Connection {
         true
     }
 
-    /// Asks for [`Handler::on_room`](super::Handler::on_room) once the outbox has room; false where it has already.
+    /// Asks for [`Handler::on_room`](super::Handler::on_room) once the outbox has room. Returns false if
+    /// it has room already, or if nothing may be sent any more.
     pub fn ask_for_room(&self) -> bool {
         if self.is_foreign() {
             return false;

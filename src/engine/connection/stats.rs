@@ -1,4 +1,4 @@
-//! What is measured: counters, and the time that a ping takes.
+//! Measurements of a connection: its counters, and the round-trip time of pings.
 
 use std::{
     sync::{MutexGuard, PoisonError, atomic::Ordering::Relaxed},
@@ -21,7 +21,7 @@ pub struct Stats {
 }
 
 impl Connection {
-    /// The counters.
+    /// The current counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let ((sent_messages, sent_bytes), (messages, bytes)) = if self.is_foreign() {
@@ -46,15 +46,15 @@ impl Connection {
         self.counters.dropped_messages.load(Relaxed)
     }
 
-    /// The time that the latest ping took to come back.
+    /// The round-trip time of the latest ping that the peer answered; `None` before the first pong.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         let nanos = self.latency.load(Relaxed);
         (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
-    /// Sends a ping of at most 125 bytes (section 5.5.2); false where the connection is closing, or where
-    /// 64 pings wait already for a peer that does not read. The pong sets [`Connection::latency`].
+    /// Sends a ping of at most 125 bytes (section 5.5.2). Returns false if the connection is closing, or
+    /// if 64 pings already wait for a peer that does not read. The pong sets [`Connection::latency`].
     pub fn ping(&self, payload: &[u8]) -> bool {
         if self.is_foreign() {
             return false;
@@ -63,7 +63,7 @@ impl Connection {
             payload: payload.to_vec(),
             at: Instant::now(),
         };
-        // Noted first, for the pong may come before this returns.
+        // The ping is recorded before it is sent: the pong may arrive before this function returns.
         let before = self.pinged().replace(Box::new(pinged));
         let sent = self.sending(|outbox| outbox.ping(payload)).unwrap_or(false);
         if !sent {
@@ -72,7 +72,8 @@ impl Connection {
         sent
     }
 
-    /// Takes note of a pong that is not the keepalive's.
+    /// Handles a pong that does not answer the keepalive: sets the latency if it answers the
+    /// application's ping.
     pub(super) fn ponged(&self, payload: &[u8]) {
         let mut pinged = self.pinged();
         if pinged.as_ref().is_some_and(|ping| ping.payload == payload)
