@@ -1,4 +1,4 @@
-//! What waits in an outbox, and in which order it goes.
+//! The messages and control frames that wait in an outbox, and the order in which they are written.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -18,7 +18,7 @@ pub(super) enum Item {
 }
 
 impl Item {
-    /// Bytes that it counts for; `None` for the Close frame, which no limit counts.
+    /// The bytes that count against the limits; `None` for the Close frame, which is not counted.
     pub(super) fn message_len(&self) -> Option<usize> {
         match self {
             Self::Message(_, payload) => Some(payload.len()),
@@ -28,22 +28,22 @@ impl Item {
     }
 }
 
-/// What waits: first `unsent`, then `controls`, then `queue`.
+/// Everything that waits. The order of writing is `unsent`, then `controls`, then `queue`.
 #[repr(C)]
 pub(super) struct Backlog {
     pub(super) queue: VecDeque<Item>,
     /// Messages in the queue.
     pub(super) messages: usize,
-    /// Bytes of these.
+    /// Payload bytes of the messages in the queue.
     pub(super) bytes: usize,
-    /// Encoded bytes that the socket did not take; before everything in the queue.
+    /// Encoded bytes that the socket did not take; written before everything else.
     pub(super) unsent: VecDeque<Bytes>,
-    /// The head of the response is the first of them.
+    /// The first entry of `unsent` is the head of the response.
     pub(super) head_waits: bool,
     /// The Close frame has left the queue.
     pub(super) close_taken: bool,
-    /// Pings and pongs, which go before the messages: so they come soon, and few of them wait, however
-    /// many messages do.
+    /// Pings and pongs. They are written before the messages, so that they go out soon and few of them
+    /// wait, even behind many messages.
     pub(super) controls: VecDeque<(OpCode, Bytes)>,
     pub(super) weight: Weight,
     pub(super) encoder: Encoder,
@@ -115,7 +115,7 @@ impl Backlog {
             .push_back((opcode, Bytes::copy_from_slice(payload)));
     }
 
-    /// How many control frames of a kind wait.
+    /// The number of control frames of one kind that wait.
     pub(super) fn waiting(&self, kind: OpCode) -> usize {
         let controls = self.controls.iter();
         controls.filter(|(opcode, _)| *opcode == kind).count()
@@ -137,7 +137,7 @@ impl Backlog {
         Some(())
     }
 
-    /// Forgets the messages that wait; returns how many.
+    /// Discards the messages that wait; returns how many.
     pub(super) fn discard_messages(&mut self) -> u64 {
         let lost = self.messages;
         self.queue.retain(|item| matches!(item, Item::Close(..)));
@@ -145,7 +145,7 @@ impl Backlog {
         lost as u64
     }
 
-    /// Forgets everything that waits.
+    /// Discards everything that waits.
     pub(super) fn clear(&mut self) {
         self.queue = VecDeque::new();
         self.unsent = VecDeque::new();
@@ -154,7 +154,7 @@ impl Backlog {
         (self.messages, self.bytes) = (0, 0);
     }
 
-    /// An idle connection holds no queue memory.
+    /// Frees the memory of empty queues, except a message queue of at most 16 places.
     pub(super) fn shrink(&mut self) {
         if self.queue.is_empty() {
             if self.queue.capacity() > 16 {

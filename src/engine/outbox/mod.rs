@@ -1,12 +1,12 @@
-//! What is on its way to the peer.
+//! The outbox of a connection: messages and control frames on their way to the peer.
 //!
-//! Messages wait unencoded: a policy may then drop one without breaking a compression context, and
-//! many small ones become one write. Only what the socket refused in the middle of a write is kept
-//! as encoded bytes.
+//! Messages wait unencoded. A policy can therefore drop a message without breaking a compression context,
+//! and many small messages become one write. Only the rest of a write that the socket did not take in
+//! full is kept as encoded bytes.
 //!
-//! * `backlog`: what waits, and in which order it goes.
+//! * `backlog`: what waits, and in which order it is written.
 //! * `policy`: what happens to a message that finds no room.
-//! * `transport`: where it goes: to a socket (`write`), or to whoever drains a `queue`.
+//! * `transport`: where the messages go: to a socket (`write`), or to the far end of a `queue`.
 
 mod backlog;
 mod policy;
@@ -34,38 +34,39 @@ use crate::{
 /// system call.
 const POSTED: usize = 4 * 1024;
 
-/// Answers to pings that may wait. RFC 6455 section 5.5.3 allows to answer only the latest.
+/// Pongs that may wait. RFC 6455 section 5.5.3 allows an endpoint to answer only the latest ping.
 pub(super) const PONGS: usize = 16;
 
-/// Pings that may wait: the application's and the keepalive's. Whoever measures needs one.
+/// Pings that may wait: the application's and the keepalive's. Measuring the latency needs one.
 const PINGS: usize = 64;
 
 /// The sending half of a connection.
 ///
-/// Whether anything may be sent, the connection's lifecycle knows; the outbox knows whether it can be.
+/// The connection's lifecycle knows whether anything may be sent; the outbox knows whether the transport
+/// and the limits allow it.
 ///
-/// In this order in memory: whoever sends to many touches nothing after the
-/// backlog's `unsent`.
+/// The fields stay in this order in memory: most of those that a message to many touches come first,
+/// close together.
 #[repr(C)]
 pub(super) struct Outbox {
-    /// A batch has been taken out, and is being written without the lock: nobody else writes.
+    /// A thread has taken a batch out and writes it without the lock; no other thread writes meanwhile.
     writing: bool,
-    /// The actor is to hear when that is over.
+    /// The actor must be woken when that write is over.
     actor_waits: bool,
-    /// Set by the actor while it handles what it read, so that the answers go out in one write.
+    /// Set by the actor while it handles input, so that the answers go out in one write.
     corked: bool,
     /// The courier has been asked to write.
     posted: bool,
-    /// Somebody waits for room.
+    /// A sender waits for room.
     room_wanted: bool,
-    /// The transport took less than it was offered: nobody but the actor tries again, once it is told
-    /// that there is room.
+    /// The transport took less than it was offered. Only the actor tries again, once the transport
+    /// reports room.
     blocked: bool,
-    /// Messages and bytes that were taken, whatever became of them later. Here, for whoever sends has
-    /// this at hand.
+    /// Messages and bytes that were accepted, even if they were dropped later. The outbox counts them
+    /// because a sender holds its lock anyway.
     sent: (u64, u64),
     backlog: Backlog,
-    /// `None` once it has failed, was cut, or the connection is gone.
+    /// `None` once the transport has failed or was cut, or the connection is gone.
     way: Option<Way>,
     signal: Arc<Signal>,
 }
@@ -91,7 +92,7 @@ impl Outbox {
         self.way.is_none()
     }
 
-    /// Whether the transport has taken the Close frame, and so everything.
+    /// Whether the transport has taken the Close frame, and with it everything before.
     pub(super) fn close_is_written(&self) -> bool {
         self.backlog.close_taken && !self.writing && self.backlog.unsent.is_empty()
     }
@@ -104,7 +105,7 @@ impl Outbox {
         )
     }
 
-    /// Messages and bytes that were taken.
+    /// Messages and bytes that were accepted.
     pub(super) fn sent(&self) -> (u64, u64) {
         self.sent
     }
@@ -114,7 +115,7 @@ impl Outbox {
         self.sent.1 += len as u64;
     }
 
-    /// Whether the peer has not taken the head of the response yet, whatever else waits.
+    /// Whether the head of the response still waits.
     pub(super) fn head_waits(&self) -> bool {
         self.backlog.head_waits
     }
@@ -127,31 +128,32 @@ impl Outbox {
         self.room_wanted = true;
     }
 
-    /// Whether somebody waits for room that has come; resets the wish. `closing`: sending does nothing any
-    /// more, so that nobody needs to wait.
+    /// Whether a sender waits for room and the room has come; resets the request. `closing`: nothing can
+    /// be sent any more, so the sender need not wait.
     pub(super) fn take_room_wanted(&mut self, config: &Config, closing: bool) -> bool {
         let granted = self.room_wanted && (closing || self.has_room(1, config));
         self.room_wanted &= !granted;
         granted
     }
 
-    /// Whether a message that is sent now should be posted, by [`Outbox::post`] first.
+    /// Whether a message may be left to the courier. If so, the caller calls [`Outbox::post`] before it
+    /// sends.
     pub(super) fn may_post(&self, payload: &[u8]) -> bool {
         payload.len() <= POSTED && !self.corked && !self.has_unsent()
     }
 
-    /// Holds messages back until [`Outbox::write_posted`]; false where they are held already.
+    /// Holds messages back until the courier runs [`write_posted`]; false if they are held back already.
     pub(super) fn post(&mut self) -> bool {
         !std::mem::replace(&mut self.posted, true)
     }
 
-    /// What is held back may be written; returns how many messages that is.
+    /// Ends the holding back of messages; returns how many messages wait.
     pub(super) fn unpost(&mut self) -> usize {
         self.posted = false;
         self.backlog.messages
     }
 
-    /// Whether another thread is writing, which tells the actor when it has done so.
+    /// Whether another thread is writing a batch; that thread wakes the actor when the write is over.
     pub(super) fn is_left_to_writer(&mut self) -> bool {
         self.actor_waits = self.writing;
         self.writing
@@ -181,7 +183,7 @@ impl Outbox {
         done
     }
 
-    /// Queues a message that goes to many; whoever calls has it written, by [`Outbox::post`].
+    /// Queues a message to many. The caller has it written, by [`Outbox::post`].
     pub(super) fn broadcast(
         &mut self,
         message: &Arc<Broadcast>,
@@ -201,13 +203,13 @@ impl Outbox {
         }
     }
 
-    /// Writes a ping at once, or queues it; false where the transport is cut, or where as many wait
-    /// as may wait.
+    /// Writes a ping at once, or queues it. Returns false if the transport is cut, or if [`PINGS`] pings
+    /// wait already.
     pub(super) fn ping(&mut self, payload: &[u8]) -> bool {
         if self.is_cut() || self.backlog.waiting(OpCode::Ping) >= PINGS {
             return false;
         }
-        // What was sent before goes out before, if the socket takes it now.
+        // Messages that were sent before the ping go out before it, if the socket takes them now.
         if !self.backlog.queue.is_empty() {
             self.flush_or_signal();
         }
@@ -216,7 +218,7 @@ impl Outbox {
         true
     }
 
-    /// Answers pings, in one write; of those that wait already, the oldest give way.
+    /// Answers pings in one write. If more than [`PONGS`] pongs wait, the oldest ones are dropped.
     pub(super) fn pong<'a>(&mut self, payloads: impl Iterator<Item = &'a [u8]>) {
         if self.is_cut() {
             return;
@@ -233,7 +235,7 @@ impl Outbox {
         self.flush_or_signal();
     }
 
-    /// Queues the Close frame behind what waits; false where the transport is cut. Called once.
+    /// Queues the Close frame behind what waits; false if the transport is cut. Called once.
     pub(super) fn close(&mut self, code: u16, reason: &str) -> bool {
         if self.is_cut() {
             return false;
@@ -246,7 +248,7 @@ impl Outbox {
         true
     }
 
-    /// Forgets the messages that wait; returns how many.
+    /// Discards the messages that wait; returns how many.
     pub(super) fn discard_queue(&mut self) -> u64 {
         self.backlog.discard_messages()
     }
@@ -255,7 +257,7 @@ impl Outbox {
         self.fail();
     }
 
-    /// The connection is gone: lets go of the socket and of everything that waits.
+    /// Releases the socket and discards everything that waits. Called when the connection is gone.
     pub(super) fn finish(&mut self) {
         self.fail();
         self.backlog.encoder.release();
@@ -274,7 +276,7 @@ impl Outbox {
         self.corked = true;
     }
 
-    /// Writes what was held back; what the socket does not take is left to the actor.
+    /// Writes what was held back, and leaves to the actor what the socket does not take.
     pub(super) fn uncork(&mut self) {
         self.corked = false;
         if self.has_unsent() {
@@ -282,7 +284,7 @@ impl Outbox {
         }
     }
 
-    /// Gives back a compressor that is not needed now.
+    /// Frees a compressor that is not needed now.
     pub(super) fn release(&mut self) {
         self.backlog.encoder.release();
     }

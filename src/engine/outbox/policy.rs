@@ -1,4 +1,4 @@
-//! What happens to a message that finds no room: decided here and nowhere else.
+//! Decides what happens to a message that finds no room. No other module does.
 //!
 //! The policies "block" and "auto" of the settings are built on [`Overflow::Refuse`]: the message is not
 //! taken, and the caller waits for room or decides anew.
@@ -7,13 +7,14 @@ use super::{Outbox, backlog::Backlog, sent::Sent};
 use crate::config::{Config, Overflow};
 
 impl Outbox {
-    /// Whether a message of `len` bytes would be taken now. One is always taken when none waits,
-    /// whatever its size.
+    /// Whether a message of `len` bytes would be taken now. An empty outbox takes any message, whatever
+    /// its size.
     pub(in crate::engine) fn has_room(&self, len: usize, config: &Config) -> bool {
         self.backlog.has_room(len, config)
     }
 
-    /// Finds room for a message, by the policy; what to answer, or why there is none.
+    /// Finds room for a message, by the policy if the outbox is full. Returns the result for a message
+    /// that is taken, or as the error the result for one that is not.
     pub(super) fn admit(
         &mut self,
         len: usize,
@@ -44,7 +45,7 @@ impl Backlog {
         bytes == 0 || (self.messages < config.outbox_messages && bytes + len <= config.outbox_bytes)
     }
 
-    /// Drops the oldest messages until `len` bytes fit; `None` where nothing helps.
+    /// Drops the oldest messages until `len` bytes fit; `None` if they do not fit even then.
     fn make_room(&mut self, len: usize, config: &Config) -> Option<u64> {
         let mut lost = 0;
         while !self.has_room(len, config) {

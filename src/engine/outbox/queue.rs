@@ -1,9 +1,10 @@
 //! A transport without a descriptor: a bounded queue in each direction.
 //!
-//! The connection stands at one end. At the other, the [`FarEnd`], stands whoever carries the messages on:
-//! an event loop that speaks to a server, or a test. It drains what the connection sends, as whole messages
-//! and control frames, and pushes what the peer says. It never waits: it is told through a [`WakeQueue`]
-//! when there is something to drain or room to push again.
+//! The connection has one end of the queue. The program that carries the messages on has the other end,
+//! the [`FarEnd`]: an event loop that speaks to a server, or a test. The far end drains what the
+//! connection sends, as whole messages and control frames, and pushes what the peer says. An event loop
+//! never waits at the far end: a [`WakeQueue`] reports that there is something to drain, or room to push
+//! again.
 
 use std::{
     collections::VecDeque,
@@ -23,12 +24,12 @@ use crate::{
     runtime::{WakeQueue, fork},
 };
 
-/// What each direction of a queue holds at most.
+/// The capacity of each direction of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     /// Messages and control frames.
     pub frames: usize,
-    /// Bytes of their payloads. One frame may be longer, if it is alone.
+    /// Bytes of their payloads. A single frame may be longer if the queue is empty.
     pub bytes: usize,
 }
 
@@ -42,32 +43,32 @@ impl Default for Capacity {
     }
 }
 
-/// How the far end is told.
+/// How the far end is notified.
 #[derive(Clone, Debug)]
 pub struct Wakeup {
     /// The queue of the event loop.
     pub queue: Arc<WakeQueue>,
-    /// The number that is put there.
+    /// The number that is pushed to that queue.
     pub token: u64,
 }
 
-/// What became of a frame that the far end has pushed.
+/// The result of a push of the far end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// The connection will take it.
+    /// The frame is queued; the connection will take it.
     Done,
-    /// The queue is full; [`FarEnd::arm_room`] tells when it is not.
+    /// The queue is full; [`FarEnd::arm_room`] asks for a report of room.
     Full,
-    /// The connection takes nothing any more.
+    /// The connection accepts nothing any more.
     Closed,
 }
 
-/// One direction.
+/// One direction of a queue.
 #[derive(Debug, Default)]
 struct Lane {
     frames: VecDeque<Event>,
     bytes: usize,
-    /// A frame was refused, and whoever has it is to be told of room.
+    /// A frame was refused, and its sender must be told when there is room.
     refused: bool,
 }
 
@@ -105,22 +106,22 @@ impl Lane {
 struct State {
     outgoing: Lane,
     incoming: Lane,
-    /// The far end wants to be told of something to drain.
+    /// The far end has asked for a report of something to drain.
     armed: bool,
-    /// The far end wants to be told of room.
+    /// The far end has asked for a report of room.
     room_armed: bool,
-    /// The connection puts nothing in and takes nothing out any more.
+    /// The connection has ended: it pushes nothing and takes nothing any more.
     ended: bool,
-    /// Neither does the far end.
+    /// The far end has hung up: it pushes nothing any more, and gets nothing new.
     hung_up: bool,
 }
 
-/// The connection's end.
+/// The connection's end of the queue.
 #[derive(Debug)]
 pub(in crate::engine) struct Queue {
     capacity: Capacity,
     wakeup: Option<Wakeup>,
-    /// Raised for the actor.
+    /// Raised to wake the actor.
     signal: Arc<Signal>,
     /// A std mutex: held to move frames.
     state: Mutex<State>,
@@ -129,7 +130,7 @@ pub(in crate::engine) struct Queue {
 }
 
 impl Queue {
-    /// Both ends of a queue.
+    /// Makes both ends of a queue.
     pub(in crate::engine) fn new(
         capacity: Capacity,
         wakeup: Option<Wakeup>,
@@ -149,7 +150,7 @@ impl Queue {
         (queue, far)
     }
 
-    /// What the peer says next.
+    /// Takes the next frame of the peer.
     pub(in crate::engine) fn next(&self) -> Option<Event> {
         let mut state = self.state();
         let event = state.incoming.pop()?;
@@ -160,13 +161,13 @@ impl Queue {
         Some(event)
     }
 
-    /// Whether nothing comes from the far end any more.
+    /// Whether the far end has hung up, and everything that it pushed was taken.
     pub(in crate::engine) fn is_hung_up(&self) -> bool {
         let state = self.state();
         state.hung_up && state.incoming.frames.is_empty()
     }
 
-    /// The connection is gone; the far end may still drain what it has sent.
+    /// Ends the connection's use of the queue. The far end may still drain what the connection has sent.
     pub(super) fn end(&self) {
         let mut state = self.state();
         state.ended = true;
@@ -200,7 +201,7 @@ fn message(opcode: OpCode, payload: bytes::Bytes) -> Event {
     })
 }
 
-/// An item as the far end gets it.
+/// Converts an item to the event that the far end gets.
 fn event(item: Item) -> Event {
     match item {
         Item::Message(opcode, payload) => message(opcode, payload),
@@ -216,12 +217,13 @@ impl Transport for Queue {
             return Err(ErrorKind::BrokenPipe.into());
         }
         if state.hung_up {
-            // The answers to what the far end has said before go nowhere, but that is still delivered.
+            // The far end has hung up, so the answers are discarded. The frames that it pushed before are
+            // still delivered.
             backlog.controls.clear();
             while backlog.pop().is_some() {}
             return Ok(());
         }
-        // A queue has no use for bytes.
+        // A queue carries frames and has no use for encoded bytes.
         backlog.unsent.clear();
         backlog.head_waits = false;
         let State { outgoing, .. } = &mut *state;
@@ -266,9 +268,9 @@ impl Transport for Queue {
     }
 }
 
-/// The other end of a connection whose transport is a queue. Hangs up when it is dropped.
+/// The other end of a connection whose transport is a queue. Dropping it hangs up.
 pub struct FarEnd {
-    /// Which process made it: a forked child must not touch it.
+    /// The generation of the process that made it: a forked child must not touch it.
     generation: u32,
     queue: Arc<Queue>,
 }
@@ -281,7 +283,7 @@ impl fmt::Debug for FarEnd {
 
 impl FarEnd {
     /// Takes out the oldest messages and control frames that the connection has sent, `most` at most. A
-    /// Close frame is the last.
+    /// Close frame is the last of all.
     #[must_use]
     pub fn drain(&self, most: usize) -> Vec<Event> {
         let Some(mut state) = self.state() else {
@@ -295,7 +297,7 @@ impl FarEnd {
         frames
     }
 
-    /// Pushes what the peer says: a message, a ping, a pong, or its Close.
+    /// Pushes a message, a ping, a pong or a Close of the peer.
     pub fn push(&self, event: Event) -> Pushed {
         let Some(mut state) = self.state() else {
             return Pushed::Closed;
@@ -313,8 +315,8 @@ impl FarEnd {
         Pushed::Done
     }
 
-    /// Asks for one report to the wake queue once there is something to drain, or the connection is gone;
-    /// false where that is so already.
+    /// Asks for one report to the wake queue once there is something to drain or the connection is gone.
+    /// Returns false if that is the case already.
     #[must_use]
     pub fn arm(&self) -> bool {
         self.state().is_some_and(|mut state| {
@@ -323,8 +325,8 @@ impl FarEnd {
         })
     }
 
-    /// Asks for one report to the wake queue once there is room for a frame that was refused; false where
-    /// there is room already.
+    /// Asks for one report to the wake queue once there is room for a frame that was refused. Returns
+    /// false if there is room already.
     #[must_use]
     pub fn arm_room(&self) -> bool {
         self.state().is_some_and(|mut state| {
@@ -333,8 +335,8 @@ impl FarEnd {
         })
     }
 
-    /// Waits, for a thread that may block, until there is something to drain or the connection is gone.
-    /// False at the deadline.
+    /// Blocks the thread until there is something to drain or the connection is gone. Returns false if
+    /// the deadline passes first.
     #[must_use]
     pub fn wait(&self, deadline: Instant) -> bool {
         let Some(mut state) = self.state() else {
@@ -358,7 +360,7 @@ impl FarEnd {
             .is_none_or(|state| state.ended && state.outgoing.frames.is_empty())
     }
 
-    /// The peer is gone, with or without a Close before.
+    /// Tells the connection that the peer is gone, with or without a Close before.
     pub fn hang_up(&self) {
         if let Some(mut state) = self.state() {
             state.hung_up = true;
@@ -367,7 +369,8 @@ impl FarEnd {
         }
     }
 
-    /// `None` in the child of a fork, where another thread may have held the lock for ever.
+    /// Locks the state. `None` in the child of a fork: a thread of the parent may have held the lock, and
+    /// never releases it in the child.
     fn state(&self) -> Option<MutexGuard<'_, State>> {
         (self.generation == fork::generation()).then(|| self.queue.state())
     }

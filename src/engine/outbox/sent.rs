@@ -1,24 +1,24 @@
-//! The answers to a send.
+//! The results of a send.
 
-/// What became of a message.
+/// The result of sending a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// Written or queued.
     Done,
-    /// Queued, and so many older ones were dropped for it.
+    /// Queued; this many older messages were dropped for it.
     DroppedOldest(u64),
     /// Dropped: the outbox is full.
     Dropped,
     /// Not taken: the outbox is full, and the caller decides.
     Full,
-    /// Not taken: the outbox is full, so the connection has to be failed.
+    /// Not taken: the outbox is full, and the connection must be failed.
     Overflowed,
     /// Not taken: the connection is closing or closed.
     Closed,
 }
 
 impl Sent {
-    /// Messages that were lost by this.
+    /// The number of messages that were lost by this send.
     pub(in crate::engine) fn lost(self) -> u64 {
         match self {
             Self::Done | Self::Full | Self::Closed => 0,

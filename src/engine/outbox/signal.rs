@@ -8,11 +8,12 @@ use std::{
     task::Waker,
 };
 
-/// Makes the actor look again. Apart from the outbox, so that the actor can look without its lock.
+/// Wakes the actor for another round. The signal is separate from the outbox, so that the actor checks it
+/// without the outbox's lock.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Signal {
     raised: AtomicBool,
-    /// The actor's; a task has the same one all its life.
+    /// The actor's waker; a task has the same waker all its life.
     waker: OnceLock<Waker>,
 }
 
@@ -25,7 +26,8 @@ impl Signal {
         }
     }
 
-    /// Whether it was raised since the last time; from the first call on, `waker` is woken by it.
+    /// Whether the signal was raised since the last call. From the first call on, the signal wakes
+    /// `waker`.
     pub(in crate::engine) fn take(&self, waker: &Waker) -> bool {
         self.waker.get_or_init(|| waker.clone());
         self.raised.swap(false, Ordering::AcqRel)

@@ -1,4 +1,4 @@
-//! The transports there are.
+//! The transports of an outbox.
 
 use std::{io, sync::Arc};
 
@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 use super::{backlog::Backlog, queue::Queue, transport::Transport};
 use crate::protocol::OpCode;
 
-/// One of the transports. An enum, so that the way to a socket costs no call through a pointer.
+/// A transport. An enum avoids a call through a pointer on the way to a socket.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum Way {
     Socket(Arc<AsyncFd<Socket>>),
@@ -39,10 +39,10 @@ impl Transport for Way {
 }
 
 impl Way {
-    /// Nothing more comes from this side.
+    /// Ends the transport: this side sends nothing more.
     pub(super) fn cut(self) {
         match self {
-            // The actor has the socket, too, and closes it when it ends.
+            // The actor holds the socket, too, and closes it when the task ends.
             Self::Socket(_) => {}
             Self::Queue(queue) => queue.end(),
         }

@@ -1,4 +1,4 @@
-//! Encoding what is queued, and the system calls.
+//! Encodes what is queued, and makes the system calls that write it.
 
 use std::{
     cell::Cell,
@@ -18,31 +18,32 @@ use super::{
 };
 use crate::protocol::OpCode;
 
-/// A batch of small messages is at most this many bytes; a larger message goes out by itself,
-/// without being copied.
+/// A batch takes small messages until it has at least this many bytes; a larger message goes out by
+/// itself, without being copied.
 const BATCH: usize = 64 * 1024;
 
-/// Payloads up to this size are copied behind their header: cheaper than a second buffer in the
+/// Payloads up to this size are copied behind their header, which costs less than a second buffer in the
 /// system call.
 const SMALL: usize = 16 * 1024;
 
-/// Bytes that are written in one go, of one outbox: so much takes a fast reader some tenths of a
-/// millisecond, during which its lock is held and others wait.
+/// Bytes of one outbox that are written in one go. A fast reader takes them in some tenths of a
+/// millisecond; the outbox's lock is held meanwhile, and other threads wait for it.
 const STINT: usize = 256 * 1024;
 
-/// Whether the kernel may raise SIGPIPE at a write to a closed socket: never.
+/// The flags of a send. On Linux, a write to a closed socket must not raise SIGPIPE.
 #[cfg(target_os = "linux")]
 const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
 #[cfg(not(target_os = "linux"))]
 const SEND_FLAGS: libc::c_int = 0;
 
 thread_local! {
-    /// Where batches are put together. One for each thread, so that no connection owns a buffer.
+    /// The buffer in which batches are encoded. Each thread has one, so that no connection owns a buffer.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Lends this thread's buffer; at the very end of a thread, when that is gone, a fresh one. (uWSGI ends
-/// the interpreter, and so closes connections, while the main thread's storage is torn down.)
+/// Lends this thread's buffer, or a new one at the very end of a thread, when the thread's storage is
+/// gone. (uWSGI ends the interpreter, and so closes connections, while the main thread's storage is torn
+/// down.)
 fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
     let result = f(&mut scratch);
@@ -50,19 +51,19 @@ fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     result
 }
 
-/// What comes next in the queue.
+/// The front of the queue, as it is written next.
 enum Front {
     /// Small messages, encoded together.
     Batch,
-    /// A frame that others share, and small messages before it.
+    /// A frame that other connections share, and small messages before it.
     Whole(Bytes),
     /// One large message.
     Large(OpCode, Bytes),
 }
 
-/// Writes what was posted, small messages without the lock: whoever sends to many would wait for one
-/// system call after the other, behind the courier that writes to the same members in the same order.
-/// Returns how many messages there were. What is more than a stint is left to the actor.
+/// Writes the messages that were posted; returns how many there were. Batches of small messages are
+/// written without the lock: a sender to many visits the members in the same order as the courier, and
+/// would otherwise wait for one system call after another. What exceeds a stint is left to the actor.
 pub(in crate::engine) fn write_posted<'a>(lock: impl Fn() -> MutexGuard<'a, Outbox>) -> usize {
     let mut outbox = lock();
     let messages = outbox.unpost();
@@ -88,8 +89,9 @@ pub(in crate::engine) fn write_posted<'a>(lock: impl Fn() -> MutexGuard<'a, Outb
 }
 
 impl Outbox {
-    /// Writes as much as the socket takes, a stint at most: true if some is left although the socket
-    /// might take it. `WouldBlock` means that it does not. Where another thread is writing, that goes on.
+    /// Writes as much as the transport takes, a stint at most. Returns true if something is left although
+    /// the transport may have room; `WouldBlock` means that it has none. While another thread is writing,
+    /// this call writes nothing and returns false.
     fn flush(&mut self) -> io::Result<bool> {
         if self.writing {
             return Ok(false);
@@ -102,13 +104,13 @@ impl Outbox {
         result.map(|()| self.has_unsent())
     }
 
-    /// Writes for the actor, which has been told that the socket has room.
+    /// Writes for the actor, after the transport has reported room.
     pub(in crate::engine) fn flush_ready(&mut self) -> io::Result<bool> {
         self.blocked = false;
         self.flush()
     }
 
-    /// What has to be done after a write, however it went.
+    /// Updates the state after a write, whether it has succeeded or failed.
     fn settle(&mut self, result: &io::Result<()>) {
         match result {
             Ok(()) => self.backlog.shrink(),
@@ -116,7 +118,7 @@ impl Outbox {
             Err(_) => self.fail(),
         }
         if self.room_wanted {
-            // The actor tells those who wait, whoever has made the room.
+            // The actor wakes the senders that wait, whichever thread has made the room.
             self.signal.raise();
         }
     }
@@ -125,8 +127,8 @@ impl Outbox {
         self.signal.raise();
     }
 
-    /// Takes a batch out of the queue, to be written without the lock; `None` where there is none, or
-    /// where it has to be written otherwise.
+    /// Encodes a batch from the queue into `scratch`, to be written without the lock. `None` if there is
+    /// nothing to write, or if it must be written with the lock.
     fn begin(&mut self, scratch: &mut Vec<u8>) -> Option<Arc<AsyncFd<Socket>>> {
         let Some(Way::Socket(socket)) = &self.way else {
             return None;
@@ -146,7 +148,7 @@ impl Outbox {
                 self.writing = true;
                 Some(Arc::clone(socket))
             }
-            // It has turned out to be large, and is written by the usual way.
+            // The frame has turned out to be large: `flush` writes it.
             Front::Whole(frame) => {
                 backlog.keep(scratch);
                 backlog.unsent.push_back(frame);
@@ -161,7 +163,7 @@ impl Outbox {
         }
     }
 
-    /// The batch has been written, or some of it.
+    /// Ends the write of a batch, and keeps the bytes that the socket did not take.
     fn end(&mut self, result: io::Result<usize>, batch: &[u8]) {
         self.writing = false;
         if self.is_cut() {
@@ -178,8 +180,8 @@ impl Outbox {
         }
     }
 
-    /// Writes at once; the actor writes what is left. While the socket is known to be full, that costs
-    /// no system call and wakes nobody: the actor waits for the socket already.
+    /// Writes at once; the actor writes the rest. While the socket is known to be full, this makes no
+    /// system call and wakes no task: the actor waits for the socket already.
     pub(super) fn flush_or_signal(&mut self) {
         if self.corked || self.blocked {
             return;
@@ -189,14 +191,14 @@ impl Outbox {
         }
     }
 
-    /// Makes room, for somebody who is full of answers that were only held back to go out together.
+    /// Makes room in an outbox that is full of answers which were held back only to go out together.
     pub(super) fn flush_held_back(&mut self) {
         if !self.blocked && self.flush().is_err() {
             self.leave_to_actor();
         }
     }
 
-    /// Offers a message to the transport straight from the caller's memory; the actor has the rest written.
+    /// Offers a message to the transport straight from the caller's memory; the actor writes the rest.
     pub(super) fn write_through(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
         let Some(way) = &self.way else {
             return Err(ErrorKind::NotConnected.into());
@@ -247,7 +249,8 @@ impl Transport for Socket {
 }
 
 impl Backlog {
-    /// Writes what the socket refused before, up to some bytes; returns how many.
+    /// Writes bytes that the socket did not take before, until about `most` bytes are written; returns
+    /// how many.
     fn write_unsent(&mut self, socket: &Socket, most: usize) -> io::Result<usize> {
         let mut total = 0;
         while total < most
@@ -265,7 +268,7 @@ impl Backlog {
         Ok(total)
     }
 
-    /// Encodes and writes the front of the queue; returns how many bytes that was.
+    /// Encodes and writes the front of the queue; returns how many bytes were written.
     fn write_front(&mut self, socket: &Socket, scratch: &mut Vec<u8>) -> io::Result<usize> {
         match self.take_front(scratch) {
             Front::Batch => self.write_scratch(socket, scratch),
@@ -274,7 +277,7 @@ impl Backlog {
         }
     }
 
-    /// Takes out small messages together, or a large one by itself.
+    /// Takes small messages out of the queue together, or a large one by itself.
     fn take_front(&mut self, scratch: &mut Vec<u8>) -> Front {
         scratch.clear();
         while let Some((opcode, payload)) = self.controls.pop_front() {
@@ -321,7 +324,8 @@ impl Backlog {
         check_taken(written, scratch.len())
     }
 
-    /// Writes a frame that others share, after what is before it; none of it is copied.
+    /// Writes the bytes `before` and then a frame that other connections share, without copying the
+    /// frame.
     fn write_whole(&mut self, socket: &Socket, frame: Bytes, before: &[u8]) -> io::Result<usize> {
         let taken = self.write_scratch(socket, before);
         self.unsent.push_back(frame);
