@@ -1,31 +1,31 @@
-//! Whom a thread, or a greenlet, sends to: to one connection, or to several in turn.
+//! The sending habit of a thread or greenlet: to one connection, or to several in turn.
 //!
-//! The overflow policy "auto" waits for a sender that serves one connection and not for one that sends
-//! around, since everybody else would wait with it. A sender is judged by its habit alone: nothing needs
-//! to be declared, and the answer is known at the moment in which it meets a full outbox.
+//! The overflow policy "auto" waits if the sender serves one connection. If the sender sends to several,
+//! the policy does not wait, since all the others would wait with it. The habit alone decides: a sender
+//! declares nothing, and the answer is known at the moment in which the sender meets a full outbox.
 
 use std::{
     cell::{Cell, RefCell},
     collections::HashSet,
 };
 
-/// Stands for a message to many: no connection has this id.
+/// The id that stands for a message to many; no connection has this id.
 pub const MANY: u64 = 0;
 
-/// Stands for none yet.
+/// The id that stands for no connection yet.
 const NOBODY: u64 = u64::MAX;
 
-/// Sends in a row that prove that a sender serves a connection, if it has never sent to another one. The
-/// first send proves nothing: a loop over many begins like this, too.
+/// Sends in a row that prove that a sender serves a connection, if it has never sent to another one. A
+/// first send proves nothing: a loop over many connections begins with one, too.
 const FIRST: u32 = 2;
-/// The same for a sender that has served others before: a pool's thread, say.
+/// The same for a sender that has served other connections before, such as a thread of a pool.
 const NEXT: u32 = 3;
-/// The same for a sender that comes back to a connection: so does a loop over many.
+/// The same for a sender that comes back to a connection, as a loop over many does.
 const AGAIN: u32 = 64;
-/// Connections that a sender's memory holds; then it begins anew.
+/// Connections that the memory of a sender holds; a full memory is cleared.
 const MEMORY: usize = 4096;
 
-/// The connection that a sender has sent to last, and how often in a row.
+/// The connection of a sender's latest send, and the number of sends to it in a row.
 #[derive(Debug)]
 struct Latest {
     id: Cell<u64>,
@@ -40,7 +40,7 @@ impl Latest {
         }
     }
 
-    /// Counts one more send to the same connection; false where it is another one.
+    /// Counts one more send to the same connection; false if `id` is another one.
     #[inline]
     fn repeats(&self, id: u64) -> bool {
         let same = self.id.get() == id;
@@ -50,14 +50,14 @@ impl Latest {
         same
     }
 
-    /// Begins to count sends to another connection; returns the one before.
+    /// Begins to count sends to another connection; returns the previous one.
     fn begin(&self, id: u64) -> u64 {
         self.in_a_row.set(1);
         self.id.replace(id)
     }
 }
 
-/// What a sender has done before that.
+/// The sends of a sender before [`Latest`].
 #[derive(Debug, Default)]
 struct Past {
     needed: u32,
@@ -89,7 +89,7 @@ impl Past {
 }
 
 thread_local! {
-    // Apart from the rest, since it is used by every send and needs no destructor.
+    // Separate from `PAST`, since every send uses it and it needs no destructor.
     static LATEST: Latest = const { Latest::new() };
     static PAST: RefCell<Past> = RefCell::default();
 }
@@ -125,13 +125,13 @@ pub fn serves(id: u64) -> bool {
     LATEST.with(|latest| with_past(|past| past.serves(latest, id)))
 }
 
-/// How often the calling thread has turned from one connection to another.
+/// The number of times that the calling thread has turned from one connection to another.
 #[must_use]
 pub fn turns() -> u64 {
     with_past(|past| past.turns)
 }
 
-/// A habit as a value, for a sender that is no thread.
+/// A habit as a value, for a sender that is not a thread, such as a greenlet.
 #[derive(Debug)]
 pub struct Habit {
     latest: Latest,
@@ -162,7 +162,7 @@ impl Habit {
         self.past.serves(&self.latest, id)
     }
 
-    /// How often it has turned from one connection to another.
+    /// The number of times that this sender has turned from one connection to another.
     #[must_use]
     pub fn turns(&self) -> u64 {
         self.past.turns

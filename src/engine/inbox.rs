@@ -1,4 +1,5 @@
-//! Messages on their way to a view that waits for them in a thread, a greenlet or a `select()`.
+//! Messages on their way to a view, which waits for them in a thread, a greenlet, an event loop or a
+//! `select()`.
 
 use std::{
     collections::VecDeque,
@@ -21,14 +22,14 @@ use crate::{
     runtime::{WakeQueue, Weight},
 };
 
-/// What a wait came back with.
+/// The result of [`Inbox::take`] and [`Inbox::wait`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     /// The oldest message.
     Message(Message),
-    /// There is none and there will be none.
+    /// No message waits, and none will arrive.
     End,
-    /// There is none yet.
+    /// No message waits yet.
     Nothing,
 }
 
@@ -37,12 +38,12 @@ pub enum Received {
 pub struct Inbox {
     /// A weak reference to itself, for the turnstile's line.
     me: Weak<Inbox>,
-    /// The event loop that takes the messages out; `None` where threads do.
+    /// The queue of the event loop that takes the messages out; `None` if threads take them out.
     event_loop: Option<Arc<WakeQueue>>,
     seats: Seats,
     /// A std mutex: held for a push or a pop.
     state: Mutex<State>,
-    /// The actor's copy of whether the queue is below its limits.
+    /// Whether the queue has reached a limit; the actor reads this flag without the lock.
     full: AtomicBool,
     max_messages: usize,
     max_bytes: usize,
@@ -58,15 +59,15 @@ pub(super) struct State {
     armed: Armed,
 }
 
-/// The end of the messages, on its way to the view.
+/// What the view knows of the end of the messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum End {
     /// More messages may come.
     #[default]
     Open,
-    /// None comes behind those that wait.
+    /// No message follows those that wait.
     Queued,
-    /// The view has come back for more and was told of the end.
+    /// The view has asked for another message and was told of the end.
     Seen,
 }
 
@@ -95,15 +96,16 @@ impl Inbox {
         })
     }
 
-    /// How many messages wait.
+    /// The number of messages that wait.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.state().queue.len()
     }
 
-    /// Takes the oldest message without waiting. Whoever will not [`Inbox::wait`] next lets the
-    /// next thread have its turn; whoever would, and has kept others from theirs for too long, gets
-    /// nothing until then.
+    /// Takes the oldest message without waiting. `waits_next`: a caller that gets nothing calls
+    /// [`Inbox::wait`] next. Such a caller keeps its turn; if it has kept other threads waiting for too
+    /// long, it gets nothing until that wait. Any other caller that gets no message gives its turn to the
+    /// next thread.
     pub fn take(&self, connection: &Connection, waits_next: bool) -> Received {
         let mut state = self.state();
         if waits_next && self.must_stand_back(&mut state) {
@@ -121,11 +123,11 @@ impl Inbox {
         received
     }
 
-    /// Takes the oldest message, for which it waits until `deadline`.
+    /// Takes the oldest message; waits until `deadline` for one.
     pub fn wait(&self, connection: &Connection, deadline: Option<Instant>) -> Received {
         let mut state = self.wait_for_something(deadline);
         let (received, resume) = self.pop(&mut state);
-        // There may be something for the next one who waits here, too.
+        // There may be something for another thread that waits here, too.
         if state.waiting.is_anybody() && !state.has_nothing() {
             self.call(state);
         } else {
@@ -135,7 +137,7 @@ impl Inbox {
         received
     }
 
-    /// What must be done without the lock.
+    /// Does the part of a call that must run without the lock.
     fn after(&self, connection: &Connection, resume: bool, turn: Option<Turn>) {
         if resume {
             connection.resume();
@@ -143,7 +145,7 @@ impl Inbox {
         self.seats.release(turn);
     }
 
-    /// Asks for a report to the wake queue; false where there is something to receive already.
+    /// Asks for a report to the wake queue; false if there is something to receive already.
     pub fn arm(&self) -> bool {
         let mut state = self.state();
         if !state.has_nothing() {
@@ -162,14 +164,14 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// No descriptor is left.
+    /// The process has no descriptor left.
     pub fn fileno(&self) -> io::Result<RawFd> {
         let mut state = self.state();
         let something = !state.has_nothing();
         state.armed.fileno(something)
     }
 
-    /// Pops, and tells whether the actor has to hear of it.
+    /// Takes the oldest message, and tells whether the actor must be woken to read on.
     fn pop(&self, state: &mut State) -> (Received, bool) {
         let Some(message) = state.queue.pop_front() else {
             if state.end == End::Open {
@@ -186,7 +188,7 @@ impl Inbox {
             state.weight.gone();
         }
         state.show();
-        // Half of the limit, so that reading does not stop and start at every message.
+        // Reading goes on at half of the limit, so that it does not stop and start at every message.
         let below = state.queue.len() <= self.max_messages / 2 && state.bytes <= self.max_bytes / 2;
         let resume = below && self.full.swap(false, Ordering::AcqRel);
         (Received::Message(message), resume)
@@ -272,7 +274,7 @@ impl Handler for Inbox {
 
     fn on_end(&self, connection: &Connection) {
         let mut state = self.state();
-        // A thread that waits with nothing left to take has seen all there is.
+        // If nothing is left to take and a thread waits, the view has seen everything.
         state.end = if state.queue.is_empty() && state.waiting.is_anybody() {
             End::Seen
         } else {

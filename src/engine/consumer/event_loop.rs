@@ -1,11 +1,11 @@
-//! A view in an event loop: it is told of an inbox through the loop's queue, or by a descriptor.
+//! A view in an event loop: the loop's wake queue, or a descriptor, tells it of its inbox.
 
 use std::{io, os::fd::RawFd};
 
 use crate::runtime::{Flag, WakeQueue};
 
-/// The reports that an event loop has asked for. Each is made once. Part of the inbox's state, under its
-/// lock.
+/// The reports that an event loop has asked for. Each request gives one report. This value is part of the
+/// inbox's state, under its lock.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Armed {
     message: bool,
@@ -24,21 +24,21 @@ impl Armed {
         self.room = true;
     }
 
-    /// There is something to receive from connection `id`.
+    /// Reports that there is something to receive from connection `id`, if that was asked for.
     pub(in crate::engine) fn report(&mut self, wake: &WakeQueue, id: u64) {
         if std::mem::take(&mut self.message) {
             wake.push(id);
         }
     }
 
-    /// The outbox of connection `id` has room.
+    /// Reports that the outbox of connection `id` has room, if that was asked for.
     pub(in crate::engine) fn report_room(&mut self, wake: &WakeQueue, id: u64) {
         if std::mem::take(&mut self.room) {
             wake.push(id);
         }
     }
 
-    /// A descriptor that polls readable while [`Armed::show`] is told of something.
+    /// A descriptor that polls readable while there is something, by the latest call of [`Armed::show`].
     pub(in crate::engine) fn fileno(&mut self, something: bool) -> io::Result<RawFd> {
         if self.flag.is_none() {
             self.flag = Some(Box::new(Flag::new()?));
@@ -47,7 +47,7 @@ impl Armed {
         Ok(self.flag.as_ref().map_or(-1, |flag| flag.fileno()))
     }
 
-    /// Whether there is something to receive.
+    /// Makes the descriptor poll readable or not, by whether there is something to receive.
     pub(in crate::engine) fn show(&mut self, something: bool) {
         if let Some(flag) = &mut self.flag {
             flag.set(something);

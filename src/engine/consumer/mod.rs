@@ -14,11 +14,11 @@ pub(super) use self::{
 };
 use crate::runtime::WakeQueue;
 
-/// Who takes the messages out.
+/// The way in which messages are taken out of an inbox.
 #[derive(Debug)]
 pub enum Consumer {
-    /// Threads, which wait for them; the turnstile decides when one is woken.
+    /// Threads wait for messages; the turnstile decides when a thread is woken.
     Threads(Arc<Turnstile>),
-    /// An event loop, which hears of the inbox through the queue.
+    /// An event loop takes the messages; the wake queue tells it of the inbox.
     EventLoop(Arc<WakeQueue>),
 }

@@ -1,4 +1,4 @@
-//! A view in threads: they sleep at an inbox, and the turnstile decides when one is woken.
+//! A view in threads: the threads sleep at an inbox, and the turnstile decides when one is woken.
 
 use std::{
     fmt,
@@ -11,33 +11,34 @@ use std::{
 
 use super::turnstile::{Turn, Turnstile, Wake};
 
-/// How long a thread whose turn is next stays awake for it. A turn takes some 20 microseconds, and so
-/// does waking a thread on an idle processor.
+/// The time for which a thread stays awake when its turn is next. A turn takes some 20 microseconds, and
+/// so does waking a thread on an idle processor.
 const ON_DECK: Duration = Duration::from_micros(50);
 
-/// How long a view may find one message after the other while others wait for their turns.
+/// The time for which a view may take one message after another while other threads wait for their turns.
 const SLICE: Duration = Duration::from_micros(500);
 
-/// The longest that it then stands back; the turnstile lets everybody through long before.
+/// The longest time for which the view then stands back; the turnstile lets all threads through long
+/// before.
 const BACK: Duration = Duration::from_millis(100);
 
-/// The threads that wait at an inbox. Part of the inbox's state, under its lock.
+/// The threads that wait at an inbox. This value is part of the inbox's state, under its lock.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Waiting {
     threads: usize,
-    /// A thread that waits may go: it was given a turn, or needs none.
+    /// A waiting thread may go on: it was given a turn, or needs none.
     admitted: bool,
-    /// A thread that waits is to stay awake: its turn is next.
+    /// A waiting thread must stay awake: its turn is next.
     on_deck: bool,
-    /// A thread that waits is asleep.
+    /// A waiting thread is asleep.
     asleep: bool,
     /// The inbox stands in the turnstile's line.
     in_line: bool,
     /// The turn that the view has.
     turn: Option<Turn>,
-    /// When the view first found a message there while others waited.
+    /// When the view first found a message at once while other threads waited.
     keeps_waiting: Option<Instant>,
-    /// It has done so for too long, and its next wait lets them go first.
+    /// The view has done so for too long, and its next wait lets the other threads go first.
     stands_back: bool,
 }
 
@@ -56,7 +57,7 @@ impl Waiting {
 /// The place where the threads sleep.
 pub(in crate::engine) struct Seats {
     turnstile: Option<Arc<Turnstile>>,
-    /// Signalled for threads that wait.
+    /// Signalled for waiting threads.
     ready: Condvar,
     /// Set together with [`Waiting::admitted`]; a thread that stays awake polls it without the lock.
     go: AtomicBool,
@@ -69,7 +70,7 @@ impl fmt::Debug for Seats {
 }
 
 impl Seats {
-    /// Without a turnstile, a thread is woken as soon as there is something.
+    /// Without a turnstile, a thread is woken as soon as there is something to receive.
     pub(in crate::engine) fn new(turnstile: Option<Arc<Turnstile>>) -> Self {
         Self {
             turnstile,
@@ -78,14 +79,15 @@ impl Seats {
         }
     }
 
-    /// Ends a turn. Called without the inbox's lock, for the turnstile takes those of others.
+    /// Ends a turn. The caller must not hold the inbox's lock: the turnstile takes the locks of other
+    /// inboxes.
     pub(in crate::engine) fn release(&self, turn: Option<Turn>) {
         if let (Some(turnstile), Some(turn)) = (&self.turnstile, turn) {
             turnstile.release(turn);
         }
     }
 
-    /// Looks out for the turn that is about to come, for as long as a turn may take.
+    /// Polls for the turn that is next, for as long as a turn may take.
     fn stay_awake(&self) {
         let until = Instant::now() + ON_DECK;
         let mut looks = 0_u32;
@@ -96,14 +98,14 @@ impl Seats {
             } else if Instant::now() > until {
                 return;
             } else {
-                // Others may need this processor more.
+                // Another thread may need this processor more.
                 std::thread::yield_now();
             }
         }
     }
 }
 
-/// An inbox, as the threads see it that wait there.
+/// An inbox, as the threads that wait there see it.
 pub(in crate::engine) trait Seated {
     type State;
 
@@ -116,10 +118,10 @@ pub(in crate::engine) trait Seated {
     /// Whether there is neither a message nor the end.
     fn has_nothing(state: &Self::State) -> bool;
 
-    /// The inbox itself, to stand in line.
+    /// The inbox itself, for the turnstile's line.
     fn me(&self) -> Option<Arc<dyn Wake>>;
 
-    /// Waits until there is something or the deadline has passed.
+    /// Waits until there is something to receive or the deadline has passed.
     fn wait_for_something(&self, deadline: Option<Instant>) -> MutexGuard<'_, Self::State> {
         let mut state = self.state();
         let waiting = Self::waiting(&mut state);
@@ -128,7 +130,7 @@ pub(in crate::engine) trait Seated {
             state = self.stand_back(state);
         }
         if Self::has_nothing(&state) {
-            // Before going to sleep: whoever is next then runs while this thread does.
+            // The turn is released before this thread goes to sleep: the next thread runs meanwhile.
             if let Some(turn) = Self::waiting(&mut state).take_turn() {
                 drop(state);
                 self.seats().release(Some(turn));
@@ -142,8 +144,8 @@ pub(in crate::engine) trait Seated {
         state
     }
 
-    /// Whether the view has had messages for a slice of time although others wait: then it gets nothing
-    /// until its next wait, which lets them go first.
+    /// Whether the view has taken messages for [`SLICE`] while other threads waited. Then the view gets
+    /// nothing until its next wait, which lets the others go first.
     fn must_stand_back(&self, state: &mut Self::State) -> bool {
         let Some(turnstile) = &self.seats().turnstile else {
             return false;
@@ -159,7 +161,7 @@ pub(in crate::engine) trait Seated {
         waiting.stands_back
     }
 
-    /// Gives the turn to others and waits for the next one, behind them.
+    /// Gives the turn to other threads, and waits behind them for the next one.
     fn stand_back<'a>(
         &'a self,
         mut state: MutexGuard<'a, Self::State>,
@@ -169,7 +171,7 @@ pub(in crate::engine) trait Seated {
         };
         let waiting = Self::waiting(&mut state);
         if waiting.in_line || waiting.admitted {
-            // Another thread waits here, too.
+            // Another thread waits at this inbox already.
             return state;
         }
         waiting.threads += 1;
@@ -218,7 +220,7 @@ pub(in crate::engine) trait Seated {
         state
     }
 
-    /// Has a thread that waits woken, if there is one.
+    /// Has a waiting thread woken, if there is one.
     fn call(&self, mut state: MutexGuard<'_, Self::State>) {
         let waiting = Self::waiting(&mut state);
         if waiting.threads == 0 || waiting.admitted || waiting.in_line {
@@ -234,7 +236,7 @@ pub(in crate::engine) trait Seated {
         }
     }
 
-    /// Lets a thread that waits go; false if none does any more. See [`Wake::grant`].
+    /// Lets a waiting thread go on; false if no thread waits any more. See [`Wake::grant`].
     fn let_go(&self, turn: Option<Turn>) -> bool {
         let mut state = self.state();
         let waiting = Self::waiting(&mut state);
@@ -249,7 +251,7 @@ pub(in crate::engine) trait Seated {
         true
     }
 
-    /// Wakes a thread that waits, for its turn is next. See [`Wake::call_up`].
+    /// Wakes a waiting thread, because its turn is next. See [`Wake::call_up`].
     fn put_on_deck(&self) {
         let mut state = self.state();
         let waiting = Self::waiting(&mut state);
@@ -260,7 +262,7 @@ pub(in crate::engine) trait Seated {
     }
 
     fn rouse(&self, mut state: MutexGuard<'_, Self::State>) {
-        // A system call, even if nobody sleeps.
+        // Notifying is a system call even if no thread sleeps.
         if std::mem::take(&mut Self::waiting(&mut state).asleep) {
             drop(state);
             self.seats().ready.notify_one();

@@ -1,16 +1,17 @@
 //! One view at a time goes back into the interpreter.
 //!
-//! A message wakes a thread that needs the interpreter's lock next. Woken all at once, a hundred
-//! threads would queue up at that lock, and every handover there costs each of them a sleep and a
-//! wake-up more. So threads are woken in turn instead: the one that comes back for its next message
-//! hands its turn to the next in line, which finds the lock free.
+//! A message wakes a thread that needs the interpreter's lock next. If a hundred threads were woken at
+//! once, they would queue up at that lock, and every handover there costs each of them another sleep and
+//! wake-up. Threads are therefore woken in turn: the thread that comes back for its next message hands
+//! its turn to the next thread in the line, which finds the lock free.
 //!
-//! A turn is a hint, not a lock: a view may block for seconds before it comes back. When no turn has
-//! ended within a tick, the one that is out counts no more and the next one is given; and as long as
-//! that goes on, at each tick twice as many others are let through as at the one before.
+//! A turn is a hint, not a lock: a view may block for seconds before it comes back. If no turn has ended
+//! within a tick, the turn that is out becomes void and the next one is given. As long as that goes on,
+//! each tick lets twice as many other threads through as the tick before.
 //!
-//! A view whose peer floods it finds the next message there whenever it comes back, and would never wait. So
-//! once it has kept others waiting for a slice of time it stands back, behind those who come anew.
+//! A view whose peer floods it finds the next message whenever it comes back, and would never wait. Once
+//! such a view has kept other threads waiting for a slice of time, it stands back, behind the threads
+//! that come anew.
 
 use std::{
     collections::VecDeque,
@@ -24,30 +25,31 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// How long the line stands still at most.
+/// The longest time for which the line stands still.
 const TICK: Duration = Duration::from_millis(1);
 
-/// So many ticks without a line end the watch.
+/// The watch ends after this many ticks without a line.
 const QUIET: u32 = 10;
 
-/// Past so many ticks, everybody is let through anyway.
+/// The upper limit of `State::stalled`: then one tick lets 65,535 threads through, which are all in
+/// practice.
 const MOST_STALLED: u32 = 16;
 
-/// Every so many turns, one is given to those who have stood back, whoever comes anew.
+/// One turn in this many goes to a waiter that has stood back, even if others come anew.
 const SHARE: u32 = 8;
 
-/// A queue at which threads wait for a message, as the turnstile sees it.
+/// An inbox at which threads wait for a message, as the turnstile sees it.
 pub(in crate::engine) trait Wake: Send + Sync {
-    /// Lets a thread that waits go, with this turn or without one; false if none waits any more.
+    /// Lets a waiting thread go on, with this turn or without one; false if no thread waits any more.
     fn grant(&self, turn: Option<Turn>) -> bool;
 
-    /// Wakes a thread that waits: its turn is next, so that it stays awake for it.
+    /// Wakes a waiting thread, which stays awake because its turn is next.
     fn call_up(&self);
 }
 
-/// The right to run in the interpreter. One turn is out at a time: waking a second thread early would only
-/// make it wait for the lock. A turn is handed on from thread to thread under the same number, until it
-/// does not come back for a tick; then it is void, and the next turn has the next number.
+/// The right to run in the interpreter. One turn is out at a time: a second thread that is woken early
+/// would only wait for the lock. Threads hand a turn on under the same number. A turn that does not come
+/// back for a tick is void, and the next turn has the next number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Turn(u64);
 
@@ -60,9 +62,9 @@ pub struct Turnstile {
     state: Mutex<State>,
     /// Wakes the watch when a line forms.
     line: Notify,
-    /// Whether more wait than are awake for their turns; a hint, read without the lock.
+    /// Whether more threads wait than the one that is awake for its turn; a hint, read without the lock.
     crowded: AtomicBool,
-    /// Whether anybody waits for a turn; a hint, too.
+    /// Whether a thread waits for a turn; a hint, too.
     wanted: AtomicBool,
     /// The number of the turn that is out; 0 while none is. A hint, too.
     running: AtomicU64,
@@ -76,15 +78,16 @@ struct State {
     latest: u64,
     /// Whether a turn has ended since the last tick.
     moved: bool,
-    /// Ticks of late in which none has, less those in which one has.
+    /// Recent ticks in which no turn has ended, less those in which one has.
     stalled: u32,
-    /// Whether the watch is on.
+    /// Whether the watch is running.
     watched: bool,
     /// The first in line, whose thread is awake already.
     next: Option<Waiter>,
-    /// The others in line. Bounded by the number of connections: each stands in line once.
+    /// The others in line. Each connection stands in line at most once, so their number limits the
+    /// length.
     line: VecDeque<Waiter>,
-    /// Those that have stood back.
+    /// The waiters that have stood back.
     back: VecDeque<Waiter>,
     /// Counts turns that were handed on.
     handed: u32,
@@ -97,7 +100,7 @@ impl fmt::Debug for Turnstile {
 }
 
 impl Turnstile {
-    /// Wakes a thread of `waiter`: at once if a turn is to be had, else in turn.
+    /// Wakes a thread of `waiter`: at once if no turn is out, otherwise when its turn comes.
     pub(in crate::engine) fn admit(&self, waiter: Waiter) {
         let mut state = self.state();
         if state.out.is_some() {
@@ -120,7 +123,7 @@ impl Turnstile {
         self.grant_new(state, &*waiter);
     }
 
-    /// As [`Turnstile::admit`], behind all who come that way.
+    /// Like [`Turnstile::admit`], but behind all waiters that come by `admit`.
     pub(in crate::engine) fn stand_back(&self, waiter: Waiter) {
         let mut state = self.state();
         if state.out.is_none() && state.next.is_none() {
@@ -144,8 +147,8 @@ impl Turnstile {
         }
     }
 
-    /// Whether somebody who has `turn`, or none, keeps others from going on: those who wait for theirs,
-    /// and the one who has been given another.
+    /// Whether a thread with `turn`, or without a turn, keeps other threads from going on: the threads
+    /// that wait for their turns, or the thread that has been given another turn.
     pub(in crate::engine) fn is_kept_waiting_by(&self, turn: Option<Turn>) -> bool {
         if self.wanted.load(Relaxed) {
             return true;
@@ -154,15 +157,15 @@ impl Turnstile {
         running > 0 && turn.is_none_or(|Turn(number)| number != running)
     }
 
-    /// Whether there is a line, so that every system call in a turn keeps many waiting.
+    /// Whether there is a line, so that every system call in a turn keeps several threads waiting.
     pub(in crate::engine) fn is_crowded(&self) -> bool {
         self.crowded.load(Relaxed)
     }
 
-    /// Ends a turn; the next in line gets it.
+    /// Ends a turn; the next waiter in line gets it.
     pub(in crate::engine) fn release(&self, turn: Turn) {
         while let Some((next, second)) = self.advance(turn) {
-            // Whoever waited may have given up meanwhile: then the turn is the next one's.
+            // The thread that waited may have given up meanwhile; then the next waiter gets the turn.
             let taken = next.grant(Some(turn));
             if let Some(second) = second {
                 second.call_up();
@@ -173,8 +176,8 @@ impl Turnstile {
         }
     }
 
-    /// Takes the next one out of the line, and the one to be called up in its place; `None` if
-    /// there is nobody, or the turn is void.
+    /// Takes the next waiter out of the line, and the waiter to be called up after it. `None` if nobody
+    /// waits or the turn is void.
     fn advance(&self, turn: Turn) -> Option<(Waiter, Option<Waiter>)> {
         let mut state = self.state();
         if state.out != Some(turn) {
@@ -228,8 +231,9 @@ impl Turnstile {
         !state.watched
     }
 
-    /// Those who need not wait any longer: when the line has not moved for a tick, the next one,
-    /// with a new turn; and the more ticks were like that of late, the more others without.
+    /// The waiters that need not wait any longer. If the line has not moved for a tick, the first one
+    /// goes on with a new turn. The more such ticks there were of late, the more others go on without a
+    /// turn.
     fn overdue(&self) -> Vec<(Waiter, Option<Turn>)> {
         let mut state = self.state();
         let mut turn = None;
@@ -267,7 +271,7 @@ impl State {
         self.next.is_some() || !self.back.is_empty()
     }
 
-    /// Gives a turn out; the one before, if it is out still, is void.
+    /// Gives out a new turn; a turn that is still out becomes void.
     fn new_turn(&mut self) -> Turn {
         self.latest += 1;
         let turn = Turn(self.latest);
