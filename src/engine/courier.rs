@@ -38,8 +38,8 @@ const STINT: usize = 64;
 /// more within that time, and one system call then writes it all.
 const PAUSE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(5);
 
-/// The pause is the duration of the round divided by this number, within the bounds of [`PAUSE`].
-/// Messages are delayed by no more than that.
+/// The pause is the duration of the round divided by this number, within the bounds of [`PAUSE`]. A
+/// message is delayed by no more than that.
 const SHARE: u32 = 4;
 
 /// A thread that sends its next message within this time is likely to go on.

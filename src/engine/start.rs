@@ -82,8 +82,8 @@ impl Connection {
         Ok(fresh.run(engine, handler))
     }
 
-    /// Runs a connection on this process's engine whose transport is a queue. The far end drains the
-    /// frames that the connection sends, and pushes the frames of the peer.
+    /// Runs a connection over a queue instead of a socket, on this process's engine. The far end drains
+    /// the frames that the connection sends, and pushes the frames of the peer.
     ///
     /// Such a connection sends no keepalive pings: the program at the far end knows whether the peer is
     /// alive.

@@ -1,6 +1,5 @@
-//! The table of the open connections of this process. The engine starts with an empty
-//! table at its first use, a fork makes the table void in the child, and [`Engine::stop`] empties it within
-//! a time limit.
+//! The table of the open connections of this process. The engine starts with an empty table at its first
+//! use, a fork makes the table void in the child, and [`Engine::stop`] empties it within a time limit.
 
 use std::{
     collections::HashMap,
@@ -129,7 +128,7 @@ impl Engine {
     /// the number of connections that were open.
     pub fn close_all(&self, code: u16) -> usize {
         self.stopping.store(true, Ordering::Release);
-        // The list is copied first, so that no lock on the table is held while connections close.
+        // The list is copied first, so that the table is not locked while connections close.
         let open = self.connections();
         for connection in &open {
             connection.close(code, "");

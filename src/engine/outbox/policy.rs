@@ -13,8 +13,8 @@ impl Outbox {
         self.backlog.has_room(len, config)
     }
 
-    /// Finds room for a message, by the policy if the outbox is full. Returns the result for a message
-    /// that is taken, or as the error the result for one that is not.
+    /// Finds room for a message, by the policy if the outbox is full. `Ok` is the result for a message that
+    /// is taken, `Err` the result for one that is not.
     pub(super) fn admit(
         &mut self,
         len: usize,

@@ -8,7 +8,7 @@ use std::{
     task::Waker,
 };
 
-/// Wakes the actor for another round. The signal is separate from the outbox, so that the actor checks it
+/// Wakes the actor for another round. The signal is separate from the outbox, so that the actor can check it
 /// without the outbox's lock.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Signal {

@@ -58,7 +58,7 @@ pub(in crate::engine) struct Actor {
     pace: Pace,
     /// The memory of a message that has arrived in part.
     weight: Weight,
-    /// Bytes that have arrived since the connection stopped delivering messages.
+    /// Bytes that have arrived since the connection ceased to deliver messages.
     ignored: usize,
     /// The time by which the response head must be written; `None` once it is.
     handshake_until: Option<Instant>,
