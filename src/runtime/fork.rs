@@ -1,9 +1,10 @@
-//! How a child of a fork learns that it is one.
+//! The hook by which the child of a fork recognizes itself.
 //!
 //! The hook is registered with `pthread_atfork`, not with Python's `os.register_at_fork`, because
-//! uWSGI forks in C. It bumps one atomic number and does nothing else: every lock may be held, at the
-//! moment of the fork, by a thread that the child does not have. Whatever belongs to one process has
-//! this number beside it, and is void where it differs (see [`PerProcess`](super::PerProcess)).
+//! uWSGI forks in C. The hook increments one atomic number and does nothing else: at the moment of the
+//! fork, any lock may be held by a thread that the child does not have. Each value of one process is
+//! stored with this number, and is void where the numbers differ (see
+//! [`PerProcess`](super::PerProcess)).
 #![allow(unsafe_code)]
 
 use std::{
@@ -16,8 +17,8 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
-/// Which process this is, among those forked from one another. What was made under another number
-/// belongs to an ancestor and must not be touched.
+/// The number of this process among the processes forked from one another. A value that was made under
+/// another number belongs to an ancestor and must not be touched.
 pub fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
@@ -27,7 +28,7 @@ pub(crate) fn install_hook() -> io::Result<()> {
         return Ok(());
     }
     // SAFETY: `in_child` is a plain function of the C ABI that lives as long as the library, which
-    // Python never unloads, and does only what is async-signal-safe: atomic stores.
+    // Python never unloads; its only operation, an atomic increment, is async-signal-safe.
     match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
         0 => Ok(()),
         error => {

@@ -1,7 +1,7 @@
-//! What the engine has to say, kept until a Python thread fetches it.
+//! The engine's log records, kept until Python fetches them.
 //!
-//! A tokio worker never attaches to the interpreter, so it cannot call `logging` itself. A thread of
-//! Python's waits in [`Log::wait`], or an event loop for the queue of [`Log::report_to`].
+//! A tokio worker never attaches to the interpreter, so it cannot call `logging` itself. A Python thread
+//! waits in [`Log::wait`], or an event loop waits for the queue that [`Log::report_to`] got.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -10,28 +10,28 @@ use std::{
 
 use super::WakeQueue;
 
-/// Records kept at most; later ones are counted, not kept.
+/// The most records that wait. Later records are counted and dropped.
 const CAPACITY: usize = 256;
 
 /// The severity of a record, by the numbers of Python's `logging`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Trouble is over.
+    /// A problem is over.
     Info = 20,
-    /// Something an operator may want to know.
+    /// An event that an operator may want to know.
     Warning = 30,
-    /// A defect: of this library or of the system under it.
+    /// A defect of this library or of the system under it.
     Error = 40,
 }
 
-/// Something to be logged.
+/// One log record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// How serious it is.
+    /// The severity.
     pub level: Level,
-    /// What has happened, in words.
+    /// The text.
     pub message: String,
-    /// When.
+    /// The time at which the record was made.
     pub at: SystemTime,
 }
 
@@ -40,7 +40,7 @@ pub struct Record {
 pub struct Log {
     /// A std mutex: held for a push or a swap.
     state: Mutex<State>,
-    /// Signalled when there is a record.
+    /// Notified for each record.
     some: Condvar,
 }
 
@@ -52,7 +52,7 @@ struct State {
 }
 
 impl Log {
-    /// Adds a record of now, or counts it as lost where the queue is full.
+    /// Adds a record with the present time, or counts it as lost if the queue is full.
     pub fn push(&self, level: Level, message: String) {
         let mut state = self.lock();
         if state.records.len() < CAPACITY {
@@ -73,7 +73,7 @@ impl Log {
         self.some.notify_all();
     }
 
-    /// From now on, an event loop is told that there are records by 0 in its queue.
+    /// Reports to an event loop from now on: the id 0 in its queue means that there are records.
     pub fn report_to(&self, reader: Arc<WakeQueue>) {
         let mut state = self.lock();
         if !state.records.is_empty() {
@@ -82,7 +82,7 @@ impl Log {
         state.reader = Some(reader);
     }
 
-    /// Waits until there is a record; `false` where there was none until the deadline.
+    /// Waits until there is a record; `false` if there was none until the deadline.
     pub fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.lock();
         while state.records.is_empty() {
@@ -104,7 +104,7 @@ impl Log {
         true
     }
 
-    /// Takes all records out; a last one tells how many were lost.
+    /// Takes out all records. If records were lost, a last record has their number.
     #[must_use]
     pub fn drain(&self) -> Vec<Record> {
         let mut state = self.lock();

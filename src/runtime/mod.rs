@@ -1,12 +1,12 @@
-//! The ground that everything stands on: the threads of one process, and what they share.
+//! The base layer: the threads of one process, and the objects that they share.
 //!
 //! # The story of a fork
 //!
 //! WSGI servers import the application and then fork their workers (`gunicorn --preload`, uWSGI).
-//! A tokio runtime does not survive that: its threads exist in the parent only, and its epoll
-//! descriptor is shared with the parent's. So nothing starts at import, and whatever a process has
-//! once is a [`PerProcess`] value: the runtime here, the engine and the hub above. A fork bumps the
-//! generation of the child (see [`fork`]), which makes all of them void at once.
+//! A tokio runtime does not survive that: its threads exist in the parent only, and the child shares
+//! its epoll descriptor with the parent. So nothing starts at import, and each object that exists once
+//! per process is a [`PerProcess`] value: the runtime here, the engine and the hub in the layers above.
+//! A fork increments the generation of the child (see [`fork`]), which voids all these values at once.
 
 pub mod fork;
 mod gate;

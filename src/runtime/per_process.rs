@@ -1,9 +1,9 @@
 //! A value that each process makes for itself, and that a child of a fork does not inherit.
 //!
-//! The value hangs on one atomic pointer, with the fork generation beside it. After a fork the child finds
-//! a value of another generation, which counts as none: it belongs to the parent's threads, and its locks
-//! may be held by them. The child leaks it on purpose. Dropping it would join threads that do not exist
-//! here, and take the parent's sockets out of the epoll instance that both processes share.
+//! One atomic pointer leads to the value and to its fork generation. After a fork the child finds a value
+//! of another generation, and treats it as no value: the parent's threads own it and may hold its locks.
+//! The child leaks it on purpose. Dropping it would join threads that do not exist in the child, and
+//! remove the parent's sockets from the epoll instance that both processes share.
 #![allow(unsafe_code)]
 
 use std::{
@@ -15,14 +15,14 @@ use std::{
 
 use super::fork;
 
-/// Time that one thread waits for another one to make the value.
+/// The longest time that a thread waits while another thread makes the value.
 const START: Duration = Duration::from_secs(15);
 
-/// One `T` for each process; void after a fork.
+/// One `T` for each process. A child of a fork has no value until it makes its own.
 pub struct PerProcess<T: Send + Sync + 'static> {
-    /// Null until the first value; then the latest one, which may be an ancestor's.
+    /// Null until the first value; then the latest value, which an ancestor may have made.
     latest: AtomicPtr<Stamped<T>>,
-    /// The process that makes its value at the moment: its generation and one; 0 for none.
+    /// The process that is making its value, as its generation plus one; 0: none is.
     starting: AtomicU64,
 }
 
@@ -50,12 +50,12 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
         (latest.generation == fork::generation()).then_some(&latest.value)
     }
 
-    /// The value of this process, which `make` makes if there is none. One thread at a time calls `make`;
-    /// the others wait for it.
+    /// The value of this process; calls `make` if there is none. One thread at a time calls `make`; the
+    /// others wait for it.
     ///
     /// # Errors
     ///
-    /// Those of `make`, and that of a thread that has waited for another one for 15 seconds.
+    /// The error of `make`, or `TimedOut` if another thread has been in `make` for 15 seconds.
     pub fn get_or_try_init(
         &'static self,
         make: impl FnOnce() -> io::Result<T>,
@@ -70,7 +70,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
             return Ok(value);
         }
         let value = make()?;
-        // If `make` itself has forked, this is the child: the value stays void here.
+        // If `make` itself forked, `get` finds nothing in the child: the value has the parent's generation.
         let fresh = Box::into_raw(Box::new(Stamped { generation, value }));
         self.latest.store(fresh, Ordering::Release);
         self.get().ok_or_else(|| io::ErrorKind::Interrupted.into())
@@ -89,11 +89,11 @@ impl<T: fmt::Debug + Send + Sync + 'static> fmt::Debug for PerProcess<T> {
     }
 }
 
-/// The right to make the value: one thread of a process has it at a time, so that a process that is
-/// short of threads starts one set of them.
+/// The right to make the value. One thread of a process has it at a time, so that a process that is short
+/// of threads starts only one set of them.
 ///
-/// This is no lock. A lock could be held by another thread at the moment of a fork, and would then stay
-/// held in the child for ever. A child sees its parent's number, and takes its own turn.
+/// A lock would not do: if another thread held it at the moment of a fork, it would stay held in the child
+/// for ever. The child of a fork sees its parent's number in `starting`, and takes its own turn.
 struct Turn<'a> {
     starting: &'a AtomicU64,
     mine: u64,
@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// A place of the test's own, that lives as long as a static.
+    /// A place that belongs to one test and lives as long as a static.
     fn place<T: Send + Sync>() -> &'static PerProcess<T> {
         Box::leak(Box::default())
     }

@@ -1,4 +1,4 @@
-//! The runtime of one process: tokio's threads, and what they share with the threads of Python.
+//! The runtime of one process: tokio's threads, and the objects that they share with Python's threads.
 
 use std::{
     io,
@@ -11,10 +11,10 @@ use super::{Gate, Log, PerProcess, start, trim};
 /// The runtime of this process.
 static RUNTIME: PerProcess<Runtime> = PerProcess::new();
 
-/// What a process has once, whatever runs on it.
+/// The threads, the log and the gate that a process has once.
 #[derive(Debug)]
 pub struct Runtime {
-    /// Where tasks are spawned; outlives tokio's runtime itself.
+    /// Spawns tasks; outlives tokio's runtime itself.
     handle: tokio::runtime::Handle,
     /// Taken out by [`Runtime::shut_down`].
     tokio: Mutex<Option<tokio::runtime::Runtime>>,
@@ -27,7 +27,7 @@ pub struct Runtime {
 ///
 /// # Errors
 ///
-/// The operating system's, if no thread or epoll instance is to be had.
+/// The operating system has no thread or no epoll instance left.
 pub fn runtime() -> io::Result<&'static Runtime> {
     RUNTIME.get_or_try_init(|| {
         let tokio = start::runtime()?;

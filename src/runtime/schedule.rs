@@ -1,15 +1,15 @@
-//! How the kernel is to schedule the engine's threads.
+//! Sets the scheduling policy of the engine's threads.
 #![allow(unsafe_code)] // libc has no safe way to set a policy.
 
-/// Asks that waking this thread takes the processor from nobody (`SCHED_BATCH`).
+/// Asks the kernel not to preempt another thread when the calling thread wakes (`SCHED_BATCH`).
 ///
-/// A view that sends to many wakes the engine's threads, and on a machine with few processors one
-/// of them would run in its place for milliseconds, with the view's call almost done. Without that,
-/// a push to 1,000 took four times as long in one case of ten, and all echoes together 15 to 20 % of
-/// the processor. Where somebody has chosen another policy for the process, it stays.
+/// A view that sends to many connections wakes the engine's threads. On a machine with few processors,
+/// an engine thread would then run in the view's place for milliseconds, although the view's call is
+/// almost done. Under the ordinary policy, one push to 1,000 connections in ten took four times as long,
+/// and echoes took 15 to 20 % of the processor more. A process that has another policy keeps it.
 pub(super) fn yield_to_views() {
-    // SAFETY: neither call reads or writes memory but `parameters`, which lives until they return; 0 is
-    // the calling thread. What goes wrong is told by the results, and leaves the thread as it was.
+    // SAFETY: `parameters` is the only memory that the calls read, and lives until they return; 0 is the
+    // calling thread. A call that fails returns an error and leaves the thread as it was.
     unsafe {
         if libc::sched_getscheduler(0) == libc::SCHED_OTHER {
             let parameters = libc::sched_param { sched_priority: 0 };
@@ -26,7 +26,7 @@ mod tests {
     fn a_thread_is_scheduled_as_asked() {
         let policy = std::thread::spawn(|| {
             yield_to_views();
-            // SAFETY: it takes no memory; 0 is the calling thread.
+            // SAFETY: the call takes no memory; 0 is the calling thread.
             unsafe { libc::sched_getscheduler(0) }
         });
         assert_eq!(policy.join().ok(), Some(libc::SCHED_BATCH));

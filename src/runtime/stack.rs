@@ -1,18 +1,18 @@
 //! Keeps huge pages off the stacks of views.
 //!
-//! A view's stack is large for the sake of its address range (see `THREAD_STACK_SIZE`), and a view uses
-//! 20 KiB of it. Where the kernel hands out huge pages freely (`always` in
-//! `/sys/kernel/mm/transparent_hugepage/enabled`), a stack that spans a whole one could get 2 MiB at
-//! the first touch, or later from `khugepaged`. Linux does not do that to stacks since 6.7; older
-//! kernels have to be asked.
+//! A view's stack reserves a large address range (see `THREAD_STACK_SIZE`), and a view uses 20 KiB of it.
+//! Where the kernel gives huge pages without being asked (`always` in
+//! `/sys/kernel/mm/transparent_hugepage/enabled`), a stack that spans a whole huge page could get 2 MiB at
+//! the first touch, or later from `khugepaged`. Linux 6.7 and later do not do that to stacks; on older
+//! kernels this module asks for ordinary pages.
 #![allow(unsafe_code)]
 
 use std::{fs, io, ptr, sync::OnceLock};
 
-/// What a huge page spans.
+/// The size of a huge page in bytes.
 const HUGE: usize = 2 << 20;
 
-/// Asks the kernel for ordinary pages on the calling thread's stack, where that makes a difference.
+/// Asks the kernel for ordinary pages on the calling thread's stack, if the kernel gives huge pages to all.
 pub(crate) fn settle() {
     static ALWAYS: OnceLock<bool> = OnceLock::new();
     let always = ALWAYS.get_or_init(|| {
@@ -20,29 +20,30 @@ pub(crate) fn settle() {
             .is_ok_and(|modes| modes.contains("[always]"))
     });
     if *always {
-        // A kernel without huge pages refuses, and has none to hand out.
+        // An error is harmless: a kernel that refuses the advice has no huge pages to give.
         let _ = refuse_huge_pages();
     }
 }
 
-/// Does so for the calling thread, and gives back what a huge page has taken already.
+/// Turns huge pages off for the calling thread's stack, and gives back the unused memory of huge pages
+/// that it has already.
 #[cfg(target_os = "linux")]
 fn refuse_huge_pages() -> io::Result<()> {
     let (low, size) = bounds()?;
     if size < HUGE {
         return Ok(());
     }
-    // SAFETY: the range is the calling thread's own stack, which is mapped as long as it runs; the
-    // advice changes no content.
+    // SAFETY: the range is the calling thread's own stack, which is mapped as long as the thread runs;
+    // the advice changes no content.
     if unsafe { libc::madvise(low as *mut libc::c_void, size, libc::MADV_NOHUGEPAGE) } != 0 {
         return Err(io::Error::last_os_error());
     }
     let here = ptr::from_ref(&low) as usize;
-    // What lies so far below the frame that runs is in nobody's use.
+    // No frame uses the stack that far below the running frame.
     let unused = (here & !(HUGE / 8 - 1)).saturating_sub(HUGE / 8);
     if unused > low {
         // SAFETY: the range lies on the calling thread's stack, at least 256 KiB below the running
-        // frame, where no frame is and nothing below a frame is kept; it reads as zeros afterwards.
+        // frame, where no frame has data. The range reads as zeros afterwards.
         unsafe { libc::madvise(low as *mut libc::c_void, unused - low, libc::MADV_DONTNEED) };
     }
     Ok(())
@@ -58,8 +59,8 @@ fn refuse_huge_pages() -> io::Result<()> {
 fn bounds() -> io::Result<(usize, usize)> {
     let mut low = ptr::null_mut();
     let (mut size, mut guard) = (0, 0);
-    // SAFETY: `attributes` is written by `pthread_getattr_np` before it is read and destroyed once;
-    // the other calls write to the locals that they get. Errors are told by the results.
+    // SAFETY: `pthread_getattr_np` writes `attributes` before the other calls read it, and it is
+    // destroyed once; the other calls write to the locals that they get. The results tell errors.
     let failed = unsafe {
         let mut attributes = std::mem::zeroed::<libc::pthread_attr_t>();
         let mut failed = libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes);
@@ -76,8 +77,8 @@ fn bounds() -> io::Result<(usize, usize)> {
     if failed != 0 {
         return Err(io::Error::from_raw_os_error(failed));
     }
-    // Whether the guard counts as part of the stack depends on the C library; to leave it out of what
-    // may hold a huge page is right in both cases.
+    // The C library decides whether the guard is part of the stack. Leaving out as many bytes is right in
+    // both cases.
     let low = low as usize;
     Ok((low + guard, size.saturating_sub(guard)))
 }

@@ -1,15 +1,15 @@
-//! Starts the threads of the engine, or tells that the system has none left.
+//! Starts the threads of the engine, or returns an error if the system has no thread left.
 //!
-//! Tokio's builder panics where the system refuses a thread, and its clean-up then waits for the
-//! workers that did start, for ever. Three steps make that harmless:
+//! Tokio's builder panics when the system refuses a thread, and its clean-up then waits for ever for
+//! the workers that did start. Three steps make that harmless:
 //!
-//! 1. [`spare`] starts as many threads as the runtime needs and holds them until all are there. Where
-//!    one is refused, all end, and the runtime is not even tried.
+//! 1. [`spare`] starts as many threads as the runtime needs and holds them until all of them run. If
+//!    the system refuses one, `spare` ends all of them, and tokio's builder is not called.
 //! 2. Each thread of the runtime waits at a [`Barrier`] until the builder has started all of them. If
-//!    somebody else took the last thread meanwhile, those that did start end at the barrier, within
-//!    [`PATIENCE`], and the builder's clean-up comes to an end.
-//! 3. What the builder throws is caught. Three descriptors of tokio's stay behind then, for its queue
-//!    of tasks has the runtime in it that has the queue; so it is not tried again at once ([`Pause`]).
+//!    other code took the last thread meanwhile, the threads that did start end at the barrier within
+//!    [`PATIENCE`], and the builder's clean-up returns.
+//! 3. `build` catches the panic of the builder. Three descriptors of tokio's leak then, because the
+//!    runtime and its queue of tasks own each other; a [`Pause`] therefore delays the next attempt.
 
 use std::{
     io,
@@ -30,30 +30,31 @@ use super::schedule;
 /// before two threads of framing and system calls are.
 pub(crate) const WORKER_THREADS: usize = 2;
 
-/// Threads that the engine has: its workers, and one for calls that block (names looked up in DNS).
-/// Tokio would panic in the task that asks for such a call if there were none and none to be had.
+/// Threads of the engine: its workers, and one for calls that block (DNS lookups). The blocking thread
+/// starts with the engine: a task that asks for a blocking call panics if tokio cannot start a thread.
 const THREADS: usize = WORKER_THREADS + 1;
 
-/// Stack of each: no Python runs there.
+/// Stack of each thread, in bytes. Small, because no Python runs there.
 const STACK: usize = 512 * 1024;
 
-/// Time within which the builder starts all threads, on a machine with other things to do.
+/// Time within which the builder starts all threads, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Time within which threads that have ended make room for others.
+/// The longest wait for the kernel to free the slots of threads that have ended.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// As good as for ever: the thread for calls that block must never end.
+/// Idle time after which the thread for blocking calls would end. Ten years: it must never end.
 const KEEP_ALIVE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// How long nothing is tried after somebody else took the last thread: each time longer.
+/// The first and the longest pause between attempts after the system refused a thread to the builder.
+/// Each pause is twice as long as the one before.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
 /// Builds the runtime.
 ///
 /// # Errors
 ///
-/// The operating system has no thread or no descriptor left, or had none a moment ago.
+/// The operating system has no thread or no descriptor left, or a [`Pause`] after such an error lasts.
 pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     static PAUSE: Pause = Pause::new();
     static BEGIN: OnceLock<Instant> = OnceLock::new();
@@ -86,7 +87,7 @@ fn build() -> io::Result<tokio::runtime::Runtime> {
             .build()
     }));
     let runtime = built.unwrap_or_else(|_| Err(no_thread()))?;
-    // Dropping the handle lets the call run on; it returns at once, and its thread stays.
+    // The empty call starts the blocking thread, which stays. Dropping the handle does not cancel it.
     let blocking = catch_unwind(AssertUnwindSafe(|| drop(runtime.spawn_blocking(|| ()))));
     if barrier.open(blocking.is_ok()) {
         return Ok(runtime);
@@ -95,7 +96,7 @@ fn build() -> io::Result<tokio::runtime::Runtime> {
     Err(no_thread())
 }
 
-/// Makes sure that the system has `count` threads to give.
+/// Checks that the system has `count` threads to give: starts them and ends them again.
 fn spare(count: usize) -> io::Result<()> {
     let mut held = Vec::with_capacity(count);
     let mut refused = None;
@@ -105,7 +106,7 @@ fn spare(count: usize) -> io::Result<()> {
         let tell = tell.clone();
         let probe = thread::Builder::new().stack_size(STACK).spawn(move || {
             let _ = tell.send(std::fs::read_link("/proc/thread-self").ok());
-            // Ends when the other half is dropped.
+            // Returns when `release` is dropped.
             let _ = released.recv();
         });
         match probe {
@@ -121,7 +122,7 @@ fn spare(count: usize) -> io::Result<()> {
         drop(release);
         let _ = probe.join();
     }
-    // A thread counts until the kernel has forgotten it, which is a moment after its end.
+    // The kernel counts a thread for a moment after its end, as long as /proc lists it.
     let deadline = Instant::now() + FAREWELL;
     for name in names.iter().flatten() {
         wait_until_gone(&Path::new("/proc").join(name), deadline);
@@ -135,11 +136,13 @@ fn wait_until_gone(name: &Path, deadline: Instant) {
     }
 }
 
-/// When the next attempt may be made. No lock, which a fork could find held.
+/// The time before which no further attempt is made. Atomics instead of a lock, because a fork may copy
+/// a lock while another thread holds it.
 #[derive(Debug)]
 struct Pause {
-    /// In milliseconds.
+    /// The end of the pause, in milliseconds.
     until: AtomicU64,
+    /// The length of the next pause, in milliseconds.
     length: AtomicU64,
 }
 
@@ -155,7 +158,7 @@ impl Pause {
         now < Duration::from_millis(self.until.load(Ordering::Relaxed))
     }
 
-    /// Begins one, twice as long as the one before.
+    /// Begins a pause, twice as long as the one before and at most the second of [`PAUSES`].
     fn begin(&self, now: Duration) {
         let length = Duration::from_millis(self.length.load(Ordering::Relaxed));
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -165,22 +168,23 @@ impl Pause {
     }
 }
 
-/// What the system says if it has no thread left (EAGAIN).
+/// The error of a system that has no thread left (EAGAIN).
 fn no_thread() -> io::Error {
     io::Error::from_raw_os_error(libc::EAGAIN)
 }
 
-/// Where the threads of a runtime wait until all of them are there.
+/// The point at which the threads of a runtime wait until all of them have started.
 #[derive(Debug, Default)]
 struct Barrier {
-    /// `None` until it is known. A std mutex: held to look at it.
+    /// Whether all threads have started; `None` until that is known. A std mutex: held for a read or a
+    /// write only.
     fine: Mutex<Option<bool>>,
     known: Condvar,
 }
 
 impl Barrier {
-    /// Lets the threads through or ends them, unless they have ended by themselves. Returns whether
-    /// they go on.
+    /// Lets the threads through (`fine`) or ends them. A thread that has waited longer than [`PATIENCE`]
+    /// has decided already: then all end. Returns whether the threads go on.
     fn open(&self, fine: bool) -> bool {
         let mut state = self.fine.lock().unwrap_or_else(PoisonError::into_inner);
         let decided = *state.get_or_insert(fine);
@@ -189,18 +193,18 @@ impl Barrier {
         decided
     }
 
-    /// Waits; ends the calling thread where the runtime will not come to life.
+    /// Waits for the decision; ends the calling thread if the runtime does not start.
     fn pass(&self) {
         let state = self.fine.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut state, _) = self
             .known
             .wait_timeout_while(state, PATIENCE, |fine| fine.is_none())
             .unwrap_or_else(PoisonError::into_inner);
-        // Too late: then none of them may go on, for some have ended.
+        // After a time-out no thread may go on, because this one ends.
         let fine = *state.get_or_insert(false);
         drop(state);
         if !fine {
-            // Unwinds to the end of the thread, without the message of a panic.
+            // Unwinds the whole thread without printing the message of a panic.
             resume_unwind(Box::new("the engine did not start"));
         }
     }
@@ -243,7 +247,7 @@ mod tests {
         let thread = thread::spawn(move || waits.pass());
         assert!(!barrier.open(false));
         assert!(thread.join().is_err());
-        // Whoever comes later ends, too.
+        // A thread that comes later ends, too.
         assert!(!barrier.open(true));
         assert!(catch_unwind(AssertUnwindSafe(|| barrier.pass())).is_err());
     }

@@ -1,29 +1,30 @@
-//! Giving memory back to the system after slow peers.
+//! Gives memory back to the system after slow peers.
 //!
-//! What queues have held goes back to the allocator when they are written or dropped, and glibc keeps most of
-//! it for later, for it lies between what is still in use. It gives it back when it is asked. That takes
-//! milliseconds, in which others may wait for memory, so it is asked only after much has been held and most
-//! of that has gone, or after very much has passed: each thread's arena keeps the most that it ever had, and
-//! messages of many sizes leave holes that nothing fits into.
+//! A queue returns its memory to the allocator when its messages are written or dropped. glibc keeps most
+//! of that memory, because it lies between blocks that are still in use, and gives it back when
+//! `malloc_trim` is called. That call takes milliseconds in which other threads may wait for memory. So it
+//! is made in two cases only: after the queues have held [`MUCH`] and most of that has gone, or after
+//! [`PLENTY`] has passed through them. Each thread's arena keeps the most that it ever had, and messages of
+//! many sizes leave gaps that no later message fits.
 #![allow(unsafe_code)] // libc has no safe way to ask.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-/// Less than this is not worth it.
+/// Bytes that the queues must have held; less is not worth a call.
 const MUCH: usize = 4 << 20;
 
-/// After so much has passed through the queues, there are holes in every arena.
+/// Bytes that must have passed through the queues. After that many, every arena has gaps.
 const PLENTY: usize = 256 << 20;
 
-/// What the queues of the process hold, about.
+/// The bytes that the queues of the process hold, in steps (see `Weight`).
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     pub(super) now: AtomicUsize,
-    /// The most since memory was given back last.
+    /// The most bytes held since memory was given back last.
     most: AtomicUsize,
-    /// What was added since then.
+    /// Bytes added since memory was given back last.
     passed: AtomicUsize,
-    /// Somebody is about to give memory back.
+    /// Whether a task is about to give memory back.
     pub(super) due: AtomicBool,
 }
 
@@ -34,7 +35,7 @@ impl Held {
         self.passed.fetch_add(bytes, Relaxed);
     }
 
-    /// Returns whether memory is to be given back.
+    /// Subtracts bytes. True tells the caller to give memory back: no other task is about to.
     pub(super) fn remove(&self, bytes: usize) -> bool {
         let before = self.now.fetch_sub(bytes, Relaxed);
         self.has_gone(before.saturating_sub(bytes)) && !self.due.swap(true, Relaxed)
@@ -45,7 +46,7 @@ impl Held {
         (most >= MUCH && now <= most / 4) || self.passed.load(Relaxed) >= PLENTY
     }
 
-    /// Begins anew. Returns whether there is something to give back still.
+    /// Returns whether there is memory to give back; if so, starts counting anew.
     pub(super) fn take(&self) -> bool {
         let now = self.now.load(Relaxed);
         let gone = self.has_gone(now);
@@ -59,7 +60,7 @@ impl Held {
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(super) fn trim() {
-    // SAFETY: it may be called at any time and from any thread, and touches only what is free.
+    // SAFETY: `malloc_trim` may be called at any time and from any thread, and touches free memory only.
     unsafe { libc::malloc_trim(0) };
 }
 
@@ -81,7 +82,7 @@ mod tests {
         assert!(!held.remove(MUCH / 2), "somebody is at it");
         assert!(held.take());
         assert!(!held.take());
-        // Anew, and from what is left.
+        // Counting has started anew, from the bytes that are left.
         held.due.store(false, Relaxed);
         assert!(!held.remove(MUCH / 2));
         held.add(2 * MUCH);

@@ -1,4 +1,4 @@
-//! How an event loop hears of many connections through one file descriptor.
+//! Tells an event loop about many connections through one file descriptor.
 
 use std::{
     io::{self, Read, Write},
@@ -11,7 +11,8 @@ use std::{
 
 /// A flag that can be polled: readable while it is up.
 ///
-/// A socket pair rather than an eventfd: it exists on every Unix, and there are few of them.
+/// A flag is a socket pair rather than an eventfd, because every Unix has socket pairs. The second
+/// descriptor is no loss, because a process has few flags.
 #[derive(Debug)]
 pub(crate) struct Flag {
     reader: UnixStream,
@@ -37,7 +38,7 @@ impl Flag {
 
     pub(crate) fn set(&mut self, up: bool) {
         if up != self.up {
-            // One byte at most is ever in the pair, so neither call can block or fall short.
+            // The pair holds at most one byte, so neither call can block or fall short.
             let done = if up {
                 self.writer.write(&[1])
             } else {
@@ -48,7 +49,7 @@ impl Flag {
     }
 }
 
-/// The connections that have become ready, and a descriptor that tells an event loop so.
+/// The ids of connections that have become ready, and a descriptor that wakes an event loop.
 #[derive(Debug)]
 pub struct WakeQueue {
     /// A std mutex: held for a push and at most one byte written.
@@ -56,16 +57,18 @@ pub struct WakeQueue {
 }
 
 impl WakeQueue {
+    /// An empty queue with a descriptor of its own.
+    ///
     /// # Errors
     ///
-    /// No descriptor is left.
+    /// The operating system has no descriptor left.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             state: Mutex::new((Vec::new(), Flag::new()?)),
         })
     }
 
-    /// The descriptor that polls readable while [`WakeQueue::drain`] has something.
+    /// The descriptor that polls readable while [`WakeQueue::drain`] has an id.
     #[must_use]
     pub fn fileno(&self) -> RawFd {
         self.state
@@ -75,7 +78,8 @@ impl WakeQueue {
             .fileno()
     }
 
-    /// Reports a connection. Bounded by the number of connections, for each is armed for one report.
+    /// Reports a connection. The number of connections bounds the queue, because each connection is
+    /// armed for one report at a time.
     pub(crate) fn push(&self, id: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0.push(id);

@@ -1,35 +1,37 @@
-//! What one queue holds, as the process counts it.
+//! Reports the bytes of one queue to the process.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::{fork::generation, process::running, trim};
 
-/// Queues tell what they hold from this size on, and in steps of it.
+/// A queue reports its size from this number of bytes on, and in steps of it.
 const STEP: usize = 64 * 1024;
 
-/// A moment for more to go.
+/// The delay before memory is given back, in which more queues may empty.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// The shortest time between two requests.
+/// The shortest time between two calls of `malloc_trim`.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What one queue has told of what it holds, and in which process: a forked child does not know of it.
+/// The bytes that one queue has reported, and the fork generation in which it did: a forked child's
+/// [`trim::Held`] does not include them.
 #[derive(Debug, Default)]
 pub(crate) struct Weight(usize, u32);
 
 impl Weight {
-    /// The queue has grown to so many bytes.
+    /// The queue has grown to `bytes`.
     pub(crate) fn grown(&mut self, bytes: usize) {
         if bytes >= self.0 + STEP
             && let Some(runtime) = running()
         {
             runtime.held.add(bytes - self.0);
-            // Not replaced as a whole: that would drop the old one, and take back what it has told.
+            // The fields are set one by one: to replace `self` would drop the old value, which withdraws
+            // the bytes that it has reported.
             (self.0, self.1) = (bytes, generation());
         }
     }
 
-    /// The queue has come to nothing.
+    /// The queue is empty.
     pub(crate) fn gone(&mut self) {
         if self.0 == 0 {
             return;
@@ -50,15 +52,15 @@ impl Drop for Weight {
     }
 }
 
-/// Gives memory back in a moment, and again for as long as more has gone meanwhile.
+/// Gives memory back after [`MOMENT`], and again after each [`PAUSE`] in which more was freed.
 async fn give_back() {
     let Some(runtime) = running() else {
         return;
     };
     tokio::time::sleep(MOMENT).await;
     while runtime.held.take() {
-        // Not on a thread of the runtime, where connections would wait. Without a thread to be had, memory
-        // is short for other reasons.
+        // On a thread of its own, because connections wait for the runtime's threads. If the system has no
+        // thread left, nothing is given back this time.
         let trimming = std::thread::Builder::new().name("dwebsocket-trim".into());
         let _ = trimming.stack_size(64 * 1024).spawn(trim::trim);
         tokio::time::sleep(PAUSE).await;
