@@ -7,34 +7,34 @@ use std::time::Duration;
 pub enum Compression {
     /// Never negotiated.
     Off,
-    /// Negotiated without context takeover in either direction: every message stands alone, so
-    /// compressors are shared by all connections and an idle connection holds none.
+    /// Negotiated without context takeover in either direction: no message refers to an earlier one,
+    /// so all connections share a few compressors and an idle connection holds none.
     #[default]
     Shared,
-    /// Negotiated with context takeover where the client allows it: better ratio, and memory for a
-    /// window in each direction as long as the connection is open.
+    /// Negotiated with context takeover where the client allows it. The ratio is better, and each
+    /// connection holds the memory of a window in each direction as long as it is open.
     Dedicated,
 }
 
 /// The limits of the protocol core.
 #[derive(Clone, Debug)]
 pub struct ProtocolConfig {
-    /// Bytes of one message, after reassembly and inflation. Default 1 MiB.
+    /// The most bytes of one message, after reassembly and inflation. Default 1 MiB.
     pub max_message_size: usize,
-    /// Bytes of one frame's payload as it is on the wire. Default: no limit of its own.
+    /// The most bytes of one frame's payload, as it is on the wire. Default: no limit.
     pub max_frame_size: usize,
-    /// Empty frames that one message may contain, so that they cannot go on for ever. Those with a
+    /// The most empty frames of one message, so that a message of empty frames ends. Frames with a
     /// payload are limited by `max_message_size`. Default 16,384.
     pub max_fragments: u32,
-    /// Whether text that is not UTF-8 fails the connection (RFC 6455 section 8.1). Default true;
-    /// the classic dialect of the old package delivers it as it is.
+    /// Whether text that is not UTF-8 fails the connection (RFC 6455 section 8.1). Default true; the
+    /// classic dialect, that of the old package, sets false and delivers such text as bytes.
     pub validate_utf8: bool,
     /// How permessage-deflate is negotiated. Default [`Compression::Shared`].
     pub compression: Compression,
     /// Messages shorter than this many bytes are sent uncompressed. Default 256.
     pub compression_threshold: usize,
-    /// zlib's level, 1 to 9. Default 1, which makes JSON a third of its size for a quarter of the
-    /// processor time of level 6 (which makes it a quarter).
+    /// zlib's level, 1 to 9. Default 1: it compresses JSON to a third of its size. Level 6 compresses
+    /// to a quarter, and takes four times the processor time.
     pub compression_level: u8,
 }
 
@@ -61,22 +61,22 @@ pub enum Overflow {
     DropOldest,
     /// Drop the new message.
     DropNewest,
-    /// Leave it to the caller, who gets `Sent::Full`.
+    /// Do not take the message, and return `Sent::Full` to the caller.
     Refuse,
 }
 
 /// The limits of one connection. Shared by all connections of a kind.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What the protocol core enforces.
+    /// The limits of the protocol core.
     pub protocol: ProtocolConfig,
     /// Time between keepalive pings; `None`: no pings. Default 20 s.
     pub ping_interval: Option<Duration>,
-    /// Time to wait for the pong before the peer counts as gone. Default 20 s.
+    /// Time to wait for the pong before the peer is taken for gone. Default 20 s.
     pub ping_timeout: Duration,
     /// Time within which the response head must be written out. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Time to wait for the peer's half of the close handshake. Default 10 s.
+    /// Time to wait for the peer's Close frame in the close handshake. Default 10 s.
     pub close_timeout: Duration,
     /// Time without a message from the peer before the connection is closed; `None`: no limit.
     pub idle_timeout: Option<Duration>,
@@ -88,8 +88,8 @@ pub struct Config {
     pub outbox_messages: usize,
     /// Bytes that may wait to be written. Default 4 MiB.
     pub outbox_bytes: usize,
-    /// The fate of a message to a group when the outbox is full. Default: [`Overflow::Close`]. Nobody
-    /// can wait, so [`Overflow::Refuse`] drops the message.
+    /// The fate of a message to a group when the outbox is full. Default: [`Overflow::Close`]. A sender
+    /// to a group does not wait for room, so [`Overflow::Refuse`] drops the message.
     pub broadcast_overflow: Overflow,
 }
 

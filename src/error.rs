@@ -6,16 +6,16 @@ use tungstenite::protocol::frame::coding::CloseCode;
 /// The peer broke RFC 6455 or RFC 7692, or went past a limit.
 ///
 /// Every variant ends the connection: send a Close frame with [`close_code`](Self::close_code),
-/// hand no further bytes to the decoder (it ignores them), and drop the socket once the frame is
-/// out (RFC 6455 section 7.1.7).
+/// hand no further bytes to the decoder (it ignores them), and drop the socket once the frame has
+/// been written (RFC 6455 section 7.1.7).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set that no negotiated extension gives a meaning (section 5.2). Close with
-    /// 1002.
+    /// A frame has a reserved bit set to which no negotiated extension gives a meaning (section 5.2).
+    /// Close with 1002.
     #[error("a frame has a reserved bit set")]
     ReservedBits,
-    /// An opcode that RFC 6455 reserves (section 5.2). Close with 1002.
+    /// A frame has an opcode that RFC 6455 reserves (section 5.2). Close with 1002.
     #[error("a frame has the reserved opcode {0:#x}")]
     ReservedOpcode(u8),
     /// A client sent a frame without a mask (section 5.1). Close with 1002.
@@ -24,7 +24,7 @@ pub enum ProtocolError {
     /// A server sent a frame with a mask (section 5.1). Close with 1002.
     #[error("a server's frame is masked")]
     Masked,
-    /// A length is not written in the fewest bytes (section 5.2). Close with 1002.
+    /// A length is not encoded in the fewest bytes (section 5.2). Close with 1002.
     #[error("a frame's length is not in its shortest form")]
     LengthNotMinimal,
     /// A length has its most significant bit set (section 5.2). Close with 1002.
@@ -36,10 +36,11 @@ pub enum ProtocolError {
     /// A control frame has more than 125 bytes (section 5.5). Close with 1002.
     #[error("a control frame is longer than 125 bytes")]
     ControlTooLong,
-    /// A continuation frame while no message is under way (section 5.4). Close with 1002.
+    /// A continuation frame arrived while no message was under way (section 5.4). Close with 1002.
     #[error("a continuation frame continues nothing")]
     UnexpectedContinuation,
-    /// A new message before the last fragment of the one under way (section 5.4). Close with 1002.
+    /// A new message began before the last fragment of the one under way (section 5.4). Close with
+    /// 1002.
     #[error("a new message begins within a fragmented one")]
     ExpectedContinuation,
     /// A Close frame's body has one byte (section 5.5.1). Close with 1002.
@@ -60,22 +61,22 @@ pub enum ProtocolError {
     /// A message is longer than `max_message_size`. Close with 1009.
     #[error("a message is longer than {limit} bytes")]
     MessageTooBig {
-        /// The limit that it went past.
+        /// The limit.
         limit: usize,
     },
     /// A frame is longer than `max_frame_size`. Close with 1009.
     #[error("a frame is longer than {limit} bytes")]
     FrameTooBig {
-        /// The limit that it went past.
+        /// The limit.
         limit: usize,
     },
     /// A message has more empty frames than `max_fragments`. Close with 1008.
     #[error("a message has more than {limit} empty fragments")]
     TooManyFragments {
-        /// The limit that it went past.
+        /// The limit.
         limit: u32,
     },
-    /// A compressed message consists of blocks that inflate to next to nothing. Close with 1008.
+    /// A compressed message has too many blocks that inflate to almost nothing. Close with 1008.
     #[error("a compressed message has too many blocks that are empty")]
     EmptyDeflate,
 }
@@ -108,8 +109,9 @@ impl ProtocolError {
 
 /// The request is not an opening handshake that can be accepted (RFC 6455 section 4.2.1).
 ///
-/// Every variant is answered with an ordinary HTTP response of [`status`](Self::status) that
-/// carries [`headers`](Self::headers); the text may be its body. The connection stays HTTP.
+/// Answer every variant with an ordinary HTTP response: the status is [`status`](Self::status), the
+/// headers include [`headers`](Self::headers), and the body may be the text of the error. The
+/// connection stays HTTP.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -125,11 +127,10 @@ pub enum HandshakeError {
     /// `Upgrade` does not list `websocket`. Answer 400.
     #[error("the Upgrade header does not list \"websocket\"")]
     Upgrade,
-    /// `Sec-WebSocket-Version` is missing. Answer 400, and name the version that would do.
+    /// `Sec-WebSocket-Version` is missing. Answer 400, and name the supported version.
     #[error("the Sec-WebSocket-Version header is missing")]
     MissingVersion,
-    /// `Sec-WebSocket-Version` is not 13. Answer 426, and name the version that would do (section
-    /// 4.4).
+    /// `Sec-WebSocket-Version` is not 13. Answer 426, and name the supported version (section 4.4).
     #[error("the Sec-WebSocket-Version header is not 13")]
     Version,
     /// `Sec-WebSocket-Key` is missing. Answer 400.
@@ -181,20 +182,20 @@ impl HandshakeError {
 
 /// The site asked for a response head that must not be sent.
 ///
-/// A mistake of the program, not of the peer: raise it where the head was asked for, and answer
-/// the request with 500. Nothing has been written.
+/// The program is wrong, not the peer: raise the error to the caller that asked for the head, and
+/// answer the request with 500. Nothing has been written.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResponseError {
-    /// A header's name is not a token (RFC 9110 section 5.1). Mend the name.
+    /// A header's name is not a token (RFC 9110 section 5.1). Correct the name.
     #[error("the header name {0:?} is not a token")]
     HeaderName(String),
-    /// A header's value has a control character (CR and LF would end the header) or one outside
-    /// latin-1. Mend the value; the text gives the header's name only.
+    /// A header's value has a control character (CR and LF would end the header) or a character outside
+    /// latin-1. Correct the value. The text of the error has the header's name only.
     #[error("the value of the header {0:?} has a character that no header may have")]
     HeaderValue(String),
-    /// The subprotocol is not among those that the client offered (RFC 6455 section 4.2.2). Choose
-    /// one of the offer, or none.
+    /// The client did not offer the subprotocol (RFC 6455 section 4.2.2). Choose one that it offered,
+    /// or none.
     #[error("the client did not offer the subprotocol {0:?}")]
     Subprotocol(String),
 }

@@ -2,15 +2,15 @@
 //!
 //! # Layout
 //!
-//! A message flows through the modules from the bottom up, and imports go the same one way:
+//! An incoming message passes the modules from the bottom up. A module imports only modules below it:
 //! `py` -> `hub` -> `engine` -> `protocol`, `runtime` -> `config`, `error`.
 //!
 //! * [`protocol`]: RFC 6455 and RFC 7692 without I/O. Bytes in, events out; time is an argument.
 //! * [`engine`]: the connections of one process: actors on tokio, inboxes, outboxes, keepalive.
 //! * [`hub`]: groups of connections: fan-out, history, presence, and brokers between processes.
-//! * [`runtime`]: the ground: the threads of one process, fork, log, the gate to the interpreter.
-//! * [`config`] and [`error`]: what the layers above agree on.
-//! * `py`: the Python classes, and the only place that names pyo3.
+//! * [`runtime`]: the base layer: the threads of one process, fork, log, the gate to the interpreter.
+//! * [`config`] and [`error`]: the limits and the errors that the layers above share.
+//! * `py`: the Python classes, and the only module that names pyo3.
 
 pub mod config;
 pub mod engine;

@@ -15,14 +15,14 @@ use crate::engine::{Connection, Consumer, Inbox, Parts, adopt as adopted};
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Adoption")]
 pub(super) struct PyAdoption(Mutex<Option<adopted::Adopted>>);
 
-/// A socket of the WSGI server's that is held until it is adopted or closed.
+/// A socket of the WSGI server, held until it is adopted or closed.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Held")]
 pub(super) struct PyHeld(Mutex<Option<adopted::Held>>);
 
-/// Raises unless a socket object has its descriptor still.
+/// Raises if a socket object has closed its descriptor `fd`.
 ///
-/// Python's sockets forget the number before they close it, with the interpreter's lock held. So until
-/// that lock is released, which nothing after this call does, the number stays what it is.
+/// A Python socket forgets the number before it closes the descriptor, and does that with the interpreter
+/// lock held. The callers keep that lock until they return, so the number stays valid for them.
 fn ask(sock: Option<&Bound<'_, PyAny>>, fd: RawFd) -> PyResult<()> {
     match sock {
         Some(sock) if sock.call_method0("fileno")?.extract::<RawFd>()? != fd => {
@@ -43,7 +43,7 @@ pub(super) fn hold(fd: RawFd, sock: Option<&Bound<'_, PyAny>>) -> PyResult<PyHel
 #[pyfunction]
 #[pyo3(signature = (fd, epoll_fd=None))]
 pub(super) fn adopt(fd: RawFd, epoll_fd: Option<RawFd>) -> PyResult<PyAdoption> {
-    // First, for the socket cannot be given back.
+    // The engine starts first: once adopted, the socket cannot be given back.
     ready().map_err(errors::os)?;
     let adoption = adopted::adopt(fd, epoll_fd).map_err(errors::os)?;
     Ok(PyAdoption(Mutex::new(Some(adoption))))
@@ -83,7 +83,7 @@ impl PyAdoption {
     }
 
     #[pyo3(signature = (head, leftover, handshake, options, permit, wake=None))]
-    #[allow(clippy::too_many_arguments)] // what a connection is made of
+    #[allow(clippy::too_many_arguments)] // the parts of a connection
     fn start(
         &self,
         py: Python<'_>,

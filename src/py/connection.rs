@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// From this size on, a message is sent with the interpreter detached. Below it, giving the
-/// interpreter up and getting it back costs more than the system call does.
+/// Bytes from which on a message is sent with the interpreter detached. For a smaller message, releasing
+/// the interpreter lock and taking it again costs more than the system call.
 const DETACH: usize = 32 * 1024;
 
 /// An open WebSocket.
@@ -49,7 +49,7 @@ impl PyConnection {
         match message {
             Message::Text(data) if !self.text_as_bytes => match std::str::from_utf8(data) {
                 Ok(text) => PyString::new(py, text).into_any(),
-                // Validation is off. The bytes keep what replacement characters would lose.
+                // Validation is off. Bytes keep the data that replacement characters would lose.
                 Err(_) => PyBytes::new(py, data).into_any(),
             },
             Message::Text(data) | Message::Binary(data) => PyBytes::new(py, data).into_any(),
@@ -64,7 +64,7 @@ impl PyConnection {
         }
     }
 
-    /// Sends, waiting for room as long as `timeout` allows.
+    /// Sends a message, and waits for room for at most `timeout` seconds.
     fn transmit_blocking(
         &self,
         py: Python<'_>,
@@ -191,12 +191,12 @@ impl PyConnection {
     }
 
     fn arm_writable(&self) -> bool {
-        // Arm first: room that comes between the two calls is then reported, at worst twice.
+        // Arm first: room that appears between the two calls is then reported, at worst twice.
         self.inbox.arm_room();
         self.connection.ask_for_room()
     }
 
-    // The text says "close" where PyO3 would say "...", because the default is not a literal.
+    // `text_signature` shows 'close'. PyO3 would show "...", because the default is not a literal.
     #[pyo3(
         signature = (data, binary=None, overflow=Parsed(Policy::Now(Overflow::Close)), timeout=None),
         text_signature = "($self, data, binary=None, overflow='close', timeout=None)"
@@ -261,7 +261,7 @@ impl PyConnection {
     }
 }
 
-/// A message as Python gave it, borrowed where its memory cannot change.
+/// A message as Python passed it: borrowed if its memory cannot change, else copied.
 enum Payload<'a> {
     Text(&'a str),
     Bytes(&'a [u8]),
@@ -280,7 +280,7 @@ impl<'a> Payload<'a> {
             return Ok(Self::Owned(array.to_vec()));
         }
         if data.cast::<PyMemoryView>().is_ok() {
-            // The buffer protocol is in the stable ABI from Python 3.11 on only.
+            // The stable ABI has the buffer protocol only from Python 3.11 on.
             let bytes = data.call_method0("tobytes")?;
             return Ok(Self::Owned(bytes.cast::<PyBytes>()?.as_bytes().to_vec()));
         }

@@ -1,4 +1,4 @@
-//! Where Rust errors become Python exceptions.
+//! Converts Rust errors into Python exceptions.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) fn hub(error: &HubError) -> PyErr {
     }
 }
 
-/// The exception for a broker that cannot be asked.
+/// The exception for a broker that does not answer.
 pub(super) fn broker(error: &BrokerError) -> PyErr {
     unavailable(error.to_string())
 }
@@ -58,7 +58,7 @@ fn unavailable(message: String) -> PyErr {
     })
 }
 
-/// An error of the operating system, with its `errno`, as the subclass of `OSError` that fits.
+/// The subclass of `OSError` for an error of the operating system, with its `errno`.
 pub(super) fn os(error: std::io::Error) -> PyErr {
     let text = error.to_string();
     match error.raw_os_error() {
@@ -70,17 +70,17 @@ pub(super) fn os(error: std::io::Error) -> PyErr {
     }
 }
 
-/// The engine cannot be used.
+/// The exception for an engine that cannot run.
 pub(super) fn engine(error: &std::io::Error) -> PyErr {
     PyRuntimeError::new_err(format!("the WebSocket engine cannot run: {error}"))
 }
 
-/// An argument is out of its range.
+/// The exception for an argument that is out of its range.
 pub(super) fn value(message: impl Into<String>) -> PyErr {
     PyValueError::new_err(message.into())
 }
 
-/// A length of time that came as seconds.
+/// Converts seconds into a [`Duration`].
 pub(super) fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds)
         .map_err(|_| value(format!("{name} must be a number of seconds, not {seconds}")))

@@ -1,4 +1,4 @@
-//! The hub, for Python. Calls that may take a group's lock or wait run detached.
+//! The hub, for Python. Calls that may wait or take a group's lock run detached from the interpreter.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
     protocol::close::is_sendable,
 };
 
-/// Seconds that the broker may take, where no call says otherwise. Set by [`hub_configure`].
+/// The time limit of the broker for calls that have none of their own. Set by [`hub_configure`].
 static TIMEOUT: OnceLock<Duration> = OnceLock::new();
 
 pub(super) fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
@@ -35,7 +35,7 @@ pub(super) fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
 }
 
 pub(super) fn hub() -> PyResult<&'static Hub> {
-    // The engine first, for starting that takes time.
+    // `ready` starts the engine with the interpreter detached, because that takes time.
     let hub = ready().and_then(|_| hub::hub());
     hub.map_err(|error| errors::engine(&error))
 }
@@ -45,7 +45,8 @@ pub(super) fn limits(history: usize, ttl: f64) -> PyResult<Option<Limits>> {
     Ok((history > 0).then_some(Limits { size: history, ttl }))
 }
 
-/// `histories` are those of the groups; there may be none.
+/// The targets of a message. `histories` has the size and the lifetime of each group's history; it is
+/// empty if no group has one.
 fn targets(
     kind: TargetKind,
     names: Vec<String>,
@@ -67,7 +68,7 @@ fn targets(
     }
 }
 
-/// The connections that member ids name.
+/// The connections to which member ids belong.
 fn excluded(ids: Vec<String>) -> PyResult<Vec<Who>> {
     let parsed = ids.into_iter().map(|id| {
         parse_member_id(&id).ok_or_else(|| {
@@ -80,7 +81,7 @@ fn excluded(ids: Vec<String>) -> PyResult<Vec<Who>> {
     parsed.collect()
 }
 
-/// The result of sending a message to many.
+/// The result of sending a message to many connections.
 #[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Published")]
 pub(super) struct PyPublished {
     local: usize,
@@ -181,7 +182,7 @@ pub(super) fn publish(
     };
     let hub = hub()?;
     habit::note(habit::MANY);
-    // Without a history, the broker's answer is not waited for.
+    // Only a message to a group with a history waits for the broker's answer.
     let published = match outgoing
         .targets
         .iter()
@@ -298,13 +299,13 @@ pub(super) fn position(
     Ok((offset, epoch.to_string()))
 }
 
-/// Where the broker is, without the name and the password.
+/// The address of the broker, without the user name and the password.
 #[pyfunction]
 pub(super) fn broker_address(py: Python<'_>) -> Option<String> {
     py.detach(|| hub::running()?.broker_address())
 }
 
-/// What the hub has now, and what it has lost since the process began.
+/// The present numbers of the hub, and its losses since the process began.
 #[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "HubStats")]
 pub(super) struct PyHubStats {
     connections: usize,
@@ -344,7 +345,7 @@ const NOTHING: HubStats = HubStats {
     broker: BrokerState::None,
 };
 
-/// Counts what the hub has; starts nothing where none runs.
+/// The numbers of the hub. If no engine runs, none is started.
 #[pyfunction]
 pub(super) fn hub_stats(py: Python<'_>) -> PyHubStats {
     let stats = wait::briefly(py, || {
@@ -354,7 +355,7 @@ pub(super) fn hub_stats(py: Python<'_>) -> PyHubStats {
     stats.unwrap_or(NOTHING).into()
 }
 
-/// Waits until the broker has everything; false where something still waits after `timeout` seconds.
+/// Waits until the broker has every message; false if some still wait after `timeout` seconds.
 #[pyfunction]
 pub(super) fn hub_flush(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let timeout = errors::seconds("timeout", timeout)?;

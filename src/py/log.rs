@@ -25,7 +25,7 @@ pub(super) fn drain_log(py: Python<'_>) -> Vec<PyRecord> {
     records.map(record).collect()
 }
 
-/// False where no engine runs, or nothing has come within `timeout` seconds.
+/// Waits for a record; false if no engine runs or no record has come within `timeout` seconds.
 #[pyfunction]
 #[pyo3(signature = (timeout=None))]
 pub(super) fn wait_log(py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {

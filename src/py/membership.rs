@@ -1,4 +1,4 @@
-//! A connection in its groups, for Python.
+//! The methods by which a connection joins and leaves groups, for Python.
 
 use std::sync::Arc;
 
@@ -128,7 +128,7 @@ impl PyConnection {
         Ok(())
     }
 
-    /// How the members of its groups know it.
+    /// The id by which the members of its groups know the connection.
     #[getter]
     fn member_id(&self) -> PyResult<String> {
         Ok(hub::hub()?.member_id(self.connection.id()).to_string())

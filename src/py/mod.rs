@@ -1,7 +1,7 @@
 //! The Python classes: thin handles around the engine.
 //!
-//! Rules of this layer: nothing that can wait is called with the interpreter attached, no Rust lock is
-//! held while attaching, and no argument from Python can make it panic.
+//! Rules of this layer: a call that can wait runs detached from the interpreter, no Rust lock is held
+//! while a thread attaches, and no argument from Python causes a panic.
 
 mod adoption;
 mod connection;
@@ -74,7 +74,7 @@ mod _engine {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        // Old code may import it from here.
+        // Old code may import `BrokerError` from this module.
         let exceptions = module.py().import("dwebsocket.exceptions")?;
         module.add("BrokerError", exceptions.getattr("BrokerError")?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

@@ -40,7 +40,7 @@ impl PyOptions {
         compression_level = 1,
         overflow = Parsed(Policy::Now(Overflow::Close)),
     ))]
-    // The names and defaults are the interface; a struct of them would only move the list.
+    // The names and defaults are the interface of Python. A struct would only move the list.
     #[allow(clippy::too_many_arguments)]
     fn new(
         max_message_size: usize,
@@ -133,7 +133,7 @@ fn positive(name: &str, number: usize) -> PyResult<usize> {
     }
 }
 
-/// A time limit: more than nothing, and so little that adding it to the present never overflows.
+/// A time limit: more than 0, and short enough that adding it to the present never overflows.
 fn limit(name: &str, limit: f64) -> PyResult<Duration> {
     let limit = seconds(name, limit)?;
     if limit.is_zero() || limit > Duration::from_secs(60 * 60 * 24 * 365) {
@@ -144,7 +144,7 @@ fn limit(name: &str, limit: f64) -> PyResult<Duration> {
     Ok(limit)
 }
 
-/// A level of DEFLATE (RFC 1951): 1 is the fastest, 9 the smallest.
+/// A level of DEFLATE (RFC 1951): 1 is the fastest, 9 compresses most.
 fn parse_level(level: u8) -> PyResult<u8> {
     if (1..=9).contains(&level) {
         Ok(level)

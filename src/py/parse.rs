@@ -1,4 +1,4 @@
-//! The words that cross the border to Python, and the enum that each stands for: the only table.
+//! The words that stand for Rust enums in Python. No other module has a table of such words.
 
 use pyo3::{Borrowed, prelude::*};
 
@@ -11,12 +11,12 @@ use crate::{
 
 /// An enum whose values have words.
 pub(super) trait Word: Copy + PartialEq + 'static {
-    /// What an error message calls the enum.
+    /// The name of the enum in error messages.
     const WHAT: &'static str;
     /// Each value and its word.
     const WORDS: &'static [(Self, &'static str)];
 
-    /// The value that a word stands for.
+    /// The value of a word.
     ///
     /// # Errors
     ///
@@ -36,14 +36,14 @@ pub(super) trait Word: Copy + PartialEq + 'static {
     }
 }
 
-/// What a message does for which the outbox has no room.
+/// The fate of a message for which the outbox has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Policy {
-    /// Python chooses for each message: "block" or "close".
+    /// Python chooses "block" or "close" for each message.
     Auto,
     /// The sender waits for room.
     Block,
-    /// The engine does not wait, and does this.
+    /// The engine applies this policy and does not wait.
     Now(Overflow),
 }
 
@@ -60,11 +60,12 @@ impl Word for Policy {
 }
 
 impl Policy {
-    /// The policy of a message to a group. Nobody can wait there: "auto" and "block" close.
+    /// The policy of a message to a group. A sender to a group does not wait, so "auto" and "block"
+    /// close the connection.
     ///
     /// # Errors
     ///
-    /// `ValueError`: "refuse" has no caller to whom the message could be given back.
+    /// `ValueError` for "refuse": a message to a group cannot be given back to a caller.
     pub(super) fn of_groups(self) -> PyResult<Overflow> {
         match self {
             Self::Auto | Self::Block => Ok(Overflow::Close),
@@ -73,13 +74,13 @@ impl Policy {
         }
     }
 
-    /// The error of a call that does not know the policy.
+    /// The error of a call that does not support the policy.
     pub(super) fn unknown(self) -> PyErr {
         errors::value(format!("unknown {} \"{}\"", Self::WHAT, self.word()))
     }
 }
 
-/// What the names of a message's targets are.
+/// The kind of a message's targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TargetKind {
     /// Names of groups.
@@ -139,7 +140,7 @@ impl<'py, T: Word> FromPyObject<'_, 'py> for Parsed<T> {
     }
 }
 
-/// The kind of a message's payload, from the two arguments that say it. JSON goes before binary.
+/// The kind of a message's payload, from two arguments of Python. `json` goes before `binary`.
 pub(super) fn payload_kind(json: bool, binary: bool) -> PayloadKind {
     match (json, binary) {
         (true, _) => PayloadKind::Json,

@@ -1,4 +1,4 @@
-//! Places among the connections of a process, as Python reserves them.
+//! Python reserves a place among the connections of the process before it accepts a handshake.
 
 use std::sync::{Mutex, PoisonError};
 

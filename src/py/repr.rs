@@ -1,16 +1,16 @@
-//! The parts of a `repr()`, in the way of Python's own.
+//! The parts of a `repr()`, formatted as Python formats its own.
 
-/// A string within a repr.
+/// A string in a `repr()`.
 pub(super) fn text(value: &str) -> String {
     format!("'{}'", value.escape_default())
 }
 
-/// A value, or `None`.
+/// A value in a `repr()`, or `None`.
 pub(super) fn optional<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "None".into(), |value| value.to_string())
 }
 
-/// A boolean as Python writes it.
+/// A boolean in a `repr()`.
 pub(super) fn boolean(value: bool) -> &'static str {
     if value { "True" } else { "False" }
 }

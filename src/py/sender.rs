@@ -1,4 +1,4 @@
-//! Which connections a greenlet sends to. Of threads, the engine knows by itself.
+//! Records the connections to which a greenlet sends. For threads, the engine records them itself.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ pub(super) fn turns() -> u64 {
     habit::turns()
 }
 
-/// The habit of a sender that is no thread.
+/// The habit of a sender that is a greenlet.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Sender")]
 pub(super) struct PySender(Mutex<Habit>);
 

@@ -1,12 +1,12 @@
-//! Starts the engine while a request can still be refused.
+//! Starts the engine, before the handshake: then the request can still be refused.
 
 use pyo3::{exceptions::PyOSError, prelude::*};
 
 use super::errors;
 use crate::engine::{self, Engine, running};
 
-/// The engine of this process, for a call that holds the interpreter lock. Starting one takes
-/// threads and time, so that the lock is given away meanwhile.
+/// The engine of this process, for a call that holds the interpreter lock. Starting an engine takes
+/// time, so the call releases the lock meanwhile.
 pub(super) fn ready() -> std::io::Result<&'static Engine> {
     match running() {
         Some(engine) => Ok(engine),
@@ -28,8 +28,8 @@ pub(super) fn settle_stack() {
     crate::runtime::settle();
 }
 
-/// The greatest depth of arrays and objects in a JSON text. Of text that is not JSON: the depth that a
-/// parser may reach before it notices.
+/// The greatest depth of arrays and objects in a JSON text. For text that is not JSON: the depth that a
+/// parser may reach before it finds the error.
 #[pyfunction]
 pub(super) fn json_depth(py: Python<'_>, text: &[u8]) -> usize {
     py.detach(|| depth(text))
@@ -46,7 +46,7 @@ fn depth(text: &[u8]) -> usize {
             }
             b']' | b'}' => now = now.saturating_sub(1),
             b'"' => {
-                // To the end of the string; what a backslash escapes cannot end it.
+                // Skip to the end of the string. An escaped quotation mark does not end it.
                 while let Some(byte) = bytes.next() {
                     match byte {
                         b'"' => break,

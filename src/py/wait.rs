@@ -1,4 +1,4 @@
-//! Waiting outside the interpreter.
+//! Waits that are detached from the interpreter.
 
 use std::{
     sync::{
@@ -17,30 +17,31 @@ use crate::{
     hub::{self, BrokerState},
 };
 
-/// How often a wait on the main thread looks for signals.
+/// The time between two checks for signals in a wait on the main thread.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Longer waits have no deadline.
+/// A wait of this length or longer has no deadline.
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 static SEALED: AtomicBool = AtomicBool::new(false);
 
-/// From now on, no thread that waits comes back into the interpreter, which is being torn down: until
-/// Python 3.14 that would unwind the thread through Rust and end the process with an abort.
+/// Keeps all threads that wait from attaching to the interpreter from now on, because it is being torn
+/// down. Before Python 3.14, attaching would unwind the thread through Rust and abort the process.
 pub(super) fn seal() {
     SEALED.store(true, Ordering::Release);
 }
 
-/// The end of a wait of `timeout` seconds; `None`: for ever.
+/// The deadline of a wait of `timeout` seconds; `None`: no deadline.
 pub(super) fn deadline(timeout: Option<f64>) -> Option<Instant> {
     let seconds = timeout?.max(0.0);
     let timeout = Duration::try_from_secs_f64(seconds).unwrap_or(FOREVER);
     (timeout < FOREVER).then(|| Instant::now() + timeout)
 }
 
-/// Runs `wait` detached from the interpreter until it returns something or the deadline has passed.
-/// `wait` gets a deadline of its own, for on the main thread the wait is cut into slices: only there
-/// does Python run signal handlers, Ctrl-C's among them.
+/// Runs `wait` detached from the interpreter until it returns a value or the deadline has passed.
+///
+/// `wait` gets the deadline of one slice. On the main thread each slice is at most [`SLICE`] long, because
+/// only that thread runs Python's signal handlers (Ctrl-C).
 pub(super) fn detached<T: Send>(
     py: Python<'_>,
     deadline: Option<Instant>,
@@ -62,7 +63,7 @@ pub(super) fn detached<T: Send>(
             }
             (result, pass)
         });
-        // The interpreter lock is taken: the next may ask for it.
+        // This thread has the interpreter lock: another thread may now ask for it.
         drop(pass);
         if main {
             py.check_signals()?;
@@ -73,11 +74,11 @@ pub(super) fn detached<T: Send>(
     }
 }
 
-/// Runs `work`, which takes locks and does not wait for the broker, detached from the interpreter.
+/// Runs `work` detached from the interpreter. `work` may take locks, but must not wait for the broker.
 pub(super) fn briefly<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
     py.detach(|| {
         let result = work();
-        // The main thread is the one that tears the interpreter down.
+        // The main thread tears the interpreter down and must come back.
         while SEALED.load(Ordering::Acquire) && !is_main_thread() {
             thread::park();
         }
@@ -87,9 +88,9 @@ pub(super) fn briefly<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) 
 
 /// Runs `work`, which may wait for the broker, detached from the interpreter.
 ///
-/// On the main thread, a helper thread does the work, and the wait for the helper is cut into slices: a
-/// signal handler that raises (Ctrl-C) ends the call. The helper then finishes alone; nobody gets its
-/// result.
+/// For a call on the main thread, a helper thread does the work. The main thread waits for the helper in
+/// slices and runs signal handlers between them: a handler that raises (Ctrl-C) ends the call. The helper
+/// then finishes alone, and its result is dropped.
 pub(super) fn apart<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -120,9 +121,9 @@ pub(super) fn apart<T: Send + 'static>(
         }
     }
     match spawned.map(thread::JoinHandle::join) {
-        // The panic goes on in the caller, as if there were no helper.
+        // The panic of the helper continues in the caller.
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
-        // The system has no thread left: Ctrl-C then waits, too.
+        // The system has no thread left, so this thread does the work, and Ctrl-C waits for its end.
         Ok(Ok(())) | Err(_) => match take(&work) {
             Some(work) => Ok(briefly(py, work)),
             None => Err(PyRuntimeError::new_err("the helper thread has no result")),
@@ -139,7 +140,8 @@ fn is_main_thread() -> bool {
     use std::cell::Cell;
 
     thread_local! {
-        /// Whether it is, and of which fork: the thread that forks is its child's main thread.
+        /// The fork generation for which the answer was found, and the answer: the thread that forks
+        /// becomes the main thread of the child.
         static MAIN: Cell<Option<(u32, bool)>> = const { Cell::new(None) };
     }
     let generation = crate::runtime::fork::generation();

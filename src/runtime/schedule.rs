@@ -5,8 +5,8 @@
 ///
 /// A view that sends to many connections wakes the engine's threads. On a machine with few processors,
 /// an engine thread would then run in the view's place for milliseconds, although the view's call is
-/// almost done. Under the ordinary policy, one push to 1,000 connections in ten took four times as long,
-/// and echoes took 15 to 20 % of the processor more. A process that has another policy keeps it.
+/// almost done. Under the ordinary policy, one in ten pushes to 1,000 connections took four times as long,
+/// and echoes lost 15 to 20 % of the processor. A process that has another policy keeps it.
 pub(super) fn yield_to_views() {
     // SAFETY: `parameters` is the only memory that the calls read, and lives until they return; 0 is the
     // calling thread. A call that fails returns an error and leaves the thread as it was.
