@@ -6,28 +6,29 @@ use bytes::Bytes;
 
 use super::{FrameHeaderBytes, OpCode, deflate::Deflater, pool::Kind};
 
-/// A message and the frames that it goes out in, each made when the first connection needs it.
+/// A message and its encoded frames. Each frame is made when the first connection needs it.
 #[derive(Debug)]
 pub struct Broadcast {
     opcode: OpCode,
     payload: Bytes,
     plain: OnceLock<Bytes>,
-    /// One for each set of parameters. A handful at most: window sizes times levels that are in use.
+    /// A list with one compressed frame for each [`Kind`]. It is short: as many as the window sizes in
+    /// use times the levels in use.
     deflated: OnceLock<Box<Deflated>>,
 }
 
-/// A compressed frame, and the next one, of other parameters. Readers take no lock and count no reference:
-/// both would be one place in memory that all members and all threads write to.
+/// A compressed frame, and the next one in the list, of another kind. Readers take no lock and count no
+/// reference, because all threads would write to that one place in memory for every member.
 #[derive(Debug)]
 struct Deflated {
     kind: Kind,
-    /// `None` where compression does not make it smaller.
+    /// `None` if compression does not make the message smaller.
     frame: Option<Bytes>,
     next: OnceLock<Box<Self>>,
 }
 
 impl Broadcast {
-    /// A message; the caller knows the payload of [`OpCode::Text`] to be UTF-8.
+    /// Makes a message. The caller makes sure that the payload of [`OpCode::Text`] is UTF-8.
     #[must_use]
     pub fn new(opcode: OpCode, payload: Bytes) -> Self {
         Self {
@@ -38,7 +39,7 @@ impl Broadcast {
         }
     }
 
-    /// Bytes of the payload, before compression.
+    /// The length of the payload in bytes, before compression.
     #[must_use]
     pub fn len(&self) -> usize {
         self.payload.len()
@@ -68,11 +69,11 @@ impl Broadcast {
             .get_or_init(|| frame(self.opcode, false, &self.payload))
     }
 
-    /// The frame of a server with compression, which stands alone: it refers to no message before it.
+    /// The frame of a server with compression. It refers to no earlier message.
     pub(super) fn deflated(&self, kind: Kind) -> Option<&Bytes> {
         let mut place = &self.deflated;
         loop {
-            // Other threads that need the frame meanwhile wait, and do not compress again.
+            // Other threads that need the same frame wait for this one instead of compressing again.
             let found = place.get_or_init(|| Box::new(self.deflate(kind)));
             if found.kind == kind {
                 return found.frame.as_ref();

@@ -4,34 +4,34 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::{error::ProtocolError, protocol::header::SHORT};
 
-/// Bytes that a Close frame's reason may have: a control frame's 125 less the code's two.
+/// The most bytes of a Close frame's reason: the 125 of a control frame, less two for the code.
 pub const MAX_REASON: usize = SHORT as usize - 2;
 
-/// "No status received": what a Close frame without a body counts as; never on the wire.
+/// "No status received": the code of a Close frame without a body. It is never on the wire.
 pub const NO_STATUS: u16 = 1005;
 
 /// The body of a Close frame.
 ///
-/// tungstenite's type is not used, because it has no plain number for the code.
+/// tungstenite's type is not used, because its code is an enum and not a plain number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     /// The status code.
     pub code: u16,
-    /// The reason, for people; often empty.
+    /// The reason, a text for people; often empty.
     pub reason: String,
 }
 
-/// Whether a code may stand in a Close frame that arrives (RFC 6455 section 7.4).
+/// Whether a Close frame that arrives may have a code (RFC 6455 section 7.4).
 ///
-/// tungstenite's rule and 1014 (bad gateway), which IANA has registered since.
+/// The rule is tungstenite's, and allows 1014 (bad gateway) in addition, which IANA registered later.
 #[must_use]
 pub fn is_receivable(code: u16) -> bool {
     code == 1014 || CloseCode::from(code).is_allowed()
 }
 
-/// Whether a code may be put into a Close frame.
+/// Whether a Close frame that is sent may have a code.
 ///
-/// The same codes as [`is_receivable`]: a server has no use for 1010 of its own, and echoes it.
+/// The same codes as [`is_receivable`]. They include 1010, which a server only echoes.
 #[must_use]
 pub fn is_sendable(code: u16) -> bool {
     is_receivable(code)
@@ -52,9 +52,9 @@ pub fn fitting_reason(reason: &str) -> &str {
     &reason[..end.unwrap_or(0)]
 }
 
-/// Reads the body of a Close frame; `None` where it has none.
+/// Reads the body of a Close frame; `None` if the frame has no body.
 ///
-/// The reason must be UTF-8 even where text messages need not: it is handed on as text.
+/// The reason must be UTF-8 even if `validate_utf8` is off, because it is passed on as a string.
 pub(crate) fn parse(body: &[u8]) -> Result<Option<CloseFrame>, ProtocolError> {
     let Some((&code, reason)) = body.split_first_chunk::<2>() else {
         return if body.is_empty() {
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(fitting_reason("short"), "short");
         assert!(reason_fits(&"x".repeat(123)) && !reason_fits(&"x".repeat(124)));
         assert_eq!(fitting_reason(&"x".repeat(200)).len(), 123);
-        // 62 times two bytes: the 123rd byte is the first of a character.
+        // The reason has 62 characters of two bytes: the 123rd byte is the first of a character.
         assert_eq!(fitting_reason(&"\u{e4}".repeat(62)), "\u{e4}".repeat(61));
     }
 }

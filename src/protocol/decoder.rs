@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Fragments with a shorter payload are hardly more than their header.
+/// Payload bytes below which a fragment counts as small: little more than its header.
 const SMALL_FRAGMENT: u64 = 16;
 
 /// The frame whose payload is being read.
@@ -22,17 +22,17 @@ const SMALL_FRAGMENT: u64 = 16;
 struct Frame {
     opcode: OpCode,
     fin: bool,
-    /// The masking key, turned to where the next byte needs it.
+    /// The masking key, rotated for the next byte of the payload.
     mask: [u8; 4],
     /// Payload bytes still to come.
     remaining: u64,
 }
 
-/// Reads what the peer sends, judges it, and assembles messages.
+/// Reads the peer's bytes, checks the frames, and assembles messages.
 ///
-/// Between messages it holds no memory besides itself, unless the peer compresses with context
-/// takeover: then it keeps the window of the last 32 KiB, 47 KiB in all, from the first
-/// compressed message on.
+/// Between messages a decoder holds no memory besides itself, unless the peer compresses with
+/// context takeover: then, from the first compressed message on, it keeps a decompressor of 47 KiB,
+/// which includes the window of the last 32 KiB.
 #[derive(Debug)]
 pub struct Decoder {
     role: Role,
@@ -41,7 +41,7 @@ pub struct Decoder {
     inflater: Option<Inflater>,
     header: PartialHeader,
     frame: Option<Frame>,
-    /// The payload of a control frame of which a part has arrived.
+    /// The payload of a control frame that has arrived in part.
     control: Vec<u8>,
     message: Option<Assembly>,
     /// Small fragments since the last [`Decoder::take_small_fragments`].
@@ -72,16 +72,16 @@ impl Decoder {
         }
     }
 
-    /// Reads on in `input` and advances it past what was read, which is unmasked in place.
+    /// Reads `input` up to the next event, unmasks the bytes in place, and advances `input` past them.
     ///
-    /// `Some`: the rest of `input` is unread, and may be kept until there is room for more events.
-    /// `None`: all of `input` was read; the beginning of a frame is kept inside. After
-    /// [`Event::Close`] or an error everything is read and ignored (RFC 6455 sections 1.4 and
-    /// 7.1.7).
+    /// `Some`: the rest of `input` is unread, and the caller may keep it until there is room for more
+    /// events. `None`: all of `input` was read; the decoder keeps the beginning of an incomplete frame.
+    /// After [`Event::Close`] or an error, all further bytes are read and ignored (RFC 6455 sections
+    /// 1.4 and 7.1.7).
     ///
     /// # Errors
     ///
-    /// The first byte that breaks the protocol or a limit; see [`ProtocolError`].
+    /// A byte breaks the protocol or goes past a limit; see [`ProtocolError`].
     #[inline]
     pub fn next(&mut self, input: &mut &mut [u8]) -> Result<Option<Event>, ProtocolError> {
         if self.ended {
@@ -95,7 +95,7 @@ impl Decoder {
         result
     }
 
-    /// Whether it is between messages: nothing is half read, and no buffer is held.
+    /// Whether the decoder is between messages: no frame is half read, and no buffer is held.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.header.is_empty() && self.frame.is_none() && self.message.is_none()
@@ -107,13 +107,13 @@ impl Decoder {
         self.message.as_ref().map_or(0, Assembly::capacity)
     }
 
-    /// Returns how many small fragments have come since the last call. They are work for the reader, but
-    /// no events.
+    /// The number of small fragments since the last call. Each costs the reader time without becoming an
+    /// event.
     pub fn take_small_fragments(&mut self) -> u32 {
         std::mem::take(&mut self.small_fragments)
     }
 
-    /// Whether messages may be compressed, so that a few bytes can be much work.
+    /// Whether messages may be compressed, so that a few bytes can cost much processor time.
     #[must_use]
     pub fn inflates(&self) -> bool {
         self.inflater.is_some()
@@ -151,7 +151,7 @@ impl Decoder {
         }
     }
 
-    /// Judges a frame by its header.
+    /// Checks a frame by its header.
     #[inline]
     fn begin(&mut self, header: FrameHeader) -> Result<Frame, ProtocolError> {
         let FrameHeader {
@@ -185,7 +185,7 @@ impl Decoder {
         })
     }
 
-    /// Reads what is there of a data frame; keeps the frame where more is to come.
+    /// Reads the part of a data frame that has arrived; keeps the frame if bytes are missing.
     #[inline]
     fn read_data(
         &mut self,
@@ -220,7 +220,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Reads what is there of a control frame; keeps the frame where more is to come.
+    /// Reads the part of a control frame that has arrived; keeps the frame if bytes are missing.
     fn read_control(
         &mut self,
         mut frame: Frame,
@@ -251,7 +251,7 @@ impl Decoder {
         Ok(Some(event))
     }
 
-    /// Reads nothing any more, and gives all memory back.
+    /// Ends the decoder: it ignores further bytes, and frees all memory.
     fn end(&mut self) {
         self.ended = true;
         self.header = PartialHeader::default();
@@ -262,7 +262,7 @@ impl Decoder {
     }
 }
 
-/// Takes what `input` has of the frame's payload, unmasked.
+/// Takes the frame's payload, or the part of it that `input` has, and unmasks it.
 #[inline]
 fn take_payload<'a>(frame: &mut Frame, input: &mut &'a mut [u8]) -> &'a mut [u8] {
     let there = usize::try_from(frame.remaining)

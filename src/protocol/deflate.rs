@@ -1,9 +1,9 @@
 //! Compressed payloads (RFC 7692 section 7.2).
 //!
-//! Memory, per direction: a compressor takes 371 KiB with a window of 15 bits and 245 KiB
-//! with 9, a decompressor 47 KiB. With context takeover a connection keeps its own
-//! decompressor from its first compressed message on, and its own compressor until
-//! [`Deflater::release`]. Without, it holds one only while a message is under way.
+//! Memory, per direction: a compressor takes 371 KiB with a window of 15 bits and 245 KiB with
+//! 9 bits, a decompressor 47 KiB. With context takeover, a connection keeps its own decompressor
+//! from its first compressed message on, and its own compressor until [`Deflater::release`].
+//! Without context takeover, it holds either of them only while a message is under way.
 
 use flate2::{
     Compress, CompressError, Compression, Decompress, FlushCompress, FlushDecompress, Status,
@@ -14,11 +14,12 @@ use crate::{
     protocol::pool::{COMPRESSORS, DECOMPRESSORS, Kind},
 };
 
-/// What a flush ends with, and what is left off on the wire (sections 7.2.1 and 7.2.2).
+/// The last bytes of a flush, which are left off on the wire (sections 7.2.1 and 7.2.2).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-/// An empty block that says it is the last: only between blocks is it read as such.
+/// An empty block with the bit that marks the last block. A stream reads it as a block only if the data
+/// before it ends with a whole block.
 const LAST_BLOCK: [u8; 5] = [1, 0, 0, 0xff, 0xff];
-/// The smallest window that zlib compresses with: one of 8 bits it silently makes 9.
+/// The smallest window that zlib compresses with. If 8 bits are asked for, zlib silently uses 9.
 pub(crate) const LEAST_WINDOW_BITS: u8 = 9;
 
 /// Compresses messages.
@@ -26,12 +27,12 @@ pub(crate) const LEAST_WINDOW_BITS: u8 = 9;
 pub(crate) struct Deflater {
     kind: Kind,
     takeover: bool,
-    /// Only with context takeover.
+    /// The connection's own compressor; with context takeover only.
     kept: Option<Box<Compress>>,
 }
 
 impl Deflater {
-    /// `None` where the window is one that zlib cannot compress with.
+    /// `None` if zlib cannot compress with the window.
     pub(crate) fn new(window_bits: u8, level: u8, takeover: bool) -> Option<Self> {
         let kind = Kind { window_bits, level };
         (window_bits >= LEAST_WINDOW_BITS).then_some(Self {
@@ -41,7 +42,8 @@ impl Deflater {
         })
     }
 
-    /// Compresses a message; `None` where it is better sent as it is.
+    /// Compresses a message; `None` if it must be sent uncompressed, because zlib failed or the result is
+    /// not smaller.
     pub(crate) fn compress(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let mut compressor = self
             .kept
@@ -52,10 +54,11 @@ impl Deflater {
                 let level = Compression::new(u32::from(level));
                 Box::new(Compress::new_with_window_bits(level, false, window_bits))
             });
-        // What does not compress grows by an eighth at most, so that hardly ever more is needed.
+        // A payload that does not compress grows by an eighth at most, so this capacity is nearly always
+        // enough.
         let mut output = Vec::with_capacity(payload.len() + payload.len() / 8 + 64);
-        // One that fails is dropped, and so is any that did not finish: zlib-rs does not reset all
-        // of it. A fresh one refers to nothing before it, and so may follow at any time.
+        // A compressor that fails or does not finish is dropped, because zlib-rs does not reset all of
+        // it. A fresh compressor refers to no earlier message, so it may follow at any time.
         flush(&mut compressor, payload, &mut output).ok()?;
         if self.takeover {
             self.kept = Some(compressor);
@@ -65,23 +68,24 @@ impl Deflater {
         }
         output.truncate(output.len().saturating_sub(TAIL.len()));
         if output.is_empty() {
-            // Section 7.2.3.6: an empty message, where zlib had nothing to flush.
+            // Section 7.2.3.6: the payload of an empty message, for which zlib has no output.
             output.push(0);
         }
         if !self.takeover && output.len() >= payload.len() {
-            // The peer's window is empty either way. With takeover, ours holds the message already.
+            // Without takeover the peer's window is empty in any case. With takeover the message must be
+            // sent compressed, because this side's window has it already.
             return None;
         }
         output.shrink_to_fit();
         Some(output)
     }
 
-    /// What a message for many must be compressed like.
+    /// The parameters with which a broadcast for this connection must be compressed.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Drops the compressor. The next message starts with an empty window, as is always allowed.
+    /// Drops the compressor. The next message starts with an empty window, which is always allowed.
     pub(crate) fn release(&mut self) {
         self.kept = None;
     }
@@ -101,7 +105,7 @@ fn flush(stream: &mut Compress, payload: &[u8], output: &mut Vec<u8>) -> Result<
     loop {
         let taken = (stream.total_in() - start) as usize;
         stream.compress_vec(&payload[taken..], output, FlushCompress::Sync)?;
-        // zlib's rule: a flush is complete when it leaves room in the output.
+        // By zlib's rule, a flush is complete when it leaves room in the output.
         if output.len() < output.capacity() {
             return Ok(());
         }
@@ -113,14 +117,14 @@ fn flush(stream: &mut Compress, payload: &[u8], output: &mut Vec<u8>) -> Result<
 #[derive(Debug)]
 pub(crate) struct Inflater {
     takeover: bool,
-    /// A byte of the message under way was read.
+    /// Whether a byte of the message under way was read.
     begun: bool,
-    /// The last thing to be read was a block that says it is the last.
+    /// Whether the bytes read so far end with a block marked as the last.
     ended: bool,
     stream: Option<Box<Decompress>>,
 }
 
-/// Decompressors are all alike: a window of 15 bits reads what any smaller one wrote.
+/// The kind of all decompressors: a window of 15 bits reads the output of any smaller window.
 const INFLATE: Kind = Kind {
     window_bits: 15,
     level: 0,
@@ -136,8 +140,8 @@ impl Inflater {
         }
     }
 
-    /// Inflates a piece of a message onto the end of `output`, and stops once that has more than
-    /// `limit` bytes. Before an error it gets what could be inflated.
+    /// Inflates a piece of a message and appends the result to `output`; stops once `output` has more
+    /// than `limit` bytes. On an error, `output` has the bytes that were inflated before it.
     pub(crate) fn push(
         &mut self,
         piece: &[u8],
@@ -156,8 +160,8 @@ impl Inflater {
                 if rest.is_empty() {
                     return Ok(());
                 }
-                // Section 7.2.3.5: further blocks may follow the last one. Those who write it
-                // have ended their stream and start another, which knows nothing of the first.
+                // Section 7.2.3.5: further blocks may follow a block marked as the last. Its sender
+                // has ended one stream and started another, which does not refer to the first.
                 stream.reset(false);
                 self.ended = false;
             }
@@ -171,21 +175,21 @@ impl Inflater {
             if output.len() > limit {
                 return Ok(());
             }
-            // Room that is left means that all input was read, unless a stream has ended.
+            // If the output has room left, all input was read, unless a stream has ended.
             if output.len() < output.capacity() && !self.ended {
                 return Ok(());
             }
         }
     }
 
-    /// Ends a message: inflates the tail that the sender left off (section 7.2.2).
+    /// Ends a message: inflates the tail that the sender has left off (section 7.2.2).
     pub(crate) fn finish(
         &mut self,
         output: &mut Vec<u8>,
         limit: usize,
     ) -> Result<(), ProtocolError> {
-        // A message without a byte should have been a single zero (section 7.2.3.6). What is meant
-        // is clear, and the tail alone would not be a block.
+        // An empty message should have been sent as a single zero (section 7.2.3.6). A payload of no bytes
+        // is taken for one, too; the tail alone would not be a block.
         if !std::mem::take(&mut self.begun) {
             return Ok(());
         }
@@ -204,8 +208,8 @@ impl Inflater {
         Ok(())
     }
 
-    /// Refuses a message that stops within a block. With context takeover this cannot be seen: the
-    /// next message would have to follow what is read here.
+    /// Refuses a message that stops within a block. With context takeover this check is not possible: the
+    /// extra block would become part of the stream that the next message continues.
     fn check_end(&mut self, output: &mut Vec<u8>, limit: usize) -> Result<(), ProtocolError> {
         let length = output.len();
         if !self.ended {
@@ -218,8 +222,8 @@ impl Inflater {
     }
 }
 
-/// Makes room for what `count` bytes are likely to inflate to, and never for more than one byte
-/// past `limit`: that byte tells a message that is too long from one that just fits.
+/// Makes room for the bytes to which `count` bytes are likely to inflate. The room ends one byte past
+/// `limit`: that byte tells a message that is too long from one that just fits.
 fn reserve(output: &mut Vec<u8>, count: usize, limit: usize) {
     let length = output.len();
     if length < output.capacity() {

@@ -15,16 +15,16 @@ use crate::{
     },
 };
 
-/// A data frame: its header, and its payload as it goes over the wire.
+/// A data frame: its header, and its payload as it is on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedFrame<'a> {
-    /// Goes out first.
+    /// The header, to be written first.
     pub header: FrameHeaderBytes,
-    /// Borrowed from the caller unless it had to be compressed or masked.
+    /// The payload, borrowed from the caller unless it was compressed or masked.
     pub payload: Cow<'a, [u8]>,
 }
 
-/// A whole control frame, without an allocation.
+/// A whole control frame, stored without an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlFrame {
     bytes: [u8; CONTROL],
@@ -40,7 +40,7 @@ impl AsRef<[u8]> for ControlFrame {
     }
 }
 
-/// Frames what is to be sent.
+/// Encodes messages and control frames.
 #[derive(Debug)]
 pub struct Encoder {
     /// The state of a client's generator of masking keys.
@@ -69,10 +69,10 @@ impl Encoder {
         }
     }
 
-    /// Frames a message, which is never fragmented.
+    /// Encodes a message as one frame; messages are never fragmented.
     ///
-    /// `opcode` is [`OpCode::Text`], whose payload the caller knows to be UTF-8, or
-    /// [`OpCode::Binary`].
+    /// `opcode` is [`OpCode::Text`] or [`OpCode::Binary`]. The caller makes sure that the payload of
+    /// [`OpCode::Text`] is UTF-8.
     pub fn message<'a>(&mut self, opcode: OpCode, payload: &'a [u8]) -> EncodedFrame<'a> {
         let compressed = match &mut self.deflater {
             Some(deflater) if payload.len() >= self.threshold => deflater.compress(payload),
@@ -88,11 +88,11 @@ impl Encoder {
         EncodedFrame { header, payload }
     }
 
-    /// The frame of a message that goes to many, for a server.
+    /// The frame of a message to many connections, for a server.
     ///
-    /// It is compressed apart from what this connection has sent before. A compressor with context
-    /// does not know of it, and is dropped: the next message starts with an empty window, as is
-    /// always allowed (RFC 7692 section 7.2.1).
+    /// The compressed frame refers to no earlier message of this connection. If it is used, a compressor
+    /// with context takeover is dropped, because its window lacks the message: the next message starts
+    /// with an empty window, which is always allowed (RFC 7692 section 7.2.1).
     pub fn broadcast<'a>(&mut self, message: &'a Broadcast) -> &'a Bytes {
         debug_assert!(self.keys.is_none(), "a client's frames are not shared");
         let compressed = match &mut self.deflater {
@@ -108,7 +108,7 @@ impl Encoder {
         compressed.unwrap_or_else(|| message.plain())
     }
 
-    /// Frames a ping or a pong; of its payload at most 125 bytes (RFC 6455 section 5.5).
+    /// Encodes a control frame. The payload is cut to 125 bytes (RFC 6455 section 5.5).
     #[must_use]
     pub fn control(&mut self, opcode: OpCode, payload: &[u8]) -> ControlFrame {
         let payload = &payload[..payload.len().min(SHORT as usize)];
@@ -128,10 +128,10 @@ impl Encoder {
         }
     }
 
-    /// Makes a Close frame.
+    /// Encodes a Close frame.
     ///
-    /// Without a code that may be sent ([`close::is_sendable`]) it has no body, which tells the peer
-    /// "no status"; of a reason it has what fits ([`close::fitting_reason`]).
+    /// Without a code that may be sent ([`close::is_sendable`]) the frame has no body, which tells the peer
+    /// "no status". A reason that is too long is cut ([`close::fitting_reason`]).
     #[must_use]
     pub fn close(&mut self, code: Option<u16>, reason: &str) -> ControlFrame {
         let Some(code) = code.filter(|&code| close::is_sendable(code)) else {
@@ -144,8 +144,8 @@ impl Encoder {
         self.control(OpCode::Close, &body[..2 + reason.len()])
     }
 
-    /// Gives back a compressor that need not be kept. For a connection that has gone idle: the next
-    /// message pays for a new one.
+    /// Drops the compressor of a connection that has gone idle. The next message costs the time to make a
+    /// new one.
     pub fn release(&mut self) {
         if let Some(deflater) = &mut self.deflater {
             deflater.release();
@@ -155,7 +155,7 @@ impl Encoder {
     /// The masking key of the next frame; `None` for a server.
     fn next_key(&mut self) -> Option<[u8; 4]> {
         let state = self.keys.as_mut()?;
-        // xorshift64: never the same state twice in a row, and never zero.
+        // xorshift64: the state never repeats at once and is never zero.
         *state ^= *state << 13;
         *state ^= *state >> 7;
         *state ^= *state << 17;
@@ -211,7 +211,7 @@ mod tests {
             (Some(1000), "", b"\x88\x02\x03\xe8"),
             (Some(1001), "bye", b"\x88\x05\x03\xe9bye"),
             (None, "ignored", b"\x88\0"),
-            // Section 7.4.1: never on the wire.
+            // Section 7.4.1: these codes are never on the wire.
             (Some(1005), "", b"\x88\0"),
             (Some(1006), "", b"\x88\0"),
         ];

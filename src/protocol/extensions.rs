@@ -14,13 +14,13 @@ use crate::{
 
 /// The extension's name (RFC 7692 section 7).
 const NAME: &str = "permessage-deflate";
-/// The window where nothing else is agreed on (section 7.1.2).
+/// The window size in bits if the offer names none (section 7.1.2).
 const WINDOW_BITS: u8 = 15;
 
-/// What was agreed on for permessage-deflate (RFC 7692 section 7.1).
+/// The agreed parameters of permessage-deflate (RFC 7692 section 7.1).
 ///
-/// Connections with equal parameters and `server_no_context_takeover` may share a compressed
-/// message.
+/// Connections with equal `server_max_window_bits` and compression level share the compressed frame of
+/// a [`Broadcast`](crate::protocol::Broadcast).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeflateParams {
     /// The server starts every message with an empty window.
@@ -34,7 +34,7 @@ pub struct DeflateParams {
 }
 
 impl DeflateParams {
-    /// Whether what `role` sends refers to earlier messages.
+    /// Whether the messages that `role` sends may refer to earlier ones.
     pub(crate) fn own_context(self, role: Role) -> bool {
         !match role {
             Role::Server => self.server_no_context_takeover,
@@ -42,7 +42,7 @@ impl DeflateParams {
         }
     }
 
-    /// Whether what the peer of `role` sends refers to earlier messages.
+    /// Whether the messages that the peer of `role` sends may refer to earlier ones.
     pub(crate) fn peer_context(self, role: Role) -> bool {
         self.own_context(match role {
             Role::Server => Role::Client,
@@ -50,7 +50,7 @@ impl DeflateParams {
         })
     }
 
-    /// The window that `role` compresses with.
+    /// The window size in bits with which `role` compresses.
     pub(crate) fn own_window_bits(self, role: Role) -> u8 {
         match role {
             Role::Server => self.server_max_window_bits,
@@ -68,11 +68,11 @@ pub struct Offer {
     pub parameters: Vec<(String, Option<String>)>,
 }
 
-/// Reads the header, whose value several lines may have been joined to with commas.
+/// Parses the value of the header. The values of several header lines may be joined with commas.
 ///
 /// # Errors
 ///
-/// [`HandshakeError::Extensions`]: RFC 6455 section 9.1 has malformed data fail the connection.
+/// [`HandshakeError::Extensions`]: the value is malformed, so the connection fails (RFC 6455 section 9.1).
 pub fn parse(header: &str) -> Result<Vec<Offer>, HandshakeError> {
     let mut reader = Reader { rest: header };
     let mut offers = Vec::new();
@@ -89,13 +89,13 @@ pub fn parse(header: &str) -> Result<Vec<Offer>, HandshakeError> {
     }
 }
 
-/// What is left of a header; never begins with white space after a step.
+/// The unread rest of a header. After each step it begins with no white space.
 struct Reader<'a> {
     rest: &'a str,
 }
 
 impl<'a> Reader<'a> {
-    /// Takes a separator and the white space around it, if it comes next.
+    /// Takes a separator and the white space around it, if the separator comes next.
     fn skip(&mut self, separator: char) -> bool {
         self.rest = ows(self.rest);
         match self.rest.strip_prefix(separator) {
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         Ok(token)
     }
 
-    /// A token, plain or within quotes.
+    /// Takes a token, plain or in quotation marks.
     fn value(&mut self) -> Result<String, HandshakeError> {
         let Some(quoted) = self.rest.strip_prefix('"') else {
             return self.token().map(str::to_owned);
@@ -157,8 +157,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Chooses the first offer of permessage-deflate that can be met (RFC 7692 section 5): what was
-/// agreed on, and the value of the response's header.
+/// Accepts the first offer of permessage-deflate that the server can meet (RFC 7692 section 5). Returns
+/// the agreed parameters and the value of the response's header.
 #[must_use]
 pub fn negotiate(offers: &[Offer], compression: Compression) -> Option<(DeflateParams, String)> {
     if compression == Compression::Off {
@@ -182,12 +182,12 @@ struct DeflateOffer {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_max_window_bits: Option<u8>,
-    /// `Some` only where a value came with it.
+    /// `Some` only if the parameter has a value.
     client_max_window_bits: Option<u8>,
 }
 
-/// Reads an offer; `None` where it has to be declined: an unknown parameter, one that comes twice,
-/// a wrong value (section 7), or a window that cannot be had.
+/// Reads an offer; `None` if it must be declined, because a parameter is unknown or comes twice or has
+/// a wrong value (section 7), or zlib does not support the window.
 fn read_offer(parameters: &[(String, Option<String>)]) -> Option<DeflateOffer> {
     let mut offer = DeflateOffer::default();
     for (index, (name, value)) in parameters.iter().enumerate() {
@@ -201,7 +201,7 @@ fn read_offer(parameters: &[(String, Option<String>)]) -> Option<DeflateOffer> {
             ("server_no_context_takeover", None) => offer.server_no_context_takeover = true,
             ("client_no_context_takeover", None) => offer.client_no_context_takeover = true,
             ("server_max_window_bits", Some(value)) => {
-                // zlib cannot keep to a window of 8 bits.
+                // zlib cannot compress with a window of 8 bits.
                 let bits = window_bits(value).filter(|&bits| bits >= LEAST_WINDOW_BITS)?;
                 offer.server_max_window_bits = Some(bits);
             }
@@ -224,7 +224,7 @@ fn window_bits(value: &str) -> Option<u8> {
 }
 
 impl DeflateOffer {
-    /// The response to the offer. A window is only named where the offer names it.
+    /// The response to the offer. It names a window only if the offer does.
     fn answer(self, params: DeflateParams) -> String {
         let mut answer = NAME.to_owned();
         if params.server_no_context_takeover {

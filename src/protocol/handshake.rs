@@ -1,8 +1,8 @@
 //! The opening handshake (RFC 6455 section 4.2).
 //!
 //! tungstenite derives the `Sec-WebSocket-Accept`. Its `create_response` is not used, because it accepts
-//! an `Upgrade` header of one element only, and has one error for a version that is missing (400) and one
-//! that is wrong (426).
+//! only an `Upgrade` header of one element, and has the same error for a missing version (400) and for a
+//! wrong version (426).
 
 use std::collections::HashSet;
 
@@ -17,22 +17,22 @@ use crate::{
     },
 };
 
-/// The headers of a request that matter; those that come several times joined by commas.
+/// The method and the headers that a handshake needs. Repeated headers are joined with commas.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The method.
     pub method: &'a str,
-    /// `Connection`, empty where absent.
+    /// `Connection`, empty if absent.
     pub connection: &'a str,
-    /// `Upgrade`, empty where absent.
+    /// `Upgrade`, empty if absent.
     pub upgrade: &'a str,
     /// `Sec-WebSocket-Key`.
     pub key: Option<&'a str>,
     /// `Sec-WebSocket-Version`.
     pub version: Option<&'a str>,
-    /// `Sec-WebSocket-Protocol`, empty where absent.
+    /// `Sec-WebSocket-Protocol`, empty if absent.
     pub protocols: &'a str,
-    /// `Sec-WebSocket-Extensions`, empty where absent.
+    /// `Sec-WebSocket-Extensions`, empty if absent.
     pub extensions: &'a str,
 }
 
@@ -41,11 +41,11 @@ pub struct Request<'a> {
 pub struct Handshake {
     /// The value of `Sec-WebSocket-Accept`.
     pub accept: String,
-    /// The subprotocols that the client offers, by its preference.
+    /// The subprotocols that the client offers, in its order of preference.
     pub protocols: Vec<String>,
     /// The value of `Sec-WebSocket-Extensions` for the response.
     pub extensions: Option<String>,
-    /// What was agreed on for permessage-deflate.
+    /// The agreed parameters of permessage-deflate; `None`: messages are not compressed.
     pub deflate: Option<DeflateParams>,
 }
 
@@ -53,7 +53,7 @@ pub struct Handshake {
 ///
 /// # Errors
 ///
-/// The first requirement that the request does not meet; see [`HandshakeError`].
+/// The request does not meet a requirement; the error is the first. See [`HandshakeError`].
 pub fn accept(request: &Request<'_>, config: &ProtocolConfig) -> Result<Handshake, HandshakeError> {
     if request.method != "GET" {
         return Err(HandshakeError::Method);
@@ -86,13 +86,13 @@ pub fn accept(request: &Request<'_>, config: &ProtocolConfig) -> Result<Handshak
 impl Handshake {
     /// Writes the head of the 101 response (RFC 6455 section 4.2.2).
     ///
-    /// Headers that RFC 6455 or HTTP/1.1 decide (`Connection`, `Upgrade`, `Sec-WebSocket-*`,
-    /// `Content-Length`, `Content-Type`, `Transfer-Encoding`, `Keep-Alive`) are left out of
-    /// `headers`. Values are written as latin-1, one byte a character, as WSGI has them.
+    /// Headers in `headers` that RFC 6455 or HTTP/1.1 decides (`Connection`, `Upgrade`,
+    /// `Sec-WebSocket-*`, `Content-Length`, `Content-Type`, `Transfer-Encoding`, `Keep-Alive`) are
+    /// ignored. Values are written as latin-1, one byte per character, as in WSGI.
     ///
     /// # Errors
     ///
-    /// A name or value that would end the header, or a subprotocol that the client did not offer.
+    /// A header has a name or value that HTTP does not allow, or the client did not offer the subprotocol.
     pub fn response(
         &self,
         subprotocol: Option<&str>,
@@ -122,7 +122,7 @@ impl Handshake {
     }
 }
 
-/// Writes one header, or refuses it where it could be read as anything else (RFC 9110 section 5.5).
+/// Writes one header. Refuses a name or value that HTTP does not allow (RFC 9110 section 5.5).
 fn put(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), ResponseError> {
     if !is_token(name) {
         return Err(ResponseError::HeaderName(name.to_owned()));
@@ -139,7 +139,7 @@ fn put(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), ResponseError>
     Ok(())
 }
 
-/// Whether a header of the response is not the site's to set.
+/// Whether the site must not set a header of the response.
 fn is_decided_here(name: &str) -> bool {
     const DECIDED: [&str; 6] = [
         "connection",
@@ -158,14 +158,14 @@ fn is_decided_here(name: &str) -> bool {
             .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
-/// Whether a comma-separated header has an element, in any case.
+/// Whether a comma-separated header has an element; upper and lower case are the same.
 fn lists(header: &str, element: &str) -> bool {
     header
         .split(',')
         .any(|item| ows(item).eq_ignore_ascii_case(element))
 }
 
-/// Whether a key is what 16 bytes look like in base64 (RFC 6455 section 4.1).
+/// Whether a key has the form of 16 bytes in base64 (RFC 6455 section 4.1).
 fn is_key(key: &[u8]) -> bool {
     key.len() == 24
         && key.ends_with(b"==")
@@ -174,7 +174,7 @@ fn is_key(key: &[u8]) -> bool {
             .all(|&byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }
 
-/// Reads a list of tokens; one that is named twice counts once.
+/// Reads a list of tokens, and drops duplicates.
 fn parse_protocols(header: &str) -> Result<Vec<String>, HandshakeError> {
     let mut protocols = Vec::new();
     let mut known = HashSet::new();

@@ -1,7 +1,7 @@
 //! Frame headers (RFC 6455 section 5.2).
 //!
-//! tungstenite knows the opcodes and writes the headers. It does not read them, because its parser
-//! accepts lengths that are not minimal or have the 64th bit set, and judges only whole headers.
+//! tungstenite has the opcodes and writes the headers. This module reads them, because tungstenite's
+//! parser accepts lengths that are not minimal or have the 64th bit set, and checks only whole headers.
 
 use tungstenite::protocol::frame::{
     FrameHeader as Written,
@@ -12,7 +12,8 @@ use crate::{error::ProtocolError, protocol::Role};
 
 /// The longest header: two bytes, a 64-bit length, a masking key.
 const LONGEST: usize = 14;
-/// The longest payload that the second byte itself can give, and that a control frame may have.
+/// The longest payload whose length the second byte of the header can hold; also the longest payload
+/// of a control frame.
 pub(crate) const SHORT: u64 = 125;
 
 const FIN: u8 = 0x80;
@@ -20,9 +21,10 @@ const RSV1: u8 = 0x40;
 const RSV2_AND_3: u8 = 0x30;
 const MASK: u8 = 0x80;
 
-/// What a frame is (RFC 6455 section 5.2).
+/// The opcode of a frame (RFC 6455 section 5.2).
 ///
-/// tungstenite's type has the reserved opcodes, too; a frame that passed the checks has none of them.
+/// tungstenite's type has the reserved opcodes, too. This one has none, because a frame that has one is
+/// refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpCode {
     /// A further fragment of a message.
@@ -31,16 +33,16 @@ pub enum OpCode {
     Text,
     /// A binary message, or its first fragment.
     Binary,
-    /// The end.
+    /// The end of the connection.
     Close,
-    /// Asks for a pong.
+    /// A request for a pong.
     Ping,
-    /// Answers a ping.
+    /// The answer to a ping.
     Pong,
 }
 
 impl OpCode {
-    /// Whether it is one of the frames of section 5.5.
+    /// Whether the frame is a control frame (section 5.5).
     #[must_use]
     pub fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
@@ -77,32 +79,32 @@ impl From<OpCode> for Coded {
     }
 }
 
-/// What a frame may be at this point of a connection.
+/// The state of a connection that decides which frames are allowed next.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected {
     /// The role of the reader.
     pub(crate) role: Role,
-    /// A fragmented message is under way.
+    /// Whether a fragmented message is under way.
     pub(crate) continuation: bool,
-    /// permessage-deflate is in use, so the first frame of a message may have RSV1 set.
+    /// Whether permessage-deflate is in use: then the first frame of a message may have RSV1 set.
     pub(crate) deflate: bool,
 }
 
-/// A frame's header, judged.
+/// A frame's header that has passed the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) fin: bool,
-    /// RSV1: the message is compressed (RFC 7692 section 6).
+    /// RSV1: whether the message is compressed (RFC 7692 section 6).
     pub(crate) compressed: bool,
     pub(crate) opcode: OpCode,
-    /// All zero where the frame is not masked.
+    /// The masking key; all zero if the frame is not masked.
     pub(crate) mask: [u8; 4],
     pub(crate) length: u64,
 }
 
 impl FrameHeader {
-    /// Reads a header from the beginning of `bytes` and says how long it was; `None` where more
-    /// bytes are needed. A wrong byte is refused at once, whatever is still to come.
+    /// Reads a header from the beginning of `bytes`, and returns it with its length; `None` if more bytes
+    /// are needed. A wrong byte is refused at once, before the rest of the header has arrived.
     #[inline]
     pub(crate) fn parse(
         bytes: &[u8],
@@ -139,7 +141,7 @@ impl FrameHeader {
     }
 }
 
-/// Judges FIN, the reserved bits and the opcode.
+/// Checks FIN, the reserved bits and the opcode.
 #[inline]
 fn check_first(first: u8, expected: Expected) -> Result<OpCode, ProtocolError> {
     let opcode = OpCode::read(first);
@@ -163,7 +165,7 @@ fn check_first(first: u8, expected: Expected) -> Result<OpCode, ProtocolError> {
     Ok(opcode)
 }
 
-/// Judges the mask bit and a control frame's length.
+/// Checks the mask bit and a control frame's length.
 #[inline]
 fn check_second(second: u8, opcode: OpCode, role: Role) -> Result<(), ProtocolError> {
     match (role, second & MASK != 0) {
@@ -177,7 +179,8 @@ fn check_second(second: u8, opcode: OpCode, role: Role) -> Result<(), ProtocolEr
     Ok(())
 }
 
-/// Reads the payload length and says how many bytes its extended form took.
+/// Reads the payload length. Returns it with the number of bytes of the extended length; `None` if more
+/// bytes are needed.
 #[inline]
 fn read_length(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, ProtocolError> {
     let (length, size, least) = match short {
@@ -204,7 +207,7 @@ fn read_length(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, ProtocolE
     Ok(Some((length, size)))
 }
 
-/// A header that is to be written, without an allocation.
+/// An encoded header, stored without an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeaderBytes {
     bytes: [u8; LONGEST],
@@ -251,13 +254,13 @@ pub(crate) struct PartialHeader {
 }
 
 impl PartialHeader {
-    /// Whether a header is under way.
+    /// Whether no part of a header is kept.
     pub(crate) fn is_empty(self) -> bool {
         self.length == 0
     }
 
-    /// Reads a header from what is kept and `input`, and advances `input` past it. `None`: all of
-    /// `input` was taken.
+    /// Reads a header from the kept bytes and `input`, and advances `input` past it. `None`: the header
+    /// is incomplete, and all of `input` was taken.
     #[inline]
     pub(crate) fn read(
         &mut self,
@@ -283,7 +286,7 @@ impl PartialHeader {
         self.bytes[kept..kept + added].copy_from_slice(&input[..added]);
         let parsed = FrameHeader::parse(&self.bytes[..kept + added], expected)?;
         let Some((header, size)) = parsed else {
-            // Fewer than LONGEST bytes, or it would have been a whole header: all were taken.
+            // LONGEST bytes would be a whole header, so there are fewer, and all were taken.
             self.length = (kept + added) as u8;
             *input = &mut [];
             return Ok(None);
@@ -294,7 +297,7 @@ impl PartialHeader {
     }
 }
 
-/// Takes the first `count` bytes off `input`, which has them.
+/// Takes the first `count` bytes off `input`, which has at least as many.
 #[inline]
 pub(crate) fn take<'a>(input: &mut &'a mut [u8], count: usize) -> &'a mut [u8] {
     let (taken, rest) = std::mem::take(input).split_at_mut(count);

@@ -1,12 +1,12 @@
 //! Masking (RFC 6455 section 5.3).
 
-/// Bytes that one step of the main loop takes: whole vector registers on every target.
+/// Bytes per step of the main loop: a multiple of the vector registers of every target.
 const BLOCK: usize = 64;
 
 /// Masks or unmasks `data` in place and returns the key for the bytes that follow it.
 ///
-/// Written over fixed-size blocks, which the compiler turns into vector instructions; tungstenite's
-/// own routine is private to its crate and goes by 32-bit words.
+/// The loop works on fixed-size blocks, for which the compiler emits vector instructions. tungstenite's
+/// own routine is private to its crate and works on 32-bit words.
 #[inline]
 pub(crate) fn apply(data: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     let word = u64::from_ne_bytes([
@@ -30,7 +30,7 @@ pub(crate) fn apply(data: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     rotated
 }
 
-/// The key as it stands after `count` bytes.
+/// The key for the byte after the next `count` bytes.
 #[inline]
 fn rotate(mut key: [u8; 4], count: usize) -> [u8; 4] {
     key.rotate_left(count % 4);

@@ -14,33 +14,33 @@ use crate::{
 /// A whole data message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Text: UTF-8 unless `validate_utf8` is off.
+    /// Text. The bytes are UTF-8 unless `validate_utf8` is off.
     Text(Bytes),
     /// Bytes of any kind.
     Binary(Bytes),
 }
 
-/// An event on the connection that the peer caused.
+/// An event that a frame of the peer causes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A data message, reassembled and inflated.
     Message(Message),
-    /// A ping; it is to be answered with a pong of the same payload (section 5.5.2).
+    /// A ping. Answer it with a pong of the same payload (section 5.5.2).
     Ping(Bytes),
     /// A pong, asked for or not.
     Pong(Bytes),
-    /// The last event: a Close frame, with what it says.
+    /// A Close frame, with its code and reason if it has a body. This is the last event.
     Close(Option<CloseFrame>),
 }
 
-/// Memory that a message may hold beyond four times what has arrived of it.
+/// Bytes of memory that a message may hold beyond four times the bytes that have arrived.
 const HEADROOM: usize = 1024;
 
-/// Compressed bytes between two checks of what they inflate to.
+/// Compressed bytes between two checks of the size to which they inflate.
 const STEP: usize = 4 * 1024;
 
-/// The most compressed bytes for each byte that they inflate to, beyond one step. A peer that flushes after
-/// each byte has 8; empty blocks could go on for ever.
+/// The most compressed bytes for each inflated byte, beyond one step. A peer that flushes after each byte
+/// sends 8. A peer that sends empty blocks could go on for ever without this limit.
 const DEFLATE_RATIO: usize = 16;
 
 /// The limits that all messages of a connection share.
@@ -58,13 +58,13 @@ pub(crate) struct Assembly {
     frames: u64,
     /// Frames without a payload.
     empty: u32,
-    /// Bytes on the wire, where they have to be inflated.
+    /// Compressed bytes read so far; 0 if the message is not compressed.
     deflated: usize,
     utf8: Utf8Validator,
-    /// Text, and it has to be UTF-8.
+    /// Whether the message is text that must be UTF-8.
     checked: bool,
     text: bool,
-    /// The frames have to be inflated.
+    /// Whether the frames must be inflated.
     pub(crate) compressed: bool,
 }
 
@@ -83,8 +83,8 @@ impl Assembly {
         }
     }
 
-    /// Judges a further frame by its header, before a byte of it is kept. What a compressed one
-    /// comes to is seen when it is inflated.
+    /// Checks the header of a further frame, before a byte of the frame is kept. The size of a
+    /// compressed frame is checked while it is inflated.
     #[inline]
     pub(crate) fn begin_frame(
         &mut self,
@@ -92,7 +92,7 @@ impl Assembly {
         rules: &MessageRules,
     ) -> Result<(), ProtocolError> {
         self.frames += 1;
-        // Frames with a payload may be as small, and so as many, as the peer likes: the size limits them.
+        // Frames with a payload are not counted: `max_size` limits them.
         if length == 0 {
             if self.empty >= rules.max_fragments {
                 return Err(ProtocolError::TooManyFragments {
@@ -109,13 +109,13 @@ impl Assembly {
         Ok(())
     }
 
-    /// Whether nothing of the message has been kept, so that [`whole`](Self::whole) may take it.
+    /// Whether no byte of the message is kept, so that [`whole`](Self::whole) may take its only frame.
     #[inline]
     pub(crate) fn is_fresh(&self) -> bool {
         self.frames == 1 && self.data.is_empty() && !self.compressed
     }
 
-    /// Makes a message of a payload that is all there is.
+    /// Makes a message of a payload that is the whole message.
     #[inline]
     pub(crate) fn whole(self, payload: &[u8]) -> Result<Message, ProtocolError> {
         if self.checked && !utf8::is_valid(payload) {
@@ -124,7 +124,8 @@ impl Assembly {
         Ok(self.into_message(Bytes::copy_from_slice(payload)))
     }
 
-    /// Takes a piece; `expected` more bytes of the same frame are to come, and maybe more frames.
+    /// Appends a piece of the message. `expected` more bytes of the same frame follow; further frames
+    /// follow unless this is the last one.
     pub(crate) fn push(
         &mut self,
         piece: &[u8],
@@ -135,7 +136,7 @@ impl Assembly {
         if self.checked && !self.utf8.push(piece) {
             return Err(ProtocolError::InvalidUtf8);
         }
-        // Many small fragments must not each move all that came before.
+        // Doubling the capacity keeps a small fragment from moving all earlier bytes each time.
         let least = if last_frame {
             0
         } else {
@@ -151,7 +152,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Takes a piece of a compressed message, and the tail that ends it where it is the `last`.
+    /// Inflates and appends a piece of a compressed message. The `last` piece ends the message.
     pub(crate) fn inflate(
         &mut self,
         piece: &[u8],
@@ -159,7 +160,7 @@ impl Assembly {
         inflater: &mut Inflater,
         rules: &MessageRules,
     ) -> Result<(), ProtocolError> {
-        // Judged at the same bytes of the message, however it is cut into pieces.
+        // The checks are at the same bytes of the message, however it is cut into pieces.
         let mut piece = piece;
         loop {
             let step = STEP - self.deflated % STEP;
@@ -180,8 +181,8 @@ impl Assembly {
         Ok(())
     }
 
-    /// Judges what was inflated in the order of its bytes: those within the limit, then the limit,
-    /// then why no more came.
+    /// Inflates, and checks in the order of the bytes: first UTF-8 within the limit, then the limit, then
+    /// the error of the inflater.
     fn inflate_with(
         &mut self,
         rules: &MessageRules,
@@ -210,7 +211,7 @@ impl Assembly {
         Ok(self.into_message(into_bytes(data)))
     }
 
-    /// Bytes of memory held.
+    /// Bytes of memory that the message holds.
     pub(crate) fn capacity(&self) -> usize {
         self.data.capacity()
     }
@@ -224,10 +225,10 @@ impl Assembly {
     }
 }
 
-/// Makes room for `arrived` bytes and for some of the `expected` ones that the peer announces.
+/// Makes room for `arrived` bytes and for some of the `expected` bytes that the peer announces.
 ///
-/// A peer can make this allocate about four times what it has sent, or `least`, and no more than it
-/// announces; a message of which a quarter has arrived is not moved again.
+/// The room is about four times the bytes that the peer has sent, or `least`, and at most the bytes that it
+/// announces. A frame is not moved again once a quarter of it has arrived.
 fn reserve(data: &mut Vec<u8>, arrived: usize, expected: u64, least: usize) {
     if data.capacity() - data.len() >= arrived {
         return;
@@ -238,7 +239,7 @@ fn reserve(data: &mut Vec<u8>, arrived: usize, expected: u64, least: usize) {
     data.reserve_exact(capacity.max(least) - data.len());
 }
 
-/// Hands the data on, without the room that it did not use where that is much.
+/// Converts the data. Frees unused capacity if it is more than a quarter of the data.
 fn into_bytes(mut data: Vec<u8>) -> Bytes {
     if data.capacity() - data.len() > data.len() / 4 {
         data.shrink_to_fit();

@@ -1,6 +1,6 @@
 //! RFC 6455 and RFC 7692 without I/O: bytes in, events and bytes out.
 //!
-//! Nothing here names a socket, a task, a clock or Python.
+//! No module of this layer uses a socket, a task, a clock or Python.
 //!
 //! * [`handshake`] checks the opening handshake and writes the 101; [`extensions`] negotiates
 //!   permessage-deflate in it.
@@ -30,13 +30,12 @@ pub use handshake::{Handshake, Request, accept};
 pub use header::{FrameHeaderBytes, OpCode};
 pub use message::{Event, Message};
 
-/// Which end of the connection this is.
+/// The two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Reads masked frames and writes plain ones.
     Server,
-    /// Reads plain frames and writes masked ones. For tests, benchmarks and fuzzing: its masking
-    /// keys come from a small generator, not from a strong source of entropy (RFC 6455 section
-    /// 5.3).
+    /// Reads plain frames and writes masked ones. For tests, benchmarks and fuzzing only: its masking
+    /// keys come from a small generator, not from a strong source of entropy (RFC 6455 section 5.3).
     Client,
 }

@@ -1,33 +1,33 @@
-//! Compressors and decompressors that no connection holds.
+//! The compressors and decompressors that no connection holds.
 //!
-//! Without context takeover a message needs one for as long as it is compressed or read, so that
-//! a few serve all connections of the process.
+//! Without context takeover, a connection needs a compressor only while a message is compressed, and a
+//! decompressor only while a message is read. So a few of them serve all connections of the process.
 
 use std::sync::Mutex;
 
 use flate2::{Compress, Decompress};
 
-/// How many of each kind are kept: at most 8 compressors of some 371 KiB and 8 decompressors of
-/// some 47 KiB. More are made when more are in use at once, and dropped afterwards.
+/// The most items that a pool keeps: 8 compressors of some 371 KiB and 8 decompressors of some 47 KiB.
+/// If more are in use at once, more are made, and the surplus is dropped afterwards.
 const KEPT: usize = 8;
 
-/// The parameters in which two interchangeable compressors agree.
+/// The parameters of a compressor. Two compressors of the same kind are interchangeable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) window_bits: u8,
     pub(crate) level: u8,
 }
 
-/// The compressors at rest, each reset.
+/// The unused compressors, each reset.
 pub(crate) static COMPRESSORS: Pool<Compress> = Pool::new();
-/// The decompressors at rest, each reset.
+/// The unused decompressors, each reset.
 pub(crate) static DECOMPRESSORS: Pool<Decompress> = Pool::new();
 
 /// A bounded store of compressors or decompressors, which are expensive to make.
 ///
-/// The lock is never waited for. It is held for a few instructions, so that it is hardly ever found
-/// taken; and a child process that was forked while another thread held it finds it taken for
-/// ever, which must cost it speed and nothing else.
+/// No thread waits for the lock: a thread that finds it taken works without the pool. That is rare,
+/// because the lock is held for a few instructions. If a process forks while another thread holds the
+/// lock, it stays taken in the child for ever, and the child loses only speed.
 #[derive(Debug)]
 pub(crate) struct Pool<T> {
     idle: Mutex<Vec<(Kind, Box<T>)>>,
@@ -40,20 +40,20 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Takes one of a kind, if there is one.
+    /// Takes an item of a kind, if the pool has one.
     pub(crate) fn take(&self, kind: Kind) -> Option<Box<T>> {
         let mut idle = self.idle.try_lock().ok()?;
         let index = idle.iter().rposition(|(known, _)| *known == kind)?;
         Some(idle.swap_remove(index).1)
     }
 
-    /// Keeps one that has been reset, unless there are enough.
+    /// Keeps an item that has been reset. A full pool drops its oldest item.
     pub(crate) fn give(&self, kind: Kind, item: Box<T>) {
         let Ok(mut idle) = self.idle.try_lock() else {
             return;
         };
         if idle.len() >= KEPT {
-            // The oldest goes, so that kinds which nobody asks for any more do not stay for ever.
+            // Dropping the oldest frees kinds that no connection uses any more.
             let oldest = idle.remove(0);
             idle.push((kind, item));
             drop(idle);

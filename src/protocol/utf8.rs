@@ -1,8 +1,8 @@
-//! UTF-8 that arrives in pieces (RFC 6455 section 8.1), refused at the first wrong byte.
+//! Checks UTF-8 that arrives in pieces (RFC 6455 section 8.1), and refuses it at the first wrong byte.
 //!
 //! tungstenite's `StringCollector` is private, and copies each piece to check it.
 
-/// A character holds at most this many bytes (RFC 3629 section 3).
+/// The most bytes of a character (RFC 3629 section 3).
 const LONGEST: usize = 4;
 
 /// Whether a whole piece is UTF-8.
@@ -11,16 +11,16 @@ pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     simdutf8::basic::from_utf8(bytes).is_ok()
 }
 
-/// Checks a text piece by piece and remembers a character that is cut by the end of a piece.
+/// Checks a text piece by piece, and keeps the beginning of a character that the end of a piece cuts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Utf8Validator {
-    /// The beginning of a character: a valid prefix, never a whole one.
+    /// The beginning of a character: a valid prefix, never a whole character.
     cut: [u8; LONGEST - 1],
     length: u8,
 }
 
 impl Utf8Validator {
-    /// Takes the next piece. False: no continuation can make the text valid.
+    /// Checks the next piece. False: no continuation can make the text valid.
     pub(crate) fn push(&mut self, mut piece: &[u8]) -> bool {
         while self.length > 0 {
             let Some((&byte, rest)) = piece.split_first() else {
@@ -45,13 +45,13 @@ impl Utf8Validator {
         self.length == 0
     }
 
-    /// Takes one whole character, or the beginning of one, which is kept. False: neither.
+    /// Checks the beginning of a character, and keeps it if the character is incomplete. False: the bytes
+    /// are wrong.
     fn keep_tail(&mut self, tail: &[u8]) -> bool {
         self.length = 0;
         match std::str::from_utf8(tail) {
             Ok(_) => true,
-            // No error length: the bytes end too early but are right so far, and they are fewer
-            // than four.
+            // An error without a length: the bytes are a valid prefix, of fewer than four bytes.
             Err(error) if error.error_len().is_none() => {
                 self.cut[..tail.len()].copy_from_slice(tail);
                 self.length = tail.len() as u8;
@@ -62,7 +62,7 @@ impl Utf8Validator {
     }
 }
 
-/// How many bytes at the end of `piece` begin a character that is longer than what is left.
+/// The number of bytes at the end of `piece` that begin an incomplete character.
 fn tail_length(piece: &[u8]) -> usize {
     for (index, &byte) in piece.iter().rev().take(LONGEST - 1).enumerate() {
         let length = match byte {
@@ -81,7 +81,7 @@ fn tail_length(piece: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    /// Where `text` is refused when it comes in pieces of `size`: the end of that piece.
+    /// The end of the piece at which `text` is refused when it arrives in pieces of `size` bytes.
     fn refused_at(text: &[u8], size: usize) -> Option<usize> {
         let mut validator = Utf8Validator::default();
         let mut end = 0;
@@ -103,9 +103,9 @@ mod tests {
             "a\u{80}\u{7ff}\u{800}\u{ffff}\u{10000}\u{10ffff}z".as_bytes(),
             b"\xc3",             // cut
             b"\xf0\x9f\x98",     // cut
-            b"\x80",             // no beginning
-            b"\xc0\xaf",         // longer than need be
-            b"\xe0\x80\xaf",     // longer than need be
+            b"\x80",             // a continuation byte alone
+            b"\xc0\xaf",         // not the shortest form
+            b"\xe0\x80\xaf",     // not the shortest form
             b"\xed\xa0\x80",     // a surrogate
             b"\xf4\x90\x80\x80", // past U+10FFFF
             b"\xf5\x80\x80\x80", // past U+10FFFF

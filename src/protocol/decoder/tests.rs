@@ -4,12 +4,12 @@ use crate::{
     protocol::{CloseFrame, DeflateParams, Encoder, Message, extensions},
 };
 
-/// A client's decoder, so that the frames of a table need no mask.
+/// The decoder of a client: the frames in the tables need no mask.
 fn client(config: &ProtocolConfig) -> Decoder {
     Decoder::new(Role::Client, config, None)
 }
 
-/// Everything that `stream` gives when it comes in pieces of `size`.
+/// The events and the error of `stream` when it arrives in pieces of `size` bytes.
 fn decode(
     config: &ProtocolConfig,
     stream: &[u8],
@@ -72,13 +72,13 @@ fn streams_are_judged_the_same_in_pieces_of_any_size() {
             vec![ping(b"p"), Event::Pong(Bytes::new()), text(b"ab")],
             None,
         ),
-        // A character across fragments.
+        // A character may be split across fragments.
         (
             b"\x01\x01\xe2\0\x01\x82\x80\x01\xac",
             vec![text(b"\xe2\x82\xac")],
             None,
         ),
-        // Section 5.5.1, and nothing is read after a Close frame.
+        // Section 5.5.1: Close frames. Bytes after a Close frame are ignored.
         (b"\x88\0\x81\x01a", vec![Event::Close(None)], None),
         (
             b"\x88\x05\x03\xe8bye\xff\xff",
@@ -128,7 +128,7 @@ fn streams_are_judged_the_same_in_pieces_of_any_size() {
             vec![],
             Some(ProtocolError::TooManyFragments { limit: 4 }),
         ),
-        // Frames with a payload are not counted, and empty ones only within their message.
+        // The limit counts empty frames only, and starts anew with each message.
         (
             b"\x01\x01a\0\x01b\0\x01c\0\x01d\0\x01e\x80\x01f",
             vec![text(b"abcdef")],
@@ -204,7 +204,7 @@ fn text_is_delivered_as_it_is_where_utf_8_is_not_asked_for() {
 
 #[test]
 fn a_wrong_byte_of_a_long_frame_is_refused_when_it_arrives() {
-    // Autobahn 6.4: the frame announces more than has come.
+    // Autobahn 6.4: the frame announces more bytes than have arrived.
     let mut decoder = client(&ProtocolConfig::default());
     let mut stream = *b"\x81\x7e\x10\0\xce\xba\xe1\xbd\xb9\xf4\x90";
     let mut input = &mut stream[..];
@@ -258,7 +258,7 @@ fn an_idle_decoder_is_small() {
     assert!(size_of::<Decoder>() <= 200, "{}", size_of::<Decoder>());
 }
 
-/// What a server agrees on with a client that offers nothing but the name.
+/// The parameters that a server agrees on with a client that offers the name only.
 fn params(compression: Compression) -> DeflateParams {
     let offers = extensions::parse("permessage-deflate").unwrap();
     extensions::negotiate(&offers, compression).unwrap().0
@@ -272,7 +272,7 @@ fn compressed_messages_are_judged_the_same_in_pieces_of_any_size() {
     };
     let hello = [text(b"Hello")];
     let table: [(&[u8], &[Event], Option<ProtocolError>); 8] = [
-        // RFC 7692 section 7.2.3.1: one frame, and two.
+        // RFC 7692 section 7.2.3.1: a message of one frame, and of two.
         (b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\0", &hello, None),
         (b"\x41\x03\xf2\x48\xcd\x80\x04\xc9\xc9\x07\0", &hello, None),
         (
@@ -280,20 +280,20 @@ fn compressed_messages_are_judged_the_same_in_pieces_of_any_size() {
             &[text(b"Hello"), text(b"a")],
             None,
         ),
-        // A continuation frame never says that it is compressed (section 6.1).
+        // A continuation frame must not have RSV1 set (section 6.1).
         (
             b"\x41\x03\xf2\x48\xcd\xc0\x04\xc9",
             &[],
             Some(ProtocolError::ReservedBits),
         ),
-        // "HelloHello": the limit counts what is inflated, and comes before what is corrupt.
+        // "HelloHello": the limit counts inflated bytes, and is checked before the corrupt bytes that follow.
         (
             b"\xc1\x0e\xf2\x48\xcd\xc9\xc9\x07\0\0\0\xff\xff\xf2\x48\xcd",
             &[],
             Some(ProtocolError::MessageTooBig { limit: 5 }),
         ),
         (b"\xc1\x02\x06\0", &[], Some(ProtocolError::CorruptDeflate)),
-        // Stored "a\xff", and what is corrupt after it: the byte that is not UTF-8 comes first.
+        // "a\xff" in a stored block, then corrupt bytes: the error is that of the byte that is not UTF-8.
         (
             b"\xc1\x08\0\x02\0\xfd\xffa\xff\x06",
             &[],
@@ -334,7 +334,7 @@ fn a_bomb_is_refused_while_it_is_inflated() {
     assert_eq!(decoder.next(&mut &mut *half), Err(error));
 }
 
-/// A message that is cut into frames of `size` bytes.
+/// A message, fragmented into frames of `size` bytes.
 fn cut(payload: &[u8], size: usize, first: u8) -> Vec<u8> {
     let mut stream = Vec::new();
     let parts = payload.chunks(size);
@@ -389,7 +389,7 @@ fn compressed_blocks_that_are_empty_do_not_go_on_for_ever() {
         let [(mut events, error), ..] = outcomes;
         error.map_or_else(|| Ok(events.pop()), Err)
     };
-    // Empty stored blocks (RFC 1951 section 3.2.4), in frames of a few and in one large frame.
+    // Empty stored blocks (RFC 1951 section 3.2.4), in many small frames and in one large frame.
     let empty = b"\0\0\0\xff\xff".repeat(20_000);
     let mut large = vec![0x42, 127, 0, 0, 0, 0, 0, 0, 0, 0];
     large[2..].copy_from_slice(&(empty.len() as u64).to_be_bytes());
@@ -397,7 +397,7 @@ fn compressed_blocks_that_are_empty_do_not_go_on_for_ever() {
     for stream in [cut(&empty, 100, 0x42), cut(&empty, 1, 0x42), large] {
         assert_eq!(read(&stream), Err(ProtocolError::EmptyDeflate));
     }
-    // A flush after every byte of the payload is legal, in frames of any size.
+    // A sender may flush after every byte of the payload, in frames of any size.
     let mut flushed = Vec::new();
     let mut compressor = flate2::Compress::new(flate2::Compression::new(1), false);
     for _ in 0..20_000 {

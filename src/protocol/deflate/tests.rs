@@ -55,7 +55,7 @@ fn the_examples_of_rfc_7692_section_7_2_3() {
         for takeover in [false, true] {
             let mut inflater = Inflater::new(takeover);
             for size in 1..=payload.len().max(1) {
-                // Several times: each message leaves the next one a clean beginning.
+                // The same inflater reads the message again: no message affects the next one.
                 let inflated = inflate(&mut inflater, payload, size);
                 assert_eq!(inflated.as_deref(), Ok(expected), "{section} by {size}");
             }
@@ -76,7 +76,7 @@ fn the_window_is_taken_over_as_section_7_2_3_2_has_it() {
         inflate(&mut inflater, &second, 99).as_deref(),
         Ok(&b"Hello"[..])
     );
-    // Without takeover the second refers to nothing.
+    // Without takeover the second message refers to data that the window does not have.
     let mut inflater = Inflater::new(false);
     assert_eq!(
         inflate(&mut inflater, &first, 99).as_deref(),
@@ -95,7 +95,7 @@ fn blocks_may_follow_one_that_says_it_is_the_last() {
     for takeover in [false, true] {
         for size in 1..=twice.len() {
             let mut inflater = Inflater::new(takeover);
-            // With the byte that stands for the flush, and without it.
+            // The message without the byte of the flush, and with it.
             assert_eq!(
                 inflate(&mut inflater, &twice, size).as_deref(),
                 Ok(&b"HelloHello"[..])
@@ -157,7 +157,7 @@ fn a_bomb_stops_at_the_limit() {
 #[test]
 fn a_message_of_exactly_the_limit_passes() {
     for length in [1, 255, 256, 257, 100_000] {
-        // A fresh one each time; with takeover it compresses whatever it comes to.
+        // A fresh deflater each time. With takeover it compresses even if the result is longer.
         let mut deflater = Deflater::new(15, 1, true).unwrap();
         let payload = deflater.compress(&vec![b'x'; length]).unwrap();
         for limit in [length, length - 1] {

@@ -88,7 +88,7 @@ fn malformed_headers_are_refused() {
     }
 }
 
-/// RFC 7692 section 7.1: header, answer with context takeover, answer without.
+/// RFC 7692 section 7.1: the offers, and the windows that the answer names; `None`: no answer.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn offers_are_answered_as_rfc_7692_section_7_1_has_it() {
@@ -112,7 +112,7 @@ fn offers_are_answered_as_rfc_7692_section_7_1_has_it() {
             r#"permessage-deflate; server_max_window_bits="10""#,
             Some("; server_max_window_bits=10"),
         ),
-        // Several offers: the first that can be met (section 5.1).
+        // Several offers: the first that the server can meet is accepted (section 5.1).
         (
             "permessage-deflate; server_max_window_bits=10, permessage-deflate",
             Some("; server_max_window_bits=10"),
@@ -126,7 +126,7 @@ fn offers_are_answered_as_rfc_7692_section_7_1_has_it() {
             "permessage-deflate; new_thing, permessage-deflate; client_max_window_bits",
             PLAIN,
         ),
-        // Declined (section 7): unknown names, wrong values, duplicates, no window of 8 bits.
+        // Declined offers (section 7): unknown names, wrong values, duplicates, a window of 8 bits.
         ("", None),
         ("foo", None),
         ("Permessage-Deflate", None),

@@ -263,7 +263,7 @@ fn nothing_can_be_smuggled_into_the_response() {
         (("X", "a\rb"), value("X")),
         (("X", "a\0b"), value("X")),
         (("X", "a\x7fb"), value("X")),
-        // Cut to its low byte it would be a line feed.
+        // The low byte of the character is a line feed.
         (("X", "a\u{10a}b"), value("X")),
     ];
     for (header, error) in table {
