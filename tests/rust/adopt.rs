@@ -50,7 +50,7 @@ fn a_nonblocking_server_stays_nonblocking() {
         let (mut server, _peer) = tcp_pair();
         server.set_nonblocking(true).unwrap();
         let _adopted = adopt(server.as_raw_fd(), None).unwrap();
-        // The end of the file, and not a wait for it.
+        // The read returns the end of the file at once instead of waiting.
         assert_eq!(server.read(&mut [0; 16]).unwrap(), 0);
     });
 }

@@ -90,8 +90,7 @@ fn the_head_goes_out_first_and_leftover_bytes_are_read_first() {
     });
 }
 
-/// The time limit of the handshake is over when the head has gone, however long the peer takes to read
-/// what was sent behind it.
+/// The time limit of the handshake applies to the head only, and not to the messages that follow it.
 #[test]
 fn a_peer_that_reads_late_has_answered_the_handshake_all_the_same() {
     limited(|| {
@@ -108,7 +107,7 @@ fn a_peer_that_reads_late_has_answered_the_handshake_all_the_same() {
         while connection.send(OpCode::Binary, &block, Overflow::Refuse) == Sent::Done {
             sent += 1;
         }
-        // What would have to happen did so at the time limit.
+        // If the time limit applied, it would have ended the connection by now.
         thread::sleep(Duration::from_millis(300));
         let mut all = vec![0; 36 + sent * (10 + block.len())];
         peer.read_exact(&mut all).unwrap();
@@ -160,7 +159,7 @@ fn the_peers_close_is_answered_with_its_code_after_the_messages_before_it() {
         }))
         .unwrap();
         assert_eq!(wait(&connection, &inbox), text("last"));
-        // The view answers before it comes back for more; that has to reach the peer.
+        // The view replies before it receives again; the reply must reach the peer.
         assert_eq!(
             connection.send(OpCode::Text, b"reply", Overflow::Close),
             Sent::Done
@@ -338,7 +337,7 @@ fn a_blocked_sender_goes_on_when_the_peer_reads() {
         let soon = Instant::now() + Duration::from_millis(10);
         assert!(!connection.wait_for_room(64 * 1024, Some(soon)));
         let reader = thread::spawn(move || {
-            // The kernel asks for more only when much of its buffer is free.
+            // The kernel reports the socket writable only when much of its buffer is free.
             while peer.read().unwrap() != Wire::text("last") {}
             peer
         });
@@ -383,7 +382,7 @@ fn pings_are_answered_and_latency_is_measured() {
         let (connection, _inbox, mut peer) = connect_inbox(config);
         peer.send(Wire::Ping("hi".into())).unwrap();
         let mut answered = false;
-        // Reading is what makes this peer answer pings.
+        // The peer's library answers pings while it reads.
         while connection.latency().is_none() || !answered {
             match peer.read().unwrap() {
                 Wire::Pong(payload) => answered = payload == "hi".as_bytes(),
@@ -400,7 +399,7 @@ fn a_ping_of_the_applications_measures_latency_too() {
         let (connection, _inbox, mut peer) = connect_inbox(Config::default());
         assert!(connection.ping(b"mine"));
         assert_eq!(peer.read().unwrap(), Wire::Ping("mine".into()));
-        // The peer's library has the pong ready, and writes it now.
+        // The peer's library has the pong ready; `flush` writes it.
         peer.flush().unwrap();
         until("the pong is back", || connection.latency().is_some());
     });
@@ -433,7 +432,7 @@ fn a_peer_that_dribbles_bytes_and_answers_no_ping_is_dropped() {
         };
         let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
         let connection = Connection::start(parts(server, config), Arc::clone(&inbox) as _).unwrap();
-        // The header of a message of 64 KiB less a byte, then one byte of it after the other.
+        // The header of a message of 64 KiB less one byte. Its payload then arrives byte by byte.
         peer.write_all(b"\x82\xfe\xff\xff\0\0\0\0").unwrap();
         let dribble = thread::spawn(move || {
             while peer.write_all(b"x").is_ok() {
@@ -484,7 +483,7 @@ fn a_descriptor_polls_readable_while_something_waits() {
                 events: libc::POLLIN,
                 revents: 0,
             };
-            // SAFETY: one valid pollfd.
+            // SAFETY: the pointer is to one valid pollfd.
             #[allow(unsafe_code)]
             let ready = unsafe { libc::poll(&raw mut poll, 1, millis) };
             ready == 1
@@ -508,7 +507,7 @@ fn what_waits_when_the_peer_says_close_still_goes_out() {
             outbox_messages: 100_000,
             ..Config::default()
         });
-        // Far more than the socket takes from one side and the peer's from the other.
+        // Send far more than the send buffer and the peer's receive buffer can hold.
         let mut sent = 0;
         while connection.stats().outbox_messages < 2_000 {
             let message = format!("{sent:010000}");
@@ -534,7 +533,7 @@ fn whoever_waits_for_room_is_told_whoever_makes_it() {
                 ..Config::default()
             });
             let sender = thread::spawn(move || {
-                // In a row: they are left to the courier.
+                // The courier writes the messages, because they are sent in a row.
                 for number in 0..2_000 {
                     let message = format!("{number}");
                     while connection.send(OpCode::Text, message.as_bytes(), Overflow::Refuse)

@@ -1,4 +1,4 @@
-//! Peers that flood, and their neighbours, who must not notice.
+//! Peers that flood the engine, while other connections must not notice.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -22,7 +22,7 @@ use dwebsocket::{
 };
 use tungstenite::{Message as Wire, protocol::frame::coding::CloseCode};
 
-/// A masked frame, with a key that changes nothing.
+/// A masked frame, with a key of zeros that leaves the payload as it is.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let head = match payload.len() {
         short @ 0..126 => vec![first, 0x80 | u8::try_from(short).unwrap()],
@@ -35,7 +35,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [&head[..], &[0; 4], payload].concat()
 }
 
-/// As a view that reads everything and says nothing.
+/// A view that reads every message and sends none.
 struct Discard;
 
 impl Handler for Discard {
@@ -55,7 +55,7 @@ fn start(server: TcpStream, config: Config, deflate: bool) -> Arc<Connection> {
     Connection::start(parts, Arc::new(Discard)).unwrap()
 }
 
-/// What a flooder sends at first, and then for ever.
+/// The bytes that a flooder sends first, and the unit that it then repeats for ever.
 struct Flood {
     name: &'static str,
     first: Vec<u8>,
@@ -76,7 +76,7 @@ fn flood(name: &'static str, first: &[u8], unit: &[u8]) -> Flood {
     }
 }
 
-/// Floods until it is told to stop; connects anew where it is cut off.
+/// Floods until `stop` is set; connects anew after the engine closes the connection.
 fn run(flood: &Flood, stop: &AtomicBool) {
     let unit = flood.unit.repeat((64 << 10) / flood.unit.len() + 1);
     while !stop.load(Relaxed) {
@@ -92,7 +92,7 @@ fn run(flood: &Flood, stop: &AtomicBool) {
                 while matches!(reader.read(&mut buffer), Ok(1..)) {}
             });
         }
-        // Short, so that it hears of the end.
+        // The time-out is short, so that the flooder soon notices the end.
         let short = Some(Duration::from_millis(50));
         peer.set_write_timeout(short).unwrap();
         let _ = peer.write_all(&flood.first);
@@ -165,7 +165,7 @@ fn a_neighbour_gets_its_echoes_whatever_the_flood() {
                 for _ in 0..3 {
                     scope.spawn(|| run(&flood, &stop));
                 }
-                // Each took from a tenth of a second to seconds where a flood had its way.
+                // Without protection against floods, each echo would take a tenth of a second to seconds.
                 for number in 0..300 {
                     let message = Wire::text(format!("{name} {number}"));
                     peer.send(message.clone()).unwrap();
@@ -264,7 +264,8 @@ fn pings_of_the_application_and_pongs_do_not_pile_up() {
         let payload = [b'p'; 125];
         let taken = (0..10_000).filter(|_| connection.ping(&payload)).count();
         assert_eq!(taken, 64);
-        // Those of the peer are answered, a few at a time; then a message says that they have come.
+        // The engine answers the peer's pings, a few at a time. The message after them shows that all have
+        // been read.
         for _ in 0..2_000 {
             peer.get_mut().write_all(&frame(0x89, &payload)).unwrap();
         }
@@ -272,7 +273,7 @@ fn pings_of_the_application_and_pongs_do_not_pile_up() {
         until("all is read", || connection.stats().received_messages == 1);
         let more = connection.stats().outbox_bytes - full;
         assert!(more <= 80 * 127, "{more}");
-        // Once the peer reads, all that was taken comes, and others are taken.
+        // Once the peer reads, all accepted pings arrive, and further pings are accepted.
         let (mut pings, mut pongs, mut messages) = (0, 0, 0);
         while pings < 64 {
             match peer.read().unwrap() {
@@ -315,7 +316,7 @@ fn a_ping_goes_before_messages_that_wait() {
                 _ => since += 1,
             }
         }
-        // A few were on their way already.
+        // A few messages were on their way already.
         assert!(since + 5 >= waiting, "{since} of {waiting}");
     });
 }
@@ -333,7 +334,7 @@ fn what_is_thrown_away_after_the_close_is_bounded() {
             while let Ok(count) = peer.write(&unit) {
                 bytes += count;
             }
-            // And what the kernel's buffers hold.
+            // The count includes the bytes in the kernel's buffers.
             assert!(bytes < 64 << 20, "{bytes}");
         });
     }

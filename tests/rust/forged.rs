@@ -1,4 +1,4 @@
-//! A stranger who writes to the broker: `REDIS_SERVER` says where the program of Redis is.
+//! A stranger writes forged messages to the broker: `REDIS_SERVER` is the path of the Redis program.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -39,7 +39,7 @@ fn member(name: &str) -> (Arc<Connection>, Arc<Inbox>, Peer) {
     one
 }
 
-/// What a process would send, of another origin each time.
+/// An envelope as a process sends it, each time of another origin.
 fn envelope(flags: u8, excluded: u16, channels: &[&str], payload: &[u8]) -> Vec<u8> {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -57,7 +57,7 @@ fn envelope(flags: u8, excluded: u16, channels: &[&str], payload: &[u8]) -> Vec<
     bytes
 }
 
-/// That a node has a member with this info; its number is 1.
+/// A message of presence: a node has a member with the number 1 and this info.
 fn joined(node: &str, group: &str, info: &[u8]) -> Vec<u8> {
     let mut bytes = vec![1, 4];
     let put = |bytes: &mut Vec<u8>, text: &str| {
@@ -109,7 +109,7 @@ fn what_a_stranger_writes_breaks_nobody() {
         let mut one = member("room");
         let lost = || hub().stats(engine().unwrap()).lost;
 
-        // Closes with codes and reasons that no Close frame may have.
+        // Close messages with codes and reasons that no Close frame may have.
         let mut strange = Vec::new();
         for code in [0u16, 1, 999, 1004, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
             strange.push(envelope(CLOSE, 0, &[], &code.to_le_bytes()));
@@ -119,12 +119,12 @@ fn what_a_stranger_writes_breaks_nobody() {
             strange.push(envelope(CLOSE, 0, &[], &body));
         }
         strange.push(envelope(CLOSE, 0, &[], b"\x01"));
-        // Texts that are none, and JSON that would become a part of a frame.
+        // Texts that are not UTF-8, and strings that are not JSON but would become part of a JSON frame.
         strange.push(envelope(0, 0, &[], b"\xff"));
         for json in ["", "{", "1,\"type\":\"joined\"", "NaN", "[1]]"] {
             strange.push(envelope(JSON, 0, &[], json.as_bytes()));
         }
-        // Lists that are too long, or not there; names that are none; flags of nobody.
+        // Lists that are too long or missing, names that are not valid, flags that do not exist.
         strange.push(envelope(BINARY, 1_001, &[], b"x"));
         strange.push(envelope(BINARY, 0, &vec!["g:room"; 1_001], b"x"));
         strange.push(envelope(BINARY, 0, &["g"], b"x"));
@@ -142,14 +142,14 @@ fn what_a_stranger_writes_breaks_nobody() {
         stranger.say("g:room", &envelope(0, 0, &[], b"still here"));
         assert_eq!(read(&mut one), "still here");
         assert_eq!(lost() - before, strange.len() as u64);
-        // All of them have one line.
+        // The log has one line for all of them.
         let lines = engine().unwrap().log().drain();
         let about = lines
             .iter()
             .filter(|record| record.message.contains("was ignored"));
         assert_eq!(about.count(), 1, "{lines:?}");
 
-        // What may be said is done.
+        // A valid message of the stranger is obeyed.
         let close = [&4_005u16.to_le_bytes()[..], b"enough"].concat();
         stranger.say("g:room", &envelope(CLOSE, 0, &[], &close));
         let end = loop {
@@ -163,7 +163,7 @@ fn what_a_stranger_writes_breaks_nobody() {
 
 #[test]
 fn members_of_strangers_break_the_list_for_nobody() {
-    // In a process of its own: there is one hub.
+    // This test needs a process of its own, because a process has one hub.
     let name = "members_of_strangers_break_the_list_for_nobody";
     if std::env::var("ALONE").as_deref() != Ok(name) {
         let status = std::process::Command::new(std::env::current_exe().unwrap())
@@ -211,7 +211,7 @@ fn members_of_strangers_break_the_list_for_nobody() {
             [r#"{"name":"Ann"}"#.into(), r#"{"name":"Zoe"}"#.into()] as [Arc<str>; 2]
         );
         assert!(hub().stats(engine().unwrap()).lost >= strange.len() as u64);
-        // The hub goes on.
+        // The hub still works.
         let outgoing = Outgoing {
             targets: vec![Target::Group("who".into())],
             kind: Kind::Text,

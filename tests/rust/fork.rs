@@ -1,6 +1,6 @@
 //! A child of a fork makes an engine of its own and leaves its parent's alone.
 //!
-//! One test in a process of its own: a fork copies whatever the other threads are at.
+//! This file has one test, and so a process of its own: a fork copies the locks that other threads hold.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -24,8 +24,8 @@ fn parent_and_child_each_have_an_engine() {
         let (queued, far) = over_queue();
         echo_over_queue(&far);
         dwebsocket::hub::hub().unwrap();
-        // SAFETY: the child touches nothing that another thread of the parent may hold locked, which
-        // is what this test is about, and leaves by `_exit`.
+        // SAFETY: the child takes no lock that another thread of the parent may hold, as this test
+        // proves, and ends with `_exit`.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let fine = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -51,14 +51,14 @@ fn parent_and_child_each_have_an_engine() {
                 drop(peer);
                 assert_eq!(engine::engine().unwrap().stop(common::LIMIT, 1001), 0);
             }));
-            // SAFETY: ends the process without running what the parent registered.
+            // SAFETY: ends the process without running the exit handlers of the parent.
             unsafe { libc::_exit(i32::from(fine.is_err())) };
         }
         let mut status = 0;
         // SAFETY: `status` is a valid place for the result.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         assert_eq!(status, 0, "the child failed");
-        // The child's end has taken nothing from the parent.
+        // The parent's connections work after the child has ended.
         echo(&mut peer);
         echo_over_queue(&far);
         drop(permit);

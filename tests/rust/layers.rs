@@ -1,8 +1,8 @@
-//! Which file of `src` imports which, and that imports go one way:
+//! Checks that the imports of `src` go one way:
 //! `py -> hub -> engine -> protocol | runtime -> config | error`.
 //!
-//! Read are `use` statements and paths in the code that begin with `crate::`, `self::` or `super::`. A name
-//! that a `mod.rs` only passes on (`pub use`) counts as imported from the file that it comes from.
+//! The test reads `use` statements, and paths in the code that begin with `crate::`, `self::` or `super::`. A
+//! name that a `mod.rs` only passes on (`pub use`) counts as imported from the file that defines it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The layers from the ground up. Those in one row do not import each other.
+/// The layers from the bottom up. Layers in one row do not import each other.
 const LAYERS: [&[&str]; 5] = [
     &["config", "error"],
     &["protocol", "runtime"],
@@ -20,20 +20,20 @@ const LAYERS: [&[&str]; 5] = [
     &["py"],
 ];
 
-/// An import: the line that it stands in, and the path from the crate's root.
+/// An import: its line, and its path from the crate's root.
 #[derive(Debug)]
 struct Import {
     line: usize,
     path: Vec<String>,
-    /// `pub use` at the top of the file.
+    /// Whether the import is a `pub use` at the top level of the file.
     passes_on: bool,
 }
 
 struct Source {
-    /// As it is printed: `src/engine/mod.rs`.
+    /// The printed name: `src/engine/mod.rs`.
     name: String,
     module: Vec<String>,
-    /// Without comments and strings.
+    /// The code without comments and strings.
     code: String,
     imports: Vec<Import>,
 }
@@ -76,7 +76,7 @@ fn sources() -> Vec<Source> {
     found.iter().map(read).collect()
 }
 
-/// Code whose comments, strings and characters are blank; lines stay where they are.
+/// Code whose comments, strings and character literals are blank. Line numbers stay the same.
 fn blanked(code: &str) -> String {
     let chars: Vec<char> = code.chars().collect();
     let mut out = String::with_capacity(code.len());
@@ -127,7 +127,7 @@ fn is_word(one: char) -> bool {
     one.is_alphanumeric() || one == '_'
 }
 
-/// Paths that a use tree stands for.
+/// The paths of a use tree.
 fn expand(tree: &str, before: &[String], found: &mut Vec<Vec<String>>) {
     let tree = tree.trim();
     let (head, group) = match tree.split_once('{') {
@@ -155,14 +155,14 @@ fn expand(tree: &str, before: &[String], found: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The path from the crate's root; `None` where it leads out of the crate.
+/// The path from the crate's root; `None` if it leads out of the crate.
 fn absolute(path: &[String], module: &[String], inner: usize) -> Option<Vec<String>> {
     let mut from = match path.first()?.as_str() {
         "crate" => return Some(path[1..].to_vec()),
         "self" | "super" => module.to_vec(),
         _ => return None,
     };
-    // Modules within the file are the file itself.
+    // A module within the file counts as the file itself.
     let mut ups = path.iter().take_while(|one| *one == "super").count();
     let rest = path
         .iter()
@@ -175,7 +175,7 @@ fn absolute(path: &[String], module: &[String], inner: usize) -> Option<Vec<Stri
 
 fn imports(code: &str, module: &[String]) -> Vec<Import> {
     let mut found = Vec::new();
-    // For each open brace, whether it is a module's.
+    // For each open brace, whether it opens a module.
     let mut braces = Vec::new();
     let mut at = 0;
     let mut statement = 0;
@@ -236,7 +236,7 @@ fn imports(code: &str, module: &[String]) -> Vec<Import> {
     found
 }
 
-/// The file that a path leads to, through what `mod.rs` files pass on.
+/// The file that a path leads to, through the names that `mod.rs` files pass on.
 fn resolve(path: &[String], sources: &[Source], depth: usize) -> Option<usize> {
     let (at, source) = sources
         .iter()
@@ -281,7 +281,7 @@ fn imports_go_from_the_bindings_to_the_ground() {
     assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
 }
 
-/// Whether a file uses a name that it passes on.
+/// Whether a file itself uses a name that it passes on.
 fn uses(source: &Source, name: &str) -> bool {
     let mut words = source.code.split(|one| !is_word(one));
     words.by_ref().filter(|word| *word == name).count() > 1
@@ -323,7 +323,7 @@ fn no_files_import_each_other_in_a_circle() {
     assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
 }
 
-/// All files that a file leads to.
+/// All files that a file imports, directly or through others.
 fn reach(from: usize, edges: &BTreeMap<usize, BTreeMap<usize, usize>>) -> BTreeSet<usize> {
     let mut reached = BTreeSet::new();
     let mut next = vec![from];

@@ -1,4 +1,4 @@
-//! A broker that has lost its data: `REDIS_SERVER` says where the program of Redis is.
+//! A broker that has lost its data: `REDIS_SERVER` is the path of the Redis program.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -45,7 +45,7 @@ fn keep(text: &str) -> u64 {
     hub().publish(&outgoing).unwrap().position.unwrap().offset
 }
 
-/// How many scripts the server has run.
+/// The number of scripts that the server has run.
 fn scripts(server: &mut redis::Connection) -> usize {
     let stats: String = redis::cmd("INFO")
         .arg("commandstats")
@@ -78,13 +78,13 @@ fn offsets_of_a_history_that_is_gone_are_forgotten() {
             .get_connection()
             .unwrap();
         redis::cmd("FLUSHALL").exec(&mut client).unwrap();
-        // A new history begins, and everybody gets what is said in it.
+        // A new history begins, and all members get its messages.
         let mut kept = member(Some(LIMITS));
         assert_eq!(keep("new"), 1);
         for who in [&mut plain, &mut kept] {
             assert_eq!(who.2.read().unwrap().into_text().unwrap(), "new");
         }
-        // Nobody waits for the offsets of the old one: half a second passes without a question.
+        // The hub does not wait for offsets of the old history: half a second passes without a question.
         let end = Instant::now() + LIMIT / 2;
         loop {
             let before = scripts(&mut client);

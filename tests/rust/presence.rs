@@ -1,4 +1,4 @@
-//! What holds for presence whatever happens: many nodes, a channel that loses, nodes that die.
+//! Properties of presence: many nodes, a broker that loses messages, nodes that die.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,33 +9,33 @@ use std::{
 use dwebsocket::hub::presence::{Member, Output, Presence};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-/// After this time the members of a dead node must be gone, everywhere.
+/// Time after which the members of a dead node must be gone on all other nodes.
 const GONE: Duration = Duration::from_secs(10);
 
-/// Longest time between ticks of a node.
+/// The longest time between two ticks of a node.
 const SLOWEST_TICK: Duration = Duration::from_millis(1200);
 
-/// Longest time that a message is on its way.
+/// The longest time that a message is on its way.
 const DELAY: Duration = Duration::from_millis(400);
 
 const GROUPS: [&str; 3] = ["chat.1", "chat.2", "ü"];
 
-/// What may happen.
+/// An event in the world.
 #[derive(Clone, Debug)]
 enum Step {
     Join(Index, usize, u8),
     Leave(Index, usize, u8),
-    /// A new process.
+    /// A new process starts.
     Start,
-    /// A process dies without a word.
+    /// A process dies without a message.
     Kill(Index),
-    /// One node and the broker part: it neither hears nor is heard.
+    /// A node loses the broker: its messages and those to it are lost.
     Part(Index),
-    /// It is back, and notices.
+    /// A node reconnects to the broker, and notices it.
     Mend(Index),
-    /// The broker loses so many messages of a hundred from now on.
+    /// The broker loses this percentage of messages from now on.
     Lose(u8),
-    /// The time passes, in milliseconds.
+    /// Time passes, in milliseconds.
     Wait(u16),
 }
 
@@ -54,7 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..120)
 }
 
-/// Reproducible chance.
+/// Pseudo-random numbers; the same seed gives the same numbers.
 struct Chance(u64);
 
 impl Chance {
@@ -76,12 +76,12 @@ type Known = BTreeSet<(String, String, String)>;
 struct Node {
     presence: Presence,
     name: String,
-    /// As joined and left were told.
+    /// The members by the joins and leaves that the node has reported.
     known: Known,
     own: Known,
     parted: bool,
     next_tick: Instant,
-    /// What is on its way to it. Messages do not overtake each other.
+    /// The messages on their way to the node. They do not overtake each other.
     incoming: Vec<(Instant, Arc<[u8]>)>,
 }
 
@@ -127,7 +127,7 @@ impl World {
         self.act(self.nodes.len() - 1, Presence::reconnected);
     }
 
-    /// Has a node do something, checks what it tells of it, and sends what it says.
+    /// Makes a node act, checks the joins and leaves that it reports, and sends its messages.
     fn act(&mut self, place: usize, act: impl FnOnce(&mut Presence, Instant) -> Vec<Output>) {
         let now = self.now;
         let outputs = act(&mut self.nodes[place].presence, now);
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    /// Lets the time pass, in small steps.
+    /// Lets time pass, in small steps.
     fn wait(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
@@ -206,7 +206,7 @@ impl World {
         }
     }
 
-    /// What holds at any time.
+    /// Checks the properties that hold at any time.
     fn check(&self) {
         for node in &self.nodes {
             assert_eq!(
@@ -250,7 +250,7 @@ impl World {
             Step::Start => self.start(),
             Step::Kill(node) if count > 0 => {
                 let node = self.nodes.swap_remove(node.index(count));
-                // What it said may be heard after it died.
+                // Messages of the dead node may still arrive.
                 self.dead.insert(node.name, self.now);
             }
             Step::Part(node) if count > 0 => self.nodes[node.index(count)].parted = true,
@@ -267,7 +267,7 @@ impl World {
         }
     }
 
-    /// All is well again; after a while all know the same.
+    /// Ends all disturbances, waits, and checks that all nodes know the same members.
     fn settle(&mut self) {
         self.loss = 0;
         for place in 0..self.nodes.len() {
@@ -311,7 +311,7 @@ proptest! {
             world.step(step);
         }
         world.settle();
-        // When everybody has gone, whoever had joined has left.
+        // When all members leave, each join has its leave.
         for place in 0..world.nodes.len() {
             for (group, id, _) in std::mem::take(&mut world.nodes[place].own) {
                 world.act(place, |presence, now| presence.leave(&group, &id, now));

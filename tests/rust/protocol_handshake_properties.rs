@@ -1,4 +1,4 @@
-//! What holds for every opening handshake, whatever its headers say.
+//! Properties of the opening handshake that hold for any headers.
 
 #![expect(clippy::expect_used, reason = "tests")]
 
@@ -13,7 +13,7 @@ use proptest::{collection::vec, prelude::*};
 
 const TOKEN: &str = "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}";
 
-/// Anything, with what HTTP gives a meaning to more often than by chance.
+/// Any string, with the characters and words of HTTP more often than by chance.
 fn header() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => TOKEN,
@@ -33,7 +33,7 @@ fn offer() -> impl Strategy<Value = Offer> {
     (TOKEN, vec(parameter, 0..4)).prop_map(|(name, parameters)| Offer { name, parameters })
 }
 
-/// Mostly an offer of permessage-deflate that can be met.
+/// An offer, mostly of permessage-deflate with parameters that the server can meet.
 fn deflate_offer() -> impl Strategy<Value = Offer> {
     let name = prop::sample::select(vec!["permessage-deflate", "permessage-deflate", "foo"]);
     let parameter = prop::sample::select(vec![
@@ -52,7 +52,7 @@ fn deflate_offer() -> impl Strategy<Value = Offer> {
     })
 }
 
-/// Writes offers, with quotes and white space where the grammar has room for them.
+/// Writes offers, with quotation marks and white space where the grammar allows them.
 fn write(offers: &[Offer], quoted: bool, space: &str) -> String {
     let value = |value: &String| match quoted {
         true => format!(
@@ -161,7 +161,7 @@ proptest! {
         let Ok(head) = handshake().response(subprotocol.as_deref(), &headers) else {
             return Ok(());
         };
-        // One character a byte, as the wire has it.
+        // One character per byte, as on the wire.
         let head: String = head.into_iter().map(char::from).collect();
         let lines: Vec<&str> = head.strip_suffix("\r\n\r\n").unwrap().split("\r\n").collect();
         prop_assert_eq!(lines[0], "HTTP/1.1 101 Switching Protocols");

@@ -1,4 +1,4 @@
-//! What holds for every stream of bytes and every message.
+//! Properties of the decoder and the encoder that hold for any stream of bytes and any message.
 
 use bytes::Bytes;
 use dwebsocket::{
@@ -8,7 +8,7 @@ use dwebsocket::{
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-/// What a decoder makes of a stream: the events, and the error that ended it.
+/// The result of decoding a stream: the events, and the error that ended it.
 type Outcome = (Vec<Event>, Option<ProtocolError>);
 
 /// Decodes `stream`, cut at the given places.
@@ -92,7 +92,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Mostly what a client may send, now and then anything.
+/// Mostly a frame that a client may send, now and then any frame.
 fn raw_frame() -> impl Strategy<Value = RawFrame> {
     let first = prop_oneof![
         6 => prop::sample::select(vec![0x81, 0x82, 0x01, 0x00, 0x80, 0x89, 0x8a]),
@@ -114,7 +114,7 @@ fn raw_frame() -> impl Strategy<Value = RawFrame> {
         })
 }
 
-/// A stream of frames, in which now and then a byte is wrong or the end is missing.
+/// A stream of frames. Now and then a byte is wrong or the end is missing.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let damage = prop::option::weighted(0.2, (any::<Index>(), any::<u8>()));
     let end = prop::option::weighted(0.2, any::<Index>());
@@ -187,7 +187,7 @@ fn check_splits(
     Ok(())
 }
 
-/// Frames a message in fragments that end at the given places, with pings between them.
+/// Encodes a message as fragments that end at the given places, with pings between them.
 fn fragment(encoder: &mut Encoder, opcode: OpCode, data: &[u8], ends: &[Index]) -> Vec<u8> {
     let encoded = encoder.message(opcode, data);
     let header = encoded.header.as_ref();

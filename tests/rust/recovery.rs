@@ -1,4 +1,5 @@
-//! What a process does when its broker is back: `REDIS_SERVER` says where the program of Redis is.
+//! A process fetches missed messages when its broker is back: `REDIS_SERVER` is the path of the Redis
+//! program.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -38,14 +39,14 @@ const LIMITS: Limits = Limits {
     ttl: Duration::from_secs(60),
 };
 
-/// What stands between the process and the server.
+/// A proxy between the process and the server.
 #[derive(Default)]
 struct Proxy {
-    /// The connections, while there may be some.
+    /// The open connections; `None` while the proxy accepts none.
     open: Mutex<Option<Vec<TcpStream>>>,
     /// Scripts that the server was asked to run.
     scripts: AtomicUsize,
-    /// From the next script on, answers are held back.
+    /// Whether answers are held back, from the next script on.
     holding: Mutex<bool>,
     released: Condvar,
 }
@@ -94,7 +95,7 @@ impl Proxy {
         });
     }
 
-    /// Cuts all connections, and takes no other.
+    /// Cuts all connections, and accepts no further ones.
     fn cut(&self) {
         for client in self.open.lock().unwrap().take().into_iter().flatten() {
             let _ = client.shutdown(Shutdown::Both);
@@ -111,7 +112,7 @@ impl Proxy {
     }
 }
 
-/// Counts the calls of scripts in a stream; `tail` is what was left of it before.
+/// Counts the calls of scripts in a stream; `tail` is the end of the bytes before.
 fn count_scripts(tail: &mut Vec<u8>, bytes: &[u8]) -> usize {
     const WORD: &[u8] = b"EVALSHA";
     tail.extend_from_slice(bytes);
@@ -176,7 +177,7 @@ fn after_an_outage_many_groups_are_made_up_a_few_at_a_time() {
         proxy.mend();
         let asked = || proxy.scripts.load(Ordering::SeqCst) - before;
         until("the process asks for what it missed", || asked() >= AT_ONCE);
-        // Those that are too many would come now.
+        // Questions beyond the limit would arrive in this time.
         thread::sleep(Duration::from_millis(300));
         let asked = asked();
         proxy.hold(false);

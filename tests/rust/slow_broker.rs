@@ -1,4 +1,4 @@
-//! A broker that answers late: `REDIS_SERVER` says where the program of Redis is.
+//! A broker that answers late: `REDIS_SERVER` is the path of the Redis program.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -20,10 +20,11 @@ use dwebsocket::{
 };
 use server::Server;
 
-/// Two answers take longer than an empty group is kept, and four not as long as a command may take.
+/// The delay of each answer. Two answers take longer than an empty group is kept, and four answers take less
+/// than the time limit of a command.
 const DELAY: Duration = Duration::from_millis(600);
 
-/// A port at which the server answers so much later.
+/// A port at which the server answers after [`DELAY`].
 fn slow(server: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -38,7 +39,7 @@ fn slow(server: u16) -> u16 {
     port
 }
 
-/// Passes on what is read, each part of it so much later.
+/// Passes on the bytes of one socket to another, each part after `delay`.
 fn pass(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
     let (read, parts) = channel::<(Instant, Vec<u8>)>();
     thread::spawn(move || {

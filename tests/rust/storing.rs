@@ -1,4 +1,4 @@
-//! Messages on their way into a history at a broker: `REDIS_SERVER` says where the program of Redis is.
+//! Messages that are being stored in a broker's history: `REDIS_SERVER` is the path of the Redis program.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -35,7 +35,7 @@ fn outgoing(text: String) -> Outgoing {
     }
 }
 
-/// Returns the offset that the broker has given the message.
+/// Publishes a message, and returns the offset that the broker has given it.
 fn publish(text: String) -> u64 {
     let published = hub().publish(&outgoing(text)).unwrap();
     assert_eq!(published.fate, Fate::Stored);

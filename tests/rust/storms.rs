@@ -1,5 +1,5 @@
-//! A broker that is there and says no, or tells what is not true, to a process with many groups:
-//! `REDIS_SERVER` and `NATS_SERVER` say where the programs are.
+//! A broker refuses the calls of a process with many groups, or gives wrong answers: the process must not
+//! ask in a storm. `REDIS_SERVER` and `NATS_SERVER` are the paths of the programs.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -41,7 +41,7 @@ const LIMITS: Limits = Limits {
 
 const GROUPS: usize = 300;
 
-/// Questions to which a process may come within [`WINDOW`], whatever the number of its groups.
+/// The most questions of a process within [`WINDOW`], for any number of groups.
 const FEW: usize = 40;
 
 const WINDOW: Duration = Duration::from_secs(3);
@@ -79,7 +79,7 @@ fn read(member: &mut Member) -> String {
     member.2.read().unwrap().into_text().unwrap().to_string()
 }
 
-/// What the log has been told so far.
+/// The log records so far.
 fn log() -> Vec<String> {
     static ALL: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let mut all = ALL.lock().unwrap();
@@ -100,7 +100,7 @@ fn lines(with: &[&str]) -> usize {
     lines.iter().filter(has).count()
 }
 
-/// How often the server was asked for something.
+/// The number of calls of a command that the server has counted.
 fn calls(client: &mut redis::Connection, name: &str) -> usize {
     let stats: String = redis::cmd("INFO")
         .arg("commandstats")
@@ -113,7 +113,7 @@ fn calls(client: &mut redis::Connection, name: &str) -> usize {
     calls.unwrap_or(0)
 }
 
-/// How often within some seconds.
+/// The number of calls of a command within [`WINDOW`].
 fn calls_now(client: &mut redis::Connection, name: &str) -> usize {
     let before = calls(client, name);
     thread::sleep(WINDOW);
@@ -124,7 +124,7 @@ fn connect(url: &str) {
     site::connect(url, "storm");
 }
 
-/// Tests of one process each: it has one hub, and a hub has one broker.
+/// Runs a test in a process of its own: a process has one hub, and a hub has one broker.
 fn alone(name: &str, test: impl FnOnce() + Send + 'static) {
     if std::env::var("ALONE").as_deref() == Ok(name) {
         return limited(test);
@@ -137,7 +137,7 @@ fn alone(name: &str, test: impl FnOnce() + Send + 'static) {
     assert!(status.success());
 }
 
-/// Stores a message in a group, as another process.
+/// Stores a message in a group, as another process does.
 fn store(other: &Other, name: &str) -> Position {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     let sequence = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
@@ -165,7 +165,7 @@ fn reads_that_are_refused_are_no_storm() {
         }
         let other = Other::start(&server.url(), "storm");
         command(&mut redis, &["ACL", "SETUSER", "site", "-xrange"]);
-        // Each group misses a message, and has to read.
+        // Each group misses a message, and must read its history.
         for number in 0..GROUPS {
             let name = format!("many.{number}");
             let last = format!("storm:meta:{{g:{name}}}");
@@ -183,7 +183,7 @@ fn reads_that_are_refused_are_no_storm() {
             store(&other, &name);
         }
         until("the log tells", || lines(&["refuses to read"]) > 0);
-        // Each group asks once at first.
+        // At first, each group asks once.
         thread::sleep(WINDOW);
         let asked = calls_now(&mut redis, "evalsha");
         println!("{asked} questions within {WINDOW:?}");
@@ -197,7 +197,7 @@ fn reads_that_are_refused_are_no_storm() {
             log()
         );
         assert_eq!(lines(&["s3cret"]), 0);
-        // Nobody who joins is told that nothing was missed.
+        // A join fails instead of reporting that no message was missed.
         store(&other, "new");
         assert!(join_since(&member(), "new", all_kept()).is_err());
         command(&mut redis, &["ACL", "SETUSER", "site", "+xrange"]);
@@ -225,13 +225,13 @@ fn stores_that_are_refused_are_no_storm() {
             assert_eq!(published.fate, Fate::Pending);
         }
         until("the log tells", || lines(&["refuses to store", "OOM"]) > 0);
-        // Each group asks once at first.
+        // At first, each group asks once.
         thread::sleep(WINDOW);
         let asked = calls_now(&mut redis, "evalsha");
         println!("{asked} questions within {WINDOW:?}");
         assert!(asked <= FEW, "{asked} questions");
         assert_eq!(lines(&["refuses to store"]), 1, "{:?}", log());
-        // What is not stored goes on.
+        // Messages that are not stored are still delivered.
         let other = Other::start(&server.url(), "storm");
         drop(other);
         command(&mut redis, &["CONFIG", "SET", "maxmemory", "0"]);
@@ -242,7 +242,7 @@ fn stores_that_are_refused_are_no_storm() {
     });
 }
 
-/// Joins with what came after several positions, of which the third and the fourth cannot be read.
+/// Joins after each of several positions. The third and the fourth entry cannot be read.
 fn check_what_is_told(at: &Position) {
     let after = |offset| {
         Some(Position {
@@ -277,7 +277,7 @@ fn a_strange_entry_is_passed_and_whoever_joins_is_told_the_truth() {
             join_since(&one, "odd", None).unwrap();
             assert_eq!(keep("odd", "1").position.unwrap().offset, 1);
             let at = keep("odd", "2").position.unwrap();
-            // One that can be read as an entry, and is no message; and one that is no entry.
+            // The first is a valid entry but not a message; the second is not a valid entry.
             command(
                 &mut redis,
                 &[
@@ -304,7 +304,7 @@ fn a_strange_entry_is_passed_and_whoever_joins_is_told_the_truth() {
             let offsets: Vec<_> = kept.iter().map(|(offset, ..)| *offset).collect();
             assert_eq!((offsets, top.offset), (vec![1, 2, 5, 6], 6));
             assert_eq!(lines(&["was ignored", "g:odd"]), 1, "{:?}", log());
-            // The same where the group is new to the process.
+            // The result is the same if the group is new to the process.
             drop(one);
             until("the group is forgotten", || {
                 hub().stats(engine().unwrap()).groups == 0
@@ -347,7 +347,7 @@ fn a_position_far_ahead_is_not_believed_for_ever() {
         for text in &texts {
             assert_eq!(read(&mut kept), *text);
         }
-        // The same envelope has come several times, and counts once.
+        // The same envelope has arrived several times, and counts once.
         let mut heard = Vec::new();
         while heard.last().is_none_or(|text| text != "second") {
             heard.push(read(&mut plain));
@@ -392,7 +392,7 @@ fn a_message_that_is_stored_while_a_forged_one_is_doubted_arrives() {
     );
 }
 
-/// A port that leads now here, now there, as a name does. What is open stays open.
+/// A port whose target can change, as that of a DNS name. Open connections keep their target.
 struct Name {
     port: u16,
     to: Arc<AtomicU16>,
@@ -462,7 +462,7 @@ fn a_process_follows_a_name_to_the_new_primary() {
         assert_eq!(keep("moving", "before").fate, Fate::Stored);
         assert_eq!(read(&mut member), "before");
         fail_over(&one, &two, &name);
-        // Nothing is said that would find it out: the keep-alive does.
+        // No message reveals the failover, so the keep-alive must find it.
         until("the process has moved", || {
             lines(&["away", "replica"]) == 1 && hub().broker_state() == BrokerState::Connected
         });
@@ -477,7 +477,7 @@ fn a_process_follows_a_name_to_the_new_primary() {
         assert_eq!(keep("moving", "after").fate, Fate::Stored);
         assert_eq!(read(&mut member), "after");
         assert_eq!(lines(&["is back", "after"]), 1, "{:?}", log());
-        // And back, found out by what cannot be stored.
+        // Fail over back. This time, a message that cannot be stored reveals it.
         fail_over(&two, &one, &name);
         let published = keep("moving", "home");
         assert!(matches!(published.fate, Fate::Stored | Fate::Pending));
@@ -544,7 +544,7 @@ fn a_replica_that_does_not_tell_its_role_is_left_too() {
             assert_eq!(read(&mut member), text);
         }
         assert!(calls(&mut client(&one), "role") < 10);
-        // Where it leads back to a replica that takes connections, they are few.
+        // If the name leads back to a replica that accepts connections, the attempts are few.
         name.to.store(one.port, Ordering::SeqCst);
         command(&mut client(&two), &["CLIENT", "KILL", "TYPE", "pubsub"]);
         command(&mut client(&two), &["CLIENT", "KILL", "TYPE", "normal"]);
@@ -603,7 +603,7 @@ fn nats_that_refuses_histories_is_no_storm() {
         let asked = nats_messages(monitor) - before;
         println!("{asked} messages within {WINDOW:?}");
         assert!(asked <= 2 * FEW as u64, "{asked} messages");
-        // The connection is there for all the rest.
+        // The connection still serves everything else.
         assert_eq!(send(Target::Everybody, "live", LIMIT).fate, Fate::Sent);
         assert_eq!(read(&mut one), "live");
         server.down();
@@ -616,7 +616,7 @@ fn nats_that_refuses_histories_is_no_storm() {
     });
 }
 
-/// How many messages the server has taken, by what it says at this port.
+/// The number of messages that the server has received, read from its monitoring port.
 fn nats_messages(port: u16) -> u64 {
     let mut monitor = TcpStream::connect(("127.0.0.1", port)).unwrap();
     monitor.write_all(b"GET /varz HTTP/1.0\r\n\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! Threads that are woken in turn, and a view that keeps its turn.
+//! The turnstile wakes threads in turn, also if a view keeps its turn.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -18,7 +18,7 @@ use dwebsocket::{
 };
 use tungstenite::Message as Wire;
 
-/// A connection whose inbox stands in the engine's line.
+/// A connection whose inbox uses the engine's turnstile.
 fn connect_in_line() -> (Arc<Connection>, Arc<Inbox>, Peer) {
     let turnstile = Arc::clone(engine().unwrap().turnstile());
     let inbox = Inbox::new(&Config::default(), Consumer::Threads(turnstile));
@@ -124,7 +124,7 @@ fn views_that_keep_their_turn_hold_nobody_up() {
                 let view = thread::spawn(move || {
                     inbox.wait(&connection, None);
                     started.send(()).unwrap();
-                    // Busy with something else, and not back for more.
+                    // The view is busy and does not receive again.
                     released.lock().unwrap().recv().unwrap();
                 });
                 peer.send(Wire::text("go")).unwrap();
@@ -168,7 +168,7 @@ fn several_threads_may_wait_for_one_connection() {
 #[test]
 fn a_view_that_never_has_to_wait_stands_back_for_others() {
     limited(|| {
-        // Of its own, and nobody watches it: whoever has the turn has it until it is handed on.
+        // The test's own turnstile has no watch: a thread keeps its turn until it hands it on.
         let turnstile = Arc::<Turnstile>::default();
         let config = Config::default();
         let join = || {
@@ -179,7 +179,7 @@ fn a_view_that_never_has_to_wait_stands_back_for_others() {
         let deadline = Some(Instant::now() + common::LIMIT);
         let (flooded, many, mut flooder) = join();
         let (other, few, mut neighbour) = join();
-        // It waits, and so has the turn: long before the message comes.
+        // The view of the flooded connection waits long before the message arrives, and so gets the turn.
         let sending = thread::spawn(move || {
             thread::sleep(Duration::from_millis(200));
             flooder.send(Wire::text("first")).unwrap();
@@ -192,7 +192,7 @@ fn a_view_that_never_has_to_wait_stands_back_for_others() {
             flooder.send(Wire::text(number.to_string())).unwrap();
         }
         until("all have come", || many.pending() == 200);
-        // Nobody else is there: it need not stand back.
+        // No other thread waits, so the view need not stand back.
         for _ in 0..50 {
             thread::sleep(Duration::from_micros(100));
             assert_ne!(many.take(&flooded, true), Received::Nothing);
@@ -201,14 +201,14 @@ fn a_view_that_never_has_to_wait_stands_back_for_others() {
         let waiter = thread::spawn(move || {
             let received = few.wait(&other, deadline);
             told.send(()).unwrap();
-            // It comes back for more, which hands the turn on.
+            // Receiving again hands the turn on.
             few.take(&other, false);
             received
         });
-        // It has to wait first, or else it needs no turn.
+        // The neighbour's view must wait before its message arrives; otherwise it needs no turn.
         thread::sleep(Duration::from_millis(200));
         neighbour.send(Wire::text("me, too")).unwrap();
-        // Sooner or later it gets nothing, although there is more.
+        // Sooner or later the flooded view gets no message, although some are pending.
         until("it is to stand back", || {
             many.pending() < 100 || many.take(&flooded, true) == Received::Nothing
         });

@@ -17,7 +17,7 @@ const MANY: Limits = Limits {
     ttl: Duration::from_secs(60),
 };
 
-/// Servers choose a leader again within some seconds, and the tests run many side by side.
+/// Time limit for a new leader. Servers elect one within some seconds, but many tests run side by side.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Cluster(Vec<Server>);
@@ -52,7 +52,7 @@ impl Cluster {
         one
     }
 
-    /// The server that the others follow in the only stream.
+    /// The server that leads the only stream.
     fn leader(&mut self) -> &mut Server {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -67,7 +67,7 @@ impl Cluster {
         }
     }
 
-    /// What the servers say of all streams.
+    /// The servers' report about all streams.
     fn info(&self) -> serde_json::Value {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -86,7 +86,7 @@ impl Cluster {
     }
 }
 
-/// Stores a message as the hub does: until it is stored.
+/// Stores a message as the hub does: tries again until it is stored.
 fn store(one: &One, channel: &str, sequence: u64) -> Position {
     again(|| one.store_as("me", channel, sequence, sequence.to_string().into(), MANY))
 }
@@ -116,7 +116,7 @@ fn a_history_with_replicas_outlives_the_loss_of_a_server() {
         let leader = cluster.leader();
         leader.down();
         let gone = leader.port;
-        // While it is away, and when it is back.
+        // First while the leader is away, then after it is back.
         for back in [false, true] {
             if back {
                 let mut servers = cluster.0.iter_mut();
@@ -135,7 +135,7 @@ fn a_history_with_replicas_outlives_the_loss_of_a_server() {
         assert_eq!(pairs(&fetched), expected.collect::<Vec<_>>());
         assert_eq!(fetched.top.epoch, first.epoch);
     }
-    // What was heard is what was stored.
+    // The listener heard each stored message once.
     let mut heard = 0;
     while let Ok(event) = other.ear.try_recv() {
         if let Heard::Message(_, envelope, position) = event {
@@ -173,7 +173,7 @@ fn who_has_subscribed_hears_what_is_said_to_another_server() {
     for n in 0..20 {
         let channel = format!("g:{n}");
         other.subscribe(&channel);
-        // The servers may still have to find each other.
+        // The servers may not have found each other yet.
         again(|| {
             one.publish(&channel, "hello")?;
             let heard = other.ear.recv_timeout(Duration::from_millis(500));

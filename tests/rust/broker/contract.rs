@@ -1,4 +1,4 @@
-//! What every broker promises.
+//! The promises of every broker.
 
 use std::{
     thread,
@@ -27,7 +27,7 @@ pub(crate) fn what_is_published_is_heard_in_order_by_who_subscribed(server: Serv
     one.publish("g:a*b?z", "by its prefix").unwrap();
     one.publish("g:aXbYz", "no").unwrap();
     one.publish("g:a*b?end", "end").unwrap();
-    // Once for each subscription; in order, in each.
+    // The listener gets each message once per subscription, and the messages of each subscription in order.
     let mut numbers = [0, 0];
     let mut ends = [
         message("g:a*b?z", "by its prefix"),
@@ -57,11 +57,11 @@ pub(crate) fn a_history_has_no_gaps_and_nothing_twice(server: Server) {
         let position = one.store("g:h", sequence).unwrap();
         assert_eq!(position.offset, sequence);
         assert_eq!(position.epoch, last.epoch);
-        // Again, as after a lost answer.
+        // Store it again, as after a lost answer.
         assert_eq!(one.store("g:h", sequence).unwrap(), position);
         let envelope = sequence.to_string().into();
         let heard = Heard::Message("g:h".into(), envelope, Some(position.clone()));
-        // What was stored again may be said again.
+        // A message that was stored again may be heard again.
         let again = Heard::Message("g:h".into(), last_envelope, Some(last));
         let mut now = two.hear();
         while now == again {
@@ -106,7 +106,7 @@ pub(crate) fn old_messages_are_forgotten(server: Server) {
         ages.iter().all(|age| *age >= Duration::from_millis(50)),
         "{ages:?}"
     );
-    // Who was there all the time has missed nothing, and the next one has the next number.
+    // A member that was there all the time has missed nothing, and the next message has the next number.
     let fetched = one.fetched("g:t", Some(&position), brief).unwrap();
     assert!(fetched.complete);
     let next = one.store_as("me", "g:t", 2, "y".into(), brief).unwrap();
@@ -127,7 +127,7 @@ pub(crate) fn it_comes_back_after_the_server_was_killed(mut server: Server) {
     one.expect(&Heard::Connected);
     two.expect(&Heard::Connected);
     assert_eq!(one.fetch("g:k", None), (vec![1], stored.clone(), true));
-    // Again, as after an answer that was lost.
+    // Store it again, as after a lost answer.
     assert_eq!(one.store("g:k", 1).unwrap(), stored);
     assert_eq!(one.store("g:k", 2).unwrap().offset, 2);
     one.publish("g:many.x", "again").unwrap();
@@ -144,7 +144,7 @@ pub(crate) fn lost_data_is_another_epoch(mut server: Server) {
     let (entries, top, complete) = one.fetch("g:l", Some(&stored));
     assert_eq!((entries.len(), top.offset, complete), (0, 0, false));
     assert_ne!(top.epoch, stored.epoch);
-    // Also for who has stored there before, and does not know yet.
+    // The epoch is new also for a client that stored in the old history and does not know of the loss yet.
     let again = one.store("g:l", 2).unwrap();
     assert_eq!((again.offset, again.epoch), (1, top.epoch));
 }

@@ -1,5 +1,5 @@
-//! The contract of the brokers, against real servers: `REDIS_SERVER` and `NATS_SERVER` say where their
-//! programs are.
+//! The contract of the brokers, against real servers: `REDIS_SERVER` and `NATS_SERVER` are the paths of their
+//! programs.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod cluster;

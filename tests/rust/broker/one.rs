@@ -1,4 +1,4 @@
-//! A broker, what it says, and a runtime to ask it on.
+//! A client of a broker, the events that it reports, and a runtime for its calls.
 
 use std::{
     sync::{
@@ -89,7 +89,7 @@ impl One {
         self.ear.recv_timeout(LIMIT).unwrap()
     }
 
-    /// Waits for something, whatever comes before it.
+    /// Waits for an event, and skips other events before it.
     pub(crate) fn expect(&self, expected: &Heard) {
         let until = Instant::now() + LIMIT;
         while self.hear() != *expected {
@@ -158,7 +158,7 @@ pub(crate) fn message(channel: &str, text: &str) -> Heard {
     Heard::Message(channel.into(), text, None)
 }
 
-/// Offsets and envelopes.
+/// The offsets and envelopes of a history.
 pub(crate) fn pairs(fetched: &Fetched) -> Vec<(u64, Bytes)> {
     let entries = fetched.entries.iter();
     entries

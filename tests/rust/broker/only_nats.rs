@@ -1,4 +1,4 @@
-//! What there is in NATS alone.
+//! Tests of behaviour that only NATS has.
 
 use std::{
     sync::{
@@ -113,7 +113,7 @@ fn rights_that_are_missing_are_noticed() {
     };
     let one = One::open(&format!("nats://a:b@127.0.0.1:{}", server.port));
     one.expect(&Heard::Connected);
-    // These are all that is needed.
+    // The broker needs no more rights than these.
     one.subscribe("g:open");
     let position = one.store("g:open", 1).unwrap();
     let heard = Heard::Message("g:open".into(), "1".into(), Some(position.clone()));
@@ -122,7 +122,7 @@ fn rights_that_are_missing_are_noticed() {
     let subscribe = |channel| one.runtime.block_on(one.broker.subscribe(channel));
     let first = subscribe("g:secret");
     one.expect(&Heard::Refused("g:secret".into()));
-    // Known from then on, whoever asks again; and all others go on.
+    // The refusal is known from then on for every caller, and other channels go on.
     let second = subscribe("g:secret").unwrap_err().to_string();
     assert!(second.contains("g=3Asecret"), "{first:?} {second}");
     one.expect(&Heard::Refused("g:secret".into()));
@@ -159,7 +159,7 @@ fn what_may_not_be_published_or_stored_fails_soon_and_keeps_nobody_away() {
             let stored = one.store("g:yes", 1).unwrap_err().to_string();
             assert!(stored.contains("Permissions Violation"), "{stored}");
         }
-        // Not by waiting for an answer that never comes, each time for three seconds.
+        // No call has waited three seconds for an answer that never comes.
         assert!(begun.elapsed() < Duration::from_secs(12));
         one.publish("g:yes", "hello").unwrap();
         one.expect(&message("g:yes", "hello"));
@@ -220,7 +220,7 @@ fn a_history_that_nobody_uses_is_removed() {
     let sweep = |unused| one.runtime.block_on(one.broker.sweep(unused)).unwrap();
     assert_eq!(sweep(LIMIT), 0);
     assert_eq!(sweep(Duration::ZERO), 2);
-    // Twice the time for which it keeps messages has not passed.
+    // A history is removed only after twice its ttl. For this one that time has not passed.
     assert_eq!(one.fetch("g:used", None), (vec![1], used, true));
     let again = one.store_as("me", "g:old", 2, "y".into(), brief).unwrap();
     assert_eq!(again.offset, 1);
@@ -245,14 +245,14 @@ fn the_position_outlives_the_messages() {
     server.up();
     one.expect(&Heard::Connected);
     assert_eq!(one.fetch("g:e", Some(&last)), (vec![], last.clone(), true));
-    // It has not been unused for a week: the server knows when the last message came.
+    // The stream counts as used within the week: the server knows the time of the last message.
     let week = Duration::from_secs(7 * 24 * 3600);
     assert_eq!(one.runtime.block_on(one.broker.sweep(week)), Ok(0));
     let next = one.store("g:e", 4).unwrap();
     assert_eq!((next.offset, next.epoch), (4, last.epoch));
 }
 
-/// Removes all messages of all streams, as if their time was over.
+/// Removes all messages of all streams, as if they had expired.
 async fn purge(server: &Server) {
     let client = async_nats::connect(server.url()).await.unwrap();
     let names = client
@@ -266,13 +266,13 @@ async fn purge(server: &Server) {
     }
 }
 
-/// Holds up the task that calls it, until it is let go.
+/// Blocks the task that delivers a message until the test lets it go on.
 #[derive(Clone)]
 struct Slow(Arc<(Mutex<bool>, Condvar)>, Arc<Ear>, Arc<AtomicUsize>);
 
 impl Events for Slow {
     fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
-        // The client's own task may be next on this thread, and is not to be held up.
+        // The client's own task may be queued on this thread and must not be blocked, too.
         tokio::task::block_in_place(|| {
             let go = self.0.0.lock().unwrap();
             drop(self.0.1.wait_while(go, |go| !*go).unwrap());

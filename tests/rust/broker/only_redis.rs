@@ -1,4 +1,4 @@
-//! What there is in Redis alone.
+//! Tests of behaviour that only Redis has.
 
 use super::{
     one::{Heard, LIMITS, One, message, pairs},
@@ -9,7 +9,7 @@ use super::{
 /// An entry of a stream: its id, and fields and values in turn.
 type Entry = (String, Vec<Vec<u8>>);
 
-/// Sets the times of the messages of `g:x`: so many seconds before now.
+/// Sets the ages of the messages of `g:x`, in seconds.
 fn set_ages(server: &Server, ages: &[u64]) {
     let client = redis::Client::open(server.url()).unwrap();
     let mut redis = client.get_connection().unwrap();
@@ -41,7 +41,7 @@ fn a_history_has_no_hole_though_the_clock_was_set_back() {
         let text = sequence.to_string().into();
         one.store_as("me", "g:x", sequence, text, many).unwrap();
     }
-    // The third and the fourth look older than those before them, and too old.
+    // The third and the fourth message look older than the ones before them, and expired.
     set_ages(&server, &[95, 95, 120, 110, 40, 20]);
     let fetched = one.fetched("g:x", None, many).unwrap();
     let expected = (1..=6).map(|n: u64| (n, n.to_string().into()));
@@ -62,8 +62,8 @@ const META: &str = "test:meta:{g:x}";
 
 #[test]
 fn entries_of_strangers_are_passed() {
-    // What somebody has written after three messages, and what becomes of it: the offsets of the next
-    // message, and those of entries that cannot be read.
+    // The entry that a stranger has written after three messages, the offset of the next message, and the
+    // offsets of entries that cannot be read.
     let strange: [(&[&str], u64, &[u64]); 7] = [
         (&["4-0", "junk", "1"], 5, &[4]),
         (&["4-0", "e", "no time"], 5, &[4]),
@@ -84,7 +84,7 @@ fn entries_of_strangers_are_passed() {
             .last()
             .unwrap();
         command(&server, &[&["XADD", LOG], entry].concat());
-        // It is not there yet, for it has no place.
+        // The stranger's entry is not read yet, because it has no offset.
         assert_eq!(
             one.fetch("g:x", None),
             (vec![1, 2, 3], position.clone(), true)
@@ -115,7 +115,7 @@ fn a_stream_that_strangers_have_filled_is_gone_on_with() {
     let Some(server) = Server::start(Kind::Redis) else {
         return;
     };
-    // By the clock, as they are by themselves; and at the end of all numbers.
+    // Ids by the clock, as Redis gives them by default, and ids at the end of the range of offsets.
     for (id, same_epoch) in [
         ("*", true),
         ("9007199254740990-0", false),
@@ -199,7 +199,7 @@ fn messages_that_somebody_has_removed_are_a_hole_that_can_be_passed() {
         (expected.to_vec(), true)
     );
     assert_eq!(one.store("g:x", 6).unwrap().offset, 6);
-    // One far ahead of all that are there is no reason to make up what lies between.
+    // A position far ahead of all entries does not make the reader fill the gap with empty messages.
     command(&server, &["HSET", META, "top", "4503599627370496"]);
     let fetched = one.fetched("g:x", Some(&first), LIMITS).unwrap();
     assert_eq!((fetched.entries.len(), fetched.complete), (0, false));
@@ -225,7 +225,7 @@ fn positions_of_clients_may_be_any_number() {
     }
 }
 
-/// The rights that the documentation asks for, and another wildcard than it has.
+/// A client with the rights that the documentation asks for, under the prefix of this test.
 fn with_documented_rights(server: &Server) -> One {
     let text = include_str!("../../../docs/brokers.md");
     let (_, rest) = text.split_once("\nACL SETUSER").unwrap();
@@ -257,7 +257,7 @@ fn the_documented_rights_are_enough() {
         "1".into(),
         Some(stored.clone()),
     ));
-    // Also where somebody else has been, so that every branch of the scripts is walked.
+    // Entries and values of strangers make the scripts take every branch.
     command(&server, &["XADD", LOG, "2-0", "junk", "1"]);
     assert_eq!(one.store("g:x", 2).unwrap().offset, 3);
     assert!(one.fetch("g:x", Some(&stored)).2);

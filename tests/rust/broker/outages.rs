@@ -16,8 +16,8 @@ use super::{
 
 const MESSAGES: u64 = 400;
 
-/// Bytes that a connection passes on, at most: some ten messages of the publisher, some fifty of the
-/// listener's, who has to read in one piece what was said while it was away.
+/// The most bytes that a connection passes on: some ten messages of the publisher, and some fifty of the
+/// listener, which must read all messages that it missed in one answer.
 const MOST: [u64; 2] = [5_000, 40_000];
 
 const LIMITS: Limits = Limits {
@@ -59,7 +59,7 @@ pub(crate) fn nothing_is_lost_or_doubled_however_often_the_connection_is_cut(ser
     assert!(cuts[0] > 10 && cuts[1] > 0);
 }
 
-/// Stores numbered messages, each until it is known to be stored.
+/// Stores numbered messages, each of them again until the broker confirms it.
 fn publish_all(one: &One, until: Instant) {
     let mut chance = Chance(1);
     for number in 1..=MESSAGES {
@@ -70,7 +70,7 @@ fn publish_all(one: &One, until: Instant) {
     }
 }
 
-/// Takes messages by their numbers, and fetches what is missing. Returns what it got.
+/// Takes messages by their numbers, and fetches the missing ones. Returns the numbers.
 fn listen_to_all(one: &One, until: Instant) -> Vec<u64> {
     let _ = one.runtime.block_on(one.broker.subscribe("g:cut"));
     let mut position: Option<Position> = None;
@@ -86,7 +86,7 @@ fn listen_to_all(one: &One, until: Instant) -> Vec<u64> {
                 position = Some(at);
             }
             Ok(Heard::Message(_, _, Some(at))) if at.offset <= last => {}
-            // There is a gap, or may be one.
+            // A message may be missing.
             _ => {
                 let Ok(fetched) = one.fetched("g:cut", position.as_ref(), LIMITS) else {
                     continue;

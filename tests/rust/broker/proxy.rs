@@ -1,4 +1,4 @@
-//! A proxy that cuts connections, in the middle of a message or wherever.
+//! A proxy that cuts connections, at any byte of a message or between messages.
 
 use std::{
     io::{Read, Write},
@@ -13,7 +13,7 @@ use std::{
 
 use socket2::SockRef;
 
-/// Numbers that look random; the same for the same seed.
+/// Pseudo-random numbers; the same seed gives the same numbers.
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
@@ -32,7 +32,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Each connection may pass on some bytes in both directions, less than `most`; then it is reset.
+    /// Starts a proxy. For each connection it passes on a random number of bytes below `most`, counting both
+    /// directions together, and then resets the connection.
     pub(crate) fn start(to: u16, most: u64, seed: u64) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -66,7 +67,7 @@ impl Proxy {
         self.cuts.load(Ordering::Relaxed)
     }
 
-    /// Cuts no connection that is made from now on.
+    /// Stops the cuts for connections that are made from now on.
     pub(crate) fn be_calm(&self) {
         self.calm.store(true, Ordering::Relaxed);
     }
@@ -95,7 +96,7 @@ impl Pipe {
             }
             if passed < count {
                 self.cuts.fetch_add(1, Ordering::Relaxed);
-                // A reset, rather than an end: but what was passed on arrives.
+                // The connection ends with a reset; the bytes that were passed on arrive before it.
                 for end in [&from, &to] {
                     let _ = SockRef::from(end).set_linger(Some(Duration::ZERO));
                 }

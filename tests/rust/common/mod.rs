@@ -1,4 +1,4 @@
-//! What the tests of the engine share: peers, handlers that record, and a time limit.
+//! Helpers of the engine's tests: peers, handlers, and a time limit.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use std::{
@@ -15,7 +15,7 @@ use dwebsocket::{
 };
 use tungstenite::{WebSocket, protocol::Role};
 
-/// A test that takes longer hangs, and fails.
+/// Time limit of a test: a test that takes longer hangs, and fails.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs `test` within [`LIMIT`].
@@ -35,7 +35,7 @@ pub fn limited(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Waits, within [`LIMIT`].
+/// Waits until `done` returns true; panics after [`LIMIT`].
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + LIMIT;
     while !done() {
@@ -46,7 +46,7 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 pub type Peer = WebSocket<TcpStream>;
 
-/// A connected pair: the server's end and the peer's.
+/// A connected pair of sockets: the server's end and the peer's.
 pub fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -76,14 +76,14 @@ pub fn connect(config: Config, handler: Arc<dyn Handler>) -> (Arc<Connection>, P
     )
 }
 
-/// A connection whose messages wait in an inbox, as a view's do.
+/// A connection whose messages wait in an inbox, as those of a view do.
 pub fn connect_inbox(config: Config) -> (Arc<Connection>, Arc<Inbox>, Peer) {
     let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
     let (connection, peer) = connect(config, Arc::clone(&inbox) as Arc<dyn Handler>);
     (connection, inbox, peer)
 }
 
-/// Sends back what it gets, from within the actor.
+/// Sends each message back, within the actor.
 pub struct Echo;
 
 impl Handler for Echo {
@@ -102,8 +102,8 @@ impl Handler for Echo {
     fn on_end(&self, _connection: &Connection) {}
 }
 
-/// Sends until the outbox of a connection, and the transport before it, are full. Returns what the last
-/// send said.
+/// Sends until the outbox of a connection and the transport behind it are full. Returns the result of the
+/// last send.
 pub fn fill(connection: &Arc<Connection>, overflow: Overflow) -> Sent {
     let payload = vec![b'x'; 64 * 1024];
     for _ in 0..1_000 {

@@ -1,4 +1,4 @@
-//! A Redis as another client sees it.
+//! A second client of a Redis server, beside the hub.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use crate::server::Server;

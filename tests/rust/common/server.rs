@@ -1,4 +1,4 @@
-//! Real brokers of the tests' own: `REDIS_SERVER` and `NATS_SERVER` say where the programs are.
+//! Real brokers that the tests start: `REDIS_SERVER` and `NATS_SERVER` are the paths of the programs.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::{
@@ -36,19 +36,19 @@ impl Kind {
     }
 }
 
-/// A server with its data in a directory of its own, which keeps what it has confirmed.
+/// A server with a data directory of its own. It keeps every message that it has confirmed.
 pub struct Server {
     pub kind: Kind,
     program: String,
     pub port: u16,
     pub place: PathBuf,
-    /// In place of the usual one: of NATS in a file, of Redis in words.
+    /// Replaces the usual configuration: the text of NATS's file, or arguments of Redis.
     pub configuration: Option<String>,
     child: Option<Child>,
 }
 
-/// A port below the range from which the system takes those of clients: one of them could have it while
-/// the server is down.
+/// A port below the range from which the system takes the ports of clients. A client could take a port of
+/// that range while the server is down.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     (0..12_000)
@@ -61,7 +61,7 @@ pub fn free_port() -> u16 {
 }
 
 impl Server {
-    /// `None` where there is no program; in CI there has to be one.
+    /// `None` if the program is missing; in CI, that is an error.
     pub fn start(kind: Kind) -> Option<Self> {
         let mut server = Self::prepare(kind)?;
         server.up();
@@ -76,7 +76,7 @@ impl Server {
         Some(server)
     }
 
-    /// One that is not running yet.
+    /// A server that is not running yet.
     pub fn prepare(kind: Kind) -> Option<Self> {
         let variable = kind.variable();
         let Ok(program) = std::env::var(variable) else {
@@ -134,7 +134,7 @@ impl Server {
         self.wait();
     }
 
-    /// Starts it so that it ends with this process, for those who do not drop it.
+    /// Starts a server that is never dropped, so that it ends with this process.
     pub fn up_until_the_end(&mut self) {
         let shell = Command::new("sh")
             .args([
@@ -149,7 +149,7 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // What it reads from is open until this process ends, for it belongs to nobody.
+        // The shell reads from a pipe. The leaked value keeps the pipe open until this process ends.
         std::mem::forget(shell);
         self.wait();
     }
@@ -168,12 +168,12 @@ impl Server {
         };
         client.set_read_timeout(Some(LIMIT)).unwrap();
         let _ = client.write_all(b"PING\r\n");
-        // NATS speaks first. Redis says that it is still loading, if it is.
+        // NATS sends INFO first. Redis answers with an error while it is loading.
         let mut word = [0; 5];
         client.read_exact(&mut word).is_ok() && matches!(&word, b"+PONG" | b"INFO ")
     }
 
-    /// Kills it.
+    /// Kills the server.
     pub fn down(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();

@@ -1,5 +1,5 @@
-//! What the tests of a hub with a broker share: the hub of this process, another process of the site,
-//! and a broker's client.
+//! Helpers of the tests of a hub with a broker: the hub of this process, another process of the site, and a
+//! pump for proxies.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::{
@@ -33,7 +33,7 @@ pub fn connect(url: &str, prefix: &str) {
     });
 }
 
-/// As most members join.
+/// The usual arguments of a join.
 pub fn join(limits: Option<Limits>) -> Join {
     Join {
         limits,
@@ -53,7 +53,7 @@ pub fn text(target: Target, text: &str, timeout: Duration) -> Outgoing {
     }
 }
 
-/// Keeps the envelopes that it hears; an empty one stands for a new connection.
+/// Passes on the envelopes that arrive; an empty one stands for a new connection.
 struct Ear(Sender<Bytes>);
 
 impl Events for Ear {
@@ -70,7 +70,7 @@ impl Events for Ear {
     fn disconnected(&self, _error: &str) {}
 }
 
-/// Another process of the site.
+/// Another process of the site, as the broker sees it.
 pub struct Other {
     pub broker: Broker,
     pub runtime: Runtime,
@@ -78,7 +78,7 @@ pub struct Other {
 }
 
 impl Other {
-    /// It sends what this process has sent, again and again.
+    /// Connects, and records an envelope of this process, which [`Other::store`] sends again and again.
     pub fn start(url: &str, prefix: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -115,7 +115,8 @@ impl Other {
     }
 }
 
-/// Passes on what comes from one socket, until it ends; `see` has each part before.
+/// Passes on the bytes of one socket to another until the first ends. `see` gets each part before it is
+/// passed on.
 pub fn pump(from: &mut TcpStream, to: &mut TcpStream, mut see: impl FnMut(&[u8])) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count) = from.read(&mut buffer) {

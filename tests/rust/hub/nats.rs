@@ -1,4 +1,4 @@
-//! The hub over NATS: what it promises is the same.
+//! The hub over NATS: the promises are the same.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../common/mod.rs"]
@@ -14,7 +14,7 @@ mod broker {
 
     pub(crate) const FATE: Fate = Fate::Sent;
 
-    /// A server for all tests, which end with this process.
+    /// A server for all tests; it ends with this process.
     pub(crate) fn url() -> Option<String> {
         let mut server = Server::prepare(Kind::Nats)?;
         server.up_until_the_end();
@@ -38,7 +38,7 @@ fn what_the_server_never_takes_holds_up_nobody() {
         let large = Outgoing {
             targets: vec![Target::Kept("large".into(), LIMITS.unwrap())],
             timeout: common::LIMIT,
-            // The server takes a mebibyte.
+            // The server accepts at most 1 MiB.
             ..outgoing(&[], &"x".repeat(2 << 20))
         };
         let lost = || hub().stats(engine().unwrap()).lost;

@@ -1,4 +1,4 @@
-//! The hub over Redis: what it promises is the same.
+//! The hub over Redis: the promises are the same.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../common/mod.rs"]
@@ -14,7 +14,7 @@ mod broker {
 
     pub(crate) const FATE: Fate = Fate::Sent;
 
-    /// A server for all tests, which end with this process.
+    /// A server for all tests; it ends with this process.
     pub(crate) fn url() -> Option<String> {
         let mut server = Server::prepare(Kind::Redis)?;
         server.up_until_the_end();

@@ -1,4 +1,4 @@
-//! Groups within one process: who gets what, in which order, and what was missed.
+//! Groups within one process: which members get which messages, in which order, and which ones they missed.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -206,7 +206,7 @@ fn the_order_of_each_sender_holds_for_every_member() {
                 let own: Vec<_> = all.iter().filter(|text| text.starts_with(sender)).collect();
                 assert!((0..200).all(|n| *own[n] == format!("{sender}{n}")));
             }
-            // All the more: the order is the same for all.
+            // More than promised: all members get the messages in the same order.
             assert_eq!(first.get_or_insert_with(|| all.clone()), &all);
         }
         for sender in senders {
@@ -273,14 +273,14 @@ fn what_was_missed_comes_first_and_once() {
         keep("missed", "4");
         let got: Vec<_> = (0..3).map(|_| read(&mut one)).collect();
         assert_eq!(got, ["2", "3", "4"]);
-        // More than is kept.
+        // The member misses more messages than the history keeps.
         for number in 5..=9 {
             keep("missed", &number.to_string());
             read(&mut one);
         }
         let joined = hub().join(&one.0, "missed", again).unwrap();
         assert_eq!((joined.recovered, joined.missed), (false, 0));
-        // All that is kept.
+        // An empty epoch asks for all messages of the history.
         let all = Join {
             since: Some(Position {
                 offset: 0,
@@ -289,7 +289,7 @@ fn what_was_missed_comes_first_and_once() {
             ..kept()
         };
         assert_eq!(hub().join(&one.0, "missed", all).unwrap().missed, 5);
-        // Another life.
+        // The position belongs to another epoch.
         let foreign = Join {
             since: Some(Position {
                 offset: 9,
@@ -316,7 +316,7 @@ fn who_has_not_asked_for_the_history_gets_what_there_is_now() {
         for number in 0..200 {
             assert_eq!(got.iter().filter(|n| **n == number).count(), 2, "{number}");
         }
-        // Once, also from the moment on in which somebody asks for it.
+        // Each member still gets a message once after another one has asked for the history.
         let mut late = connect_inbox(Config::default());
         hub().join(&late.0, "live.plain", kept()).unwrap();
         keep("live.plain", "late");
@@ -352,7 +352,7 @@ fn what_is_too_old_is_not_missed() {
         hub().publish(&old).unwrap();
         let published = Instant::now();
         thread::sleep(limits.ttl / 2);
-        // Its age does not begin anew where somebody comes and stays.
+        // The age of a message does not start anew when a member joins and stays.
         let stays = connect_inbox(Config::default());
         let joined = hub().join(&stays.0, "old", brief.clone()).unwrap();
         if published.elapsed() < limits.ttl {
@@ -435,7 +435,7 @@ fn a_join_that_changes_nothing_is_silent() {
             hub().join(&two.0, "silent", again).unwrap();
             assert!(read(&mut two).contains(&format!(r#""id":{number}"#)));
         }
-        // What has changed is told.
+        // A change is told to the group.
         hub().join(&two.0, "silent", named("C", true)).unwrap();
         told("leave", "B");
         told("join", "C");
@@ -482,7 +482,7 @@ fn who_was_left_out_is_left_out_after_a_reconnect_too() {
         };
         hub().publish(&message).unwrap();
         keep("echo", "another's");
-        // A broker says that it has stored a message before it tells of it.
+        // The broker confirms a message before it delivers it, so wait for the delivery.
         assert_eq!(read(&mut first), "another's");
         let again = Join {
             since: Some(start),
@@ -498,7 +498,7 @@ fn who_was_left_out_is_left_out_after_a_reconnect_too() {
         keep("echo", "new");
         assert_eq!(read(&mut second), "another's");
         assert_eq!(read(&mut second), "new");
-        // Who was somebody else gets all of it.
+        // A connection that was another member gets all messages.
         let stranger = connect_inbox(Config::default());
         let other = Join {
             was: vec![hub().member_id(second.0.id()).to_string()],
@@ -541,7 +541,7 @@ fn each_group_keeps_what_is_its_own() {
         }
         let mut got: Vec<_> = (0..12).map(|_| read(&mut one)).collect();
         if broker::FATE == Fate::Sent {
-            // Groups with a history wait for their broker, and the others for nobody.
+            // Groups with a history wait for the broker, and groups without one do not.
             got.sort();
         }
         let four = ["0", "1", "2", "3"];

@@ -14,7 +14,7 @@ use tungstenite::{Message as Wire, protocol::CloseFrame as WireClose};
 
 use crate::common::{self, LIMIT, Peer, until};
 
-/// Which transport a behaviour is tried over.
+/// The transport over which a behaviour is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
     Socket,
@@ -66,7 +66,7 @@ impl Over {
 }
 
 impl One {
-    /// What a view gets that waits.
+    /// The result for a view that waits.
     pub fn wait(&self) -> Received {
         let received = self
             .inbox
@@ -79,7 +79,7 @@ impl One {
 }
 
 impl Far {
-    /// Says something; waits while the connection has no room for it.
+    /// Sends a text message; waits while the connection has no room for it.
     pub fn say(&mut self, text: &str) {
         match self {
             Self::Socket(peer) => peer.send(Wire::text(text)).unwrap(),
@@ -89,7 +89,7 @@ impl Far {
 
     pub fn pong(&mut self, payload: &Bytes) {
         match self {
-            // The peer's library has the pong ready, and writes it now.
+            // The peer's library has the pong ready; `flush` writes it.
             Self::Socket(peer) => peer.flush().unwrap(),
             Self::Queue(far) => push(far, &Event::Pong(payload.clone())),
         }
@@ -110,7 +110,7 @@ impl Far {
                     code: code.into(),
                     reason: reason.into(),
                 };
-                // After the connection's Close, the library has answered it already.
+                // If the connection has sent a Close, the library has answered it already.
                 let _ = peer.close(Some(frame));
                 let _ = peer.flush();
             }
@@ -121,7 +121,7 @@ impl Far {
         }
     }
 
-    /// The next that the connection says.
+    /// The next event that the connection sends.
     pub fn hear(&mut self) -> Event {
         match self {
             Self::Socket(peer) => match peer.read().unwrap() {
@@ -149,7 +149,7 @@ impl Far {
         }
     }
 
-    /// The code and the reason of the Close that comes behind whatever else does.
+    /// The code and the reason of the next Close; skips events before it.
     pub fn hear_close(&mut self) -> (u16, String) {
         loop {
             match self.hear() {
@@ -160,7 +160,7 @@ impl Far {
         }
     }
 
-    /// Waits until the connection has let go of the transport.
+    /// Waits until the connection has released the transport.
     pub fn is_over(&mut self) -> bool {
         match self {
             Self::Socket(peer) => peer.read().is_err(),

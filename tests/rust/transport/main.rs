@@ -1,4 +1,4 @@
-//! The behaviour of a connection, over each transport: a socket, and a queue that somebody else drains.
+//! The behaviour of a connection, over each transport: a socket, and a queue that a far end drains.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,
@@ -176,8 +176,8 @@ fn a_blocked_sender_goes_on_when_the_peer_reads(over: Over) {
     one.far = reader.join().unwrap();
 }
 
-/// The policy "auto", as `send()` has it: a sender that serves the connection waits, and any other one
-/// leaves it to be closed.
+/// The policy "auto" of `send()`: if the outbox is full, a sender that serves the connection waits, and any
+/// other sender closes the connection.
 fn a_sender_that_serves_one_waits_and_another_closes(over: Over) {
     let auto = |connection: &Arc<Connection>, payload: &[u8]| {
         habit::note(connection.id());
@@ -233,7 +233,7 @@ fn the_peers_close_is_answered_after_the_messages_and_the_replies(over: Over) {
     one.far.say("last");
     one.far.close(4001, "bye");
     assert_eq!(one.wait(), text("last"));
-    // The view answers before it comes back for more; that has to reach the peer.
+    // The view replies before it receives again; the reply must reach the peer.
     assert_eq!(send(&one.connection, "reply"), Sent::Done);
     assert_eq!(one.wait(), Received::End);
     assert_eq!(one.far.hear_text(), "reply");
@@ -362,7 +362,7 @@ fn join() -> Join {
     }
 }
 
-/// A name of a group that no other test has.
+/// The name of a group that no other test uses.
 fn name(over: Over, what: &str) -> String {
     format!("{over:?}.{what}")
 }
@@ -385,7 +385,7 @@ fn publish(group: &str, text: &str) -> usize {
 fn members_get_what_their_groups_get(over: Over) {
     let (group, hub) = (name(over, "all"), hub::hub().unwrap());
     let mut members: Vec<_> = (0..3).map(|_| over.one(Config::default())).collect();
-    // A member over the other transport gets the same.
+    // A member over a socket gets the same messages.
     members.push(Over::Socket.one(Config::default()));
     for one in &members {
         hub.join(&one.connection, &group, join()).unwrap();

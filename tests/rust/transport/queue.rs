@@ -1,4 +1,4 @@
-//! What a queue has and a socket has not: an event loop is told of it.
+//! Behaviour that only the queue transport has: it tells an event loop about messages and room.
 
 use std::{sync::Arc, time::Instant};
 
@@ -52,7 +52,7 @@ fn an_event_loop_is_told_once_of_what_waits() {
         }
         assert_eq!(told(&wake), [7]);
         assert!(!far.arm(), "something waits already");
-        // Those that were sent in a row come by the courier.
+        // The courier writes messages that are sent in a row.
         until("all three wait", || connection.stats().outbox_messages == 0);
         assert_eq!(far.drain(2), [text("x"), text("x")]);
         assert_eq!(far.drain(2), [text("x")]);
@@ -84,7 +84,7 @@ fn both_directions_are_bounded_and_tell_of_room() {
         };
         let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
         let (connection, far, wake) = connect(Arc::clone(&inbox) as _);
-        // The inbox takes one, the queue four.
+        // The inbox takes one message, the queue four.
         let mut pushed = 0;
         until("the queue is full", || {
             let full = far.push(text("in")) == Pushed::Full;
@@ -98,7 +98,7 @@ fn both_directions_are_bounded_and_tell_of_room() {
         until("there is room", || told(&wake) == [7]);
         assert_eq!(far.push(text("in")), Pushed::Done);
         assert!(!far.arm_room());
-        // And the other way: four in the queue, the others in the outbox.
+        // In the other direction, four messages wait in the queue and the others in the outbox.
         for _ in 0..10 {
             let sent = connection.send(OpCode::Text, b"out", Overflow::Close);
             assert_eq!(sent, Sent::Done);
@@ -148,14 +148,14 @@ fn poll(wake: &WakeQueue) -> Vec<u64> {
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: one valid pollfd.
+    // SAFETY: the pointer is to one valid pollfd.
     #[allow(unsafe_code)]
     let ready = unsafe { libc::poll(&raw mut poll, 1, 20_000) };
     assert_eq!(ready, 1, "nothing comes");
     wake.drain()
 }
 
-/// One loop, one descriptor and no thread: the view and the far end are both told through it.
+/// One event loop serves the view and the far end through one descriptor, without a thread.
 #[test]
 fn one_event_loop_drives_both_ends() {
     limited(|| {

@@ -1,4 +1,5 @@
-//! The engine's stop, over each transport. One test in a process of its own: it ends the engine.
+//! The engine's stop, over each transport. This file has one test, because the test ends the engine of the
+//! process.
 #![allow(
     dead_code,
     unreachable_pub,
