@@ -1,4 +1,4 @@
-//! The server's half of the opening handshake, as little as the load program needs.
+//! The server's half of the opening handshake, as far as the load program needs it.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -6,13 +6,13 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Result;
 
-/// The head of a request, and what of it the handshake needs.
+/// The head of a request, and the parts of it that the handshake needs.
 pub struct Request {
     head: String,
 }
 
 impl Request {
-    /// Reads the head; the client sends nothing more before it has the response.
+    /// Reads the head. The client sends no more bytes before it has the response.
     pub async fn read(stream: &mut TcpStream) -> Result<Self> {
         let mut head = Vec::with_capacity(512);
         while !head.ends_with(b"\r\n\r\n") {
@@ -30,7 +30,7 @@ impl Request {
     }
 }
 
-/// The value of a header in the head of a request, "" where it is absent.
+/// The value of a header in the head of a request, "" if it is absent.
 pub fn header<'a>(head: &'a str, name: &str) -> &'a str {
     head.lines()
         .filter_map(|line| line.split_once(':'))
@@ -43,15 +43,15 @@ pub fn path(head: &str) -> &str {
     head.split(' ').nth(1).unwrap_or_default()
 }
 
-/// Opens the WebSocket without extensions; returns the path that was asked for.
+/// Opens the WebSocket without extensions; returns the path of the request.
 pub async fn plain(stream: &mut TcpStream) -> Result<String> {
     let request = Request::read(stream).await?;
     respond(stream, &request, "").await?;
     Ok(path(&request.head).to_owned())
 }
 
-/// Opens the WebSocket; what the client offers of permessage-deflate is agreed to as it stands.
-/// Returns the extensions in use.
+/// Opens the WebSocket, and accepts the client's offer of permessage-deflate as it is. Returns the
+/// extensions in use.
 pub async fn deflate(stream: &mut TcpStream) -> Result<String> {
     let request = Request::read(stream).await?;
     let extensions = request.header("sec-websocket-extensions").to_owned();

@@ -1,5 +1,6 @@
-//! Echo servers (and, in [`fanout`], broadcast servers), one per crate, alike in everything but the crate: two worker threads each, the
-//! same handshake, `TCP_NODELAY`, and the way of echoing that the crate is fastest with.
+//! Echo servers and, in [`fanout`], broadcast servers, one per crate. The servers differ in the crate
+//! only: each has two worker threads, the same handshake, `TCP_NODELAY`, and the way of echoing that is
+//! fastest with the crate.
 
 pub mod fanout;
 mod handshake;
@@ -10,14 +11,14 @@ use std::io::Write;
 
 use tokio::net::TcpListener;
 
-/// What every part of the program returns; the text is for the one who runs it.
+/// The result of every part of the program; the user of the program reads the error's text.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Whatever has gone wrong.
+/// Any error.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What [`serve`] knows by name: this engine, which compresses with a compressor for all or with one
-/// for each connection, and the crates beside it.
+/// The names that [`serve`] knows: this engine, with a shared compressor or with one for each
+/// connection, and the other crates.
 pub const NAMES: [&str; 9] = [
     "dwebsocket",
     "dwebsocket-level6",
@@ -30,8 +31,8 @@ pub const NAMES: [&str; 9] = [
     "tungstenite-8k",
 ];
 
-/// Reads `NAME [THREADS]`, prints the port and echoes for ever. The engine decides itself how many
-/// threads it has: two.
+/// Reads `NAME [THREADS]`, prints the port and echoes for ever. The engine ignores `THREADS`: it always
+/// has two.
 pub fn serve(mut words: impl Iterator<Item = String>) -> Result<()> {
     let name = words.next().unwrap_or_default();
     let threads = words.next().map_or(Ok(2), |text| text.parse())?;

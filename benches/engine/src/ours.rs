@@ -1,4 +1,4 @@
-//! The engine's echo server: what the Python package does with a socket, without Python.
+//! The engine's echo server: a connection as in the Python package, without Python.
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use dwebsocket::protocol::{Message, OpCode, Request, accept};
 
 use crate::{Result, handshake};
 
-/// Sends every message back from the task that read it.
+/// An echo: the task that reads a message sends it back.
 struct Echo;
 
 impl Handler for Echo {
@@ -29,10 +29,10 @@ impl Handler for Echo {
     fn on_end(&self, _connection: &Connection) {}
 }
 
-/// Accepts connections for ever and hands them to the engine, which brings its own runtime.
+/// Accepts connections for ever and hands them to the engine, which has its own runtime.
 ///
-/// The name says how it compresses: `dwebsocket` or `dwebsocket-dedicated`, at the default level or,
-/// with `-level6` behind it, at zlib's own default.
+/// The name chooses the compression: `dwebsocket` or `dwebsocket-dedicated`, at the engine's default
+/// level or, with the suffix `-level6`, at zlib's default level.
 pub fn serve(listener: &TcpListener, name: &str) -> Result<()> {
     let mut config = Config::default();
     if name.contains("dedicated") {
@@ -51,8 +51,8 @@ pub fn serve(listener: &TcpListener, name: &str) -> Result<()> {
     }
 }
 
-/// Opens a WebSocket on the engine; `choose` gets the path and says who handles it. Returns the
-/// connection and its path.
+/// Opens a WebSocket on the engine; `choose` returns the handler for a path. Returns the connection
+/// and its path.
 pub fn open(
     mut stream: TcpStream,
     config: &Arc<Config>,

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::{Result, handshake};
 
-/// Every frame is written as it is read: the crate has no way to gather several.
+/// Writes every frame right after it is read: the crate cannot gather several.
 pub async fn fastwebsockets(mut stream: TcpStream) -> Result<()> {
     use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
 
@@ -69,7 +69,7 @@ pub async fn tungstenite(mut stream: TcpStream, read_buffer: usize) -> Result<()
     .await
 }
 
-/// Echoes whatever is ready before it flushes, so that a burst goes out in one write.
+/// Echoes all messages that are ready before it flushes, so that one write sends a burst.
 async fn echo<S, M, E>(socket: S) -> Result<()>
 where
     S: Stream<Item = std::result::Result<M, E>> + Sink<M, Error = E>,
@@ -83,7 +83,7 @@ where
     Ok(())
 }
 
-/// The next message; while there is none, what is queued goes out.
+/// The next message. While there is none, the queued messages are written.
 async fn next_or_flush<S, M, E>(mut socket: Pin<&mut S>) -> Option<std::result::Result<M, E>>
 where
     S: Stream<Item = std::result::Result<M, E>> + Sink<M, Error = E>,

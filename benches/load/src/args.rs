@@ -1,4 +1,4 @@
-//! `--name value` arguments, and nothing cleverer.
+//! Arguments of the form `--name value`.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -24,7 +24,7 @@ impl Args {
         Ok(Self(map))
     }
 
-    /// Takes `--name` out, or the default where it is absent.
+    /// Takes the value of `--name`, or the default if it is absent.
     pub fn take<T: FromStr>(&mut self, name: &str, default: T) -> Result<T> {
         match self.0.remove(name) {
             None => Ok(default),
@@ -34,7 +34,7 @@ impl Args {
         }
     }
 
-    /// Takes `--name` out, which must be there.
+    /// Takes the value of `--name`; an error if it is absent.
     pub fn need<T: FromStr>(&mut self, name: &str) -> Result<T> {
         let text = self
             .0
@@ -44,7 +44,7 @@ impl Args {
             .map_err(|_| format!("--{name}: cannot read {text:?}").into())
     }
 
-    /// Refuses whatever nobody has taken.
+    /// Returns an error for an argument that was not taken.
     pub fn finish(self) -> Result<()> {
         match self.0.into_keys().next() {
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! `load chat`: members of one chat room, some of whom talk; every delivery is checked.
+//! `load chat`: the members of one chat room, some of which send messages. Every delivery is checked.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::peer::{Peer, State};
 use crate::window::Window;
 use crate::{Result, wire};
 
-/// How long the members may take to see each other.
+/// Time limit for all members to join.
 const JOIN: Duration = Duration::from_secs(60);
 
 struct Plan {
@@ -23,11 +23,11 @@ struct Plan {
     stop: AtomicBool,
 }
 
-/// What one member sees of one sender.
+/// The number of the next message that one member expects of one sender.
 #[derive(Clone, Copy, Default)]
 struct Seen(u64);
 
-/// Runs the command and returns its result as JSON: a message is one delivery to one member.
+/// Runs the command and returns its result as JSON. Each delivery to one member counts as a message.
 pub fn run(mut args: Args) -> Result<String> {
     let plan = Plan {
         target: Target {
@@ -64,9 +64,9 @@ struct Room<'a> {
     plan: &'a Plan,
     poll: Poll,
     peers: Vec<Peer>,
-    /// Per member and sender, the number of the next message.
+    /// The number of the next message, per member and sender.
     next: Vec<Vec<Seen>>,
-    /// Which members the server's list holds: those that saw their own greeting.
+    /// Whether each member is in the server's list, which it is once it has seen its own greeting.
     joined: Vec<bool>,
 }
 
@@ -137,8 +137,8 @@ impl<'a> Room<'a> {
         self.peers[member].send(&frame)
     }
 
-    /// Reads what came for one member: deliveries, and its own next message's number if its turn
-    /// has come.
+    /// Reads the messages for one member. Returns the deliveries, and the number of its own next message
+    /// if its turn has come.
     fn receive(&mut self, member: usize, scratch: &mut Vec<u8>) -> Result<(u64, Option<u64>)> {
         let (next, joined) = (&mut self.next[member], &mut self.joined[member]);
         let size = self.plan.size;
@@ -175,7 +175,7 @@ impl<'a> Room<'a> {
     }
 }
 
-/// A message that says who sent it and its number, padded to `size`.
+/// A message with its sender and its number, padded to `size`.
 fn text(size: usize, kind: char, sender: usize, number: u64) -> String {
     format!("{kind} {sender} {number} {:.<size$}", "")
         .chars()

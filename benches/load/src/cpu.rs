@@ -1,8 +1,8 @@
-//! CPU time of any process, in nanoseconds, by its CPU-time clock.
+//! The CPU time of any process, in nanoseconds, read from its CPU-time clock.
 
 use crate::Result;
 
-/// The CPU time that the process has used so far, ended threads included; `None`: this process.
+/// The CPU time that a process has used so far, including ended threads; `None`: this process.
 pub fn used(pid: Option<i32>) -> Result<u64> {
     let clock = match pid {
         None => libc::CLOCK_PROCESS_CPUTIME_ID,

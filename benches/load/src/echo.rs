@@ -1,4 +1,4 @@
-//! `load echo`: so many connections, so many messages in flight on each, every echo checked.
+//! `load echo`: a number of connections, and a number of messages in flight on each. Every echo is checked.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::peer::{Peer, State};
 use crate::wire::Frame;
 use crate::{Result, window};
 
-/// How long echoes may be outstanding after the last message was sent.
+/// Time limit for the last echoes, after the last message was sent.
 const DRAIN: Duration = Duration::from_secs(10);
 
 struct Plan {
@@ -22,7 +22,7 @@ struct Plan {
     in_flight: usize,
     takeover: bool,
     pool: Pool,
-    /// How many threads have opened their connections.
+    /// The number of threads that have opened their connections.
     ready: AtomicUsize,
     stop: AtomicBool,
 }
@@ -109,16 +109,16 @@ pub fn run(mut args: Args) -> Result<String> {
     })
 }
 
-/// One thread's connections.
+/// The connections of one thread.
 struct Worker<'a> {
     plan: &'a Plan,
     poll: Poll,
     echoes: Vec<Echo>,
-    /// One per connection with context takeover, else one for all.
+    /// The inflaters: with context takeover one per connection, else one for all.
     inflaters: Vec<Decompress>,
     scratch: Vec<u8>,
     inflated: Vec<u8>,
-    /// Payload bytes as they came over the wire.
+    /// Payload bytes as received, before inflation.
     bytes: u64,
 }
 
@@ -148,7 +148,7 @@ impl<'a> Worker<'a> {
         })
     }
 
-    /// Returns how many echoes came, and their bytes.
+    /// Sends and checks until the end. Returns the number of echoes, and their bytes.
     fn run(mut self, counter: &AtomicU64) -> Result<(u64, u64)> {
         let mut events = Events::with_capacity(1024);
         for echo in &mut self.echoes {
@@ -176,7 +176,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Takes the echoes of one connection and sends as many messages; returns how many.
+    /// Takes the echoes of one connection and sends as many messages; returns their number.
     fn turn(&mut self, index: usize, stop: bool) -> Result<usize> {
         let (plan, inflated) = (self.plan, &mut self.inflated);
         let inflater = &mut self.inflaters[if plan.takeover { index } else { 0 }];
@@ -201,7 +201,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Closes the connections whose echoes are all back; true when none is left.
+/// Closes the connections that have all their echoes; true if no connection is left.
 fn finish(echoes: &mut [Echo], deadline: &mut Option<Instant>) -> Result<bool> {
     let deadline = *deadline.get_or_insert_with(|| Instant::now() + DRAIN);
     for echo in echoes
@@ -231,7 +231,7 @@ fn check_extensions(plan: &Plan, opened: &Opened) -> Result<()> {
     Ok(())
 }
 
-/// Compares an echo with the message that it must be.
+/// Compares an echo with its message.
 fn check(
     plan: &Plan,
     frame: &Frame<'_>,

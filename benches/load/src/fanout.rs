@@ -1,7 +1,9 @@
-//! `load fanout`: many members and a few publishers, whose messages the server sends to every member.
+//! `load fanout`: many members and a few publishers. The server sends the publishers' messages to every
+//! member.
 //!
-//! What the server has to do: a message that comes in on `--publish-path` goes to all connections on
-//! `--path`. Every delivery is checked: the right bytes, each message once, each publisher's in order.
+//! The server must send a message that arrives on `--publish-path` to all connections on `--path`. Every
+//! delivery is checked: the bytes are right, each message arrives once, and those of each publisher
+//! arrive in order.
 
 mod histogram;
 mod members;
@@ -19,28 +21,28 @@ use crate::args::Args;
 use crate::open::Target;
 use crate::window::Window;
 
-/// How long the members may take to be all in.
+/// Time limit for all members to join.
 const JOIN: Duration = Duration::from_secs(120);
 
-/// After such a silence, the next probe asks who is in.
+/// Time without a probe's delivery after which the next probe is sent.
 const SILENCE: Duration = Duration::from_millis(250);
 
 struct Plan {
-    /// Of the servers, which share the members evenly.
+    /// The addresses of the servers, which share the members evenly.
     addresses: Vec<SocketAddr>,
     path: String,
     publish_path: String,
     members: usize,
     publishers: usize,
     threads: usize,
-    /// Messages of one publisher that are on their way at most.
+    /// The most messages of one publisher that are on their way.
     in_flight: usize,
     size: usize,
-    /// Messages a second of each publisher; 0: as many as there is room for.
+    /// Messages per second of each publisher; 0: as many as `in_flight` allows.
     rate: f64,
-    /// How long the messages that are on their way at the end may take.
+    /// Time limit for the messages that are on their way at the end.
     drain: Duration,
-    /// The publishers get what they say, too; nobody looks at that.
+    /// Whether the publishers get their own messages, too; these are ignored.
     heard: bool,
 }
 
@@ -54,12 +56,12 @@ impl Plan {
     }
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Shared {
     start: Instant,
     /// Threads whose members are open.
     opened: AtomicUsize,
-    /// Members that have had a probe.
+    /// Members that have received a probe.
     joined: AtomicUsize,
     probed: AtomicU64,
     delivered: AtomicU64,
@@ -90,7 +92,7 @@ impl Shared {
     }
 }
 
-/// Runs the command and returns its result as JSON: a message is one delivery to one member.
+/// Runs the command and returns its result as JSON. Each delivery to one member counts as a message.
 pub fn run(mut args: Args) -> Result<String> {
     let addresses: String = args.need("address")?;
     let plan = Plan {
@@ -151,7 +153,8 @@ pub fn run(mut args: Args) -> Result<String> {
     })
 }
 
-/// Waits until all are in, lets the publishers talk, measures, and waits for what is on its way.
+/// Waits until all members have joined, starts the publishers, measures, and waits for the messages that
+/// are on their way.
 fn conduct(
     plan: &Plan,
     shared: &Shared,
@@ -166,7 +169,7 @@ fn conduct(
         let result = window.measure(
             || true,
             || {
-                // First called where the stretch begins.
+                // The first call is at the beginning of the measured time.
                 shared.measuring.store(true, Ordering::Relaxed);
                 shared.delivered.load(Ordering::Relaxed)
             },
@@ -187,13 +190,13 @@ fn conduct(
     })
 }
 
-/// Sends probes until every member has seen one.
+/// Sends probes until every member has received one.
 fn gather(plan: &Plan, shared: &Shared, publishers: &Publishers<'_>) -> Result<()> {
     let deadline = Instant::now() + JOIN;
     let (mut before, mut since) = (u64::MAX, Instant::now());
     loop {
         if shared.failed.load(Ordering::Relaxed) {
-            // The thread that failed says why.
+            // The thread that failed reports the error.
             return Ok(());
         }
         if shared.opened.load(Ordering::Relaxed) == plan.threads {

@@ -1,11 +1,11 @@
-//! `load hold`: keeps connections open, told what to do on standard input.
+//! `load hold`: keeps connections open, and reads commands from standard input.
 //!
 //!     open 500     open so many more
 //!     echo         send one message on each and wait for every echo
 //!     check        are all still open?
 //!     close        close handshake on each, then wait for the server to end the streams
 //!
-//! Every command is answered with one line of JSON. Pings are answered all the while.
+//! The program answers every command with one line of JSON, and answers pings at any time.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -27,7 +27,7 @@ const WAKER: Token = Token(usize::MAX);
 struct Held {
     peer: Peer,
     echoed: u64,
-    /// Made when the first compressed message comes.
+    /// The inflater, made at the first compressed message.
     inflater: Option<Box<Decompress>>,
 }
 
@@ -40,7 +40,8 @@ struct Holder {
     scratch: Vec<u8>,
     inflated: Vec<u8>,
     peers: HashMap<usize, Held>,
-    /// Numbers are never used twice, so that source addresses and ports go round.
+    /// The number of the next connection. No number is used twice, so that source addresses and ports
+    /// rotate.
     next: usize,
     /// Connections that the server ended without a Close frame.
     broken: usize,
@@ -60,7 +61,7 @@ pub fn run(mut args: Args) -> Result<()> {
     args.finish()?;
 
     let poll = Poll::new()?;
-    // Kept to the end: a waker that is dropped takes its last event with it.
+    // The waker lives to the end, because dropping it would drop its last event.
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let stdin_waker = Arc::clone(&waker);
     let (sender, commands) = channel();
@@ -75,7 +76,7 @@ pub fn run(mut args: Args) -> Result<()> {
             }
         }
         drop(sender);
-        // The other side is ending as well if this fails.
+        // If the wake fails, the other thread is ending, too.
         let _ = stdin_waker.wake();
     });
     let mut holder = Holder {
@@ -130,7 +131,7 @@ impl Holder {
     }
 
     fn open(&mut self, count: usize) -> Result<()> {
-        // In portions, so that pings of those already open are answered in time.
+        // Connections are opened in portions, so that pings on the open ones are answered in time.
         const PORTION: usize = 500;
         let end = self.next + count;
         while self.next < end {
@@ -187,7 +188,7 @@ impl Holder {
         Ok(())
     }
 
-    /// Handles what the sockets have; waits for it as long as `timeout` says.
+    /// Handles the events of the sockets; waits for them for at most `timeout`.
     fn turn(&mut self, timeout: Option<Duration>) -> Result<()> {
         self.poll.poll(&mut self.events, timeout)?;
         for event in &self.events {

@@ -1,4 +1,4 @@
-//! `load http`: one HTTP request after the other, each on a connection of its own.
+//! `load http`: HTTP requests in a row, each on a connection of its own.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub fn run(mut args: Args) -> Result<String> {
     let path: String = args.take("path", "/".to_owned())?;
     let requests: usize = args.take("requests", 1000)?;
     let pause = Duration::try_from_secs_f64(args.take("pause", 0.0)?)?;
-    // Every command is told the server's process; this one needs nothing of it.
+    // Every command gets `--pid`; this one does not use it.
     let _: i32 = args.take("pid", 0)?;
     args.finish()?;
 

@@ -1,4 +1,4 @@
-//! A lean WebSocket client for benchmarks. Prints one line of JSON per result; judges nothing.
+//! A lean WebSocket client for benchmarks. It prints each result as one line of JSON.
 //!
 //!     load echo --address 127.0.0.1:8000 --path /echo --connections 100 --size 32 --pid PID
 //!     load chat --address 127.0.0.1:8000 --path /chat --members 200 --senders 10
@@ -21,7 +21,7 @@ mod wire;
 
 use std::process::ExitCode;
 
-/// What every part of the program returns; the text is for the one who runs it.
+/// The result of every part of the program; the user of the program reads the error's text.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {

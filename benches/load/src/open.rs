@@ -1,4 +1,4 @@
-//! Opening connections: TCP from a chosen source address, then the handshake.
+//! Opens connections: TCP from a chosen source address, then the handshake.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::Result;
 
-/// Where to connect to and what to ask for.
+/// The address to connect to, and the request.
 #[derive(Clone)]
 pub struct Target {
     pub address: SocketAddr,
@@ -20,7 +20,7 @@ pub struct Target {
 /// An open WebSocket, in blocking mode.
 pub struct Opened {
     pub stream: TcpStream,
-    /// Bytes of frames that came with the response.
+    /// Bytes of frames that arrived with the response.
     pub leftover: Vec<u8>,
     /// The server's `Sec-WebSocket-Extensions`.
     pub extensions: String,
@@ -36,7 +36,7 @@ pub fn source(number: usize) -> Ipv4Addr {
     )
 }
 
-/// Opens one TCP connection, from the source address where both are loopback.
+/// Opens one TCP connection; binds it to the source address if the server is on loopback.
 pub fn connect(address: SocketAddr, source: Ipv4Addr) -> Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv4() && address.ip().is_loopback() {
@@ -73,7 +73,7 @@ pub fn websocket(target: &Target, number: usize) -> Result<Opened> {
         }
     };
     let head = String::from_utf8_lossy(&received[..end]).into_owned();
-    // The answer of RFC 6455 section 1.3 to the key above, which is the RFC's example.
+    // The key above and this answer are the example of RFC 6455 section 1.3.
     if !head.starts_with("HTTP/1.1 101") || !head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") {
         return Err(format!("the server did not open a WebSocket: {head}").into());
     }

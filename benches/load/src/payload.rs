@@ -1,19 +1,19 @@
-//! What is sent: a few dozen different messages, encoded once, so that the program costs little.
+//! The messages to send: a few dozen different ones, encoded once, so that the program uses little CPU.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use crate::Result;
 use crate::wire;
 
-/// How many different messages go round.
+/// The number of different messages.
 const VARIETY: usize = 64;
 
-/// What the messages consist of.
+/// The content of the messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
     Binary,
-    /// A text message of JSON, as an application would send it.
+    /// A text message of JSON, as an application sends it.
     Json,
 }
 
@@ -30,11 +30,11 @@ impl std::str::FromStr for Kind {
     }
 }
 
-/// The messages of a run and their frames, one after the other.
+/// The messages of a run, and their frames in a row.
 pub struct Pool {
     messages: Vec<Vec<u8>>,
     frames: Vec<u8>,
-    /// Where each frame begins; the frames are there twice, so that any run is one slice.
+    /// The start of each frame. All frames are stored twice, so that any sequence is one slice.
     starts: Vec<usize>,
 }
 
@@ -68,7 +68,7 @@ impl Pool {
         })
     }
 
-    /// The bytes of `count` frames (at most [`VARIETY`]) from the one with this number on.
+    /// The bytes of `count` frames (at most [`VARIETY`]), starting with the one of this number.
     pub fn frames(&self, number: usize, count: usize) -> &[u8] {
         let first = number % VARIETY;
         &self.frames[self.starts[first]..self.starts[first + count.min(VARIETY)]]
@@ -116,7 +116,7 @@ fn message(kind: Kind, size: usize, number: usize) -> Vec<u8> {
     }
 }
 
-/// Deflates one message as RFC 7692 section 7.2.1 says, without context of another.
+/// Deflates one message (RFC 7692 section 7.2.1), without the context of another.
 fn deflate(message: &[u8]) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(message.len() + 64);
     Compress::new(Compression::default(), false).compress_vec(
@@ -130,7 +130,7 @@ fn deflate(message: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-/// Inflates one message (RFC 7692 section 7.2.2), whose size is known about, into `out`.
+/// Inflates one message (RFC 7692 section 7.2.2) of roughly `size` bytes into `out`.
 pub fn inflate(
     inflater: &mut Decompress,
     payload: &[u8],

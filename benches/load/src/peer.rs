@@ -10,10 +10,10 @@ use crate::Result;
 use crate::open::Opened;
 use crate::wire::{self, Frame};
 
-/// Bytes that one read takes at most.
+/// The most bytes of one read.
 const CHUNK: usize = 256 * 1024;
 
-/// What a read brought.
+/// The state of a connection after a read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Open,
@@ -23,7 +23,7 @@ pub enum State {
     Broken,
 }
 
-/// A connection: the socket, what has arrived in part, what could not be written yet.
+/// A connection: the socket, the frame that has arrived in part, and the bytes that wait to be written.
 pub struct Peer {
     stream: TcpStream,
     partial: Vec<u8>,
@@ -32,7 +32,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Puts an open connection on the event loop.
+    /// Places an open connection on the event loop.
     pub fn new(opened: Opened, registry: &Registry, token: Token) -> Result<Self> {
         opened.stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(opened.stream);
@@ -45,7 +45,7 @@ impl Peer {
         })
     }
 
-    /// Writes at once what fits and keeps the rest.
+    /// Writes the bytes that fit at once, and keeps the rest.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         if !self.backlog.is_empty() {
             self.backlog.extend_from_slice(bytes);
@@ -63,7 +63,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Writes more of what could not be written before.
+    /// Writes more of the bytes that wait.
     pub fn flush(&mut self) -> Result<()> {
         let mut done = 0;
         while done < self.backlog.len() {
@@ -90,15 +90,15 @@ impl Peer {
         self.send(&frame)
     }
 
-    /// Ends the TCP connection's own half.
+    /// Ends this side of the TCP connection.
     pub fn shutdown(&self) {
-        // The peer may have gone already, which is as good.
+        // An error means that the peer has gone already, which is fine.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Reads what there is and hands every data frame over; answers pings.
+    /// Reads all bytes that have arrived, passes every data frame to `on_data`, and answers pings.
     ///
-    /// `scratch` is lent by the caller, one for all connections of a thread.
+    /// `scratch` is the caller's buffer, one for all connections of a thread.
     pub fn receive(
         &mut self,
         scratch: &mut Vec<u8>,
@@ -125,7 +125,7 @@ impl Peer {
             if self.closed {
                 state = State::Closed;
             }
-            // Fewer bytes than asked for: the socket is empty, its next bytes raise a new event.
+            // Fewer bytes than asked for mean that the socket is empty. Its next bytes raise a new event.
             if count < CHUNK {
                 return Ok(state);
             }

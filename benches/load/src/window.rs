@@ -1,21 +1,21 @@
-//! The measured stretch of a run: after the warm-up, with counts and CPU clocks read at both ends.
+//! The measured time of a run, after the warm-up. Counts and CPU clocks are read at its two ends.
 
 use std::time::{Duration, Instant};
 
 use crate::args::Args;
 use crate::{Result, cpu};
 
-/// How often the waiting thread looks whether a client thread has failed.
+/// The time between two checks of the waiting thread whether a client thread has failed.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long the stretch may become where `--least` asks for more messages than came.
+/// The longest measured time if `--least` asks for more messages than have arrived.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long to warm up and to measure, and whose CPU time to count.
+/// The times of warm-up and measurement, and the processes whose CPU time is counted.
 pub struct Window {
     warmup: Duration,
     length: Duration,
-    /// A stretch with fewer messages goes on.
+    /// The measurement goes on while it has fewer messages than this.
     least: u64,
     pids: Vec<i32>,
 }
@@ -28,8 +28,8 @@ struct Reading {
 }
 
 impl Window {
-    /// Takes `--warmup`, `--seconds`, `--least` (messages) and `--pid` (several with commas between;
-    /// 0: nobody's) out of the arguments.
+    /// Takes `--warmup`, `--seconds`, `--least` (messages) and `--pid` (several are separated by commas; 0:
+    /// no process) out of the arguments.
     pub fn take(args: &mut Args) -> Result<Self> {
         let warmup = Duration::try_from_secs_f64(args.take("warmup", 1.0)?)?;
         let length = Duration::try_from_secs_f64(args.take("seconds", 3.0)?)?;
@@ -47,8 +47,8 @@ impl Window {
         })
     }
 
-    /// Waits for `ready`, warms up, measures, longer where messages are too few; ends early where
-    /// `failed` says so. Returns the inside of a JSON object.
+    /// Waits for `ready`, warms up and measures; goes on while messages are too few, and ends early if
+    /// `failed` returns true. Returns the inside of a JSON object.
     pub fn measure(
         &self,
         ready: impl Fn() -> bool,

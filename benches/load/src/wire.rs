@@ -1,4 +1,4 @@
-//! RFC 6455 frames as a client needs them: masked out, unmasked in.
+//! RFC 6455 frames for a client: it sends masked frames and receives unmasked ones.
 
 use crate::Result;
 
@@ -34,16 +34,16 @@ pub fn encode(out: &mut Vec<u8>, opcode: u8, compressed: bool, mask: [u8; 4], pa
     );
 }
 
-/// One unmasked frame at the front of a buffer.
+/// An unmasked frame at the beginning of a buffer.
 pub struct Frame<'a> {
     pub opcode: u8,
     pub compressed: bool,
     pub payload: &'a [u8],
-    /// Bytes that the frame takes, header included.
+    /// The length of the frame in bytes, including its header.
     pub length: usize,
 }
 
-/// Reads the frame at the front of `bytes`; `None`: it is not whole yet.
+/// Reads the frame at the beginning of `bytes`; `None`: the frame is incomplete.
 pub fn decode(bytes: &[u8]) -> Result<Option<Frame<'_>>> {
     let [first, second, rest @ ..] = bytes else {
         return Ok(None);

@@ -135,7 +135,7 @@ fn a_history_with_replicas_outlives_the_loss_of_a_server() {
         assert_eq!(pairs(&fetched), expected.collect::<Vec<_>>());
         assert_eq!(fetched.top.epoch, first.epoch);
     }
-    // The listener heard each stored message once.
+    // The position of each message that was heard is the one at which it was stored.
     let mut heard = 0;
     while let Ok(event) = other.ear.try_recv() {
         if let Heard::Message(_, envelope, position) = event {

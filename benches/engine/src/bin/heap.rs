@@ -1,5 +1,5 @@
-//! `heap NAME [THREADS]`: the same server with an allocator that counts. Every line on its standard
-//! input is answered with the bytes and blocks that the heap holds at that moment.
+//! `heap NAME [THREADS]`: the server of `serve`, with an allocator that counts. It answers every line
+//! on its standard input with the bytes and blocks that the heap holds at that moment.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
@@ -15,7 +15,7 @@ fn count(bytes: isize, blocks: isize) {
     BLOCKS.fetch_add(blocks, Ordering::Relaxed);
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting touches atomics only.
+// SAFETY: every call is passed on to the system's allocator unchanged; counting touches atomics only.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize, 1);
@@ -53,7 +53,7 @@ fn main() -> engine_bench::Result<()> {
                 BLOCKS.load(Ordering::Relaxed),
             );
             println!("{{\"bytes\":{bytes},\"blocks\":{blocks}}}");
-            // Nobody reads: the next line will not come either.
+            // If the reader has gone, no further line comes either.
             let _ = std::io::stdout().flush();
         }
     });

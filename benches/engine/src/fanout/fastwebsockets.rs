@@ -1,4 +1,4 @@
-//! fastwebsockets: it writes every frame at once, so a buffered stream below gathers several.
+//! fastwebsockets. The crate writes every frame at once, so a buffered stream gathers several frames.
 
 use bytes::Bytes;
 use fastwebsockets::{FragmentCollectorRead, Frame, OpCode, Payload, Role};
@@ -16,7 +16,7 @@ pub async fn connection(stream: TcpStream, publishes: bool, sender: Sender<Bytes
     let (read, mut write) =
         fastwebsockets::after_handshake_split(read, BufWriter::new(write), Role::Server);
     let mut read = FragmentCollectorRead::new(read);
-    // Pongs and the answer to a Close frame, which the reader owes.
+    // Pongs and the answer to a Close frame, which the reader passes to the writer.
     let (owe, mut owed) = mpsc::channel::<Frame<'static>>(4);
     let mut messages = sender.subscribe();
     let reading = async {
@@ -25,7 +25,7 @@ pub async fn connection(stream: TcpStream, publishes: bool, sender: Sender<Bytes
             match frame.opcode {
                 OpCode::Close => return Ok::<(), crate::Error>(()),
                 OpCode::Text if publishes => {
-                    // Nobody listens: the message is for nobody.
+                    // An error means that there is no member to get the message.
                     let _ = sender.send(Bytes::copy_from_slice(&frame.payload));
                 }
                 _ => {}
@@ -53,7 +53,7 @@ pub async fn connection(stream: TcpStream, publishes: bool, sender: Sender<Bytes
 }
 
 async fn text<S: AsyncWrite + Unpin>(write: &mut Writer<S>, message: &Bytes) -> Result<()> {
-    // The writer's type wants frames that own what they hold, or live as long as it does.
+    // The writer's type needs frames that own their payload or live as long as the writer.
     Ok(write
         .write_frame(Frame::text(Payload::Owned(message.to_vec())))
         .await?)

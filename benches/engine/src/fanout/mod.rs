@@ -1,9 +1,10 @@
-//! Broadcast servers, one per crate: what arrives on a connection to `/publish` goes to all
-//! connections to other paths.
+//! Broadcast servers, one per crate. A message on a connection to `/publish` goes to all connections
+//! to other paths.
 //!
-//! Alike in everything but the crate: two worker threads, the same handshake, `TCP_NODELAY`, a task
-//! for each member, which hears of messages by tokio's `broadcast` channel. A message's bytes are
-//! shared by all members where the crate permits, and what is ready goes out in one write.
+//! The servers differ in the crate only: each has two worker threads, the same handshake,
+//! `TCP_NODELAY`, and a task for each member, which gets messages from tokio's `broadcast` channel.
+//! All members share a message's bytes if the crate permits, and one write sends all messages that
+//! are ready.
 
 mod fastwebsockets;
 mod ours;
@@ -16,7 +17,7 @@ use tokio::sync::broadcast;
 
 use crate::{Result, handshake};
 
-/// What [`serve`] knows by name.
+/// The names that [`serve`] knows.
 pub const NAMES: [&str; 5] = [
     "dwebsocket",
     "fastwebsockets",
@@ -25,11 +26,11 @@ pub const NAMES: [&str; 5] = [
     "tungstenite",
 ];
 
-/// Messages that a member may be behind; the load program has far fewer on their way.
+/// The most messages that a member may be behind; the load program has far fewer on their way.
 const BEHIND: usize = 1024;
 
-/// Reads `NAME [THREADS]`, prints the port and serves for ever. The engine decides itself how many
-/// threads it has: two.
+/// Reads `NAME [THREADS]`, prints the port and serves for ever. The engine ignores `THREADS`: it always
+/// has two.
 pub fn serve(mut words: impl Iterator<Item = String>) -> Result<()> {
     let name = words.next().unwrap_or_default();
     let threads = words.next().map_or(Ok(2), |text| text.parse())?;
@@ -63,7 +64,7 @@ async fn accept(name: &str, listener: std::net::TcpListener) -> Result<()> {
     }
 }
 
-/// Accepts connections for ever; `M` is what the crate calls a message.
+/// Accepts connections for ever; `M` is the crate's message type.
 async fn each<M, F>(
     listener: TcpListener,
     serve: fn(TcpStream, bool, broadcast::Sender<M>) -> F,

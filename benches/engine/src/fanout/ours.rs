@@ -1,4 +1,4 @@
-//! The engine's hub: what the Python package does with groups, without Python.
+//! The engine's hub: groups as in the Python package, without Python.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::{Result, ours};
 
 const ROOM: &str = "room";
 
-/// A member: what it says is for nobody.
+/// A member, whose own messages are ignored.
 struct Member;
 
 impl Handler for Member {
@@ -22,7 +22,7 @@ impl Handler for Member {
     fn on_end(&self, _connection: &Connection) {}
 }
 
-/// Sends every message to the group from the task that read it.
+/// A publisher: the task that reads its message sends it to the group.
 struct Publisher;
 
 impl Handler for Publisher {
@@ -48,7 +48,7 @@ impl Handler for Publisher {
     fn on_end(&self, _connection: &Connection) {}
 }
 
-/// Accepts connections for ever and hands them to the engine, which brings its own runtime.
+/// Accepts connections for ever and hands them to the engine, which has its own runtime.
 pub fn serve(listener: &TcpListener) -> Result<()> {
     let config = Arc::new(Config::default());
     let member: Arc<dyn Handler> = Arc::new(Member);

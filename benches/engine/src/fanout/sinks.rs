@@ -32,7 +32,7 @@ pub async fn tungstenite(
     publishes: bool,
     sender: Sender<Message>,
 ) -> Result<()> {
-    // Every look whether something has come clears a buffer of this size, 128 KiB by default.
+    // Every poll for a message clears a buffer of this size; the default is 128 KiB.
     let config = WebSocketConfig::default().read_buffer_size(8 * 1024);
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let is_data = |message: &Message| message.is_text() || message.is_binary();
@@ -57,14 +57,14 @@ where
     while let Some(message) = socket.next().await {
         let message = message?;
         if is_data(&message) {
-            // Nobody listens: the message is for nobody.
+            // An error means that there is no member to get the message.
             let _ = sender.send(message);
         }
     }
     Ok(())
 }
 
-/// Writes all messages that are ready in one go; reading answers pings and the Close frame.
+/// Writes all messages that are ready at once. Reading answers pings and the Close frame.
 async fn member<S, M, E>(mut socket: S, mut messages: Receiver<M>) -> Result<()>
 where
     S: Stream<Item = std::result::Result<M, E>> + Sink<M, Error = E> + Unpin,

@@ -1,8 +1,8 @@
-//! Latencies, counted in buckets that are 3 % wide.
+//! A histogram of latencies, with buckets that are 3 % wide.
 
 const STEPS: u64 = 32;
 
-/// How many values fell into each bucket.
+/// The number of values in each bucket.
 pub struct Histogram(Vec<u64>);
 
 impl Default for Histogram {
@@ -17,15 +17,15 @@ impl Histogram {
         self.0[bucket(value)] += times;
     }
 
-    /// Adds what another has counted.
+    /// Adds the counts of another histogram.
     pub fn add(&mut self, other: &Self) {
         for (mine, more) in self.0.iter_mut().zip(&other.0) {
             *mine += more;
         }
     }
 
-    /// The value that this share of all values does not exceed, to the width of a bucket; 0 where
-    /// nothing was counted.
+    /// The value that this share of all values does not exceed, to the width of a bucket; 0 if no value
+    /// was counted.
     pub fn percentile(&self, share: f64) -> u64 {
         let total: u64 = self.0.iter().sum();
         let rank = ((total as f64 * share).ceil() as u64).max(1);
@@ -44,7 +44,7 @@ fn bucket(value: u64) -> usize {
     if value < STEPS {
         return value as usize;
     }
-    // Five bits after the highest one.
+    // The bucket is chosen by the five bits after the highest bit.
     let shift = value.ilog2() - STEPS.ilog2();
     ((u64::from(shift) + 1) * STEPS + (value >> shift) - STEPS) as usize
 }

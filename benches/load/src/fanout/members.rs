@@ -1,4 +1,4 @@
-//! Those who listen: each thread has its share of them.
+//! The members, which receive the messages. Each thread has its share of them.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::peer::{Peer, State};
 struct Member {
     peer: Peer,
     probed: bool,
-    /// Per publisher, the number of the next message.
+    /// The number of the next message, per publisher.
     next: Vec<u64>,
 }
 
-/// One thread's members; the first thread attends to the publishers, too.
+/// The members of one thread. The first thread serves the publishers, too.
 pub struct Members<'a> {
     plan: &'a Plan,
     shared: &'a Shared,
@@ -29,7 +29,7 @@ pub struct Members<'a> {
     members: Vec<Member>,
     scratch: Vec<u8>,
     latencies: Histogram,
-    /// Deliveries of this turn: publisher, message, count.
+    /// Deliveries since the last call of `hand_over`: publisher, message, count.
     counted: Vec<(usize, u64, u64)>,
 }
 
@@ -45,8 +45,8 @@ impl<'a> Members<'a> {
         let mut members = Vec::new();
         for server in 0..plan.addresses.len() {
             let target = plan.target(server, &plan.path);
-            // Members of this server and this thread: the number is `server` modulo the servers,
-            // and its quotient `number` modulo the threads.
+            // Members of this server have numbers that are `server` modulo the number of servers. Of
+            // these, this thread takes every `plan.threads`-th.
             let all = (server..plan.members).step_by(plan.addresses.len()).count();
             let mine = (number..all).step_by(plan.threads).count();
             let first = (server * plan.threads + number) * plan.members;
@@ -76,7 +76,7 @@ impl<'a> Members<'a> {
         })
     }
 
-    /// Reads and checks until it is over; returns the latencies of the measured stretch.
+    /// Reads and checks until the end; returns the latencies of the measured time.
     pub fn run(mut self) -> Result<Histogram> {
         let mut events = Events::with_capacity(1024);
         while !self.shared.stop.load(Ordering::Relaxed) {
@@ -99,13 +99,13 @@ impl<'a> Members<'a> {
         Ok(self.latencies)
     }
 
-    /// Reads what came for one member.
+    /// Reads and checks the messages for one member.
     fn receive(&mut self, number: usize) -> Result<()> {
         let Member { peer, probed, next } = &mut self.members[number];
         let (plan, shared, publishers) = (self.plan, self.shared, self.publishers);
         let (counted, latencies) = (&mut self.counted, &mut self.latencies);
         let measuring = shared.measuring.load(Ordering::Relaxed);
-        // One reading of the clock for all that a read brings.
+        // The clock is read once for all messages of a read.
         let mut now = None;
         let state = peer.receive(&mut self.scratch, |frame| {
             let (kind, publisher, message) = parse(frame.payload, plan.size)?;
@@ -148,7 +148,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Tells the publishers what has arrived.
+    /// Reports the deliveries to the publishers.
     fn hand_over(&mut self) -> Result<()> {
         let mut total = 0;
         for (publisher, message, count) in self.counted.drain(..) {
@@ -160,7 +160,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Reads the head of a message: its kind, its publisher, its number.
+/// Parses the head of a message: its kind, its publisher, its number.
 fn parse(payload: &[u8], size: usize) -> Result<(u8, usize, u64)> {
     let head = match payload.get(..HEAD) {
         Some(head) if payload.len() == size => head,

@@ -1,4 +1,4 @@
-//! Those who talk: each has a bounded number of messages on their way.
+//! The publishers, which send the messages. Each has a bounded number of messages on their way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,40 +12,40 @@ use crate::payload::{Kind, Pool};
 use crate::peer::{Peer, State};
 use crate::{Result, wire};
 
-/// Bytes of a message before its padding: what it is, who says it, its number.
+/// Bytes of a message before its padding: its kind, its publisher, its number.
 pub const HEAD: usize = 23;
 
-/// A message's kind: a probe asks who is in and is not counted.
+/// The kind of a probe, which finds out the members that have joined and is not counted.
 pub const PROBE: u8 = b'P';
 pub const NUMBERED: u8 = b'N';
 
 /// One message that is on its way.
 struct Slot {
-    /// Members that have had it.
+    /// Members that have received the message.
     count: AtomicU64,
-    /// When it was sent, or was due, in nanoseconds since the start.
+    /// The time when the message was sent or was due, in nanoseconds since the start.
     at: AtomicU64,
 }
 
 struct Talker {
-    /// Off the event loop until there is one.
+    /// The connection before it is placed on an event loop.
     unplaced: Option<Opened>,
     peer: Option<Peer>,
     sent: u64,
 }
 
-/// All who talk.
+/// All publishers.
 pub struct Publishers<'a> {
     plan: &'a Plan,
     shared: &'a Shared,
     pool: Pool,
     talkers: Vec<Mutex<Talker>>,
-    /// Per publisher and message on its way.
+    /// One slot per publisher and message on its way.
     slots: Vec<Slot>,
 }
 
 impl<'a> Publishers<'a> {
-    /// Opens their connections.
+    /// Opens the publishers' connections.
     pub fn open(plan: &'a Plan, shared: &'a Shared) -> Result<Self> {
         let mut talkers = Vec::new();
         for number in 0..plan.publishers {
@@ -71,7 +71,7 @@ impl<'a> Publishers<'a> {
         })
     }
 
-    /// Puts them on an event loop, with tokens from `first` on.
+    /// Places the connections on an event loop, with tokens from `first` on.
     pub fn place(&self, registry: &Registry, first: usize) -> Result<()> {
         for number in 0..self.talkers.len() {
             let mut talker = self.talker(number);
@@ -82,7 +82,7 @@ impl<'a> Publishers<'a> {
         Ok(())
     }
 
-    /// Writes what waits and reads what came: nothing but pings, unless they hear themselves.
+    /// Writes the bytes that wait, and reads. Only pings arrive, unless publishers get their own messages.
     pub fn attend(&self, number: usize, scratch: &mut Vec<u8>) -> Result<()> {
         let mut talker = self.talker(number);
         let Some(peer) = &mut talker.peer else {
@@ -99,13 +99,14 @@ impl<'a> Publishers<'a> {
         }
     }
 
-    /// Sends a message that every member who is in gets.
+    /// Sends a probe, which every member that has joined gets.
     pub fn probe(&self) -> Result<()> {
         let mut talker = self.talker(0);
         self.write(&mut talker, PROBE, 0, 0)
     }
 
-    /// Counts deliveries of one message; what the last of them makes room for is sent.
+    /// Counts deliveries of one message. The last delivery makes room for the next message, which is sent
+    /// at once.
     pub fn delivered(&self, publisher: usize, message: u64, count: u64) -> Result<()> {
         let slot = self.slot(publisher, message);
         let before = slot.count.fetch_add(count, Ordering::AcqRel);
@@ -115,23 +116,23 @@ impl<'a> Publishers<'a> {
         Ok(())
     }
 
-    /// When a message was sent.
+    /// The time when a message was sent.
     pub fn sent_at(&self, publisher: usize, message: u64) -> u64 {
         self.slot(publisher, message).at.load(Ordering::Relaxed)
     }
 
-    /// What follows the head in a message with this number.
+    /// The bytes that follow the head in a message with this number.
     pub fn padding(&self, message: u64) -> &[u8] {
         self.pool.message(message as usize)
     }
 
-    /// Deliveries that are still to come.
+    /// The number of deliveries that are missing.
     pub fn waiting(&self) -> u64 {
         let missing = |slot: &Slot| self.plan.members as u64 - slot.count.load(Ordering::Acquire);
         self.slots.iter().map(missing).sum()
     }
 
-    /// Begins to talk and, where there is a rate, keeps it until the talking is over.
+    /// Starts sending. If there is a rate, keeps it until `talking` is false.
     pub fn pace(&self) -> Result<()> {
         let begin = self.shared.now();
         while self.shared.talking.load(Ordering::Relaxed)
@@ -158,7 +159,7 @@ impl<'a> Publishers<'a> {
         self.send_while(publisher, due, |_| self.shared.now())
     }
 
-    /// A message's time is when it was due: one that had to wait for room is late.
+    /// Sends at a rate. The time of a message is when it was due, so waiting for room adds to its latency.
     fn pump_paced(&self, publisher: usize, due: u64, begin: u64) -> Result<()> {
         let interval = 1e9 / self.plan.rate;
         self.send_while(publisher, due, |message| {
