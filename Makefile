@@ -1,19 +1,19 @@
-# `make help` lists what there is. Needed: Linux, Rust, Python 3.10 or newer. PYTHON=python3.13
-# chooses among several.
+# `make help` lists the targets. They need Linux, Rust, and Python 3.10 or newer.
+# PYTHON=python3.13 chooses one of several.
 #
-# Everything goes into .venv and target; a target does its work again only when what it was
-# made from has changed.
+# Installed and built files go into .venv and target. A target does its work again only when
+# its sources have changed.
 
 VENV ?= .venv
 PORT ?= 8000
 HOST ?= 127.0.0.1
 # More arguments for pytest: make test ARGS="-k origin -x"
 ARGS ?=
-# So many tests run at a time: they wait more than they compute.
+# The number of tests that run at a time. It may exceed the cores: tests mostly wait.
 WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 3 ? cores + 1 : 4)))
-# Whether the tests measure what they run of the package: make test COVERAGE=1
+# Whether the tests measure coverage: make test COVERAGE=1
 COVERAGE ?=
-# Of one fuzz target: make fuzz FUZZ_SECONDS=60
+# The time of each fuzz target: make fuzz FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 1800
 
 BIN := $(VENV)/bin
@@ -21,11 +21,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-# A virtual environment whose Python has gone, or was moved, is no use.
+# Make the virtual environment anew if its Python has gone or it was moved.
 ifneq ($(shell $(BIN)/python -c 'import sys; print(sys.prefix)' 2>/dev/null),$(abspath $(VENV)))
 $(shell rm -f $(VENV)/.created)
 endif
-# So is one of another Python than the one that is asked for.
+# Make it anew, too, if it has another Python than PYTHON.
 ifdef PYTHON
 whose := -c 'import sys; print(sys.base_prefix, *sys.version_info)' 2>/dev/null
 ifneq ($(shell $(BIN)/python $(whose)),$(shell "$(PYTHON)" $(whose)))
@@ -40,7 +40,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
 		while IFS='	' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
-# Set-up: each stamp stands for what has been installed.
+# Set-up: each stamp file marks a finished installation.
 
 $(VENV)/.created: tools/make-venv.sh
 	@python=$$(tools/check-tools.sh) && tools/make-venv.sh "$$python" $(VENV)
@@ -84,14 +84,14 @@ test-python: $(VENV)/.engine $(VENV)/.test ## run the tests of the package and o
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(CI),-p tests.no_skips) \
 		$(if $(COVERAGE),--cov --cov-report=) $(ARGS)
 
-coverage: ## run tests/python, and print what of each room of the package has run
+coverage: ## run tests/python, and print the coverage of each room of the package
 	$(MAKE) --no-print-directory test-python COVERAGE=1 ARGS="tests/python $(ARGS)"
 	$(BIN)/python tools/coverage.py
 
-coverage-floors: ## set the floors of the rooms to what `make coverage` has reached
+coverage-floors: ## set the floors of the rooms to the result of `make coverage`
 	$(BIN)/python tools/coverage.py --floors
 
-coverage-all: $(VENV)/.engine $(VENV)/.test ## the same for all tests, with servers and greenlets
+coverage-all: $(VENV)/.engine $(VENV)/.test ## print the coverage of all tests, with servers and greenlets
 	rm -rf .cache/coverage-all
 	mkdir -p .cache/coverage-all
 	$(BIN)/coverage run --rcfile=tools/coverage-all.ini -m \
@@ -102,7 +102,7 @@ coverage-all: $(VENV)/.engine $(VENV)/.test ## the same for all tests, with serv
 lint: $(VENV)/.engine $(VENV)/.test $(VENV)/.lint ## check format, style, types and stubs
 	tools/lint.sh $(BIN)
 
-format: $(VENV)/.lint ## put Rust and Python code into shape
+format: $(VENV)/.lint ## format Rust and Python code
 	cargo fmt
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -130,7 +130,7 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (1800)
 	@tools/check-tools.sh >/dev/null
 	fuzz/run.sh $(FUZZ_SECONDS)
 
-clean: ## remove what was built and installed
+clean: ## remove all built and installed files
 	rm -rf $(VENV) target fuzz/target dist .cache .mypy_cache .ruff_cache .pytest_cache
 	rm -f python/dwebsocket/_engine*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

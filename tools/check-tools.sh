@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks that Rust and Python are there and new enough, and prints the Python to use.
-# What is missing is named in one line, with what to install.
+# Checks that Rust and Python are installed and new enough, and prints the Python to use.
+# If a tool is missing, one line names it and the package to install.
 set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -26,7 +26,7 @@ oldest=$(printf '%s\n%s\n' "$rust_needed" "$rust_found" | sort -V | head -n 1)
 command -v cc >/dev/null ||
     missing "A C linker is missing, which Rust needs: install gcc (Debian and Ubuntu: apt install gcc), then run make again."
 
-# The first that is new enough; $PYTHON, where it is set, is the only candidate.
+# Take the first Python that is new enough. If $PYTHON is set, it is the only candidate.
 python=
 for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python3.10 python}; do
     path=$(command -v "$candidate") || continue

@@ -12,7 +12,7 @@ FIRST_BASE=1bda91bc50a5b8f1257b8a15d4523926e2c8296f
 LIMIT=72
 TYPES='feat|fix|perf|docs|test|build|ci|refactor|style|chore'
 
-# Prints what is wrong with a subject and the line after it; nothing if all is well.
+# Prints the faults of a subject and of the line after it.
 faults() {
     local subject=$1 second=$2
     case $subject in 'Merge '* | 'Revert "'*) return ;; esac
@@ -31,7 +31,7 @@ complain() {
 
 check_file() {
     local lines subject second found
-    # Comments, and what an editor shows below the scissors, are not part of the message.
+    # Comments, and the lines below git's scissors, are not part of the message.
     mapfile -t lines < <(sed '/^# -* >8 -*$/,$d' "$1" | grep -v '^#' | sed '/./,$!d')
     subject=${lines[0]-} second=${lines[1]-}
     case $subject in 'fixup! '* | 'squash! '* | 'amend! '*) return ;; esac

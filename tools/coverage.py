@@ -1,10 +1,10 @@
-"""Prints how much of each room of the package the tests run, and checks the floors.
+"""Prints the coverage of each room of the package, and checks the floors.
 
     python tools/coverage.py            prints the rooms; exits with 1 below a floor
     python tools/coverage.py --floors   sets the floors in pyproject.toml anew
 
-Reads what pytest has measured (``make test-python COVERAGE=1``). A room is a folder of
-the package, or "." for its top-level modules.
+Reads the data that pytest has measured (``make test-python COVERAGE=1``). A room is a
+folder of the package, or "." for its top-level modules.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ TABLE = re.compile(r"^\[tool\.dwebsocket\.coverage\]\n(?:[^\[\n].*\n)*", re.MULT
 
 
 class Lines(NamedTuple):
-    """Lines of code: how many there are, and how many of them have run."""
+    """Lines of code: their number, and the number of those that have run."""
 
     total: int
     run: int
 
     @property
     def percent(self) -> int:
-        """How many of a hundred have run, rounded down: only all of them are 100."""
+        """The percentage that has run, rounded down: 100 means all lines."""
         return 100 * self.run // self.total if self.total else 100
 
 
@@ -75,7 +75,7 @@ def rooms(report: dict) -> dict[str, Lines]:
 
 
 def faults(found: dict[str, Lines], floors: dict[str, int]) -> list[str]:
-    """Return what is wrong: a room below its floor, without one, or that has gone."""
+    """Return the faults: a room below its floor or without one, or a missing room."""
     names = sorted({*found, *floors})
     wrong = []
     for name in names:
@@ -89,14 +89,14 @@ def faults(found: dict[str, Lines], floors: dict[str, int]) -> list[str]:
 
 
 def with_floors(text: str, found: dict[str, Lines]) -> str:
-    """Return the text of pyproject.toml with the floors of what was found."""
+    """Return the text of pyproject.toml with floors as measured."""
     lines = [f"{json.dumps(name)} = {lines.percent}" for name, lines in found.items()]
     table = "\n".join(["[tool.dwebsocket.coverage]", *lines, ""])
     return TABLE.sub(lambda _: table, text)
 
 
 def main() -> int:
-    """Return the exit status."""
+    """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--floors", action="store_true", help="set the floors")
     parser.add_argument("--config", default="pyproject.toml", help="of coverage.py")

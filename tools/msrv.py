@@ -1,9 +1,9 @@
 """Checks that the crate builds with the oldest Rust that Cargo.toml promises.
 
-Always: no crate that is linked asks for a newer one. (That our own code uses nothing
-newer is checked by clippy's ``incompatible_msrv``, with the other lints.) Where that
-toolchain is at hand, the crate is compiled with it, with all features and with none;
-elsewhere the program says that it was not.
+The program always checks that no dependency asks for a newer Rust. (Clippy's
+``incompatible_msrv`` checks our own code, with the other lints.) If that toolchain is
+installed, the program compiles the crate with it, with the default features and without
+them; if not, it says so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def output(*command: str) -> str:
-    """Return what a command prints; nothing if there is no such command."""
+    """Return the output of a command; empty if there is no such command."""
     try:
         return subprocess.run(
             command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
@@ -28,7 +28,7 @@ def output(*command: str) -> str:
 
 
 def version(text: str) -> tuple[int, ...]:
-    """Return a version as numbers: 1.89 is 1.89.0."""
+    """Return a version as three numbers: 1.89 is 1.89.0."""
     numbers = [int(part) for part in text.split("-")[0].split(".")]
     return (*numbers, *[0] * (3 - len(numbers)))
 
@@ -55,7 +55,7 @@ def compile_with(name: str) -> int:
 
 
 def main() -> int:
-    """Return the exit status."""
+    """Run the checks; return the exit status."""
     metadata = json.loads(
         output("cargo", "metadata", "--locked", "--format-version", "1")
     )

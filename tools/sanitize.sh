@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs the tests that reach the unsafe code (descriptors, fork) under AddressSanitizer.
 #
-# Works with a stable toolchain: RUSTC_BOOTSTRAP lets it take the sanitizer's flag. Leaks are not looked
-# for: an engine lives as long as its process, on purpose.
+# Works with a stable toolchain: RUSTC_BOOTSTRAP lets it accept the sanitizer's flag. Leak detection is
+# off, because an engine lives as long as its process, on purpose.
 set -eu
 cd "$(dirname "$0")/.."
 

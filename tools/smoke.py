@@ -1,6 +1,6 @@
 """Serves the README's echo with another Python, and talks to it: smoke.py PYTHON.
 
-PYTHON is that of an environment in which nothing but the package is installed; this
+PYTHON is the interpreter of an environment in which only the package is installed. This
 program itself needs the test dependencies.
 """
 
@@ -41,7 +41,7 @@ def connected(url: str, server: subprocess.Popen[bytes]) -> ClientConnection:
 
 
 def check_static_files() -> None:
-    """See that all that pages load, and the templates, were installed."""
+    """Check that all static files and templates are installed."""
     package = Path(__file__).resolve().parents[1] / "python" / "dwebsocket"
     names = [
         str(file.relative_to(package))
@@ -58,7 +58,7 @@ def check_static_files() -> None:
 
 
 def main() -> None:
-    """Serve, echo, stop."""
+    """Serve the example, check its echoes, and stop it."""
     check_static_files()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -3,8 +3,9 @@
     python tools/third_party.py            writes the file
     python tools/third_party.py --check    exits with 1 if the file is not up to date
 
-The wheel contains these crates in compiled form, and their licences ask for their texts
-to travel along. Texts come from the crates' own sources, in cargo's registry folder.
+The wheel contains these crates in compiled form, and their licences require that it
+contains the licence texts, too. The texts are those of the crates' sources, in cargo's
+registry folder.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "THIRD-PARTY.md"
 #: The platform whose crates are listed; on Linux, other processors link the same.
 PLATFORM = "x86_64-unknown-linux-gnu"
-#: Of licences that a crate offers to choose from, the one that is taken.
+#: Licences in the order in which one is chosen, if a crate offers several.
 PREFERRED = ("MIT", "Apache-2.0", "BSD-3-Clause", "ISC", "Zlib", "Unicode-3.0")
-#: How files with a licence's text begin.
+#: The beginnings of the names of files that have a licence's text.
 NAMES = ("license", "licence", "copying", "notice", "unlicense")
 
 HEAD = """\
@@ -36,7 +37,7 @@ written by `python tools/third_party.py`.
 
 
 def metadata() -> dict[str, Any]:
-    """Return what cargo knows of the packages."""
+    """Return cargo's metadata of the packages."""
     argv = [
         *("cargo", "metadata", "--format-version", "1", "--locked"),
         *("--filter-platform", PLATFORM),
@@ -46,7 +47,7 @@ def metadata() -> dict[str, Any]:
 
 
 def linked(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the packages that are linked: dependencies of no build script or test."""
+    """Return the linked packages: no macros, no dependencies of builds or tests."""
     nodes = {node["id"]: node for node in found["resolve"]["nodes"]}
     packages = {package["id"]: package for package in found["packages"]}
     root = found["resolve"]["root"]
@@ -70,9 +71,9 @@ def _is_macro(package: dict[str, Any]) -> bool:
 
 
 def texts(package: dict[str, Any]) -> list[str]:
-    """Return the licence texts that a package brings along.
+    """Return the licence texts in a package's source.
 
-    Where it offers a choice of files, those of the preferred licence are taken.
+    If a package offers several licences, the files of the preferred one are taken.
     """
     folder = Path(package["manifest_path"]).parent
     files = sorted(
@@ -95,7 +96,7 @@ def _clean(text: str) -> str:
 
 
 def _standard(package: dict[str, Any], packages: list[dict[str, Any]]) -> str:
-    """Return the licence's text from another crate, for one that ships without it."""
+    """Return the licence's text from another crate, if a crate lacks the text."""
     licence = package["license"]
     short = licence.split("-")[0].lower()
     for other in packages:

@@ -1,9 +1,9 @@
-"""Lists the files of the package that three things enter: python tools/walk.py.
+"""Lists the files of the package that three walks enter: python tools/walk.py.
 
-An opening handshake (from the request to the view's first ``wait()``), an incoming
-message (the ``wait()`` that returns it) and a group's ``send()``, under gunicorn with
-threads. It is the second handshake that counts: the first one also starts the engine
-and reads the settings. The engine's files come on top, and are not traced.
+The walks are an opening handshake (from the request to the view's first ``wait()``), an
+incoming message (the ``wait()`` that returns it) and a group's ``send()``, under
+gunicorn with threads. The handshake is the second one, because the first one also
+starts the engine and reads the settings. The engine's files are not traced.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ walking = threading.local()
 
 
 def trace(frame: FrameType, event: str, argument: Any) -> None:
-    """Note the file of a function that is called."""
+    """Record the file of a function that is called."""
     code = frame.f_code
     if code.co_filename.startswith(f"{ROOT}/") and code.co_name != "<module>":
         name = getattr(walking, "name", "handshake")
@@ -53,11 +53,11 @@ def trace(frame: FrameType, event: str, argument: Any) -> None:
 
 @websocket
 def view(request: HttpRequest) -> None:
-    """Wait, send to a group, and tell which files that took."""
+    """Wait, send to a group, and send the client the files of each walk."""
     ws: Any = request.websocket  # type: ignore[attr-defined]
     walking.name = ""
     ws.join("walk")
-    # The first message tells the wait() from what comes before.
+    # The wait() that returns the client's first message is the second walk.
     walking.name = "message"
     ws.wait()
     walking.name = "send"

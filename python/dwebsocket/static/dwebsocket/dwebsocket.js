@@ -1,8 +1,8 @@
 /**
- * The page's half of dwebsocket.session.Session: groups, presence and resume over one
- * WebSocket that comes back by itself. The guide and the protocol: docs/client.md; what
- * each option, method and event is: dwebsocket.d.ts.
- */
+* The page's half of dwebsocket.session.Session: groups, presence and resume over one
+* WebSocket that reconnects by itself. docs/client.md has the guide and the protocol,
+* dwebsocket.d.ts describes each option, method and event.
+*/
 
 const DEFAULTS = {
   protocols: [],
@@ -14,12 +14,12 @@ const DEFAULTS = {
   isFinal: (code) => code === 1008 || (code >= 4000 && code <= 4099),
 };
 
-const PROTOCOL = "dwebsocket.v1"; // this protocol's name as a subprotocol
-const STABLE = 5000; // milliseconds; a connection that lasts so long was a good one
-const SILENCE = 3000; // milliseconds; a Session says welcome at once
-const FORMER = 16; // ids of former connections that are remembered
+const PROTOCOL = "dwebsocket.v1"; // the protocol's name as a subprotocol
+const STABLE = 5000; // milliseconds; a connection that lasts as long resets the backoff
+const SILENCE = 3000; // milliseconds until a missing welcome is reported; Sessions send it at once
+const FORMER = 16; // ids of former connections that are kept
 
-/** Why something was not done; `code` is for programs, `message` for people. */
+/** The reason why a call failed; `code` is for programs, `message` for people. */
 export class DWebSocketError extends Error {
   name = "DWebSocketError";
 
@@ -50,7 +50,7 @@ function parse(text) {
 
 function absolute(url) {
   const { document, location } = globalThis;
-  // The address of a worker that was made from a blob is no base for others.
+  // The address of a worker that was made from a blob cannot be a base for relative addresses.
   const own = location?.protocol === "blob:" ? location.origin : location?.href;
   const found = new URL(url, document?.baseURI ?? own);
   found.protocol = found.protocol.replace(/^http/, "ws");
@@ -64,12 +64,12 @@ const NO_SESSION =
 const NO_SOCKET =
   "If the server is there, it has refused: its log says why (the browser may have the status). " +
   "See docs/troubleshooting.md.";
-const warned = new Set(); // of what the console has a warning
-const reached = new Set(); // those that have been connected to
+const warned = new Set(); // addresses and texts of the warnings on the console
+const reached = new Set(); // addresses that have accepted a connection
 
-const bare = (url) => url.replace(/\?.*/, ""); // there may be a token after that
+const bare = (url) => url.replace(/\?.*/, ""); // the query may have a token
 
-/** Tell the page's author what is wrong with an address, each once. */
+/** Warn the page's author of a problem with an address, once for each address and help text. */
 function warnOf(url, what, help = NO_SESSION) {
   const key = bare(url) + help;
   if (warned.has(key)) return;
@@ -80,10 +80,10 @@ function warnOf(url, what, help = NO_SESSION) {
 const closed = (group) => new DWebSocketError("closed", "the connection was closed", group);
 
 /**
- * One connection. It is ready with the server's welcome, which must come in time; it makes
- * sure that the server is there when nothing was heard for a while; it ends once, for
- * whatever reason, and then has neither timers nor events left.
- */
+* One connection. The server's welcome makes it ready, and must arrive in time. A connection
+* on which no frame has arrived for a while asks the server for an answer. It ends once, for
+* any reason, and then has neither timers nor events left.
+*/
 class Connection {
   #socket; #settings; #on; #timer; #silence;
   #interval = 0;
@@ -108,12 +108,12 @@ class Connection {
     this.#wait(settings.timeout, () => this.#giveUp("the server did not welcome us"));
   }
 
-  /** Whether what is sent has a chance to arrive. */
+  /** Whether a frame can be sent now. */
   get isWritable() { return this.ready && this.#socket.readyState === WebSocket.OPEN; }
 
   send(text) { this.#socket.send(text); }
 
-  /** Have the server show that it is there. */
+  /** Ask the server for an answer, and give up if none arrives in time. */
   check() {
     if (!this.ready || this.#asked) return;
     this.#asked = true;
@@ -121,7 +121,7 @@ class Connection {
     this.#wait(this.#settings.timeout, () => this.#giveUp("the server does not answer"));
   }
 
-  /** End it for good and now; the other side may be gone, and is not waited for. */
+  /** End the connection for good and at once, without waiting for a server that may be gone. */
   close(code, reason) {
     this.#socket.close(code, reason);
     this.#end(code, reason, true);
@@ -159,7 +159,7 @@ class Connection {
     this.#asked = false;
     if (!(this.#interval > 0)) return;
     const left = this.#heard + this.#interval - performance.now();
-    // Timers are late at times, and never early by more than a millisecond.
+    // Timers may be late, but are early by at most a millisecond.
     if (left > 1) this.#wait(left, () => this.#listen());
     else this.check();
   }
@@ -170,9 +170,9 @@ class Connection {
   }
 }
 
-/** A WebSocket that speaks the protocol of sessions, and comes back. */
+/** A WebSocket that speaks the protocol of sessions, and reconnects. */
 export class DWebSocket extends EventTarget {
-  /** The position from which a group has sent nothing yet: asks for all that is kept. */
+  /** The position before a group's first message: it asks for the whole history. */
   static START = Object.freeze({ offset: 0, epoch: "" });
 
   #url; #settings; #timer;
@@ -182,10 +182,10 @@ export class DWebSocket extends EventTarget {
   #connection = null;
   #groups = new Map();
   #queue = []; // commands that wait to be sent
-  #sent = new Map(); // and those that wait for their answers, by id
+  #sent = new Map(); // commands that wait for their answers, by id
   #number = 0;
   #attempt = 0;
-  /** The page can be seen, or the network is there, again. */
+  /** Connect, or check the connection, when the page is visible or the network is there again. */
   #wake = ({ type }) => {
     if (type === "visibilitychange" && document.visibilityState === "hidden") return;
     if (this.#state === "waiting") this.#connect();
@@ -198,7 +198,7 @@ export class DWebSocket extends EventTarget {
     this.#url = absolute(url);
     const { protocols: asked = [] } = options;
     const protocols = [asked ?? []].flat();
-    // Last: what the page asks for goes before it. A name twice is an error.
+    // The page's own subprotocols go first. A duplicate name would be an error.
     if (asked !== null && !protocols.includes(PROTOCOL)) protocols.push(PROTOCOL);
     this.#settings = { ...DEFAULTS, ...options, backoff, protocols };
     this.open();
@@ -209,7 +209,7 @@ export class DWebSocket extends EventTarget {
   /** "connecting", "open", "waiting" (for the next attempt) or "closed". */
   get state() { return this.#state; }
 
-  /** What the other members know this client by; null while there is no connection. */
+  /** The id by which other members know this client; null while there is no connection. */
   get id() { return this.#id; }
 
   /** The group of this name; always the same object. */
@@ -219,12 +219,12 @@ export class DWebSocket extends EventTarget {
     return group;
   }
 
-  /** Send something to the server's application. */
+  /** Send data to the server's application. */
   send(data, { queue = true } = {}) {
     this.#submit({ text: JSON.stringify({ type: "data", data }) }, queue);
   }
 
-  /** Connect again after a close; the groups that were joined are joined again. */
+  /** Connect again after a close, and join the groups of before again. */
   open() {
     if (this.#state !== "closed") return;
     this.#attempt = 0;
@@ -233,7 +233,7 @@ export class DWebSocket extends EventTarget {
     globalThis.document?.addEventListener("visibilitychange", this.#wake);
   }
 
-  /** End the connection, and do not come back. What waits for an answer is rejected. */
+  /** End the connection without reconnecting. Commands that wait for an answer are rejected. */
   close(code = 1000, reason = "") {
     if (this.#state === "closed") return;
     if (this.#connection) this.#connection.close(code, reason);
@@ -252,14 +252,14 @@ export class DWebSocket extends EventTarget {
     return promise;
   }
 
-  /** Send at once, before anything that waits, and without a limit to the answer's time. */
+  /** Send at once, before all commands that wait, and without a time limit for the answer. */
   _demand(type, group, fields, answer) {
     const id = ++this.#number;
     this.#sent.set(id, { ...answer, group });
     this.#connection.send(JSON.stringify({ type, id, group: group.name, ...fields }));
   }
 
-  /** Send what can be sent now; `error`: of what waits for a group, nothing will be. */
+  /** Send the commands that can be sent now. With `error`, reject those of `group` instead. */
   _flush(group, error) {
     for (const command of this.#queue.splice(0)) {
       if (error && command.group === group) command.reject(error);
@@ -268,7 +268,7 @@ export class DWebSocket extends EventTarget {
     }
   }
 
-  /** "Full jitter": anything up to a limit that doubles, so that clients spread out. */
+  /** "Full jitter": a random pause up to a limit that doubles, so that clients spread out. */
   _pause(attempt) {
     const { min, max } = this.#settings.backoff;
     return Math.random() * Math.min(max, min * 2 ** attempt);
@@ -334,7 +334,7 @@ export class DWebSocket extends EventTarget {
     emit(this, "close", { code, reason, willReconnect: false });
   }
 
-  /** Answer what was asked on a connection that is gone; `final`: there will be no other. */
+  /** Reject the commands of a connection that is gone; `final`: the error if it was the last one. */
   #settle(final) {
     for (const id of [...this.#sent.keys()]) {
       const { group, reject } = this.#take(id);
@@ -352,7 +352,7 @@ export class DWebSocket extends EventTarget {
         return this.#groups.get(frame.group)?._hear(frame);
       case "removed": return this.#groups.get(frame.group)?._removed();
       case "error": return this.#refused(frame);
-      default: // an answer, a pong, or something that newer servers say
+      default: // an answer, a pong, or a frame of a newer server
         this.#take(frame.id)?.resolve(frame);
     }
   }
@@ -372,7 +372,7 @@ export class DWebSocket extends EventTarget {
     const own = this.#groups.get(frame.group);
     let targets = [...this.#groups.values()].filter((group) => group._covers(frame.group));
     if (!targets.length) {
-      // Not asked for: a view has joined the group, or has pushed to a user or to everybody.
+      // The page did not ask: a view has joined the group, or has pushed to a user or to all.
       if (own && own.state !== "out") return;
       targets = [own ?? this];
     }
@@ -396,13 +396,13 @@ export class DWebSocket extends EventTarget {
   }
 }
 
-/** One group, and this client's place in it. */
+/** One group, and this client's membership in it. */
 export class Group extends EventTarget {
   #socket; #name; #timer;
   #state = "out";
   #position = null;
-  #wish = null; // the promise of a membership, if one is wanted
-  #established = false; // whether it was a member: then it comes back after close() and open()
+  #wish = null; // the promise of the membership that the page wants, if any
+  #established = false; // whether the client was a member: then open() joins again after close()
   #attempt = 0;
 
   constructor(socket, name) {
@@ -419,7 +419,7 @@ export class Group extends EventTarget {
   /** The offset and the epoch of the latest message seen; null in groups without a history. */
   get position() { return this.#position && { ...this.#position }; }
 
-  /** Become a member, and stay one over reconnects; resolves with what was recovered. */
+  /** Become a member, and stay one over reconnects; resolves with `{ recovered, missed }`. */
   async join({ since } = {}) {
     if (this.#socket.state === "closed") throw closed(this);
     if (!this.#wish) {
@@ -430,7 +430,7 @@ export class Group extends EventTarget {
     return this.#wish.promise;
   }
 
-  /** Be no member any more; the position is forgotten. */
+  /** End the membership, and forget the position. */
   async leave() {
     const error = new DWebSocketError("left", "the group was left", this);
     this.#wish?.reject(error);
@@ -450,12 +450,12 @@ export class Group extends EventTarget {
     return promise;
   }
 
-  /** Publish; resolves with the message's position (null without a history) when it is out. */
+  /** Publish; the server's answer resolves to the message's position (null without a history). */
   async send(data, { queue = true } = {}) {
     return positionOf(await this.#socket._request("publish", this, { data }, queue));
   }
 
-  /** Who is here: an array of `{ id, info }`. */
+  /** The members of the group: an array of `{ id, info }`. */
   async members() {
     return (await this.#socket._request("members", this, {})).members;
   }
@@ -470,7 +470,7 @@ export class Group extends EventTarget {
     return name === this.#name;
   }
 
-  /** Take note of a message; false if it was seen before. */
+  /** Advance the position to a message; false if the message was seen before. */
   _advance(frame) {
     const { epoch, offset } = this.#position ?? {};
     if (frame.epoch && frame.epoch === epoch && frame.offset <= offset) return false;
@@ -483,7 +483,7 @@ export class Group extends EventTarget {
     if (!wish || this.#socket.state !== "open") return;
     this.#state = "joining";
     const since = this.#position;
-    // What others were sent and this page was not, it does not get now, either.
+    // `was` keeps the server from resending messages that excluded a former connection.
     const was = this.#established ? this.#socket._former : [];
     this.#socket._demand("join", this, since && { since, ...(was.length && { was }) }, {
       resolve: (frame) => this.#wish === wish && this.#joined(frame, since),
@@ -491,7 +491,7 @@ export class Group extends EventTarget {
     });
   }
 
-  /** The connection has gone; `final`: the error for those who wait, as there is no other. */
+  /** The connection has gone; `final`: the error for those that wait, if it was the last one. */
   _lost(final) {
     clearTimeout(this.#timer);
     const joined = this.#state === "joined";
@@ -502,7 +502,7 @@ export class Group extends EventTarget {
     else if (final) this.#wish = null;
   }
 
-  /** Something that the server says of the group: "join", "leave" or "reset". */
+  /** A frame about the group: "join", "leave" or "reset". */
   _hear(frame) {
     const { type, member } = frame;
     if (type !== "reset") return emit(this, type, { member });
@@ -510,13 +510,13 @@ export class Group extends EventTarget {
     emit(this, "reset", { position: this.position });
   }
 
-  /** The server has ended the membership: the client may not be here any longer. */
+  /** The server has ended the membership, because the client lost its permission. */
   _removed() {
     if (!this.#wish || this.#state !== "joined") return;
     this.#refused(new DWebSocketError("forbidden", "you may not be in this group any longer", this));
   }
 
-  /** It will be joined again; nobody needs to wait for that. */
+  /** Prepare to join again. No caller needs to handle the new promise. */
   #renew() {
     this.#wish = Promise.withResolvers();
     this.#wish.promise.catch(() => {});
@@ -527,7 +527,7 @@ export class Group extends EventTarget {
     this.#state = "joined";
     this.#established = true;
     this.#attempt = 0;
-    // What was missed comes now, and moves the position itself.
+    // Missed messages arrive next, and each of them advances the position.
     if (!recovered || !missed) this.#position = positionOf(frame);
     this.#wish.resolve({ recovered, missed });
     this.#socket._flush();
