@@ -87,7 +87,7 @@ pub(super) enum TargetKind {
     Group,
     /// Names of users.
     User,
-    /// No names: the message goes to everybody.
+    /// All connections; there are no names.
     All,
 }
 

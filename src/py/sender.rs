@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::engine::habit::{self, Habit};
 
-/// How often the calling thread has turned from one connection to another.
+/// The number of times that the calling thread has turned from one connection to another.
 #[pyfunction]
 pub(super) fn turns() -> u64 {
     habit::turns()

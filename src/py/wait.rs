@@ -63,7 +63,7 @@ pub(super) fn detached<T: Send>(
             }
             (result, pass)
         });
-        // This thread has the interpreter lock: another thread may now ask for it.
+        // This thread has the interpreter lock, so another thread may now ask for the lock.
         drop(pass);
         if main {
             py.check_signals()?;

@@ -59,8 +59,8 @@ async fn give_back() {
     };
     tokio::time::sleep(MOMENT).await;
     while runtime.held.take() {
-        // On a thread of its own, because connections wait for the runtime's threads. If the system has no
-        // thread left, nothing is given back this time.
+        // `trim` runs on a thread of its own, because connections wait for the runtime's threads. If the
+        // system has no thread left, nothing is given back this time.
         let trimming = std::thread::Builder::new().name("dwebsocket-trim".into());
         let _ = trimming.stack_size(64 * 1024).spawn(trim::trim);
         tokio::time::sleep(PAUSE).await;

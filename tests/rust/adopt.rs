@@ -1,4 +1,4 @@
-//! Taking a socket out of a server's hands.
+//! The engine takes a socket out of a server's hands.
 #![allow(clippy::unwrap_used)]
 
 mod common;

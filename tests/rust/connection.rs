@@ -258,7 +258,7 @@ fn a_protocol_error_is_told_after_the_messages_before_it() {
         let config = Config::default();
         let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
         let connection = Connection::start(parts(server, config), Arc::clone(&inbox) as _).unwrap();
-        // A good frame, then one with a reserved bit.
+        // The peer sends a good frame, then one with a reserved bit.
         peer.write_all(b"\x81\x81\0\0\0\0a\xc1\x81\0\0\0\0b")
             .unwrap();
         assert_eq!(wait(&connection, &inbox), text("a"));

@@ -231,7 +231,7 @@ fn stores_that_are_refused_are_no_storm() {
         println!("{asked} questions within {WINDOW:?}");
         assert!(asked <= FEW, "{asked} questions");
         assert_eq!(lines(&["refuses to store"]), 1, "{:?}", log());
-        // Messages that are not stored are still delivered.
+        // Messages to groups without a history are still delivered.
         let other = Other::start(&server.url(), "storm");
         drop(other);
         command(&mut redis, &["CONFIG", "SET", "maxmemory", "0"]);

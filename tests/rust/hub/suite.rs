@@ -280,7 +280,7 @@ fn what_was_missed_comes_first_and_once() {
         }
         let joined = hub().join(&one.0, "missed", again).unwrap();
         assert_eq!((joined.recovered, joined.missed), (false, 0));
-        // An empty epoch asks for all messages of the history.
+        // The position before the first message asks for the whole history.
         let all = Join {
             since: Some(Position {
                 offset: 0,
