@@ -1,4 +1,4 @@
-//! The clock of the hub: what expires is looked for once a second.
+//! The clock of the hub: once a second it looks for leases and groups that have expired.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -12,10 +12,11 @@ use super::{
     presence::{Presence, who::Attendance},
 };
 
-/// How often the hub looks for what has expired.
+/// The time between two ticks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Ticks for presence and for groups without members, from the first thing on that can expire.
+/// Ticks for presence and for groups without members. The clock starts with the first history, the first
+/// present member or the broker.
 pub(super) struct Clock {
     handle: Handle,
     groups: &'static Groups,
@@ -37,7 +38,7 @@ impl Clock {
         }
     }
 
-    /// Starts the clock, at the first thing that can expire.
+    /// Starts the clock; later calls do nothing.
     pub(super) fn start(&'static self) {
         if !self.ticking.swap(true, Ordering::Relaxed) {
             self.handle.spawn(async {

@@ -1,4 +1,4 @@
-//! The errors of calls that send to many, or join.
+//! The errors of calls that send to groups, or join them.
 
 use thiserror::Error;
 
@@ -18,13 +18,13 @@ pub enum HubError {
     /// One call names too many groups or users.
     #[error("one call reaches at most {MAX_TARGETS} groups or users")]
     TooManyTargets,
-    /// One call leaves out too many connections.
+    /// One call excludes too many connections.
     #[error("at most {MAX_EXCLUDED} connections can be left out")]
     TooManyExcluded,
-    /// What the others are to see of a member is too large.
+    /// The `info` of a member is too large; its length in bytes.
     #[error("info has at most {MAX_INFO} bytes as JSON, not {0}")]
     Info(usize),
-    /// What the others are to see of a member is not JSON that all of them can read.
+    /// The `info` of a member is not JSON that every reader accepts.
     #[error(
         "info is nested deeper than {MAX_DEPTH} levels, or has a number of more than {MAX_NUMBER} digits"
     )]

@@ -22,13 +22,14 @@ use crate::engine::{Connection, Engine};
 pub struct Hub(pub(super) Parts);
 
 impl Hub {
-    /// Sends a message to everybody who belongs to one of the targets, in this process and, over the
-    /// broker, in the others. It fails where a name breaks the rules, or where there are too many.
+    /// Sends a message to every connection that belongs to one of the targets, in this process and, over
+    /// the broker, in the others. Fails if a group's name breaks the rules, or if the call has too many
+    /// targets or excluded connections.
     pub fn publish(&self, outgoing: &Outgoing) -> Result<Published, HubError> {
         self.0.publisher.publish(outgoing)
     }
 
-    /// Closes the connections of the targets, in all processes. It fails as [`Hub::publish`].
+    /// Closes the connections of the targets, in all processes. Fails like [`Hub::publish`].
     pub fn disconnect(
         &self,
         targets: Vec<Target>,
@@ -40,8 +41,9 @@ impl Hub {
         publisher.disconnect(targets, code, reason, timeout)
     }
 
-    /// Makes a connection a member, and sends it what it has missed. Where it is a member already, the
-    /// others hear of it only if its `info` or `present` has changed.
+    /// Makes a connection a member of a group, and sends it the messages that it has missed. If the
+    /// connection is a member already, the other members are told only if its `info` or `present` has
+    /// changed.
     pub fn join(
         &'static self,
         connection: &Arc<Connection>,
@@ -51,12 +53,12 @@ impl Hub {
         self.0.members.join(connection, name, join)
     }
 
-    /// Makes a connection reachable as one of a user's.
+    /// Adds a connection to those of a user, so that messages to the user reach it.
     pub fn identify(&'static self, connection: &Arc<Connection>, user: &str) {
         self.0.members.identify(connection, user);
     }
 
-    /// Ends a membership; false if there was none.
+    /// Ends a membership; returns false if there was none.
     pub fn leave(&self, connection: &Arc<Connection>, name: &str, reply: Option<&str>) -> bool {
         self.0.members.leave(connection, name, reply)
     }
@@ -67,36 +69,36 @@ impl Hub {
         Members::groups_of(connection)
     }
 
-    /// The name by which all processes know a connection of this one.
+    /// The id by which all processes know a connection of this process.
     #[must_use]
     pub fn member_id(&self, connection: u64) -> Arc<str> {
         self.0.node.member_id(connection)
     }
 
-    /// The members of groups in all processes: those who are present in one of them, each once, as in
-    /// the first of these. Right after a connection to the broker was made, this waits for at most a
-    /// second.
+    /// The members of groups in all processes: those that are present in at least one of the groups,
+    /// each once, with its `info` in the first of them. Waits at most two seconds: while a connection to
+    /// the broker is being made, and for up to one second after that.
     #[must_use]
     pub fn members(&self, names: &[&str]) -> Vec<Member> {
         self.0.attendance.members(names)
     }
 
-    /// The groups with present members, in all processes, whose names begin with `prefix`, and how
-    /// many they have. It may wait as [`Hub::members`].
+    /// The groups whose names begin with `prefix` and that have present members in any process, with the
+    /// number of these members. Waits like [`Hub::members`].
     #[must_use]
     pub fn occupied(&self, prefix: &str) -> BTreeMap<Arc<str>, usize> {
         self.0.attendance.occupied(prefix)
     }
 
-    /// How many members groups have, each counted once: those who are present in all processes, or
-    /// else, group by group, those of this process. It may wait as [`Hub::members`].
+    /// The number of members of groups, each counted once. A group with present members counts those of
+    /// all processes; another group counts its members in this process. Waits like [`Hub::members`].
     #[must_use]
     pub fn count(&self, names: &[&str]) -> usize {
         self.0.attendance.count(names)
     }
 
-    /// What a group has said of late, the oldest first, and where it stands. It fails where the broker
-    /// cannot be asked.
+    /// Returns the messages in a group's history, oldest first, and the position of the history. Fails
+    /// if the broker cannot be asked.
     pub fn history(
         &self,
         name: &str,
@@ -106,8 +108,8 @@ impl Hub {
         self.0.archive.history(name, limits, timeout)
     }
 
-    /// Where a group's history stands: what is said from now on comes after it. It fails where the
-    /// broker cannot be asked.
+    /// Returns the position of a group's history: later messages come after it. Fails if the broker
+    /// cannot be asked.
     pub fn position(
         &self,
         name: &str,
@@ -117,29 +119,31 @@ impl Hub {
         self.0.archive.position(name, limits, timeout)
     }
 
-    /// Connects the hub to a broker, once; later calls do nothing. It fails where the URL cannot be used.
+    /// Connects the hub to a broker, once; later calls do nothing. Fails if the URL cannot be used.
     pub fn connect(&'static self, url: &str, prefix: &str) -> Result<(), BrokerError> {
         self.0.cluster.connect(url, prefix)
     }
 
-    /// How things stand with the broker.
+    /// The state of the connection to the broker.
     #[must_use]
     pub fn broker_state(&self) -> BrokerState {
         self.0.cluster.state()
     }
 
-    /// Where the broker is, without the name and the password; `None` where there is none.
+    /// The URL of the broker without the user name and the password; `None` if there is no broker.
     #[must_use]
     pub fn broker_address(&self) -> Option<String> {
         Some(self.0.cluster.link()?.line.address())
     }
 
-    /// Waits until nothing waits for the broker any more; false where something still does.
+    /// Waits until no message waits for the broker any more; returns false if some still wait after
+    /// `timeout`.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.0.cluster.flush(timeout)
     }
 
-    /// What there is now, and what has been lost since the process began.
+    /// Counts connections, groups and waiting messages as they are now, and losses since the process
+    /// began.
     #[must_use]
     pub fn stats(&self, engine: &Engine) -> HubStats {
         HubStats::read(self.0.groups, self.0.losses, self.broker_state(), engine)

@@ -1,4 +1,4 @@
-//! What is lost on the way over the broker.
+//! The count of messages that are lost on the way over the broker.
 
 use std::{
     sync::{
@@ -10,10 +10,10 @@ use std::{
 
 use crate::{engine, runtime::Level};
 
-/// Strange things that come from the broker have a line in the log no more often than this.
+/// The shortest time between two log lines about malformed messages from the broker.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Counts what is lost on the way over the broker.
+/// Counts messages that are lost on the way over the broker.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     count: AtomicU64,
@@ -21,7 +21,7 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// A message is lost.
+    /// Counts a lost message.
     pub(super) fn note(&self) {
         self.count.fetch_add(1, Relaxed);
     }
@@ -30,7 +30,8 @@ impl Losses {
         self.count.load(Relaxed)
     }
 
-    /// Counts something from the broker that is ignored; the log has a line now and then.
+    /// Counts a malformed message from the broker, which is ignored. The log gets at most one line per
+    /// [`SILENCE`].
     pub(super) fn malformed(&self, channel: &str, why: &str) {
         self.note();
         if let Some(count) = self.malformed.note(Instant::now())
@@ -47,7 +48,7 @@ impl Losses {
     }
 }
 
-/// What has come from the broker and is nothing of this package.
+/// Counts messages from the broker that this package cannot read.
 #[derive(Debug, Default)]
 struct Malformed {
     /// A std mutex: held for an addition.
@@ -55,8 +56,8 @@ struct Malformed {
 }
 
 impl Malformed {
-    /// Returns how many there were since the last line in the log, this one included, where it is time
-    /// for another.
+    /// Counts one more. If a log line is due, returns how many there were since the last line, this one
+    /// included.
     fn note(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 += 1;

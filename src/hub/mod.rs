@@ -1,23 +1,25 @@
-//! Messages to groups of connections, from anywhere in the process, and over a broker in all.
+//! The hub sends messages to groups of connections, from any thread of the process and, over a broker,
+//! to all processes of a site.
 //!
 //! ```text
 //! send() -> Hub -> Group (order, history) -> Broadcast, encoded once -> outboxes -> couriers (tokio)
 //!            `---> cluster -> broker -> the clusters of other processes -> their groups
 //! ```
 //!
-//! A message is put into the outbox of every member by the thread that sends it, under the group's
-//! lock: that gives all members the same order. The sockets are written by tokio.
+//! The sending thread puts a message into the outbox of every member under the group's lock, so that all
+//! members get messages in the same order. Tokio writes to the sockets.
 //!
 //! # Layout
 //!
-//! Imports go downwards:
+//! The modules, from the callers down to shared values:
 //!
-//! * `facade`: [`Hub`], what the layers above call; `parts`: what it is made of.
+//! * `facade`: [`Hub`], which the layers above call; `parts`: the objects that the hub consists of.
 //! * `delivery`: targets, fan-out into the outboxes; `groups`: joining and leaving, members, history.
 //! * `cluster`: subscriptions, gaps and waiting messages between the groups and the broker.
-//! * [`presence`]: who is there, in all processes; `clock`: what expires.
+//! * [`presence`]: the members of groups in all processes; `clock`: the tick at which leases and groups
+//!   expire.
 //! * [`broker`]: Redis and NATS. `wire`: bytes for the broker, JSON for the clients.
-//! * `names`, `position`, `node`, `losses`, `stats`: values that these share.
+//! * `names`, `position`, `node`, `losses`, `stats`: values that the modules above share.
 
 pub mod broker;
 mod clock;
@@ -60,7 +62,7 @@ pub use self::{
 /// The hub of this process.
 static HUB: PerProcess<Hub> = PerProcess::new();
 
-/// The hub of this process, which is made if there is none, and the engine before it.
+/// Returns the hub of this process. The first call creates it, and starts the engine before that.
 ///
 /// # Errors
 ///
@@ -69,7 +71,7 @@ pub fn hub() -> io::Result<&'static Hub> {
     HUB.get_or_try_init(|| Ok(Hub(Parts::new(engine()?.handle().clone()))))
 }
 
-/// The hub of this process if it has been made.
+/// The hub of this process, if [`hub`] has created it.
 #[must_use]
 pub fn running() -> Option<&'static Hub> {
     HUB.get()

@@ -1,37 +1,38 @@
 //! The channels on which messages travel, and the rules of their names.
 //!
-//! A channel is a text with its kind before the name, as it goes to the broker: `g:chat.1` is a group,
-//! `u:7` a user, `a:` everybody, `p:` what the processes tell each other of their members. A group whose
-//! name ends in `*` is a wildcard: it stands for all groups whose names begin with what is before that.
+//! A channel is a text: a prefix for its kind, then the name. The broker gets it in this form.
+//! `g:chat.1` is a group, `u:7` a user, `a:` stands for all connections, and `p:` carries the presence
+//! messages between processes. A group whose name ends in `*` is a wildcard: it stands for all groups
+//! whose names begin with the text before the `*`.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use thiserror::Error;
 
-/// Bytes of a group's name.
+/// The most bytes that a group's name may have.
 pub const MAX_NAME: usize = 255;
 
-/// Groups or users that one call may name.
+/// The most groups or users that one call may name.
 pub(super) const MAX_TARGETS: usize = 1_000;
 
-/// Connections that one call may leave out.
+/// The most connections that one call may exclude.
 pub(super) const MAX_EXCLUDED: usize = 1_000;
 
-/// Why a text is no name of a group.
+/// Why a text is not a valid group name.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NameError {
-    /// It is empty or too long; its bytes.
+    /// The name is empty or too long; its length in bytes.
     #[error("a group's name has 1 to {MAX_NAME} bytes of UTF-8, not {0}")]
     Length(usize),
-    /// It has a control character.
+    /// The name has a control character.
     #[error("a group's name has no control characters; this one has {0:?}")]
     Control(char),
-    /// It is a wildcard, where only one group is meant.
+    /// The name is a wildcard, but the call needs one group.
     #[error("\"{0}\" ends in *, which stands for many groups: it can be joined, not sent to")]
     Wildcard(String),
 }
 
-/// Checks the name of a group; one to send to cannot be a wildcard.
+/// Checks the name of a group. A wildcard is allowed for joining, not for sending.
 pub(super) fn check_name(name: &str, may_be_wildcard: bool) -> Result<(), NameError> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(NameError::Length(name.len()));
@@ -98,7 +99,8 @@ impl Channel {
         Self(PRESENCE.into())
     }
 
-    /// `None`: the text is no channel of this package; others may write to the broker, too.
+    /// Returns `None` for a text that is no channel of this package: other programs may write to the
+    /// broker, too.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scope, name) = split(text)?;
         let fits = match scope {
@@ -114,7 +116,7 @@ impl Channel {
     }
 
     pub(super) fn scope(&self) -> Scope {
-        // Every constructor has put one of the prefixes there.
+        // Every constructor writes one of the prefixes.
         split(&self.0).map_or(Scope::Group, |(scope, _)| scope)
     }
 
@@ -123,7 +125,7 @@ impl Channel {
         split(&self.0).map_or("", |(_, name)| name)
     }
 
-    /// The group, the user or the others, for a line of the log.
+    /// The channel in words, for a line of the log.
     pub(super) fn in_words(&self) -> String {
         match self.scope() {
             Scope::Group => format!("{:?}", self.name()),
@@ -133,12 +135,12 @@ impl Channel {
         }
     }
 
-    /// The name, if it is that of a group.
+    /// The name, if the channel is a group.
     pub(super) fn group_name(&self) -> Option<&str> {
         self.0.strip_prefix(GROUP)
     }
 
-    /// The channels that each process listens to, whether it has members or not.
+    /// True for the channels that each process listens to, whether it has members or not.
     pub(super) fn is_for_all(&self) -> bool {
         matches!(self.scope(), Scope::Everybody | Scope::Presence)
     }
@@ -153,7 +155,7 @@ impl Channel {
             .is_some_and(|start| other.0.starts_with(start))
     }
 
-    /// The beginning of the channels that a wildcard stands for.
+    /// The prefix of the channels that this wildcard covers; `None`: the channel is no wildcard.
     fn wildcard(&self) -> Option<&str> {
         let is_wildcard = self.0.starts_with(GROUP) && self.0.ends_with('*');
         is_wildcard.then(|| self.0.trim_end_matches('*'))
@@ -184,7 +186,7 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// A map by channel can be asked by text.
+/// Lets a map whose keys are channels be searched by text.
 impl Borrow<str> for Channel {
     fn borrow(&self) -> &str {
         &self.0

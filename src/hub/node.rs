@@ -1,4 +1,4 @@
-//! This process among the others of a site.
+//! The identity of this process among the processes of a site.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -9,13 +9,13 @@ use std::{
     time::SystemTime,
 };
 
-/// A connection, and before it the process that has it.
+/// The number of a process, and the number of one of its connections.
 pub type Who = (u64, u64);
 
-/// Connections that a client may have had before, and say so.
+/// The most former connections of a client that count when it joins.
 const MAX_FORMER: usize = 16;
 
-/// The name of this process, and the numbers of what it sends.
+/// The number and the name of this process, and the counter of its envelopes.
 #[derive(Debug)]
 pub(super) struct Node {
     number: u64,
@@ -33,7 +33,7 @@ impl Node {
         }
     }
 
-    /// Tells this process from all others.
+    /// The number that distinguishes this process from all others.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
@@ -48,12 +48,12 @@ impl Node {
         self.sequence.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The name by which other processes know a connection of this one.
+    /// The id by which other processes know a connection of this process.
     pub(super) fn member_id(&self, connection: u64) -> Arc<str> {
         format!("{}-{connection}", self.name).into()
     }
 
-    /// The connections that this process has.
+    /// Selects the connections of this process; returns their numbers.
     pub(super) fn own(&self, connections: &[Who]) -> Vec<u64> {
         let own = connections.iter().filter(|(node, _)| *node == self.number);
         own.map(|(_, connection)| *connection).collect()
@@ -71,7 +71,8 @@ pub fn parse_member_id(id: &str) -> Option<Who> {
     ))
 }
 
-/// The connections that the last of these member ids name; other texts name nobody.
+/// The connections that the last [`MAX_FORMER`] of these texts name. Texts that are no member ids are
+/// skipped.
 pub(super) fn former(ids: &[String]) -> Vec<Who> {
     let latest = ids.iter().rev().take(MAX_FORMER);
     latest.filter_map(|id| parse_member_id(id)).collect()

@@ -1,9 +1,9 @@
 //! The parts of the hub, and how they are put together.
 //!
-//! A hub lives as long as its process, and a forked child has another one: parts are never freed, and
-//! refer to each other by `&'static`. A part knows only those that are made before it. Where news goes
-//! the other way, the part that has the news owns a trait: `Watch` (a group has left the table) and
-//! `Announce` (presence has something to say), which the cluster implements.
+//! A hub lives as long as its process, and a forked child creates another one: parts are never freed,
+//! and refer to each other by `&'static`. A part holds references only to parts that are created before
+//! it. To call a later part, an earlier part defines a trait that the cluster implements: `Watch` (a
+//! group has left the table) and `Announce` (presence has a message to send).
 
 use std::sync::{Mutex, OnceLock};
 

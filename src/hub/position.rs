@@ -6,8 +6,8 @@ use super::node;
 
 /// A place in the history of a group.
 ///
-/// Offsets count from 1. Another epoch means another history, whose offsets say nothing here: the
-/// broker lost its data, or the process that held the history in memory has ended.
+/// Offsets count from 1. Offsets of different epochs cannot be compared: a new epoch begins when the
+/// broker has lost its data, or when the process that held the history in memory has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The number of the latest message; 0 before the first.
@@ -19,7 +19,7 @@ pub struct Position {
 /// The highest number that JavaScript and Redis's scripts can count to.
 const MAX_OFFSET: u64 = (1 << 53) - 1;
 
-/// Bytes of an epoch.
+/// The most bytes of an epoch.
 const MAX_EPOCH: usize = 32;
 
 impl Position {
@@ -31,7 +31,8 @@ impl Position {
         }
     }
 
-    /// Whether a history can have this position, which a stranger may have written.
+    /// Whether a history can have this position. Any program that writes to the broker may have made it
+    /// up.
     pub(super) fn is_possible(&self) -> bool {
         self.offset <= MAX_OFFSET
             && (1..=MAX_EPOCH).contains(&self.epoch.len())
@@ -42,13 +43,13 @@ impl Position {
 /// How much of a group's history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Messages; at least 1.
+    /// The most messages that are kept; at least 1.
     pub size: usize,
-    /// How long.
+    /// How long a message is kept.
     pub ttl: Duration,
 }
 
-/// The name of a history that begins now.
+/// A random epoch for a history that begins now.
 pub(super) fn new_epoch() -> Arc<str> {
     format!("{:016x}", node::random()).into()
 }

@@ -1,4 +1,4 @@
-//! What the hub has, and what it has lost.
+//! The numbers of the hub: connections, groups and losses.
 
 use super::{
     cluster::line::BrokerState,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::engine::Engine;
 
-/// A reading of [`Hub::stats`](super::Hub::stats); all of it is of this process.
+/// The result of [`Hub::stats`](super::Hub::stats); all numbers are those of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HubStats {
     /// Open connections.
@@ -19,20 +19,22 @@ pub struct HubStats {
     pub memberships: usize,
     /// Users who have a connection.
     pub users: usize,
-    /// Messages that connections, also those that have ended, lost to full outboxes.
+    /// Messages that were dropped because an outbox was full, including those of connections that have
+    /// ended.
     pub dropped: u64,
     /// Messages that wait for the broker.
     pub waiting: usize,
-    /// What the way over the broker has lost: messages that it never takes, or that came faster than
-    /// they could be taken, or that are none. At least so many: what a server or a client library discards, it does not
-    /// count.
+    /// Messages that were lost on the way over the broker: the broker never takes them, a presence
+    /// message could not be sent, they came faster than this process could take them, or they are
+    /// malformed. The true number may be higher: messages that a server or a client library discards are
+    /// not counted.
     pub lost: u64,
-    /// How things stand with the broker.
+    /// The state of the connection to the broker.
     pub broker: BrokerState,
 }
 
 impl HubStats {
-    /// What there is now, and what has been lost since the process began.
+    /// Reads the present numbers, and the losses since the process began.
     pub(super) fn read(
         groups: &Groups,
         losses: &Losses,
@@ -64,8 +66,9 @@ impl HubStats {
     }
 }
 
-/// Names that begin with `~` stand for something else of a user: a login. Those of a tenant's users have
-/// the length of the tenant's name there (`logins/rights.py`).
+/// Whether a channel is that of a user. A name that begins with `~` and a digit is a user of a tenant:
+/// the number is the length of the tenant's name (`logins/rights.py`). Other names that begin with `~`
+/// are logins.
 fn is_user(channel: &Channel) -> bool {
     let special = channel.name().strip_prefix('~');
     channel.scope() == Scope::User
