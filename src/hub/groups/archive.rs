@@ -1,4 +1,4 @@
-//! Histories are read, whoever keeps them: this process, or the broker.
+//! Reads histories, which this process or the broker keeps.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use crate::hub::{
     wire::payload::PayloadKind,
 };
 
-/// A message of a history: its offset, what it is, and its payload.
+/// A message of a history: its offset, the kind of its payload, and its payload.
 pub type Kept = (u64, PayloadKind, Bytes);
 
 /// Reads the histories of groups.
@@ -27,7 +27,7 @@ pub(in crate::hub) struct Archive {
 }
 
 impl Archive {
-    /// What a group has said of late, the oldest first, and where it stands.
+    /// Returns the messages in a group's history, oldest first, and the position of the history.
     ///
     /// # Errors
     ///
@@ -56,11 +56,11 @@ impl Archive {
         Ok((entries.collect(), top))
     }
 
-    /// Where a group's history stands: what is said from now on comes after it.
+    /// Returns the position of a group's history: later messages come after it.
     ///
     /// # Errors
     ///
-    /// The name breaks the rules, or the broker cannot be asked.
+    /// The broker cannot be asked.
     pub(in crate::hub) fn position(
         &self,
         name: &str,
@@ -72,13 +72,14 @@ impl Archive {
             let position = self.groups.find(&channel).and_then(|group| {
                 let mut state = group.lock();
                 let ring = state.ring.as_mut()?;
-                // Somebody will come with it.
+                // The caller hands the position to a client, which will join with it: `touch` keeps the
+                // ring until then.
                 ring.touch(Instant::now());
                 Some(ring.position())
             });
             return Ok(position.unwrap_or_else(Position::nowhere));
         };
-        // Nothing comes after that, and only where the history stands is read.
+        // No message has an offset after this one, so the broker returns the position alone.
         let end = Position {
             offset: i64::MAX as u64 - 1,
             epoch: "".into(),

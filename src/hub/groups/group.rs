@@ -1,4 +1,4 @@
-//! The members of one group, and what it has said of late.
+//! The members of one group, and its history.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,38 +18,40 @@ use crate::{
     },
 };
 
-/// One for each channel that has members, a history, or messages on their way to the broker.
+/// The members and the history of a channel. A channel has a group while it has members, a history, or
+/// messages that wait for the broker.
 #[derive(Debug)]
 pub(in crate::hub) struct Group {
     /// The kind and the name, as in `g:chat.1`.
     pub(in crate::hub) channel: Channel,
-    /// A std mutex: held while a message is put into the members' outboxes, which is what gives all
-    /// of them the same order.
+    /// A std mutex: held while a message is put into the members' outboxes, so that all members get
+    /// messages in the same order.
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 pub(in crate::hub) struct State {
     members: Vec<Subscriber>,
-    /// Where in `members` a connection is.
+    /// The index in `members` of each connection, by its id.
     places: HashMap<u64, usize>,
-    /// `None` until it is known where the history stands, or where there is none.
+    /// The history. `None` if the group keeps none, or until its position is known.
     pub(in crate::hub) ring: Option<Ring>,
-    /// The highest offset that the broker has told of.
+    /// The highest offset that the broker has announced.
     pub(in crate::hub) seen: u64,
-    /// Of which history that is.
+    /// The epoch of `seen`.
     pub(in crate::hub) seen_epoch: Arc<str>,
-    /// Somebody is fetching what is missing.
+    /// A task is fetching the messages that are missing.
     pub(in crate::hub) catching_up: bool,
-    /// What waits for the broker, oldest first.
+    /// Messages that wait for the broker, oldest first.
     pub(in crate::hub) outbound: VecDeque<Outbound>,
-    /// Somebody is storing it: one at a time, or two would take the same message for two.
+    /// A task is storing the messages of `outbound`. Only one may run: two would send the same front
+    /// message, then remove two.
     pub(in crate::hub) storing: bool,
-    /// Somebody is about to become a member.
+    /// The number of connections that are about to become members.
     pub(in crate::hub) joining: usize,
     /// The broker has confirmed the subscription.
     pub(in crate::hub) subscribed: bool,
-    /// Has left the table; whoever finds it so looks there again.
+    /// The group has left the table. A caller that finds this set looks up the channel again.
     pub(in crate::hub) gone: bool,
 }
 
@@ -59,7 +61,7 @@ pub(in crate::hub) struct Outbound {
     pub(in crate::hub) sequence: u64,
     pub(in crate::hub) envelope: Bytes,
     pub(in crate::hub) limits: Limits,
-    /// Who waits to hear of it.
+    /// Gets the position when the message is stored; dropped if the message can never be stored.
     pub(in crate::hub) waiter: Option<SyncSender<Position>>,
 }
 
@@ -68,7 +70,7 @@ pub(in crate::hub) struct Outbound {
 pub(in crate::hub) struct Subscriber {
     pub(in crate::hub) connection: Arc<Connection>,
     pub(in crate::hub) present: bool,
-    /// The connection has seen everything up to here.
+    /// The offset up to which the connection has every message.
     pub(in crate::hub) after: u64,
 }
 
@@ -99,7 +101,7 @@ impl State {
         &self.members
     }
 
-    /// Adds a member; one that is there already is replaced.
+    /// Adds a member, or replaces it if the connection is a member already.
     pub(in crate::hub) fn add(&mut self, member: Subscriber) {
         let id = member.connection.id();
         if let Some(&place) = self.places.get(&id) {
@@ -126,14 +128,14 @@ impl State {
         Some(member)
     }
 
-    /// What is to be stored next; where there is nothing, the storing is over.
+    /// Returns the next message to store. If there is none, clears `storing`.
     pub(in crate::hub) fn next_outbound(&mut self) -> Option<(u64, Bytes, Limits)> {
         let next = self.outbound.front();
         self.storing = next.is_some();
         next.map(|next| (next.sequence, next.envelope.clone(), next.limits))
     }
 
-    /// Another history begins, of which nobody has seen anything.
+    /// Starts another history, of which the members have seen nothing.
     pub(in crate::hub) fn reset(&mut self, ring: Ring) {
         self.ring = Some(ring);
         for member in &mut self.members {
@@ -141,13 +143,13 @@ impl State {
         }
     }
 
-    /// The broker has told of this position.
+    /// Notes a position that the broker has announced.
     pub(in crate::hub) fn hear_of(&mut self, position: &Position) {
         self.follow(&position.epoch);
         self.seen = self.seen.max(position.offset);
     }
 
-    /// Offsets are those of this epoch; what was known of another one says nothing any more.
+    /// Switches to an epoch. Offsets that were known of another epoch are forgotten.
     pub(in crate::hub) fn follow(&mut self, epoch: &Arc<str>) {
         if self.seen_epoch == *epoch {
             return;
@@ -159,22 +161,22 @@ impl State {
         }
     }
 
-    /// Nobody has had the message of this offset, though there is no history to say so: it is a new one,
-    /// and a higher offset that came before it was not true.
+    /// Notes that no member has the message of this offset, in a group without a ring. The message is
+    /// new, so a higher offset that was announced before it was false.
     pub(in crate::hub) fn nobody_has(&mut self, offset: u64) {
         for member in &mut self.members {
             member.after = member.after.min(offset.saturating_sub(1));
         }
     }
 
-    /// All members have got the message of this offset, though there is no history to say so.
+    /// Notes that all members have the message of this offset, in a group without a ring.
     pub(in crate::hub) fn all_have(&mut self, offset: u64) {
         for member in &mut self.members {
             member.after = offset;
         }
     }
 
-    /// Gives a place in the history to something that is no message.
+    /// Adds a placeholder to the ring for an entry of the history that is no message.
     pub(in crate::hub) fn skip(&mut self, channel: &Channel, position: Position) {
         if let Some(ring) = &mut self.ring {
             let unreadable = GroupMessage::unreadable(channel.name().into(), position);
@@ -182,17 +184,18 @@ impl State {
         }
     }
 
-    /// Whether nothing would be lost if it left the table.
+    /// Whether nothing would be lost if the group left the table.
     pub(in crate::hub) fn is_idle(&mut self, remote: bool, now: Instant) -> bool {
         if let Some(ring) = &mut self.ring {
             ring.trim(now);
         }
-        // The broker has the history, where there is one.
+        // With a broker (`remote`), the broker keeps the history.
         let forgettable = remote || self.ring.as_ref().is_none_or(|ring| ring.is_expired(now));
         self.members.is_empty() && self.joining == 0 && self.outbound.is_empty() && forgettable
     }
 
-    /// The broker has said where the history stands; what was heard of higher offsets is not true.
+    /// Corrects the highest offset: the broker says that the history stands at `top`. Does nothing if an
+    /// offset above `seen` was announced since.
     pub(in crate::hub) fn doubt(&mut self, seen: u64, top: u64) {
         if self.seen > seen {
             return;
@@ -203,8 +206,9 @@ impl State {
         }
     }
 
-    /// What a joining member is to be told and sent: whether it gets all that it has missed, the
-    /// position after that, and the messages.
+    /// Returns the answer to a joining member: whether it gets every message that it has missed, its
+    /// position after that, and the messages. `fetched`: messages from the broker, for those that the
+    /// ring no longer has.
     pub(in crate::hub) fn replay(
         &self,
         since: Option<&Position>,
@@ -245,7 +249,8 @@ impl State {
         }
     }
 
-    /// Where the next message of a history that is kept here comes to stand.
+    /// The position of the next message in a history that this process keeps. Creates the ring if there
+    /// is none.
     pub(in crate::hub) fn next(
         &mut self,
         limits: Limits,
@@ -262,7 +267,7 @@ impl State {
         ring.next()
     }
 
-    /// Keeps the message whose position is [`State::next`].
+    /// Adds the message whose position is [`State::next`] to the ring.
     pub(in crate::hub) fn keep(&mut self, message: &Arc<GroupMessage>) {
         if let Some(ring) = &mut self.ring {
             ring.push(Arc::clone(message), Instant::now(), Duration::ZERO);
@@ -372,7 +377,8 @@ mod tests {
         assert_eq!(state.seen, 7);
         state.hear_of(&at(2, "f"));
         assert_eq!((state.seen, &*state.seen_epoch), (2, "f"));
-        // The broker says that the history stands at 1: what was heard since counts more.
+        // The broker says that the history stands at 1: an offset that was announced since takes
+        // precedence.
         state.doubt(1, 1);
         assert_eq!(state.seen, 2);
         state.doubt(2, 1);

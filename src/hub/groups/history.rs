@@ -1,4 +1,4 @@
-//! What a group has said of late, and where in it somebody is.
+//! The latest messages of a group, and which of them a client has missed.
 
 use std::{
     collections::VecDeque,
@@ -17,28 +17,30 @@ struct Entry {
     message: Arc<GroupMessage>,
 }
 
-/// The latest messages, without a gap between them.
+/// The latest messages of a group, without a gap between their offsets.
 #[derive(Debug)]
 pub(in crate::hub) struct Ring {
     epoch: Arc<str>,
-    /// The offset of the latest message there was.
+    /// The offset of the latest message, even if that message has expired.
     top: u64,
     entries: VecDeque<Entry>,
     limits: Limits,
-    /// When somebody has last been here.
+    /// When the history was last used: a message was added, a member left, or the position was asked
+    /// for.
     touched: Instant,
 }
 
-/// What somebody has missed who comes back.
+/// The messages that a returning client has missed.
 #[derive(Debug)]
 pub(in crate::hub) enum Missed {
-    /// All of it.
+    /// All missed messages.
     Known(Vec<Arc<GroupMessage>>),
-    /// Older than what is here.
+    /// The client's position is older than the messages that are kept here.
     TooOld,
-    /// Newer than what is here, by somebody who has seen it elsewhere.
+    /// The client's position is newer than the latest message here: the client got it from another
+    /// process.
     Ahead,
-    /// Of another epoch.
+    /// The client's position is of another epoch.
     Foreign,
 }
 
@@ -68,7 +70,7 @@ impl Ring {
         self.limits = limits;
     }
 
-    /// Where the next message is.
+    /// The position of the next message.
     pub(in crate::hub) fn next(&self) -> Position {
         Position {
             offset: self.top.saturating_add(1),
@@ -76,8 +78,7 @@ impl Ring {
         }
     }
 
-    /// Adds the next message, whose position is [`Ring::next`].
-    /// It is of that age already.
+    /// Adds the next message, whose position is [`Ring::next`]. `age`: the time since it was stored.
     pub(in crate::hub) fn push(&mut self, message: Arc<GroupMessage>, now: Instant, age: Duration) {
         self.top = self.top.saturating_add(1);
         self.touched = now;
@@ -86,7 +87,7 @@ impl Ring {
         self.trim(now);
     }
 
-    /// Puts older messages, with their ages, before those that are here.
+    /// Puts older messages, with their ages, before the messages of the ring.
     pub(in crate::hub) fn prepend(
         &mut self,
         older: Vec<(Arc<GroupMessage>, Duration)>,
@@ -112,18 +113,18 @@ impl Ring {
         }
     }
 
-    /// Takes note that there is still interest.
+    /// Notes that the history is still used.
     pub(in crate::hub) fn touch(&mut self, now: Instant) {
         self.touched = now;
     }
 
-    /// Whether nothing is left, and nobody has asked for as long as a message would be kept: whoever
-    /// comes back until then learns that nothing was missed.
+    /// Whether the ring is empty and was not used for the time that a message is kept. Until then, a
+    /// client that comes back with the latest position learns that it has missed nothing.
     pub(in crate::hub) fn is_expired(&self, now: Instant) -> bool {
         self.entries.is_empty() && now.duration_since(self.touched) > self.limits.ttl
     }
 
-    /// The offset before the oldest message that is here.
+    /// The offset before that of the oldest message in the ring.
     pub(in crate::hub) fn floor(&self) -> u64 {
         self.top.saturating_sub(self.entries.len() as u64)
     }
@@ -136,7 +137,8 @@ impl Ring {
         entries.map(|entry| Arc::clone(&entry.message)).collect()
     }
 
-    /// What came after a position. Offset 0 of no epoch asks for all that is kept.
+    /// Finds the messages after a position. Offset 0 with an empty epoch asks for all messages that are
+    /// kept.
     pub(in crate::hub) fn missed(&self, since: &Position) -> Missed {
         if since.epoch.is_empty() && since.offset == 0 {
             return Missed::Known(self.after(0));
@@ -154,7 +156,8 @@ impl Ring {
     }
 }
 
-/// A machine that has just started has no time before that.
+/// The instant `age` before `now`; `now` if the clock does not reach back so far, as after the start of
+/// the machine.
 fn before(now: Instant, age: Duration) -> Instant {
     now.checked_sub(age).unwrap_or(now)
 }
@@ -260,12 +263,13 @@ mod tests {
         push(&mut ring, now);
         assert_eq!(offsets(&ring.after(0)), [6, 7, 8]);
         assert_eq!(ring.floor(), 5);
-        // A machine that has just started has no time before that.
+        // An age that the clock does not reach back to gives `now`.
         assert_eq!(before(now, Duration::MAX), now);
     }
 
     proptest! {
-        /// Whatever comes, the ring has the latest messages without a gap, and tells the truth.
+        /// For any sequence of pushes, the ring has the latest messages without a gap, and `missed` is
+        /// right.
         #[test]
         fn a_ring_has_no_gap(
             start in 0_u64..1_000,

@@ -1,4 +1,4 @@
-//! Joining and leaving.
+//! Connections join groups and leave them.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -25,13 +25,13 @@ use crate::{
     },
 };
 
-/// The groups of a connection. A std mutex: held while it joins or leaves.
+/// The groups of a connection. A std mutex: held while the connection joins or leaves.
 #[derive(Default)]
 struct Memberships(Mutex<JoinedGroups>);
 
 #[derive(Default)]
 struct JoinedGroups {
-    /// The connection has ended: it joins nothing any more.
+    /// The connection has ended, and can join no more groups.
     closed: bool,
     groups: Vec<Arc<Group>>,
     /// Set with the first group.
@@ -62,24 +62,26 @@ impl Owner for Memberships {
 /// How to join a group.
 #[derive(Clone, Debug)]
 pub struct Join {
-    /// The latest position that the member has seen; what came after it is sent to it first.
+    /// The latest position that the member has seen. Messages after it are sent to the member first.
     pub since: Option<Position>,
-    /// How much the group keeps; `None`: nothing.
+    /// How much history the group keeps; `None`: no history.
     pub limits: Option<Limits>,
-    /// Whether the others see it.
+    /// Whether the other members see this one.
     pub present: bool,
-    /// What the others see, a JSON object of at most [`presence::MAX_INFO`] bytes.
+    /// The JSON object that the other members see, of at most [`presence::MAX_INFO`] bytes.
     pub info: Arc<str>,
-    /// How the client was known in connections before this one (`Hub::member_id`): what left these
-    /// out is not sent to it now. Of more than 16, the last.
+    /// The member ids (`Hub::member_id`) of the client's former connections. Missed messages that
+    /// excluded one of them are not sent. If there are more than 16 ids, the last 16 count.
     pub was: Vec<String>,
-    /// The client's number of the request, a JSON value, to be answered by a `joined` frame.
+    /// The id of the client's request, a JSON value: the answer is a `joined` frame with this id.
+    /// `None`: no answer.
     pub reply: Option<Arc<str>>,
-    /// How long the broker may take.
+    /// How long to wait for the broker.
     pub timeout: Duration,
 }
 
-/// As most members join: from now on, unseen, without a history and without waiting for the broker.
+/// The values with which most members join: messages from now on, not present, no history, no waiting
+/// for the broker.
 impl Default for Join {
     fn default() -> Self {
         Self {
@@ -94,14 +96,14 @@ impl Default for Join {
     }
 }
 
-/// What became of it.
+/// The result of joining a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
-    /// Whether everything after the position that was asked for is among what was sent.
+    /// Whether the member now has every message after [`Join::since`].
     pub recovered: bool,
-    /// Where the group stands.
+    /// The position of the member in the group's history.
     pub position: Position,
-    /// How many messages were sent.
+    /// The number of missed messages that were sent.
     pub missed: usize,
 }
 
@@ -115,8 +117,9 @@ pub(in crate::hub) struct Members {
 }
 
 impl Members {
-    /// Makes a connection a member, and sends it what it has missed. Where it is a member already, the
-    /// others hear of it only if its `info` or `present` has changed.
+    /// Makes a connection a member of a group, and sends it the messages that it has missed. If the
+    /// connection is a member already, the other members are told only if its `info` or `present` has
+    /// changed.
     ///
     /// # Errors
     ///
@@ -143,7 +146,8 @@ impl Members {
         if join.limits.is_some() || join.present {
             self.clock.start();
         }
-        // A member that joins again stays where it is: to leave first would tell all others twice.
+        // A member that joins again stays in the group: leaving first would send two events to all
+        // others.
         let again = is_member(connection, &channel);
         let joined = self.enter(connection, &channel, &join)?;
         if join.present {
@@ -156,7 +160,8 @@ impl Members {
                     presence.join(name, member, now)
                 });
             if !is_member(connection, &channel) {
-                // It may have ended, or another thread have left, before presence knew of it.
+                // The connection may have ended, or another thread may have left the group, before
+                // presence had the member.
                 self.attendance.absent(name, connection.id());
             }
         } else if again {
@@ -165,9 +170,9 @@ impl Members {
         Ok(joined)
     }
 
-    /// Makes a connection reachable as one of a user's.
+    /// Adds a connection to those of a user, so that messages to the user reach it.
     pub(in crate::hub) fn identify(&'static self, connection: &Arc<Connection>, user: &str) {
-        // Without a history, nothing can fail but the connection.
+        // Without a history, joining fails only if the connection has ended.
         let _ = self.enter(connection, &Channel::user(user), &Join::default());
     }
 
@@ -184,14 +189,16 @@ impl Members {
                 if state.gone {
                     continue;
                 }
-                // Or else it would be retired while a slow broker is asked, and all begin anew.
+                // Counted so that `retire` keeps the group while the broker is asked; otherwise the next
+                // try would create it and ask again.
                 state.joining += 1;
             }
             let fetched = self.prepare(&group, join).inspect_err(|_| {
                 group.lock().joining -= 1;
                 self.groups.retire(&group);
             })?;
-            // Locked in this order, so that a connection which ends meanwhile leaves the group, too.
+            // The memberships are locked before the group, so that a connection that ends meanwhile
+            // leaves this group, too.
             let memberships = connection.owned::<Memberships>().map(Memberships::lock);
             let Some(mut memberships) = memberships.filter(|one| !one.closed) else {
                 group.lock().joining -= 1;
@@ -202,7 +209,7 @@ impl Members {
             state.joining -= 1;
             let joined = self.admit(&group, &mut state, connection, join, fetched);
             drop(state);
-            // Another thread may have joined meanwhile.
+            // Another thread may have joined the same group meanwhile.
             if !memberships
                 .groups
                 .iter()
@@ -215,7 +222,7 @@ impl Members {
         }
     }
 
-    /// Has the broker asked, where there is one; returns messages that this process does not keep.
+    /// Asks the broker, if there is one; returns the missed messages that this process does not keep.
     fn prepare(
         &self,
         group: &Arc<Group>,
@@ -230,8 +237,8 @@ impl Members {
             .map_err(HubError::Unavailable)
     }
 
-    /// The last step, under the group's lock: nothing can come between what was missed and what
-    /// follows.
+    /// Adds the member under the group's lock, so that no message comes between the missed messages and
+    /// the following ones.
     fn admit(
         &self,
         group: &Group,
@@ -281,7 +288,7 @@ impl Members {
         joined
     }
 
-    /// Ends a membership; false if there was none.
+    /// Ends a membership; returns false if there was none.
     pub(in crate::hub) fn leave(
         &self,
         connection: &Arc<Connection>,

@@ -9,9 +9,9 @@ use std::{
 use super::group::Group;
 use crate::hub::names::Channel;
 
-/// Is told of groups that leave the table. Called without a lock.
+/// Receives the groups that leave the table. Its method is called without a lock held.
 pub(in crate::hub) trait Watch: Send + Sync {
-    /// This process listens to the channel no more.
+    /// The channel has no group in this process any more.
     fn retired(&self, channel: &Channel);
 }
 
@@ -20,9 +20,9 @@ pub(in crate::hub) trait Watch: Send + Sync {
 pub(in crate::hub) struct Groups {
     /// A std mutex: held for a map operation.
     table: Mutex<HashMap<Channel, Arc<Group>>>,
-    /// The groups that are wildcards. Mostly read.
+    /// The groups that are wildcards. An `RwLock`: mostly read.
     wildcards: RwLock<Vec<Arc<Group>>>,
-    /// Set where a broker has the histories.
+    /// Set if a broker keeps the histories.
     watch: OnceLock<&'static dyn Watch>,
 }
 
@@ -31,7 +31,7 @@ impl Groups {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on, a broker has the histories, and `watch` is told of groups that leave the table.
+    /// From now on, a broker keeps the histories, and `watch` is called for groups that leave the table.
     pub(in crate::hub) fn watch(&self, watch: &'static dyn Watch) {
         let _ = self.watch.set(watch);
     }
@@ -44,7 +44,7 @@ impl Groups {
         self.table().get(channel).cloned()
     }
 
-    /// The group of a channel, which is made if there is none.
+    /// The group of a channel; created if there is none.
     pub(in crate::hub) fn obtain(&self, channel: &Channel) -> Arc<Group> {
         let mut table = self.table();
         if let Some(group) = table.get(channel) {
