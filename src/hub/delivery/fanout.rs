@@ -1,4 +1,4 @@
-//! The way of a message into the outboxes of this process.
+//! Puts messages into the outboxes of this process.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -51,7 +51,8 @@ impl Fanout {
         }
     }
 
-    /// To the members of a group whose lock is held, and to those who listen to many groups.
+    /// Puts a message into the outboxes of a group's members and of the members of matching wildcards.
+    /// The caller holds the group's lock.
     pub(in crate::hub) fn spread(
         &self,
         channel: &Channel,
@@ -84,14 +85,15 @@ impl Fanout {
         }
     }
 
-    /// Closes the members of a channel; returns how many connections were open.
+    /// Closes the connections of a channel's members; returns how many were open.
     pub(in crate::hub) fn close_members(
         &self,
         channel: &Channel,
         code: u16,
         reason: &str,
     ) -> usize {
-        // Collected first: a connection that ends at once leaves the group.
+        // The connections are collected first: a connection that ends at once leaves the group, which
+        // needs the lock.
         let connections = if channel.scope() == Scope::Everybody {
             engine::running().map_or_else(Vec::new, Engine::connections)
         } else {
@@ -113,9 +115,9 @@ impl Fanout {
 #[derive(Debug)]
 pub(in crate::hub) struct Delivery<'a> {
     excluded: &'a [u64],
-    /// Who has it already; only where somebody could get it twice.
+    /// Connections that have the message already. `Some` only if a connection could get it twice.
     seen: Option<HashSet<u64>>,
-    /// Connections that have got the message and are to be written.
+    /// Connections that have got the message and wait to be written.
     mailbag: Mailbag,
     pub(in crate::hub) reached: usize,
     pub(in crate::hub) dropped: usize,
@@ -132,12 +134,12 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// From now on, nobody gets it twice.
+    /// From now on, no connection gets the message twice.
     pub(in crate::hub) fn once(&mut self) {
         self.seen.get_or_insert_default();
     }
 
-    /// Puts the message into the outboxes of those who have not got it yet.
+    /// Puts the message into the outboxes of the members that do not have it yet.
     pub(in crate::hub) fn send(&mut self, members: &[Subscriber], message: &GroupMessage) {
         let offset = message.offset();
         for member in members {

@@ -1,4 +1,4 @@
-//! A message to a group, in the forms in which members get it.
+//! A message to a group, and the two frames in which members get it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,10 +22,10 @@ pub(in crate::hub) struct GroupMessage {
     payload: Bytes,
     position: Option<Position>,
     readable: bool,
-    /// Who is not to have it.
+    /// Connections that do not get the message.
     excluded: Box<[Who]>,
     plain: Arc<Broadcast>,
-    /// For members who want to know the group and the position, too.
+    /// The frame for members that also want the group and the position; made when first needed.
     enveloped: OnceLock<Arc<Broadcast>>,
 }
 
@@ -52,7 +52,7 @@ impl GroupMessage {
         }
     }
 
-    /// Takes the place of an entry of a history that is no message.
+    /// A placeholder for an entry of a history that is no message.
     pub(in crate::hub) fn unreadable(group: Arc<str>, position: Position) -> Self {
         Self {
             readable: false,
@@ -60,18 +60,18 @@ impl GroupMessage {
         }
     }
 
-    /// False for what only takes the place of a message.
+    /// False for a placeholder.
     pub(in crate::hub) fn is_readable(&self) -> bool {
         self.readable
     }
 
-    /// Leaves connections out.
+    /// Sets the connections that do not get the message.
     pub(in crate::hub) fn excluding(mut self, connections: &[Who]) -> Self {
         self.excluded = connections.into();
         self
     }
 
-    /// Whether one of these connections is left out.
+    /// Whether the message excludes one of these connections.
     pub(in crate::hub) fn excludes(&self, connections: &[Who]) -> bool {
         connections.iter().any(|one| self.excluded.contains(one))
     }
@@ -92,7 +92,7 @@ impl GroupMessage {
         self.position.as_ref().map_or(0, |at| at.offset)
     }
 
-    /// The frame for a member of either sort.
+    /// The frame for a member; `enveloped`: with the group and the position.
     pub(in crate::hub) fn frame(&self, enveloped: bool) -> &Arc<Broadcast> {
         if enveloped {
             self.enveloped.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Sending to many.
+//! Sends messages to many connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::hub::{
     },
 };
 
-/// Sends messages to many, here and over the broker.
+/// Sends messages to groups, users and everybody, in this process and over the broker.
 pub(in crate::hub) struct Publisher {
     pub(in crate::hub) node: &'static Node,
     pub(in crate::hub) groups: &'static Groups,
@@ -33,12 +33,12 @@ pub(in crate::hub) struct Publisher {
 }
 
 impl Publisher {
-    /// Sends a message to everybody who belongs to one of the targets, in this process and, over
+    /// Sends a message to every connection that belongs to one of the targets, in this process and, over
     /// the broker, in the others.
     ///
     /// # Errors
     ///
-    /// The name of a group breaks the rules, or there are too many of them.
+    /// A group's name breaks the rules, or the call has too many targets or excluded connections.
     pub(in crate::hub) fn publish(&self, outgoing: &Outgoing) -> Result<Published, HubError> {
         let Channels { live, kept } = channels(outgoing)?;
         let mut published = Published::default();
@@ -66,7 +66,7 @@ impl Publisher {
         published.fate = self.hand_over(channels, &outgoing.excluded, body, outgoing.timeout);
     }
 
-    /// Gives the broker what is not stored.
+    /// Gives a message that is not stored to the broker.
     fn hand_over(
         &self,
         channels: &[Channel],
@@ -141,7 +141,7 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As [`Self::publish`].
+    /// Like [`Self::publish`].
     pub(in crate::hub) fn disconnect(
         &self,
         targets: Vec<Target>,

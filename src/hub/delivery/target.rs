@@ -1,4 +1,4 @@
-//! Whom a message goes to, and what became of it.
+//! The targets of a message, and the result of sending it.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -12,12 +12,12 @@ use crate::hub::{
     wire::payload::PayloadKind,
 };
 
-/// Who is to get a message.
+/// A target of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The members of a group.
     Group(String),
-    /// The same, and the group's history, which keeps so much.
+    /// The members of a group, and its history, which keeps as much as the limits allow.
     Kept(String, Limits),
     /// The connections of a user.
     User(String),
@@ -25,48 +25,51 @@ pub enum Target {
     Everybody,
 }
 
-/// A message to many.
+/// A message to many connections.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// Each connection gets it once, however many of these it belongs to; and once more for each
-    /// group that keeps a history, which has a position of its own for it.
+    /// Each connection gets the message once, even if it belongs to several targets; and once more for
+    /// each group that keeps a history, because the message has another position there.
     pub targets: Vec<Target>,
-    /// What the payload is; the caller knows that it is.
+    /// The kind of the payload. The caller has checked that the payload is of this kind.
     pub kind: PayloadKind,
-    /// The message.
+    /// The content of the message.
     pub payload: Bytes,
-    /// Connections that do not get it, of this process or of others.
+    /// Connections of this or other processes that do not get the message.
     pub excluded: Vec<Who>,
     /// How long to wait for the broker.
     pub timeout: Duration,
 }
 
-/// What the broker has made of a message; the later, the less is certain.
+/// What the broker did with a message. Later values are less certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// There is no broker.
     Alone,
-    /// It has stored it in the history.
+    /// The broker has stored the message in the history.
     Stored,
-    /// It has taken it, for those who listen now.
+    /// The broker has taken the message, for its current subscribers.
     Sent,
-    /// It is away, or slow: the message waits in this process, and is stored when it is back.
+    /// The broker is away or slow: the message waits in this process, and is stored when the broker is
+    /// back.
     Pending,
-    /// It is away, and the other processes do not get the message.
+    /// The other processes do not get the message, as far as this one knows: the broker is away, slow or
+    /// refuses it, or too many messages wait for the broker.
     Unavailable,
 }
 
-/// What became of a message.
+/// The result of sending a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// Connections of this process into whose outboxes it went, or will go when the broker hands it
-    /// back in its turn.
+    /// Connections of this process whose outboxes got the message, or will get it when the broker sends
+    /// it back.
     pub local: usize,
-    /// Connections of this process that lost a message to their limits.
+    /// Connections of this process that lost a message to their limits; plus one for each group whose
+    /// queue for the broker was full.
     pub dropped: usize,
-    /// Of the broker; where it was several things, the worst of them.
+    /// What the broker did. If the call has several results, this is the worst one.
     pub fate: Fate,
-    /// In the history, if one group keeps one.
+    /// The position in the history, if the message was stored in exactly one.
     pub position: Option<Position>,
 }
 
@@ -81,7 +84,7 @@ impl Default for Published {
     }
 }
 
-/// Where a message goes, each once.
+/// The channels of a message, each once: `kept` have a history, `live` have none.
 #[derive(Default)]
 pub(in crate::hub) struct Channels {
     pub(in crate::hub) live: Vec<Channel>,

@@ -1,13 +1,13 @@
-//! What goes over the broker from one process to the others.
+//! The envelope of a message that goes over the broker from one process to the others.
 //!
 //! ```text
 //! version 1 | flags | origin u64 | sequence u64 | n u16, n * u64 excluded | n u16, n * (u16, channel) | payload
 //! ```
 //!
-//! Little-endian. The excluded are connections of the origin; where connections of other processes
-//! are, too, a flag says so, and `n u16, n * (process u64, connection u64)` follows them. The channels
-//! are there if the message goes to several: a process delivers it to all of them when it meets the
-//! first, so that nobody gets it twice.
+//! Numbers are little-endian. `excluded` lists connections of the origin. If connections of other
+//! processes are excluded, too, a flag is set, and `n u16, n * (process u64, connection u64)` follows.
+//! The channels are listed if the message goes to several: a process delivers it to all of them when the
+//! first copy arrives, so that no connection gets it twice.
 
 use std::sync::Arc;
 
@@ -26,27 +26,27 @@ const VERSION: u8 = 1;
 const BINARY: u8 = 1;
 const JSON: u8 = 2;
 const CLOSE: u8 = 4;
-/// Beside one of these: connections of other processes are excluded, too.
+/// Added to the flags above: connections of other processes are excluded, too.
 const OTHERS: u8 = 8;
 
-/// What is to be done with the receivers.
+/// The content of an envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::hub) enum Content {
     Message(PayloadKind, Bytes),
-    /// Close their connections.
+    /// Closes the connections of the receivers, with this code and reason.
     Close(u16, Arc<str>),
-    /// Of [`Presence`](crate::hub::presence::Presence); opaque here.
+    /// A message of [`Presence`](crate::hub::presence::Presence), which is opaque here.
     Presence(Bytes),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::hub) struct Envelope {
-    /// The process that sent it.
+    /// The process that sent the envelope.
     pub(in crate::hub) origin: u64,
     /// Rises with every envelope of the origin.
     pub(in crate::hub) sequence: u64,
     pub(in crate::hub) excluded: Vec<Who>,
-    /// All channels that it goes to, if there are several.
+    /// All channels of the message, if there are several; otherwise empty.
     pub(in crate::hub) channels: Vec<Channel>,
     pub(in crate::hub) body: Content,
 }
@@ -93,7 +93,7 @@ impl Envelope {
         bytes.put_u8(flags | if others.is_empty() { 0 } else { OTHERS });
         bytes.put_u64_le(self.origin);
         bytes.put_u64_le(self.sequence);
-        // All lists are limited where they come in, far below what fits.
+        // Earlier checks limit all lists to far less than a `u16` can count.
         bytes.put_u16_le(own.len() as u16);
         for (_, id) in own {
             bytes.put_u64_le(id);
@@ -115,8 +115,9 @@ impl Envelope {
         bytes.freeze()
     }
 
-    /// `None` for what is not an envelope: others may write to the broker, too. What comes out can be
-    /// handed on as it is: text is UTF-8, JSON is JSON, a Close frame takes the code and the reason.
+    /// Returns `None` for bytes that are no envelope: other programs may write to the broker, too. The
+    /// result needs no further checks: text is UTF-8, JSON is valid, and a Close frame can carry the
+    /// code and the reason.
     pub(in crate::hub) fn decode(mut bytes: Bytes) -> Option<Self> {
         if bytes.try_get_u8().ok()? != VERSION {
             return None;
@@ -176,7 +177,8 @@ impl Envelope {
     }
 }
 
-/// Whether bytes are an envelope, as they come from the broker: for the fuzz target.
+/// Whether bytes decode to an envelope that stays the same when it is encoded and decoded again. For the
+/// fuzz target.
 #[doc(hidden)]
 #[must_use]
 pub fn is_envelope(bytes: &[u8]) -> bool {
@@ -184,7 +186,7 @@ pub fn is_envelope(bytes: &[u8]) -> bool {
         .is_some_and(|one| Envelope::decode(one.encode()) == Some(one))
 }
 
-/// Reads how many of something follow.
+/// Reads the length of a list; `None` if it exceeds `most`.
 fn count(bytes: &mut Bytes, most: usize) -> Option<usize> {
     let count = usize::from(bytes.try_get_u16_le().ok()?);
     (count <= most).then_some(count)

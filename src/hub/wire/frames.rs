@@ -1,4 +1,4 @@
-//! The JSON frames of the clients' protocol, as far as the hub sends them.
+//! The JSON frames of the client protocol that the hub sends.
 //!
 //! The order of the fields is a part of the format: clients may compare frames as texts.
 
@@ -35,8 +35,8 @@ pub(in crate::hub) fn message(
     frame.finish()
 }
 
-/// The answer to a request to join. `request` is the client's number of it, a JSON value; `history` has
-/// the position and the number of the messages that follow, where the group keeps a history.
+/// The answer to a request to join. `request` is the client's id of the request, a JSON value. If the
+/// group keeps a history, `history` has the position and the number of missed messages that follow.
 pub(in crate::hub) fn joined(
     group: &str,
     request: &str,
@@ -77,14 +77,14 @@ fn member(event: &str, group: &str, id: &str, info: &str) -> Broadcast {
     frame.finish()
 }
 
-/// Messages of a group are lost to the client: what comes next follows this position.
+/// Tells the client that it has lost messages of a group: the next message follows this position.
 pub(in crate::hub) fn reset(group: &str, position: &Position) -> Broadcast {
     let mut frame = Frame::of_group("reset", group);
     frame.position(position);
     frame.finish()
 }
 
-/// A JSON object in the making.
+/// A JSON object that is being built.
 struct Frame(String);
 
 impl Frame {

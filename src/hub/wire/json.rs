@@ -1,8 +1,9 @@
-//! Whether a text is JSON, without making anything of it: others may write to the broker.
+//! Checks whether a text is JSON, without building values: other programs may write to the broker.
 //!
-//! There is no recursion, so that no depth is too much.
+//! The reader does not recurse, so deep nesting cannot overflow the stack.
 
-/// Digits of a number in what Python reads: it refuses integers of more than 4,300.
+/// The most characters of a number that [`is_plain`] accepts. Python refuses integers of more than 4,300
+/// digits.
 pub(in crate::hub) const MAX_NUMBER: usize = 300;
 
 /// Whether a text is JSON (RFC 8259).
@@ -10,8 +11,8 @@ pub(in crate::hub) fn is_json(text: &str) -> bool {
     Reader::new(text, usize::MAX).reads_all()
 }
 
-/// Whether a text is JSON that every reader takes: not deeper than that, without half
-/// characters (`\ud83d`) and without numbers that are longer than any should be.
+/// Whether a text is JSON that every reader accepts: at most `depth` levels deep, without lone
+/// surrogates (`\ud83d`), and without numbers of more than [`MAX_NUMBER`] characters.
 pub(in crate::hub) fn is_plain(text: &str, depth: usize) -> bool {
     let mut reader = Reader::new(text, depth);
     reader.is_strict = true;
@@ -44,10 +45,10 @@ impl<'a> Reader<'a> {
         self.values().is_some() && self.open.is_empty() && self.left.is_empty()
     }
 
-    /// Reads one value, with all that are in it.
+    /// Reads one value, with all nested values.
     fn values(&mut self) -> Option<()> {
         loop {
-            // A value is due.
+            // A value begins here.
             match self.next()? {
                 b'{' => {
                     self.enter(b'{')?;
@@ -72,7 +73,7 @@ impl<'a> Reader<'a> {
                 b'n' => self.word(b"ull")?,
                 first => self.number(first)?,
             }
-            // After a value.
+            // A value has ended: a comma, a closing bracket or the end of the text follows.
             loop {
                 let Some(&bracket) = self.open.last() else {
                     self.spaces();
@@ -133,7 +134,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// What comes after the first quotation mark.
+    /// Reads a string after its opening quotation mark.
     fn string(&mut self) -> Option<()> {
         loop {
             let plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
@@ -325,7 +326,7 @@ mod tests {
         #[test]
         fn serde_agrees(text in r#"[\[\]{}",:0-9.eE+\-a\\u ntrfls]{0,12}"#) {
             let parsed = serde_json::from_str::<serde_json::Value>(&text);
-            // It makes numbers of them, too, and characters.
+            // serde_json also converts numbers and characters, and refuses some that are valid JSON.
             let strange = text.contains('e') || text.contains('E') || text.contains("\\u");
             if !strange || parsed.is_ok() {
                 prop_assert_eq!(is_json(&text), parsed.is_ok());

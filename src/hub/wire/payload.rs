@@ -1,6 +1,6 @@
 //! The payload of a message.
 
-/// What a payload is.
+/// The kind of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadKind {
     /// UTF-8.
