@@ -1,4 +1,4 @@
-//! What the broker's task tells is passed on to the parts of the link.
+//! Passes the events of the broker's task on to the parts of the link.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -24,10 +24,10 @@ use crate::{
     runtime::Level,
 };
 
-/// A broker that comes and goes has a line in the log no more often than this.
+/// The shortest time between two log lines that the broker is away.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// What the log has been told of an absence of the broker.
+/// An absence of the broker, and whether the log has a line about it.
 #[derive(Debug, Default)]
 struct Absence {
     since: Option<Instant>,
@@ -35,7 +35,7 @@ struct Absence {
     last_said: Option<Instant>,
 }
 
-/// The parts that hear of the broker.
+/// The parts that get events of the broker.
 #[derive(Clone, Copy)]
 pub(super) struct Listeners {
     pub(super) line: &'static Line,
@@ -46,17 +46,18 @@ pub(super) struct Listeners {
     pub(super) subscriptions: &'static Subscriptions,
 }
 
-/// What the broker calls.
+/// Gets the events from the broker.
 #[derive(Default)]
 pub(super) struct Receiver {
-    /// Set right after the broker was opened, for these need it.
+    /// Set right after the broker was opened, because the parts need the broker.
     pub(super) listeners: Arc<OnceLock<Listeners>>,
     /// A std mutex: only the broker's task takes it.
     absence: Mutex<Absence>,
 }
 
 impl Receiver {
-    /// The broker's task may be faster than the thread that has opened it, by a moment.
+    /// Waits for the parts: the broker's task may run before the thread that opened the broker has set
+    /// them.
     fn link(&self) -> &Listeners {
         self.listeners.wait()
     }
@@ -129,5 +130,5 @@ impl Events for Receiver {
     }
 }
 
-/// How [`BrokerError::Unavailable`] begins; a line that says so need not say it again.
+/// The beginning of [`BrokerError::Unavailable`]. The log line says the same, and leaves it out.
 const UNAVAILABLE: &str = "the broker is unavailable: ";

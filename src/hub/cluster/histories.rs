@@ -1,4 +1,4 @@
-//! The messages of what the broker has stored.
+//! Converts entries that the broker has stored into messages.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::hub::{
     wire::envelope::{Content, Envelope},
 };
 
-/// The message of an envelope.
+/// The message of an envelope; `None` if the envelope carries something else.
 pub(in crate::hub) fn to_message(
     channel: &Channel,
     envelope: &Envelope,
@@ -25,7 +25,7 @@ pub(in crate::hub) fn to_message(
     Some(Arc::new(message))
 }
 
-/// What cannot be read keeps its place.
+/// The messages of fetched entries. An entry that cannot be read becomes a placeholder.
 pub(in crate::hub) fn to_messages(channel: &Channel, fetched: &Fetched) -> Vec<Arc<GroupMessage>> {
     let entries = fetched.entries.iter();
     let messages = entries.map(|stored| {

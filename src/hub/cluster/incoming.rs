@@ -1,4 +1,4 @@
-//! What the broker tells goes to the groups.
+//! Gives messages from the broker to the groups.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::hub::{
     wire::envelope::{Content, Envelope},
 };
 
-/// Takes what the broker passes on.
+/// Handles the envelopes that the broker passes on.
 pub(super) struct Incoming {
     pub(super) node: &'static Node,
     pub(super) groups: &'static Groups,
@@ -28,7 +28,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Something has come from the broker.
+    /// Handles an envelope from the broker.
     pub(super) fn take(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
         let Some(envelope) = Envelope::decode(envelope) else {
             if let (Some(channel), Some(position)) = (Channel::parse(channel), position) {
@@ -60,7 +60,7 @@ impl Incoming {
                         .malformed(name, "it does not tell who is there, or of too many");
                 }
             }
-            // Delivered when it was sent.
+            // An own message that is not stored: this process delivered it when it was sent.
             (_, None) if own => {}
             (Content::Close(code, reason), _) => {
                 self.fanout.close_members(channel, *code, reason);
@@ -72,7 +72,7 @@ impl Incoming {
         }
     }
 
-    /// What stands in a history has its place there, also if it cannot be read.
+    /// Gives an entry that cannot be read its place in the ring, if it is the next entry.
     fn skip_next(&self, channel: &Channel, position: Position) {
         let Some(group) = self.groups.find(channel) else {
             return;
@@ -85,7 +85,8 @@ impl Incoming {
     }
 
     fn receive_once(&self, channel: &Channel, envelope: &Envelope) {
-        // Also where no wildcard matches any more: the broker may not know yet that the last one has gone.
+        // Checked even if no wildcard matches: the broker may still send copies for a wildcard that has
+        // left.
         if !self.intake.is_new(envelope) {
             return;
         }
@@ -104,7 +105,7 @@ impl Incoming {
 
     fn receive_kept(&self, channel: &Channel, envelope: &Envelope, position: Position) {
         let Some(group) = self.groups.find(channel) else {
-            // For those who listen to many groups.
+            // Only members of wildcards may be there to get the message.
             if let Some(message) = self.intake.new_message(channel, envelope, position) {
                 let excluded = self.node.own(&envelope.excluded);
                 let mut delivery = Delivery::new(&excluded, false);
@@ -116,7 +117,7 @@ impl Incoming {
         let mut state = group.lock();
         state.hear_of(&position);
         let Some(ring) = &state.ring else {
-            // None of the members has asked for the history, and they get what there is now.
+            // No member has asked for the history, so the members get each message as it comes.
             if let Some(message) = self.intake.new_message(channel, envelope, position) {
                 state.nobody_has(message.offset());
                 let excluded = self.node.own(&envelope.excluded);

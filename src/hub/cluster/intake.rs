@@ -1,4 +1,4 @@
-//! The last step of a message from the broker: it is kept, and delivered once.
+//! The last step for a message from the broker: it is kept, and delivered once.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -22,10 +22,10 @@ use crate::hub::{
     wire::envelope::Envelope,
 };
 
-/// Envelopes that are remembered, so that one which comes twice is delivered once.
+/// The number of envelopes that are remembered, so that an envelope that comes twice is delivered once.
 const RECENT: usize = 4_096;
 
-/// Keeps and delivers what has come, live or fetched.
+/// Keeps and delivers messages that came live or were fetched.
 pub(super) struct Intake {
     node: &'static Node,
     groups: &'static Groups,
@@ -47,12 +47,12 @@ impl Intake {
         }
     }
 
-    /// Whether an envelope has not come yet, by whichever subscription.
+    /// Notes an envelope; returns whether it has not come before, over any subscription.
     pub(super) fn is_new(&self, envelope: &Envelope) -> bool {
         self.recent().note(envelope)
     }
 
-    /// The message of an envelope that has not come yet, by whichever subscription.
+    /// The message of an envelope that has not come before, over any subscription.
     pub(super) fn new_message(
         &self,
         channel: &Channel,
@@ -63,7 +63,8 @@ impl Intake {
         is_new.then(|| to_message(channel, envelope, position))?
     }
 
-    /// Keeps the next message of a group, of that age, and delivers it.
+    /// Adds the next message of a group to its ring, and delivers it. `age`: the time since it was
+    /// stored.
     pub(super) fn take(
         &self,
         group: &Group,
@@ -77,7 +78,7 @@ impl Intake {
         }
         let excluded = self.node.own(&envelope.excluded);
         let mut delivery = Delivery::new(&excluded, false);
-        // Wildcard members may have had it just before the group got its history.
+        // Members of wildcards may have got the message just before the group got its history.
         if self.groups.matching(&group.channel).is_empty() || self.is_new(envelope) {
             self.fanout
                 .spread(&group.channel, state, &message, &mut delivery);
@@ -91,7 +92,7 @@ impl Intake {
     }
 }
 
-/// The envelopes of late.
+/// The latest envelopes.
 #[derive(Debug, Default)]
 struct Recent {
     known: HashSet<(u64, u64)>,
@@ -99,7 +100,7 @@ struct Recent {
 }
 
 impl Recent {
-    /// Whether an envelope is new.
+    /// Notes an envelope; returns whether it is new.
     fn note(&mut self, envelope: &Envelope) -> bool {
         let key = (envelope.origin, envelope.sequence);
         if !self.known.insert(key) {

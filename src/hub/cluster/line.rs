@@ -27,20 +27,20 @@ use crate::{
     runtime::Level,
 };
 
-/// How often is looked whether the first connection has been made, or could not be.
+/// How often a waiting question checks whether the first connection was made or has failed.
 const SETTLING: Duration = Duration::from_millis(25);
 
-/// What the broker is asked at once where many groups have something to ask: when it is back.
+/// How many groups ask the broker at the same time when it is back.
 const TURNS: usize = 16;
 
-/// How things stand with the broker.
+/// The state of the connection to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerState {
-    /// There is none.
+    /// There is no broker.
     None,
-    /// It works.
+    /// The connection works.
     Connected,
-    /// It cannot be reached, or could not yet.
+    /// The broker cannot be reached, or the first connection is not made yet.
     Away,
 }
 
@@ -48,14 +48,14 @@ pub(super) const CONNECTING: u8 = 0;
 pub(super) const CONNECTED: u8 = 1;
 pub(super) const AWAY: u8 = 2;
 
-/// The connection to the broker, for those that ask it something.
+/// The connection to the broker, for the parts that ask the broker.
 pub(in crate::hub) struct Line {
     pub(super) broker: Broker,
     pub(super) handle: Handle,
     state: AtomicU8,
-    /// Wakes those that wait for the broker to come back.
+    /// Wakes tasks that wait for the broker to come back.
     back: Notify,
-    /// For questions that need no answer now.
+    /// Limits to [`TURNS`] the questions that need no answer now.
     pub(super) turns: Semaphore,
     troubles: Troubles,
 }
@@ -84,23 +84,23 @@ impl Line {
         self.broker.address()
     }
 
-    /// The connection is there, and everything may be asked again.
+    /// Notes that the connection is there: every question may be asked again at once.
     pub(super) fn connected(&self) {
         self.state.store(CONNECTED, Ordering::Release);
         self.troubles.forget();
     }
 
-    /// Those that wait for the broker go on.
+    /// Wakes tasks that wait for the broker.
     pub(super) fn wake(&self) {
         self.back.notify_waiters();
     }
 
-    /// The connection could not be made, or has broken; returns whether it was there before.
+    /// Notes that the connection could not be made, or has broken; returns whether it was there before.
     pub(super) fn disconnected(&self) -> bool {
         self.state.swap(AWAY, Ordering::AcqRel) == CONNECTED
     }
 
-    /// Runs what asks the broker on tokio, and waits for it.
+    /// Runs a question to the broker on tokio, and waits for the answer.
     pub(super) fn wait<T: Send + 'static>(
         &self,
         timeout: Duration,
@@ -115,8 +115,7 @@ impl Line {
             .unwrap_or_else(|_| Err(too_slow(timeout)))
     }
 
-    /// Says where the broker is that has met with an error, what was asked of it, and when it may be
-    /// there again.
+    /// Adds to an error the broker's address, the question, and when the next attempt to connect comes.
     pub(in crate::hub) fn explain(&self, asked: &str, error: BrokerError) -> BrokerError {
         let BrokerError::Unavailable(why) = error else {
             return error;
@@ -130,7 +129,7 @@ impl Line {
         BrokerError::Unavailable(format!("{address}: {asked}: {why}{again}"))
     }
 
-    /// Whether the broker is known not to be there.
+    /// Whether the broker is known to be unreachable.
     pub(super) fn is_away(&self) -> bool {
         self.state.load(Ordering::Acquire) == AWAY
     }
@@ -142,7 +141,7 @@ impl Line {
             if self.state.load(Ordering::Acquire) != CONNECTING {
                 return;
             }
-            // The state may have become "away", which notifies nobody.
+            // The state may have become "away", for which `back` is not notified.
             let _ = tokio::time::timeout(SETTLING, back).await;
         }
     }
@@ -161,7 +160,7 @@ impl Line {
         })
     }
 
-    /// Asks for what came after a position; an answer that cannot be true is none.
+    /// Fetches the messages after a position. An answer with an impossible position is an error.
     pub(super) async fn ask(
         &self,
         channel: &Channel,
@@ -177,7 +176,7 @@ impl Line {
         }
     }
 
-    /// The log has a line about the first of many.
+    /// Notes a refusal; the log gets a line about the first of many.
     pub(super) fn note_refusal(
         &self,
         question: Question,
@@ -185,7 +184,7 @@ impl Line {
         error: &BrokerError,
         next: &str,
     ) {
-        // That the broker is away, the log says elsewhere.
+        // The absence of the broker has its own log line.
         if !self.broker.is_connected() {
             return;
         }
@@ -203,7 +202,7 @@ impl Line {
         }
     }
 
-    /// Takes note of a refusal, and waits until the question may be asked again.
+    /// Notes a refusal, and waits until the question may be asked again.
     pub(super) async fn refused(
         &self,
         question: Question,
@@ -229,7 +228,7 @@ impl Line {
         }
     }
 
-    /// Takes note that a question was answered, or is not asked any more.
+    /// Notes that a question was answered, or is not asked any more.
     pub(super) fn relieved(&self, question: Question, channel: &Channel) {
         let over = self.troubles.over(question, channel, Instant::now());
         if let Some((time, refused)) = over {
@@ -244,7 +243,7 @@ impl Line {
     }
 }
 
-/// When the broker is connected to again.
+/// Words for an error: when the next attempt to connect comes.
 fn again() -> String {
     let seconds = LONGEST.as_secs();
     format!("the next attempt comes within {seconds} seconds, and others after it")
@@ -264,7 +263,7 @@ pub(super) fn too_slow(timeout: Duration) -> BrokerError {
     if timeout.is_zero() {
         return BrokerError::Unavailable("not connected".into());
     }
-    // In tenths: the time may be what an earlier question has left.
+    // Rounded up to tenths: the time may be the rest that an earlier question has left.
     let timeout = (timeout.as_secs_f64() * 10.0).ceil() / 10.0;
     BrokerError::Unavailable(format!("no answer within {timeout} seconds"))
 }

@@ -1,14 +1,14 @@
-//! Between the groups and the broker: subscriptions, gaps, and messages that wait.
+//! The link between the groups and the broker: subscriptions, gaps, and messages that wait.
 //!
-//! * `line`: the connection, and how it is asked.
-//! * `events`: the broker's task tells what happens.
-//! * `incoming`: what the broker passes on goes to the groups; `intake`: the last step of that.
-//! * `outgoing`: what the groups and presence say goes to the broker, in order.
-//! * `subscriptions`: which channels this process listens to.
-//! * `preparing`: groups are made ready for a new member.
-//! * `recovery`: what a group has missed is fetched.
-//! * `histories`: the messages of what the broker has stored.
-//! * `trouble`: what the broker refuses is asked again, ever more seldom.
+//! * `line`: the connection, and questions over it.
+//! * `events`: passes the events of the broker's task on.
+//! * `incoming`: gives messages from the broker to the groups; `intake`: the last step of that.
+//! * `outgoing`: sends the messages of groups and presence to the broker, in order.
+//! * `subscriptions`: the channels that this process listens to.
+//! * `preparing`: makes groups ready for a new member.
+//! * `recovery`: fetches messages that a group has missed.
+//! * `histories`: converts entries that the broker has stored into messages.
+//! * `trouble`: paces questions that the broker refuses, and reports them in the log.
 
 mod events;
 pub(super) mod histories;
@@ -49,7 +49,7 @@ use super::{
     presence::who::Attendance,
 };
 
-/// The other processes of the site, if there is a broker.
+/// The link to the other processes of the site, if there is a broker.
 pub(super) struct Cluster {
     pub(super) handle: Handle,
     pub(super) node: &'static Node,
@@ -102,7 +102,8 @@ impl Cluster {
         self.handle.spawn(link.uplink.send_later());
         let _ = self.link.set(link);
         let _ = listeners.set(heard);
-        // Also where nobody joins: the leases of the other processes' members end here, too.
+        // The clock runs even if no connection joins here: the leases of the other processes end in this
+        // process, too.
         self.clock.start();
         heard.subscriptions.review(&Channel::everybody(), None);
         heard.subscriptions.review(&Channel::presence(), None);
@@ -154,13 +155,14 @@ impl Cluster {
         (link, listeners)
     }
 
-    /// How things stand with the broker.
+    /// The state of the connection to the broker.
     pub(super) fn state(&self) -> BrokerState {
         self.link()
             .map_or(BrokerState::None, |link| link.line.state())
     }
 
-    /// Waits until nothing waits for the broker any more; false where something still does.
+    /// Waits until no message waits for the broker any more; returns false if some still wait after
+    /// `timeout`.
     pub(super) fn flush(&self, timeout: Duration) -> bool {
         self.link().is_none_or(|link| link.uplink.flush(timeout))
     }

@@ -1,4 +1,4 @@
-//! What the groups and presence say goes to the broker, in order.
+//! Sends the messages of groups and presence to the broker, in order.
 
 use std::{
     collections::VecDeque,
@@ -31,28 +31,31 @@ use crate::hub::{
     wire::envelope::{Content, Envelope},
 };
 
-/// Messages that may wait in a group for a broker that is away.
+/// The most messages of a group that may wait for the broker.
 const MAX_OUTBOUND: usize = 1_024;
 
-/// Presence messages that may be on their way at once.
+/// The most presence messages that may wait to be sent.
 const MAX_LATER: usize = 1_024;
 
-/// Sends to the broker.
+/// Sends messages to the broker.
 pub(in crate::hub) struct Uplink {
     line: &'static Line,
     node: &'static Node,
     groups: &'static Groups,
     losses: &'static Losses,
-    /// Presence messages, oldest first; bounded, for what is lost is found out by the digests.
+    /// Presence messages that wait to be sent, oldest first. The number is limited: other processes
+    /// notice a lost message by the next beat.
     later: Mutex<VecDeque<Bytes>>,
     called: Notify,
-    /// Held while a group is found to have stored all it had, and while somebody looks for others.
+    /// Held by `flush` while it looks for waiting messages, and taken by `store_all` before it notifies
+    /// `drains`, so that no notification is lost.
     drained: Mutex<()>,
     drains: Condvar,
 }
 
 impl Announce for Uplink {
-    /// Sends without waiting, in order; the oldest is lost where too many wait.
+    /// Queues a message without waiting; the messages are sent in order. If too many wait, the oldest is
+    /// lost.
     fn announce(&self, message: Vec<u8>) {
         let body = Content::Presence(message.into());
         let envelope = Envelope::of(self.node, &[], &[], body);
@@ -90,7 +93,7 @@ impl Uplink {
         }
     }
 
-    /// Gives a message to those who listen now.
+    /// Publishes a message for the current subscribers, without storing it.
     pub(in crate::hub) fn publish(
         &'static self,
         channels: &[Channel],
@@ -115,7 +118,7 @@ impl Uplink {
         }
     }
 
-    /// Nobody says it again where the broker refuses it, but the log tells.
+    /// Publishes once. If the broker refuses the message, it is not sent again, but the log gets a line.
     async fn say(&self, channel: &Channel, envelope: Bytes) -> Result<(), BrokerError> {
         let said = self.line.broker.publish(channel.as_str(), envelope).await;
         match &said {
@@ -142,7 +145,7 @@ impl Uplink {
                 let Some(envelope) = next else {
                     break;
                 };
-                // The next digest makes up for it.
+                // The next beat makes up for the loss.
                 if self.say(&channel, envelope).await.is_err() {
                     self.losses.note();
                 }
@@ -150,8 +153,8 @@ impl Uplink {
         }
     }
 
-    /// Puts a message into the group's queue for the broker; `None`: too much waits there already.
-    /// The answer tells where in the history it has come to stand.
+    /// Puts a message into the group's queue for the broker; returns a receiver for its position in the
+    /// history. `None`: the queue is full.
     pub(in crate::hub) fn store(
         &'static self,
         channel: &Channel,
@@ -170,8 +173,8 @@ impl Uplink {
                 published.dropped += 1;
                 return None;
             }
-            // Numbered in the order of the queue, whoever else sends: a number below one that the broker
-            // has seen is a repetition to it.
+            // The number is taken under the group's lock, so that numbers rise in the order of the
+            // queue: to the broker, a number below one that it has seen is a repetition.
             envelope.sequence = self.node.next_sequence();
             state.outbound.push_back(Outbound {
                 sequence: envelope.sequence,
@@ -198,7 +201,7 @@ impl Uplink {
     ) {
         let deadline = Instant::now() + timeout;
         for position in stored {
-            // The broker may come back any moment, but nobody waits for one that is known to be away.
+            // A broker that is known to be away is not waited for, even if it may come back any moment.
             let left = match self.line.is_away() {
                 true => Duration::ZERO,
                 false => deadline.saturating_duration_since(Instant::now()),
@@ -209,16 +212,17 @@ impl Uplink {
                     Fate::Stored
                 }
                 Some(Err(RecvTimeoutError::Timeout)) => Fate::Pending,
-                // The broker will never take it, or too much waits already.
+                // The broker will never take the message, or the queue is full.
                 Some(Err(RecvTimeoutError::Disconnected)) | None => Fate::Unavailable,
             };
             published.fate = published.fate.max(fate);
         }
     }
 
-    /// Stores what a group has for the broker, one after the other, until nothing is left.
+    /// Stores the queued messages of a group, one after the other, until none is left.
     async fn store_all(&'static self, group: Arc<Group>) {
-        // Whoever has waited for the broker to come back has not done so alone.
+        // After a failure, other groups wait for the broker, too: from then on, this task takes turns
+        // with them.
         let mut in_turn = false;
         let mut backoff = Backoff::default();
         loop {
@@ -250,15 +254,16 @@ impl Uplink {
                         let _ = waiter.try_send(position);
                     }
                 }
-                // It never will be stored, and others wait behind it. Its sender is told, by the
-                // waiter that goes with it.
+                // The message can never be stored, and others wait behind it. Dropping its waiter tells
+                // the sender.
                 Err(error @ BrokerError::TooLarge(_)) => {
                     self.line.relieved(Question::Store, &group.channel);
                     self.losses.note();
                     warn(format!("a message to {:?} is lost: {error}", group.name()));
                     group.lock().outbound.pop_front();
                 }
-                // The key makes it safe to try again what may have been stored.
+                // The message may have been stored. A retry is safe, because the broker recognizes the
+                // key.
                 Err(error) => {
                     in_turn = true;
                     drop(turn);
@@ -277,7 +282,8 @@ impl Uplink {
         self.drained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nothing waits for the broker any more; false where something still does.
+    /// Waits until no message waits for the broker any more; returns false if some still wait after
+    /// `timeout`.
     pub(in crate::hub) fn flush(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut drained = self.drained();

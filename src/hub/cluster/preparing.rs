@@ -1,4 +1,4 @@
-//! Groups are made ready for a new member.
+//! Makes groups ready for a new member.
 
 use std::{
     sync::{Arc, mpsc::sync_channel},
@@ -22,7 +22,7 @@ use crate::hub::{
     position::{Limits, Position},
 };
 
-/// Has the broker asked before somebody joins.
+/// Asks the broker before a connection joins.
 pub(in crate::hub) struct Preparing {
     pub(super) line: &'static Line,
     pub(super) losses: &'static Losses,
@@ -31,8 +31,8 @@ pub(in crate::hub) struct Preparing {
 }
 
 impl Preparing {
-    /// Makes a group ready for a member: the broker tells what comes, and what has been is known.
-    /// Returns what is not kept here.
+    /// Makes a group ready for a member: subscribes to its channel, and fetches its history if the group
+    /// has none yet. Returns the missed messages that this process does not keep.
     pub(in crate::hub) fn prepare(
         &'static self,
         group: &Arc<Group>,
@@ -67,8 +67,8 @@ impl Preparing {
                     ring.set_limits(limits);
                     ring.trim(Instant::now());
                     match ring.missed(since) {
-                        // Ahead: this process is late, or the broker has lost what the client has.
-                        // Where no history stands, nothing needs to be asked.
+                        // The client is ahead: this process is late, or the broker has lost messages
+                        // that the client has. The broker is not asked about an impossible position.
                         Missed::Ahead if !since.is_possible() => return Ok(None),
                         Missed::TooOld | Missed::Ahead => Some(since.clone()),
                         Missed::Known(_) | Missed::Foreign => return Ok(None),
@@ -89,7 +89,7 @@ impl Preparing {
             .then(|| to_messages(&group.channel, &fetched)))
     }
 
-    /// Gives a group its history.
+    /// Gives a group the history that was fetched.
     fn install(&'static self, group: &Arc<Group>, fetched: &Fetched, limits: Limits) {
         let mut state = group.lock();
         if state.ring.is_some() {
@@ -107,7 +107,8 @@ impl Preparing {
             );
         }
         state.ring = Some(ring);
-        // Of this history, or of another one; it is not known which of the two is the newer.
+        // `seen` may be of another epoch. The newer one of the two is unknown, so any offset that was
+        // announced there makes the group catch up.
         let other = state.seen_epoch != fetched.top.epoch;
         let heard_more = state.seen > if other { 0 } else { fetched.top.offset };
         state.follow(&fetched.top.epoch);

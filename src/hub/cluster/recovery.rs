@@ -1,4 +1,4 @@
-//! What a group has missed is fetched.
+//! Fetches messages that a group has missed.
 
 use std::{mem, sync::Arc, time::Instant};
 
@@ -16,22 +16,22 @@ use crate::hub::{
     wire::{envelope::Envelope, frames},
 };
 
-/// How often the broker has to say that a position, of which it was heard, is not there.
+/// How often the broker has to deny a position that was announced, before its answer is believed.
 const DOUBTS: usize = 3;
 
-/// What became of a question for what was missed.
+/// The result of asking for missed messages.
 enum Asked {
-    /// Nothing is missing.
+    /// Nothing is missing, or the group does not ask any more.
     Done,
-    /// More was stored meanwhile.
+    /// More messages were announced meanwhile.
     More,
-    /// The broker does not have what was heard of.
+    /// The broker does not have a position that was announced.
     Behind,
-    /// The broker is there and says no.
+    /// The broker is there and refuses.
     Refused(BrokerError),
 }
 
-/// Fetches what groups have missed.
+/// Fetches messages that groups have missed.
 pub(super) struct Recovery {
     pub(super) line: &'static Line,
     pub(super) groups: &'static Groups,
@@ -40,7 +40,7 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    /// Fetches what a group lacks, until it lacks nothing.
+    /// Fetches messages that a group lacks, until none is missing.
     pub(super) fn catch_up(&'static self, group: Arc<Group>) {
         self.line.handle.spawn(async move {
             let mut backoff = Backoff::default();
@@ -67,15 +67,17 @@ impl Recovery {
         });
     }
 
-    /// Asks the broker once. With `doubting`, its answer is believed, rather than what was heard before.
+    /// Asks the broker once. With `doubting`, its answer counts more than a position that was announced
+    /// before.
     async fn ask_for_missed(&self, group: &Arc<Group>, doubting: bool) -> Asked {
-        // Each group asks when the broker is back: it is not to meet thousands of questions at once.
+        // All groups ask when the broker is back. Turns spare the broker thousands of questions at once.
         let _turn = self.line.turns.acquire().await;
         let at = {
             let mut state = group.lock();
             let ring = state.ring.as_ref();
             let at = ring.map(|ring| (ring.position(), ring.limits(), state.seen));
-            // Nobody reads a history that nobody is there for: whoever joins asks anew.
+            // A group that has left the table needs no history: the next connection that joins asks
+            // anew.
             let at = at.filter(|_| !state.gone);
             state.catching_up = at.is_some();
             at
@@ -90,7 +92,7 @@ impl Recovery {
                 let other = state.seen_epoch != top.epoch;
                 let complete = fetched.complete;
                 self.fill(group, &mut state, fetched);
-                // What was heard of another history is not to come.
+                // An offset that was announced for another epoch will not come.
                 if other || state.seen <= top.offset {
                     state.catching_up = false;
                     return Asked::Done;
@@ -117,7 +119,8 @@ impl Recovery {
         if self.line.broker.is_connected() {
             return Asked::Refused(error);
         }
-        // Begins anew when the broker is back; if that was just now, nobody else has begun.
+        // `recover` begins anew when the broker is back. If it is back already and no other task has
+        // begun, this task goes on.
         group.lock().catching_up = false;
         if !self.line.broker.is_connected() || mem::replace(&mut group.lock().catching_up, true) {
             Asked::Done
@@ -126,13 +129,13 @@ impl Recovery {
         }
     }
 
-    /// Delivers what was fetched; where that is not all, members are told.
+    /// Delivers fetched messages. If they are not all, members get a `reset` frame first.
     fn fill(&self, group: &Group, state: &mut State, fetched: Fetched) {
         let Some(ring) = &state.ring else {
             return;
         };
         if !fetched.complete || fetched.top.epoch != ring.position().epoch {
-            // The entries end at the top, without a hole.
+            // The entries end at `top`, without a gap.
             let floor = fetched.top.offset - fetched.entries.len() as u64;
             let start = Position {
                 offset: floor,
@@ -162,7 +165,7 @@ impl Recovery {
                     self.intake
                         .take(group, state, &envelope, message, stored.age);
                 }
-                // Not ours, but it has its place.
+                // The entry is no message of this package, but it has its place.
                 _ => {
                     state.skip(&group.channel, position);
                     self.losses.malformed(
@@ -186,7 +189,7 @@ impl Recovery {
         }
     }
 
-    /// The broker is back: each group with a history asks what it has missed.
+    /// Called when the broker is back: each group with a history asks for missed messages.
     pub(super) fn recover(&'static self) {
         for group in self.groups.all() {
             let behind = {

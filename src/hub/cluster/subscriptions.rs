@@ -1,4 +1,4 @@
-//! Which channels this process listens to.
+//! The channels that this process listens to.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,7 +19,7 @@ use crate::hub::{
     presence::{Presence, who::Attendance},
 };
 
-/// Who waits for a subscription.
+/// Gets the result of a subscription.
 pub(super) type Waiter = SyncSender<Result<(), BrokerError>>;
 
 /// Subscribes to the channels of the groups that this process has.
@@ -27,12 +27,13 @@ pub(super) struct Subscriptions {
     line: &'static Line,
     groups: &'static Groups,
     attendance: &'static Attendance,
-    /// Channels whose subscription may have to change, and who waits for that.
+    /// Channels whose subscription may have to change, with the waiters for the result.
     reviews: Mutex<HashMap<Channel, Vec<Waiter>>>,
     reviewed: Notify,
     /// Channels that the broker refuses to subscribe to. A std mutex: held for a set operation.
     deaf: Mutex<HashSet<Channel>>,
-    /// The channel of presence has been subscribed to, so that the others can be asked who is there.
+    /// Set after the first attempt to subscribe to the presence channel: only then are the other
+    /// processes asked for their members.
     listening: AtomicBool,
 }
 
@@ -59,12 +60,12 @@ impl Subscriptions {
         }
     }
 
-    /// Whether the channel of presence has been subscribed to.
+    /// Whether a subscription to the presence channel was attempted.
     pub(super) fn is_listening(&self) -> bool {
         self.listening.load(Ordering::Acquire)
     }
 
-    /// Has the subscription of a channel looked at: there is a group for it, or there is none.
+    /// Requests a review of a channel's subscription, which has to exist while the channel has a group.
     pub(super) fn review(&self, channel: &Channel, waiter: Option<Waiter>) {
         let mut reviews = self.reviews();
         let waiters = reviews.entry(channel.clone()).or_default();
@@ -77,7 +78,8 @@ impl Subscriptions {
         self.reviews.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One after the other, so that the latest word about a channel is the last.
+    /// Reviews channels in rounds. A round ends before the next one begins, so that the latest review of
+    /// a channel is also the last to finish.
     pub(super) async fn review_all(&'static self) {
         loop {
             self.reviewed.notified().await;
@@ -104,8 +106,8 @@ impl Subscriptions {
         }
         let result = self.line.broker.subscribe(channel.as_str()).await;
         if channel.scope() == Scope::Presence {
-            // Even if it has failed now: it is remembered, and made with the next connection. Asked before
-            // that, the others would answer to deaf ears.
+            // Set even if the subscription has failed: it is remembered, and made with the next
+            // connection. Say hello only after subscribing: earlier answers would be lost.
             self.listening.store(true, Ordering::Release);
             self.attendance.update(None, Presence::reconnected);
         }
@@ -119,8 +121,8 @@ impl Subscriptions {
         result
     }
 
-    /// The broker refuses a subscription: it is asked again, ever more seldom. With a new connection,
-    /// all subscriptions are made by themselves.
+    /// Repeats a subscription that the broker refuses, with growing pauses. A new connection makes all
+    /// subscriptions by itself.
     pub(super) fn listen_again(&'static self, channel: &Channel, error: BrokerError) {
         let channel = channel.clone();
         let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,7 +154,7 @@ impl Subscriptions {
             let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
             deaf.remove(&channel);
             drop(deaf);
-            // Or nobody is there for it any more.
+            // The review marks the group as subscribed, or unsubscribes if the group has left.
             self.review(&channel, None);
         });
     }

@@ -1,8 +1,9 @@
-//! Questions that the broker refuses: they are asked again, ever more seldom, and the log says so once.
+//! Questions that the broker refuses are asked again with growing pauses, and the log has one line about
+//! them.
 //!
-//! Each group has a [`Backoff`](crate::hub::broker::Backoff) of its own. Above that, all groups of the
-//! process share a pace: while answers are refusals, questions that are repeated keep apart, so that
-//! ten thousand groups ask no more than one does.
+//! Each group has a [`Backoff`](crate::hub::broker::Backoff) of its own. In addition, all groups of the
+//! process share a pace: while the broker refuses, repeated questions keep apart, so that ten thousand
+//! groups together soon ask only once per [`FARTHEST`].
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,19 +20,20 @@ use crate::hub::names::Channel;
 const CLOSEST: Duration = Duration::from_millis(4);
 const FARTHEST: Duration = Duration::from_millis(250);
 
-/// Trouble that comes and goes has a line in the log no more often than this.
+/// The shortest time between log lines about trouble that comes and goes.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// What may not be published is not asked again: it counts as over when nothing was refused for so long.
+/// A refused publish is not repeated. The trouble of its channel counts as over when no publish to the
+/// channel was refused for this time.
 const STALE: Duration = Duration::from_secs(60);
 
-/// Channels to which nothing may be published that are remembered.
+/// The most channels that are remembered because a publish to them was refused.
 const MAX_CHANNELS: usize = 1_000;
 
-/// Different refusals of one kind of question that are logged.
+/// The most different refusals of one kind of question that are logged.
 const MAX_WORDS: usize = 16;
 
-/// What the broker is asked for, again and again if need be.
+/// The kinds of questions that the broker may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Question {
     Read,
@@ -51,20 +53,20 @@ impl Question {
     }
 }
 
-/// What is refused at present.
+/// The questions that are refused at present.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     /// A std mutex: held for a map operation.
     all: Mutex<HashMap<Question, Trouble>>,
-    /// Questions that are repeated wait here, one behind the other.
+    /// Repeated questions wait for this lock, one after the other.
     pub(super) queue: tokio::sync::Mutex<()>,
-    /// Something was refused of late: where nothing ever is, nobody takes the lock.
+    /// A question was refused lately. While this is false, `over` does not take the lock.
     some: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Trouble {
-    /// When each was last refused. Bounded by the groups that exist, or by [`MAX_CHANNELS`].
+    /// When each channel was last refused. Bounded by the groups that exist, or by [`MAX_CHANNELS`].
     channels: HashMap<Channel, Instant>,
     since: Option<Instant>,
     refused: u64,
@@ -80,7 +82,7 @@ impl Troubles {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether the log is to have a line: this refusal is a new one.
+    /// Counts a refusal; returns true if it is a new one and the log is to have a line.
     pub(super) fn refused(
         &self,
         question: Question,
@@ -111,8 +113,8 @@ impl Troubles {
         is_new
     }
 
-    /// Returns how long it took and how often it was refused, where that was the last trouble of its
-    /// kind and the log has a line about it.
+    /// Ends the trouble of a channel. If it was the last trouble of its kind and the log has a line
+    /// about it, returns how long it lasted and the number of refusals.
     pub(super) fn over(
         &self,
         question: Question,
@@ -158,7 +160,7 @@ impl Troubles {
             .map_or(Duration::ZERO, |trouble| trouble.space)
     }
 
-    /// The connection is a new one, and everything may be asked again.
+    /// Ends the pace: over a new connection, every question may be asked again at once.
     pub(super) fn forget(&self) {
         for trouble in self.lock().values_mut() {
             trouble.space = Duration::ZERO;
@@ -178,7 +180,7 @@ mod tests {
         let refuse = |channel| troubles.refused(Question::Read, channel, "no", now);
         assert!(refuse(&channels[0]));
         assert!((0..9).all(|_| !channels.iter().any(refuse)));
-        // Another refusal, and another question, are other lines.
+        // Another refusal and another question have lines of their own.
         assert!(troubles.refused(Question::Read, &channels[0], "never", now));
         assert!(troubles.refused(Question::Store, &channels[0], "no", now));
         assert_eq!(troubles.space(Question::Read), FARTHEST);
