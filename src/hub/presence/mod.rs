@@ -1,17 +1,17 @@
-//! Who is in which group, over all processes: gossip and leases, without I/O.
+//! The members of groups in all processes: gossip and leases, without I/O.
 //!
-//! Each process, a *node*, keeps a roster of its own members and numbers its changes. It tells every
-//! change to the others on one channel, and every two seconds the number of the last one. Who has
-//! missed something asks for the whole roster. A node that is not heard of for seven seconds is
-//! taken for dead, and its members leave.
+//! Each process, a *node*, keeps a roster of its own members and numbers its changes. A node sends every
+//! change to the others on one channel and, every two seconds, the number of its last change. A node
+//! that has missed a change asks for the whole roster. A node that is silent for seven seconds is
+//! considered dead, and its members leave.
 //!
 //! ```text
 //! a: join 1, join 2, leave 3 ....... beat 3 ......................... roster 3 ..... beat 3
 //! b:      (lost)     lacks 2         still lacks it: asks a           has all of it
 //! ```
 //!
-//! Nothing here must arrive: what is lost is made up for within seconds. The name of a node is never
-//! used twice; a process that starts again has another one.
+//! Any message may be lost: the nodes make up for it within seconds. The name of a node is never used
+//! twice; a process that starts again has another one.
 
 mod member;
 mod peer;
@@ -37,53 +37,54 @@ pub use self::{
     wire::{MAX_DEPTH, MAX_INFO},
 };
 
-/// A node tells that it is alive every two seconds: at every other tick, and ticks may come a
-/// little early.
+/// The least time between two beats. Ticks come every second and perhaps a little early, so that a node
+/// beats at every other tick: every two seconds.
 const BEAT: Duration = Duration::from_millis(1500);
 
-/// A node that was not heard for so long is dead.
+/// A node that was silent for this time is dead.
 const LEASE: Duration = Duration::from_secs(7);
 
-/// Whoever asks within this time of a beat gets the next one with the others.
+/// The least time between a beat and a beat that answers a hello. Nodes that say hello within this time
+/// share the next beat.
 const BEAT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The same of rosters, which are large.
+/// The least time between two rosters, which are large.
 const ROSTER_PAUSE: Duration = Duration::from_millis(500);
 
-/// Who has not answered a hello after this time is not there, as far as can be told.
+/// An unknown node that has not answered a hello after this time is considered absent.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Nobody waits longer for what the others have.
+/// The longest time that callers wait for the rosters of the other nodes after a hello.
 pub const MAX_SETTLING: Duration = Duration::from_secs(1);
 
-/// What is kept of the other nodes' members, in bytes, about.
+/// The most memory for the members of other nodes, in bytes, approximately.
 const MAX_HELD: usize = 256 << 20;
 
-/// Nodes that are known at once.
+/// The most other nodes that are known at once.
 const MAX_NODES: usize = 4096;
 
 /// The members of all groups, as one node knows them.
 ///
-/// Outputs must be carried out in the order in which they came. Where messages overtake each other
+/// The caller must perform outputs in the order in which they came. If messages overtake each other,
 /// nothing breaks, but whole rosters may have to be sent.
 #[derive(Debug)]
 pub struct Presence {
     node: Arc<str>,
     own: Roster,
-    /// Of the own roster.
+    /// The version of the own roster.
     version: u64,
     peers: HashMap<Arc<str>, Peer>,
     beats: Answers,
     rosters: Answers,
-    /// When the others were last asked who they are.
+    /// When the last hello was sent.
     greeted: Option<Instant>,
-    /// What the other nodes' members take, in bytes, about.
+    /// The memory for the members of other nodes, in bytes, approximately.
     held: usize,
-    /// Messages and members that were ignored, as they cannot be true or are too many.
+    /// Messages and members that were ignored because they are invalid or too many.
     ignored: u64,
 }
 
-/// When the others were last told something, and whether somebody is waiting for it.
+/// When an answer was last sent, and whether a node waits for the next one.
 #[derive(Debug, Default)]
 struct Answers {
     last: Option<Instant>,
@@ -96,7 +97,7 @@ impl Answers {
             .is_none_or(|last| now.saturating_duration_since(last) >= age)
     }
 
-    /// The time until somebody who is waiting may be answered.
+    /// The time until the next answer may be sent; `None`: no node waits.
     fn due(&self, pause: Duration, now: Instant) -> Option<Duration> {
         let next = self.last.map_or(now, |last| last + pause);
         self.wanted.then(|| next.saturating_duration_since(now))
@@ -109,7 +110,7 @@ impl Answers {
 }
 
 impl Presence {
-    /// A node without members. `node` is a name that no other has, or had.
+    /// A node without members. `node` is a name that no other node has or had.
     #[must_use]
     pub fn new(node: Arc<str>) -> Self {
         Self {
@@ -125,8 +126,8 @@ impl Presence {
         }
     }
 
-    /// Adds a member of this node. One of the same id leaves first, unless it is just the same.
-    /// Nothing happens if the group or the id is empty or has more than 1 KiB.
+    /// Adds a member of this node. A member with the same id leaves first, unless it is equal. Nothing
+    /// happens if the group or the id is empty or has more than 1 KiB.
     pub fn join(&mut self, group: &str, member: Member, _now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
         if !wire::is_name(group) || !wire::is_name(&member.id) {
@@ -152,14 +153,15 @@ impl Presence {
         outputs
     }
 
-    /// How many messages and members were ignored: others may write to the broker, too.
+    /// The number of messages and members that were ignored: other programs may write to the broker,
+    /// too.
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.ignored
     }
 
-    /// Takes what came on the control channel. The node's own messages, and what is no message, are
-    /// ignored; so are members whose info is not JSON that everybody can read.
+    /// Handles a message from the control channel. Ignores the node's own messages, bytes that are no
+    /// message, and members whose info is not JSON that every reader accepts.
     pub fn receive(&mut self, message: &[u8], now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
         let Some(Gossip { node, body }) = wire::decode(message) else {
@@ -202,14 +204,14 @@ impl Presence {
             },
         }
         self.held = (self.held + peer.bytes()).saturating_sub(before);
-        // Of a node that is known, what is missing may be on its way: that waits for the tick.
+        // Missing changes of a known node may be on their way: the next tick asks for them.
         if !known && peer.should_ask(now) {
             outputs.push(Output::Send(wire::ask(&self.node, node)));
         }
         outputs
     }
 
-    /// Does what is due; to be called about once a second, and after [`Presence::due`].
+    /// Does what is due. Call it about once a second, and after [`Presence::due`].
     pub fn tick(&mut self, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.bury(now, &mut outputs);
@@ -228,15 +230,15 @@ impl Presence {
         outputs
     }
 
-    /// The control channel works, for the first time or again: tells the others, and asks them for
-    /// what may be missing here.
+    /// The control channel works, for the first time or again: says hello to the other nodes, which
+    /// answer with their versions, so that this node learns what it lacks.
     pub fn reconnected(&mut self, now: Instant) -> Vec<Output> {
         self.beats.given(now);
         self.greeted = Some(now);
         vec![Output::Send(wire::hello(&self.node, self.version))]
     }
 
-    /// The time after which somebody who asked is to be answered by a tick; `None`: nobody waits.
+    /// The time after which a tick has to answer a node that asked; `None`: no node waits.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Duration> {
         let beat = self.beats.due(BEAT_PAUSE, now);
@@ -244,9 +246,9 @@ impl Presence {
         beat.into_iter().chain(roster).min()
     }
 
-    /// Whether the members of the other nodes are known, as far as that can be told: whoever is there
-    /// has had the time to answer [`Presence::reconnected`], and has said all. After a second it is
-    /// taken to be so.
+    /// Whether the members of the other nodes are known, as far as possible: the nodes have had time to
+    /// answer [`Presence::reconnected`], and have sent everything. One second after that call, this is
+    /// true in any case.
     #[must_use]
     pub fn is_settled(&self, now: Instant) -> bool {
         self.settles_in(now).is_none()
@@ -257,7 +259,7 @@ impl Presence {
     #[must_use]
     pub fn settles_in(&self, now: Instant) -> Option<Duration> {
         let Some(greeted) = self.greeted else {
-            // Nothing but a connection changes that.
+            // Only a connection changes that.
             return Some(MAX_SETTLING);
         };
         let passed = now.saturating_duration_since(greeted);
@@ -273,7 +275,7 @@ impl Presence {
         }
     }
 
-    /// The members of a group on all nodes, those of this one first, by id.
+    /// The members of a group on all nodes, those of this node first, by id.
     #[must_use]
     pub fn members(&self, group: &str) -> Vec<Member> {
         let mut nodes: Vec<_> = self.peers.iter().collect();
@@ -289,8 +291,8 @@ impl Presence {
         self.own.count(group) + others.sum::<usize>()
     }
 
-    /// The groups with members on any node whose names begin with `prefix`, by name, and how many
-    /// members they have.
+    /// The groups whose names begin with `prefix` and that have members on any node, by name, and how
+    /// many members they have.
     #[must_use]
     pub fn counts(&self, prefix: &str) -> BTreeMap<Arc<str>, usize> {
         let mut counts = BTreeMap::new();
@@ -339,12 +341,12 @@ impl Presence {
     }
 }
 
-/// Whether everybody can read what a member says of itself.
+/// Whether every reader accepts a member's info.
 pub fn is_info(info: &str) -> bool {
     wire::is_info(info)
 }
 
-/// Something that is too large for a message, or that not everybody can read, is not told.
+/// Replaces an info that is too large for a message, or that some reader would refuse, by `{}`.
 fn fit(mut member: Member) -> Member {
     if !wire::is_info(&member.info) {
         member.info = "{}".into();

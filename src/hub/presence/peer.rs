@@ -1,4 +1,4 @@
-//! Another node, as far as it is known here.
+//! Another node, as this one knows it.
 
 use std::{
     collections::BTreeMap,
@@ -14,28 +14,29 @@ use super::{
 /// How long to wait for an answer, or its next part, before asking again.
 const ASK_AGAIN: Duration = Duration::from_millis(1500);
 
-/// Changes that may wait for one that is missing. More are dropped, and found out later.
+/// The most changes that may wait for a missing one. Further changes are dropped; a later roster has
+/// them.
 const MAX_WAITING: usize = 256;
 
-/// Parts of a roster: some 250 MB.
+/// The most parts of a roster: some 250 MB.
 const MAX_PARTS: u32 = 1024;
 
-/// How long a node is not asked that has more than there is room for.
+/// How long a node is not asked if there is no room for its members.
 const PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) roster: Roster,
-    /// Of the roster as it is known.
+    /// The version of `roster`.
     version: u64,
-    /// The highest version that the node has told of.
+    /// The highest version that the node has announced.
     latest: u64,
     /// When the node was last heard.
     pub(super) heard: Instant,
     asked: Option<Instant>,
     /// Changes that came after one that is missing, by version.
     waiting: BTreeMap<u64, Change>,
-    /// What they take, about.
+    /// The memory for `waiting`, in bytes, approximately.
     waiting_bytes: usize,
     assembly: Option<Assembly>,
 }
@@ -46,7 +47,7 @@ struct Assembly {
     version: u64,
     next: u32,
     entries: Vec<Entry>,
-    /// What they take, about.
+    /// The memory for `entries`, in bytes, approximately.
     bytes: usize,
 }
 
@@ -71,20 +72,20 @@ impl Peer {
         }
     }
 
-    /// What is kept of the node, in bytes, about.
+    /// The memory for the node, in bytes, approximately.
     pub(super) fn bytes(&self) -> usize {
         let assembly = self.assembly.as_ref();
         self.roster.bytes() + self.waiting_bytes + assembly.map_or(0, |some| some.bytes)
     }
 
-    /// There is no room for what the node says; it is not asked again soon.
+    /// Drops a change or a part for which there is no room. The node is not asked again for [`PAUSE`].
     pub(super) fn refuse(&mut self, version: u64, now: Instant) {
         self.announce(version);
         self.assembly = None;
         self.asked = Some(now + PAUSE);
     }
 
-    /// The node says which version its roster has.
+    /// Notes a version that the node has announced.
     pub(super) fn announce(&mut self, version: u64) {
         self.latest = self.latest.max(version);
     }
@@ -101,7 +102,7 @@ impl Peer {
         self.catch_up(outputs);
     }
 
-    /// Makes the changes that were waiting for others, as far as these are there.
+    /// Applies the waiting changes, up to the next one that is missing.
     fn catch_up(&mut self, outputs: &mut Vec<Output>) {
         while let Some(first) = self.waiting.first_entry() {
             let version = *first.key();
@@ -117,7 +118,8 @@ impl Peer {
         }
     }
 
-    /// Returns how many members were left out; `None`: it is no part of a roster.
+    /// Adds a part of the node's roster. Returns how many members were left out; `None`: the part is
+    /// invalid.
     pub(super) fn part(
         &mut self,
         part: Part<'_>,
@@ -162,12 +164,12 @@ impl Peer {
         Some(left_out)
     }
 
-    /// Whether the node has more than is known here.
+    /// Whether the node has announced more than is known here.
     pub(super) fn lacks(&self) -> bool {
         self.latest > self.version
     }
 
-    /// Whether the node is to be asked for its roster now; it is taken that it will be.
+    /// Whether to ask the node for its roster now. If so, the node counts as asked.
     pub(super) fn should_ask(&mut self, now: Instant) -> bool {
         let patient = self
             .asked

@@ -13,15 +13,16 @@ use super::{
 /// Members by id; never empty.
 type Members = BTreeMap<Arc<str>, Member>;
 
-/// Every change is told as it is made: each `Joined` is followed by one `Left`.
+/// The members of one node, by group. Every change adds its outputs: each `Joined` is followed by one
+/// `Left`.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     groups: HashMap<Arc<str>, Members>,
-    /// What the members take, about.
+    /// The memory for the members, in bytes, approximately.
     bytes: usize,
 }
 
-/// What a member takes, about.
+/// The memory for a member, in bytes, approximately.
 pub(super) fn bytes_of(group: &str, member: &Member) -> usize {
     256 + group.len() + 2 * member.id.len() + member.info.len()
 }
@@ -43,7 +44,7 @@ impl Roster {
         self.groups.get(group).map_or(0, BTreeMap::len)
     }
 
-    /// The groups with members whose names begin in a certain way, and how many there are.
+    /// The groups whose names begin with `prefix`, and how many members they have.
     pub(super) fn counts(&self, prefix: &str) -> impl Iterator<Item = (&Arc<str>, usize)> {
         self.groups
             .iter()
@@ -69,7 +70,8 @@ impl Roster {
         }
     }
 
-    /// Adds a member; one of the same id leaves. False if it was there already, just so.
+    /// Adds a member; another one with the same id leaves. Returns false if an equal member was there
+    /// already.
     pub(super) fn insert(
         &mut self,
         group: &str,
@@ -93,7 +95,7 @@ impl Roster {
         true
     }
 
-    /// False if there was none.
+    /// Removes a member; returns false if there was none.
     pub(super) fn remove(&mut self, group: &str, id: &str, outputs: &mut Vec<Output>) -> bool {
         let Some((group, _)) = self.groups.get_key_value(group) else {
             return false;
@@ -113,7 +115,7 @@ impl Roster {
         true
     }
 
-    /// Becomes another roster; members that are in both stay.
+    /// Replaces the members by those of another roster; members that are in both stay.
     pub(super) fn replace(&mut self, entries: Vec<Entry>, outputs: &mut Vec<Output>) {
         let mut other: HashMap<Arc<str>, Members> = HashMap::new();
         for (group, member) in entries {

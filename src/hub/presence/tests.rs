@@ -76,7 +76,7 @@ fn member(id: &str, info: &str) -> Member {
     }
 }
 
-/// Everything that one says is heard by the other, until nobody has anything to say.
+/// Exchanges the messages of two nodes until neither has one to send.
 fn talk(a: &mut Node, b: &mut Node, now: Instant) {
     for _ in 0..10 {
         let (from_a, from_b) = (a.say(), b.say());
@@ -110,7 +110,7 @@ fn members_of_others_have_a_limit_in_all() {
     presence.held = MAX_HELD;
     assert_eq!(hear(&mut presence, 2, "n-2"), []);
     assert_eq!(presence.ignored(), 1);
-    // It is not asked for what there is no room for, again and again.
+    // The node is not asked again and again for members that there is no room for.
     for seconds in 1..7 {
         let outputs = presence.tick(now + Duration::from_secs(seconds));
         assert!(!outputs.contains(&Output::Send(wire::ask("me", "n"))));
@@ -190,14 +190,15 @@ fn it_is_known_when_all_who_are_there_have_said_who_is_there() {
     b.perform(hello);
     a.hear(&b.say(), start);
     assert!(!b.presence.is_settled(start));
-    // The answer has come, and not yet the roster.
+    // The answer has come, but the roster has not.
     b.hear(&a.say(), start);
     assert!(!b.presence.is_settled(quiet));
     talk(&mut a, &mut b, start);
     assert!(!b.presence.is_settled(quiet - Duration::from_millis(1)));
     assert!(b.presence.is_settled(quiet));
 
-    // After a reconnect, who is known has to be heard again, but nobody is waited for for long.
+    // After a reconnect, a known node has to be heard again, but is not waited for longer than
+    // `MAX_SETTLING`.
     let again = start + seconds(3);
     b.presence.reconnected(again);
     assert!(!b.presence.is_settled(again + QUIET));
@@ -222,7 +223,7 @@ fn who_asks_a_moment_after_a_beat_is_answered_soon() {
     assert_eq!(a.say().len(), 2, "the join, and the roster at once");
     a.hear(&[wire::ask("c", "a")], start);
     assert_eq!(a.presence.due(start), Some(ROSTER_PAUSE));
-    // An answer to somebody else is no reason to send a roster early.
+    // An answer to another node is no reason to send a roster early.
     a.tick(start + BEAT_PAUSE);
     assert!(a.say().is_empty());
     a.tick(start + ROSTER_PAUSE);
@@ -295,7 +296,7 @@ fn a_node_that_falls_silent_is_gone_after_its_lease() {
     told.sort();
     assert_eq!(told, ["-g:a-1", "-h:a-1"]);
     assert_eq!(b.ids("g"), [""; 0]);
-    // It was only slow: it is back with its next word.
+    // The node was only slow: it is back with its next message.
     a.tick(start + seconds(8));
     talk(&mut a, &mut b, start + seconds(8));
     assert_eq!(b.ids("g"), ["a-1"]);
@@ -338,7 +339,7 @@ fn a_large_roster_arrives_in_parts() {
     a.hear(&b.say(), now);
     let parts = a.say();
     assert!(parts.len() > 5 && parts.iter().all(|part| part.len() <= 256 * 1024));
-    // One is lost: the others are of no use.
+    // One part is lost: the others are of no use.
     b.hear(&parts[..2], now);
     b.hear(&parts[3..], now);
     assert_eq!(b.presence.count("g"), 0);

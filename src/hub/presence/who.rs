@@ -1,4 +1,4 @@
-//! Who is there: between the connections, [`Presence`] and those who ask.
+//! The link between the connections, [`Presence`] and callers that ask for members.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,25 +21,25 @@ use crate::{
 
 /// The way to the other processes.
 pub(in crate::hub) trait Announce: Send + Sync {
-    /// Sends a message to all of them, without waiting.
+    /// Sends a message to all other processes, without waiting.
     fn announce(&self, message: Vec<u8>);
 
     /// Whether the others are known to be out of reach.
     fn is_away(&self) -> bool;
 }
 
-/// The members that are present in all processes, and those who ask for them.
+/// The members that are present in all processes, and the threads that ask for them.
 pub(in crate::hub) struct Attendance {
     handle: Handle,
     node: &'static Node,
     groups: &'static Groups,
-    /// A std mutex: held while what has changed is told.
+    /// A std mutex: held while changes are sent to members and other processes.
     presence: Mutex<Presence>,
-    /// Wakes those that wait for the other processes to have answered.
+    /// Wakes threads that wait for the answers of the other processes.
     changed: Condvar,
-    /// Somebody who has asked who is here will be answered before the next tick.
+    /// A task will tick before the clock does, to answer a process that has asked.
     answering: AtomicBool,
-    /// Set where there is a broker.
+    /// Set if there is a broker.
     announce: OnceLock<&'static dyn Announce>,
 }
 
@@ -60,12 +60,13 @@ impl Attendance {
         }
     }
 
-    /// From now on, there are other processes, which hear by `announce`.
+    /// From now on, there are other processes, which get messages by `announce`.
     pub(in crate::hub) fn announce_by(&self, announce: &'static dyn Announce) {
         let _ = self.announce.set(announce);
     }
 
-    /// Those that wait for the other processes look again whether they are within reach.
+    /// Wakes threads that wait for the other processes, so that they check again whether these can be
+    /// reached.
     pub(in crate::hub) fn wake(&self) {
         drop(self.who());
         self.changed.notify_all();
@@ -75,9 +76,9 @@ impl Attendance {
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells presence something, and does what it asks for. All under its lock, so that nobody hears of
-    /// a leave before the join, and the other processes hear of both in this order. `except` hears
-    /// nothing of it: it is the one who has joined.
+    /// Calls `tell` with presence, and performs the outputs. All happens under the lock of presence, so
+    /// that members and other processes get a join before the leave. `except`: the connection that joins
+    /// or leaves, which gets no frame.
     pub(in crate::hub) fn update(
         &'static self,
         except: Option<u64>,
@@ -113,9 +114,9 @@ impl Attendance {
         }
     }
 
-    /// Waits until the members of the other processes are known, as far as that can be told: the first
-    /// time after a connection to the broker was made. At most two seconds, a connection that is being
-    /// made included, and not for a broker that is known to be away.
+    /// Waits until the members of the other processes are known, as far as possible. This takes time
+    /// only while a connection to the broker is being made, and for up to one second after that: at most
+    /// two seconds in all. A broker that is known to be away is not waited for.
     fn settled(&self) -> MutexGuard<'_, Presence> {
         let deadline = Instant::now() + 2 * MAX_SETTLING;
         let mut presence = self.who();
@@ -154,9 +155,9 @@ impl Attendance {
         self.update(Some(id), |presence, now| presence.leave(name, &member, now));
     }
 
-    /// The members of groups in all processes: those who are present in one of them, each once, as in
-    /// the first of these. Right after a connection to the broker was made, this waits for at most a
-    /// second.
+    /// The members of groups in all processes: those that are present in at least one of the groups,
+    /// each once, with its `info` in the first of them. Waits at most two seconds: while a connection to
+    /// the broker is being made, and for up to one second after that.
     pub(in crate::hub) fn members(&self, names: &[&str]) -> Vec<Member> {
         let presence = self.settled();
         let found = names.iter().flat_map(|name| presence.members(name));
@@ -169,14 +170,14 @@ impl Attendance {
             .collect()
     }
 
-    /// The groups with present members, in all processes, whose names begin with `prefix`, and how
-    /// many they have. It may wait as [`Self::members`].
+    /// The groups whose names begin with `prefix` and that have present members in any process, with the
+    /// number of these members. Waits like [`Self::members`].
     pub(in crate::hub) fn occupied(&self, prefix: &str) -> BTreeMap<Arc<str>, usize> {
         self.settled().counts(prefix)
     }
 
-    /// How many members groups have, each counted once: those who are present in all processes, or
-    /// else, group by group, those of this process. It may wait as [`Self::members`].
+    /// The number of members of groups, each counted once. A group with present members counts those of
+    /// all processes; another group counts its members in this process. Waits like [`Self::members`].
     pub(in crate::hub) fn count(&self, names: &[&str]) -> usize {
         if let [name] = names {
             let present = self.settled().count(name);

@@ -1,4 +1,4 @@
-//! What nodes say to each other, as bytes.
+//! The messages between nodes, as bytes.
 //!
 //! ```text
 //! message = format 1, kind, node, body               kind  body
@@ -15,19 +15,21 @@ use std::sync::Arc;
 use super::member::Member;
 use crate::hub::wire::json::is_plain;
 
-/// Of this format; a message of another is ignored, so that versions of the package can meet.
+/// The format of these messages. A message of another format is ignored, so that different versions of
+/// the package can share a broker.
 const FORMAT: u8 = 1;
 
-/// Bytes of a part. Brokers and the envelope around it leave room for that.
+/// The most bytes of a part. Brokers leave room for that, with the envelope around it.
 const MAX_PART: usize = 250 * 1024;
 
-/// Bytes of a name; what is longer is not from here.
+/// The most bytes of a name. A longer name is refused.
 const MAX_STRING: usize = 1024;
 
-/// Bytes of a member's info; what is longer is left out before it gets here.
+/// The most bytes of a member's info. `Presence::join` replaces a longer one by `{}`.
 pub const MAX_INFO: usize = 64 * 1024;
 
-/// How deep a member's info may be. Python's own reader takes more, and not without an end.
+/// The most levels of nesting in a member's info. Python's JSON reader accepts more, but has a limit,
+/// too.
 pub const MAX_DEPTH: usize = 64;
 
 const BEAT: u8 = 1;
@@ -43,7 +45,7 @@ pub(super) type Entry = (Arc<str>, Member);
 /// One message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gossip<'a> {
-    /// Who says it.
+    /// The node that sends the message.
     pub(super) node: &'a str,
     pub(super) body: News<'a>,
 }
@@ -51,11 +53,11 @@ pub(super) struct Gossip<'a> {
 /// Versions count the changes of a node's roster.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum News<'a> {
-    /// I am alive, and my roster has this version.
+    /// The node is alive, and its roster has this version.
     Beat(u64),
-    /// The same, and I would like to hear the same from you.
+    /// The same; the other nodes are to answer with their versions.
     Hello(u64),
-    /// That node is asked for its roster.
+    /// This node is asked for its roster.
     Ask(&'a str),
     /// The change that made this version.
     Change(u64, Change),
@@ -76,12 +78,13 @@ pub(super) struct Part<'a> {
     pub(super) version: u64,
     pub(super) index: u32,
     pub(super) last: bool,
-    /// Not looked into before it is known that somebody needs them.
+    /// The encoded members, which are decoded only if the part is needed.
     members: &'a [u8],
 }
 
 impl Part<'_> {
-    /// Also says how many were left out, because their info cannot be one. `None`: they are no members.
+    /// Decodes the members; also returns how many were left out because their info is invalid. `None`:
+    /// the bytes are no members.
     pub(super) fn members(&self) -> Option<(Vec<Entry>, usize)> {
         let mut reader = Reader(self.members);
         let mut entries: Vec<Entry> = Vec::new();
@@ -129,7 +132,8 @@ pub(super) fn leave(node: &str, version: u64, group: &str, id: &str) -> Vec<u8> 
     message
 }
 
-/// A whole roster, in as many parts as it takes; members of a group should follow each other.
+/// A whole roster, in as many parts as needed. Members of a group should follow each other: their group
+/// is written once.
 pub(super) fn parts<'a>(
     node: &str,
     version: u64,
@@ -163,17 +167,17 @@ pub(super) fn parts<'a>(
     done
 }
 
-/// Whether it is of another format, which other versions of the package may speak.
+/// Whether a message has another format, which other versions of the package may use.
 pub(super) fn is_foreign(message: &[u8]) -> bool {
     message.first().is_some_and(|first| *first != FORMAT)
 }
 
-/// Whether everybody can read a member's info.
+/// Whether every reader accepts a member's info.
 pub(super) fn is_info(info: &str) -> bool {
     info.len() <= MAX_INFO && is_plain(info, MAX_DEPTH)
 }
 
-/// `None`: it is no message, or of another format.
+/// Decodes a message. `None`: the bytes are no message, or have another format.
 pub(super) fn decode(message: &[u8]) -> Option<Gossip<'_>> {
     let mut reader = Reader(message);
     if reader.byte()? != FORMAT {
@@ -222,12 +226,12 @@ fn versioned(kind: u8, node: &str, version: u64) -> Vec<u8> {
     message
 }
 
-/// Whether the others would take a name.
+/// Whether other nodes accept a name.
 pub(super) fn is_name(text: &str) -> bool {
     (1..=MAX_STRING).contains(&text.len())
 }
 
-/// A name that is too long breaks the message: whoever gets it ignores it.
+/// Appends a string. A string that is too long breaks the message: receivers ignore it.
 fn put(message: &mut Vec<u8>, text: &str) {
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
     message.extend_from_slice(&length.to_be_bytes());
@@ -242,7 +246,7 @@ fn put_member(message: &mut Vec<u8>, group: &str, member: &Member) {
     message.extend_from_slice(member.info.as_bytes());
 }
 
-/// What is left of a message.
+/// The bytes of a message that are not read yet.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -281,7 +285,7 @@ impl<'a> Reader<'a> {
         self.string().filter(|name| is_name(name))
     }
 
-    /// Without a member where its info is none.
+    /// Reads a group and a member; the member is `None` if its info is invalid.
     fn member(&mut self) -> Option<(&'a str, Option<Member>)> {
         let (group, id) = (self.string()?, self.name()?);
         let length = usize::try_from(self.u32()?).ok()?;
@@ -387,7 +391,7 @@ mod tests {
             let bad = member("n-1", info);
             assert_eq!(decode(&join("n", 8, "g", &bad)), None, "{info:.80}");
             let (ann, bob) = (member("n-0", "{}"), member("n-2", r#"{"name":"Bob"}"#));
-            // The one that is left out may be the one that names the group.
+            // The member that is left out may be the one that names the group.
             for first in [&ann, &bad] {
                 let entries = [("g", first), ("h", &bad), ("h", &bob)];
                 let parts = parts("n", 9, entries.into_iter());
