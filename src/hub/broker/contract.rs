@@ -1,4 +1,4 @@
-//! What a broker has to do, and what it tells.
+//! The types that brokers and the hub share: events, errors and histories.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,16 +7,17 @@ use thiserror::Error;
 
 use crate::hub::position::Position;
 
-/// Where a history stands is remembered for so long: longer than any message.
+/// How long the position of a history is remembered: for this time, or for twice the time that the
+/// history keeps messages if that is longer.
 pub(super) const META_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// What can go wrong with a broker.
+/// The errors of a broker.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BrokerError {
     /// The URL in the settings cannot be used.
     #[error("the broker's URL cannot be used: {0}")]
     Url(String),
-    /// The server cannot be reached, says no, or is too slow.
+    /// The server cannot be reached, refuses, or is too slow.
     #[error("the broker is unavailable: {0}")]
     Unavailable(String),
     /// The server takes no message of this size; its limit in bytes.
@@ -24,14 +25,14 @@ pub enum BrokerError {
     TooLarge(usize),
 }
 
-/// Who hears from a broker. Called by its task, in order; must not block.
+/// Gets the events of a broker. The broker's task calls the methods, in order; they must not block.
 pub trait Events: Send + Sync + 'static {
-    /// Something was published to a channel that is subscribed to, or stored in its history; then with
-    /// its position. What matches several subscriptions may come several times, and so may what was
-    /// stored again.
+    /// A message was published to a subscribed channel, or stored in its history; then it has a
+    /// position. A message that matches several subscriptions may come several times, and so may a
+    /// message that was stored again.
     fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>);
 
-    /// The connection is there (again), and everything that was subscribed to is (again).
+    /// The connection is there (again), and all subscriptions are made (again).
     fn connected(&self);
 
     /// Messages were discarded on their way here.
@@ -44,10 +45,10 @@ pub trait Events: Send + Sync + 'static {
     fn disconnected(&self, error: &str);
 }
 
-/// Makes it safe to store a message again of which nobody knows if it was stored.
+/// Identifies a message, so that it can be stored again safely if it is unknown whether it was stored.
 #[derive(Clone, Debug)]
 pub struct Key {
-    /// Who publishes; unique in time and space.
+    /// The name of the publisher; unique in time and space.
     pub publisher: Arc<str>,
     /// Rises from message to message of one publisher in one channel.
     pub sequence: u64,
@@ -56,31 +57,31 @@ pub struct Key {
 /// A message of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Its place.
+    /// The offset in the history.
     pub offset: u64,
-    /// As it was given to `Broker::store`.
+    /// The envelope that was given to `Broker::store`.
     pub envelope: Bytes,
-    /// For how long it has been there, by the server's clock.
+    /// The time since the message was stored, by the server's clock.
     pub age: Duration,
 }
 
-/// The end of a channel's history.
+/// The latest entries of a channel's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// The oldest first.
+    /// The entries, oldest first.
     pub entries: Vec<Stored>,
-    /// Where the history stands; offset 0 if nothing was ever stored.
+    /// The position of the history; offset 0 if nothing was ever stored.
     pub top: Position,
     /// Whether the entries are all that came after the position that was asked for.
     pub complete: bool,
 }
 
-/// Entries of a history that may be missing; where it is more, what comes before is of no use.
+/// The most entries that may be missing in one gap. Entries before a larger gap are of no use.
 const MAX_HOLE: u64 = 1_000;
 
 impl Fetched {
-    /// Entries that are missing, as somebody has removed them, get empty envelopes: they keep their
-    /// places, and cannot be read.
+    /// Fills gaps: an entry that somebody has removed gets an empty envelope, which keeps its place and
+    /// cannot be read.
     #[doc(hidden)] // Public for the fuzz target.
     #[must_use]
     pub fn new(found: Vec<Stored>, top: Position, after: Option<&Position>) -> Self {
@@ -122,8 +123,8 @@ impl Fetched {
     }
 }
 
-/// Finds passwords that end the URL's authority too early, so that a part of them would be taken for
-/// a host, a port or a path, and shown as such.
+/// Refuses a URL whose password ends the authority too early. Otherwise a part of the password would be
+/// taken for a host, a port or a path, and shown as such.
 pub(super) fn check_quoting(url: &str) -> Result<(), BrokerError> {
     let rest = match url.split_once("://") {
         Some((scheme, rest)) if !scheme.ends_with("unix") => rest,
@@ -138,8 +139,8 @@ pub(super) fn check_quoting(url: &str) -> Result<(), BrokerError> {
     Ok(())
 }
 
-/// Takes `<offset>|<epoch>|<envelope>` apart, as the script in Redis has put it together. Anybody may
-/// publish something else.
+/// Splits `<offset>|<epoch>|<envelope>`, which the script in Redis has put together. Returns `None` for
+/// other bytes, which any program may publish.
 #[doc(hidden)] // Public for the fuzz target.
 #[must_use]
 pub fn positioned(announced: &Bytes) -> Option<(Position, Bytes)> {

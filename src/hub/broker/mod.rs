@@ -1,9 +1,9 @@
-//! Pipes between the processes of a site.
+//! Brokers pass messages between the processes of a site.
 //!
-//! A broker passes envelopes on, of which it knows nothing, and stores histories. What is missing,
-//! what comes twice and what has to wait is the hub's business.
+//! A broker passes envelopes on without reading them, and stores histories. The hub handles gaps,
+//! duplicates and messages that have to wait.
 
-// Parts that only a broker needs stay where none is built in.
+// Code that only a broker needs stays, even if no broker is built in.
 #![cfg_attr(
     not(all(feature = "redis", feature = "nats")),
     allow(dead_code, unused_imports, unused_variables, clippy::unused_async)
@@ -39,7 +39,7 @@ enum Backend {
     Nats(Nats),
 }
 
-/// Calls a method of the broker, whichever it is.
+/// Calls a method of the broker, whichever backend it has.
 macro_rules! either {
     ($broker:expr, $name:ident($($argument:expr),*)) => {
         match $broker.0 {
@@ -57,10 +57,10 @@ impl fmt::Debug for Broker {
     }
 }
 
-/// The error for the scheme of a URL that is no broker's.
+/// The error for a URL whose scheme belongs to no broker.
 fn unknown(scheme: Option<&str>) -> BrokerError {
     BrokerError::Url(match scheme {
-        // Where the URL has a typo, this may be a part of the password.
+        // If the URL has a typo, this text may be a part of the password.
         Some(scheme) if !is_scheme(scheme) => {
             "it does not begin with a scheme, as redis://localhost:6379/0 does".into()
         }
@@ -71,14 +71,14 @@ fn unknown(scheme: Option<&str>) -> BrokerError {
     })
 }
 
-/// Whether it is the scheme of a URL (RFC 3986 section 3.1), and a short one.
+/// Whether a text is a short URL scheme (RFC 3986 section 3.1).
 fn is_scheme(text: &str) -> bool {
     let letters = |c: u8| c.is_ascii_lowercase() || c == b'+';
     !text.is_empty() && text.len() <= 16 && text.bytes().all(letters)
 }
 
 impl Broker {
-    /// Where it is, for people: a URL without the name and the password.
+    /// The broker's URL without the user name and the password, for people.
     #[must_use]
     pub fn address(&self) -> String {
         match self.0 {
@@ -104,7 +104,7 @@ impl Broker {
         }
     }
 
-    /// Starts connecting, and returns at once. To be called within a tokio runtime.
+    /// Starts connecting, and returns at once. Call it within a tokio runtime.
     ///
     /// # Errors
     ///
@@ -134,8 +134,8 @@ impl Broker {
         }
     }
 
-    /// Subscribes to a channel, or to all that begin with what is before a final `*`. Remembered over
-    /// reconnects, even if it fails now.
+    /// Subscribes to a channel, or to all channels that begin with the text before a final `*`. The
+    /// subscription is remembered and made again after a reconnect, even if it fails now.
     ///
     /// # Errors
     ///
@@ -149,11 +149,11 @@ impl Broker {
         either!(self, unsubscribe(channel));
     }
 
-    /// Passes an envelope on to who listens now, in order of the calls.
+    /// Passes an envelope on to the current subscribers, in the order of the calls.
     ///
     /// # Errors
     ///
-    /// [`BrokerError::Unavailable`]: perhaps nobody has got it.
+    /// [`BrokerError::Unavailable`]: perhaps no subscriber has got the envelope.
     pub async fn publish(&self, channel: &str, envelope: Bytes) -> Result<(), BrokerError> {
         either!(self, publish(channel, envelope))
     }
@@ -162,7 +162,7 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// [`BrokerError::Unavailable`]: it may have been stored; to be tried again with the same key.
+    /// [`BrokerError::Unavailable`]: the envelope may have been stored; try again with the same key.
     /// [`BrokerError::TooLarge`]: trying again is of no use.
     pub async fn store(
         &self,
@@ -174,7 +174,7 @@ impl Broker {
         either!(self, store(channel, envelope, key, limits))
     }
 
-    /// Reads what came after a position, or all that is kept.
+    /// Reads the messages after a position, or all messages that are kept.
     ///
     /// # Errors
     ///
@@ -188,8 +188,9 @@ impl Broker {
         either!(self, fetch(channel, after, limits))
     }
 
-    /// Removes histories to which nothing has been stored for `unused`, and says how many, where the
-    /// server does not do that by itself. A connection does it now and then for those of a week.
+    /// Removes histories to which nothing has been stored for `unused`, and returns how many, if the
+    /// server does not do that by itself. In that case, each connection does so from time to time, with
+    /// a week as `unused`.
     ///
     /// # Errors
     ///
@@ -271,7 +272,7 @@ mod tests {
             "nats://a,s3cret@b",
         ] {
             let error = open(url).map(|broker| broker.address()).unwrap_err();
-            // One that could be a scheme is not the password.
+            // A text that could be a scheme is not the password.
             let scheme = url.starts_with("s3cret://");
             assert!(scheme || !error.to_string().contains("s3cret"), "{error}");
             assert!(!error.to_string().contains("12"), "{error}");

@@ -1,4 +1,4 @@
-//! A connection is made again whenever it breaks, with ever longer pauses in between.
+//! Makes a connection again whenever it breaks, with growing pauses in between.
 
 use std::{
     future::Future,
@@ -21,37 +21,37 @@ pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
 const SHORTEST: Duration = Duration::from_millis(50);
 pub(in crate::hub) const LONGEST: Duration = Duration::from_secs(5);
 
-/// A server, as far as the loop that stays connected to it needs to know.
+/// A server, for the loop that stays connected to it.
 pub(super) trait Server: Send + Sync + 'static {
-    /// What is needed to serve a connection.
+    /// A connection, for `serve`.
     type Connection: Send;
 
-    /// Hears of the connection.
+    /// Gets the events of the connection.
     fn events(&self) -> &dyn Events;
 
     /// Ends the loop.
     fn closing(&self) -> &Closing;
 
-    /// Connects, and subscribes to all that is remembered.
+    /// Connects, and makes all remembered subscriptions.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, BrokerError>> + Send;
 
-    /// Passes messages on until something is wrong.
+    /// Passes messages on until the connection ends.
     fn serve(&self, connection: Self::Connection) -> impl Future<Output = Served> + Send;
 
-    /// There is no connection any more.
+    /// Called when there is no connection any more.
     fn forget(&self);
 }
 
-/// What became of a connection.
+/// The end of a connection.
 pub(super) struct Served {
-    /// Why it has ended.
+    /// Why the connection has ended.
     pub(super) error: BrokerError,
-    /// Something was done over it. A server that takes connections and is of no use is not called again
-    /// and again.
+    /// A command has succeeded over the connection: the next pause is short again. A server that accepts
+    /// connections and is of no use is called with growing pauses.
     pub(super) useful: bool,
 }
 
-/// Tells the loop that its server is needed no more.
+/// Tells the loop that its server is not needed any more.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
     closed: AtomicBool,
@@ -103,7 +103,7 @@ pub(super) async fn stay_connected<S: Server>(server: Arc<S>) {
     }
 }
 
-/// Ever longer pauses, of random length so that not all processes come at once.
+/// Growing pauses, of random length so that not all processes connect at once.
 #[derive(Debug)]
 pub(in crate::hub) struct Backoff(Duration);
 
@@ -121,7 +121,7 @@ impl Backoff {
     }
 }
 
-/// What is said of a connection that is not there.
+/// The words for [`Events::disconnected`]: the error, and when the next attempt comes.
 fn away(error: &BrokerError, pause: Duration) -> String {
     let error = match error {
         BrokerError::Unavailable(words) => words.clone(),

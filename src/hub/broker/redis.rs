@@ -1,8 +1,8 @@
 //! Redis: publish/subscribe for messages, streams for histories.
 //!
-//! A history is a stream whose ids are the offsets, and a hash that says where it stands and which
-//! epoch it is. Both are written by one script, so that offsets have no gaps, and what is sent to
-//! the subscribers has the same order as what is stored. (As Centrifugo does it.)
+//! A history is a stream whose ids are the offsets, and a hash with its position: the epoch and the
+//! latest offset. One script writes both, so that offsets have no gaps, and subscribers get messages in
+//! the order in which they are stored. (Centrifugo does the same.)
 
 use std::{
     collections::HashSet,
@@ -31,12 +31,12 @@ use crate::hub::position::{Limits, Position, new_epoch};
 /// How often the server is asked whether it is there.
 const PING: Duration = Duration::from_secs(2);
 
-/// A publisher that stores a message again does so within this time.
+/// How long the latest key of a publisher is known: a message has to be stored again within this time.
 const KEY_LIFE: Duration = Duration::from_secs(600);
 
-/// What both scripts begin with: `whole` reads a number that can be an offset, `standing` reads where
-/// the history stands. Where that cannot be true, somebody else has written it, and a new history
-/// begins.
+/// The beginning of both scripts. `whole` reads a number that can be an offset. `standing` reads the
+/// position of the history. If the position is impossible, another program has written it, and a new
+/// history begins.
 const COMMON: &str = r"
     local function whole(text)
         local number = tonumber(text)
@@ -110,7 +110,7 @@ static STORE: LazyLock<Script> = LazyLock::new(|| {
 
 /// Keys: meta, stream. Arguments: offset to start at, epoch, ttl, meta life, size.
 ///
-/// An entry that is none of ours is read as one without an envelope: it keeps its place.
+/// An entry that this package has not written is read as one without an envelope, and keeps its place.
 static FETCH: LazyLock<Script> = LazyLock::new(|| {
     let script = r"
         local time = redis.call('TIME')
@@ -178,13 +178,13 @@ struct Live {
 /// What commands have found out about their connection.
 #[derive(Default)]
 struct Broken {
-    /// It has gone, or is of no use.
+    /// Notified when the connection has gone, or is of no use.
     noticed: Notify,
-    /// What the server says that is of no use.
+    /// The words of a server that is of no use.
     words: Mutex<Option<String>>,
-    /// Something was done over it.
+    /// A command has succeeded over the connection.
     useful: AtomicBool,
-    /// It has gone: what failed over it was not refused.
+    /// The connection has gone: a command that failed over it was not refused.
     gone: AtomicBool,
 }
 
@@ -205,7 +205,7 @@ impl Broken {
     }
 }
 
-/// What the server says, in its own words.
+/// An error in the server's own words.
 fn words_of(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
@@ -213,11 +213,11 @@ fn words_of(error: &RedisError) -> String {
     }
 }
 
-/// Whether another connection may lead to a server that does what this one cannot: it was demoted, has
-/// just started, or has been given another password.
+/// Whether another connection may lead to a server that works: this one was demoted, has just started,
+/// or has been given another password.
 fn is_wrong_server(error: &RedisError) -> bool {
     const WORDS: [&str; 4] = ["READONLY", "LOADING", "MASTERDOWN", "NOAUTH"];
-    // Redis 6 hides it in what the script says.
+    // Redis 6 hides the code in the words of the script's error.
     let words = words_of(error);
     WORDS.iter().any(|word| {
         error.code() == Some(word)
@@ -280,7 +280,7 @@ fn client(url: &str) -> Result<Client, BrokerError> {
     Ok(client)
 }
 
-/// What is wrong with a URL, without what it says: that may be a part of the password.
+/// The error of a URL, without the text of the URL, which may be a part of the password.
 fn words(error: &RedisError) -> String {
     let words = error.to_string();
     let shown = error.detail().and_then(|detail| words.strip_suffix(detail));
@@ -441,7 +441,7 @@ impl Server for Shared {
             broken: Arc::default(),
         };
         *self.live() = Some(live.clone());
-        // Whoever subscribes from here on does it on this connection.
+        // Subscriptions that are added from here on are made on this connection.
         let channels: Vec<_> = self.subscriptions().iter().cloned().collect();
         let mut sink = live.sink;
         let mut refused = Vec::new();
@@ -449,7 +449,7 @@ impl Server for Shared {
             let listening = tokio::time::timeout(COMMAND_TIMEOUT, self.listen(&mut sink, &channel));
             match listening.await {
                 Ok(Ok(())) => {}
-                // Such as a wildcard that is not in the list of rights. All others go on.
+                // The server's ACL forbids this channel, for example a wildcard. All others go on.
                 Ok(Err(error)) if error.code() == Some("NOPERM") => {
                     let error = BrokerError::Unavailable(words_of(&error));
                     refused.push((channel, error));
@@ -521,7 +521,7 @@ impl Shared {
         }
     }
 
-    /// Passes messages on until something is wrong; returns what.
+    /// Passes messages on until the connection ends; returns why.
     async fn pass_all_on(&self, mut stream: PubSubStream) -> BrokerError {
         let gone = || BrokerError::Unavailable("Redis has closed the connection".into());
         let Ok(Live { broken, .. }) = self.get() else {
@@ -592,8 +592,8 @@ impl Shared {
     }
 }
 
-/// Fails unless the server is there, and takes what is written: a name may lead to a server that was
-/// demoted to a replica. False where it does not say.
+/// Fails unless the server answers and accepts writes: a host name may lead to a server that was demoted
+/// to a replica. Returns false if the server does not tell its role.
 async fn is_primary(commands: &mut MultiplexedConnection) -> Result<bool, BrokerError> {
     let role = redis::cmd("ROLE");
     let role = async {
@@ -601,7 +601,7 @@ async fn is_primary(commands: &mut MultiplexedConnection) -> Result<bool, Broker
             Ok(Value::Array(fields)) => Ok(fields.into_iter().next()),
             Ok(_) => Ok(None),
             Err(error) if error.is_unrecoverable_error() || is_wrong_server(&error) => Err(error),
-            // It is there. It may not be asked that, or does not know it.
+            // The server is there, but forbids the command or does not know it.
             Err(error) if error.code().is_some() => Ok(None),
             Err(error) => Err(error),
         }

@@ -9,7 +9,7 @@ use super::super::contract::{BrokerError, check_quoting};
 /// Copies that JetStream can keep of a stream.
 const REPLICAS: std::ops::RangeInclusive<usize> = 1..=5;
 
-/// Servers of one cluster, who to be there, and how it keeps histories.
+/// The servers of one cluster, the identity to use there, and the number of replicas of a history.
 #[derive(Debug)]
 pub(super) struct Address {
     servers: Vec<ServerAddr>,
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Who {
 }
 
 impl std::fmt::Display for Address {
-    /// Where the servers are; not who to be there.
+    /// The URLs of the servers, without the identity.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let servers = self.servers.iter().map(ServerAddr::as_url_str);
         f.write_str(&servers.collect::<Vec<_>>().join(","))
@@ -38,8 +38,9 @@ impl std::fmt::Display for Address {
 }
 
 impl Address {
-    /// Reads `nats://user:password@host:port?replicas=3`. There may be several servers with commas between
-    /// them, of which the first says who to be; what comes after `?` is said once, at the end.
+    /// Reads `nats://user:password@host:port?replicas=3`. There may be several servers with commas
+    /// between them. The first one has the user name and the password; the options after `?` come once,
+    /// at the end.
     pub(super) fn parse(text: &str) -> Result<Self, BrokerError> {
         check_quoting(text)?;
         let (text, options) = text.split_once('?').unwrap_or((text, ""));
@@ -72,7 +73,8 @@ impl Address {
                     "the first server says who to be; a comma in a password is written %2C",
                 ));
             }
-            // Given as options, which are not percent-encoded, and not logged.
+            // The identity is given as options of the client, which are not percent-encoded, and not
+            // logged.
             let _ = url.set_username("");
             let _ = url.set_password(None);
             let server = ServerAddr::from_url(url).map_err(|error| refused(&error.to_string()))?;
@@ -104,12 +106,13 @@ impl Address {
     }
 }
 
-/// Reads what comes after `?`.
+/// Reads the options after `?`.
 fn replicas(options: &str) -> Result<usize, BrokerError> {
     let mut replicas = 1;
     for (name, value) in url::form_urlencoded::parse(options.as_bytes()) {
         if name != "replicas" {
-            // Not named: a ? in a password that was not quoted brings it here.
+            // The error does not show the name: if a ? in a password was not quoted, the name is a part
+            // of the password.
             return Err(refused(
                 "nothing but replicas=... may come after the ?, and a ? in a password is written %3F",
             ));
@@ -120,7 +123,7 @@ fn replicas(options: &str) -> Result<usize, BrokerError> {
     Ok(replicas)
 }
 
-/// A name alone is a token, as for other clients of NATS.
+/// Reads the identity. A name without a password is a token, as for other clients of NATS.
 fn identity(url: &Url) -> Result<Who, BrokerError> {
     let decode = |text: &str| {
         let decoded = percent_decode_str(text).decode_utf8();

@@ -1,4 +1,4 @@
-//! Questions to the server have a time limit, and their errors one type.
+//! Gives questions to the server a time limit, and their errors one type.
 
 use std::{fmt::Display, future::Future, time::Duration};
 
@@ -24,7 +24,7 @@ pub(super) async fn limited<T, E: Into<Trouble>>(
     }
 }
 
-/// Any error, as the hub knows it.
+/// Any error, converted to a [`BrokerError`].
 pub(super) struct Trouble(BrokerError);
 
 impl From<BrokerError> for Trouble {

@@ -1,4 +1,4 @@
-//! Knowing that the server has taken what was said to it.
+//! Confirms that the server has taken the client's commands.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,15 +11,16 @@ use super::{
     asking::{PING, broken, limited},
 };
 
-/// Asks the server for an answer; those who want one at the same time share it.
+/// Asks the server for an answer. Tasks that want one at the same time share it.
 ///
-/// NATS does not confirm what is published or subscribed to, but it reads what one client says in
-/// its order: once it answers a question, it has taken everything before it.
+/// NATS does not confirm publishes and subscriptions, but reads the commands of one client in their
+/// order: when the server answers a question, it has taken every command before it.
 #[derive(Debug)]
 pub(super) struct Confirm {
     said: AtomicU64,
     wanted: Notify,
-    /// What was said before is known to have been taken; `None` when the connection has gone.
+    /// The server has taken every command before this number in `said`; `None` when the connection has
+    /// gone.
     taken: watch::Sender<Option<u64>>,
 }
 
@@ -32,7 +33,7 @@ impl Confirm {
         }
     }
 
-    /// Waits until the server has taken what this task has given to the client.
+    /// Waits until the server has taken every command that this task has given to the client.
     pub(super) async fn wait(&self) -> Result<(), BrokerError> {
         let mine = self.said.fetch_add(1, Ordering::AcqRel) + 1;
         self.wanted.notify_one();
@@ -44,7 +45,8 @@ impl Confirm {
         }
     }
 
-    /// Asks whenever somebody wants to know, and now and then; returns what is wrong.
+    /// Asks whenever a task waits, and at least every [`PING`]; returns the error that ends the
+    /// connection.
     pub(super) async fn run(&self, client: &Client, subject: &str) -> BrokerError {
         loop {
             let _ = tokio::time::timeout(PING, self.wanted.notified()).await;
@@ -56,14 +58,14 @@ impl Confirm {
         }
     }
 
-    /// Waits until the connection has gone; then says so.
+    /// Waits until the connection has gone; returns the error for that.
     pub(super) async fn ended(&self) -> BrokerError {
         let mut taken = self.taken.subscribe();
         let _ = taken.wait_for(Option::is_none).await;
         broken()
     }
 
-    /// Tells those who wait that there will be no answer.
+    /// Tells the tasks that wait that there will be no answer.
     pub(super) fn end(&self) {
         self.taken.send_replace(None);
     }

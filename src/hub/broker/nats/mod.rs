@@ -37,26 +37,28 @@ use super::{
 };
 use crate::hub::position::{Limits, Position};
 
-/// What a server of a cluster may need to tell the others of a subscription: it is not confirmed.
+/// The time that a server of a cluster may need to tell the others of a subscription, which they do not
+/// confirm.
 const RIPPLE: Duration = Duration::from_millis(50);
 
-/// Messages that may wait of one subscription. A few are enough in the long run, for nothing here
-/// waits; but the client takes in up to 128 times [`READ`] bytes before it lets others run.
+/// The most messages of one subscription that may wait. A few are enough on average, because the task
+/// that listens does not block; but the client reads up to 128 times [`READ`] bytes before it lets other
+/// tasks run.
 const WAITING: usize = 65_536;
 
 /// Bytes that the client reads at once.
 const READ: u16 = 16_384;
 
-/// What the client may have to write, in commands.
+/// The most commands that may wait in the client to be written.
 const COMMANDS: usize = 2_048;
 
-/// Subscriptions on their way to the task that listens.
+/// The most new subscriptions on their way to the task that listens.
 const NEW: usize = 64;
 
-/// Subscriptions that were refused, on their way to the same task.
+/// The most refused subscriptions on their way to the same task.
 const DENIED: usize = 4_096;
 
-/// What is heard, with the channel that was subscribed to.
+/// The messages of a subscription, with the channel that was subscribed to.
 type Heard = BoxStream<'static, (Arc<str>, Message)>;
 
 /// One connection to the server.
@@ -65,10 +67,11 @@ struct Live {
     client: Client,
     confirm: Arc<Confirm>,
     new: mpsc::Sender<Heard>,
-    /// How to end each subscription. Held while one is made, so that there are never two of a channel.
+    /// Senders that end each subscription. The lock is held while a subscription is made, so that a
+    /// channel never has two.
     ends: Arc<tokio::sync::Mutex<HashMap<Arc<str>, oneshot::Sender<()>>>>,
     refusals: Arc<Refusals>,
-    /// Something was done over it.
+    /// A question was answered over the connection.
     useful: Arc<AtomicBool>,
 }
 
@@ -83,7 +86,8 @@ impl Live {
         Ok(answer)
     }
 
-    /// The client would wait for answers that were lost with the connection.
+    /// Waits with a time limit, and until the connection ends: the client itself would wait for answers
+    /// that were lost with the connection.
     async fn limited<T>(
         &self,
         work: impl Future<Output = Result<T, BrokerError>>,
@@ -95,7 +99,7 @@ impl Live {
     }
 }
 
-/// What the task that listens has.
+/// The state of the task that listens.
 struct Ears {
     live: Live,
     new: mpsc::Receiver<Heard>,
@@ -107,7 +111,7 @@ struct Ears {
 /// Why a connection is of no use any more.
 struct Wrong {
     words: String,
-    /// The server will say the same of the next one.
+    /// The next connection will meet the same error.
     lasts: bool,
 }
 
@@ -181,7 +185,7 @@ impl Nats {
         });
         let denied = denied.await;
         if denied.is_err() {
-            // To be made again, if somebody asks for it again.
+            // The next call for this channel makes the subscription again.
             live.ends.lock().await.remove(&channel);
         }
         denied
@@ -269,7 +273,7 @@ impl Server for Shared {
             useful: Arc::default(),
         };
         *self.live() = Some(live.clone());
-        // Whoever subscribes from here on does it on this connection.
+        // Subscriptions that are added from here on are made on this connection.
         let heard = tokio::select! {
             heard = self.listen_to_all(&live) => heard?,
             Some(wrong) = trouble.recv() => return Err(wrong.into()),
@@ -320,7 +324,8 @@ impl Shared {
             .of(&live.client, &live.refusals, &self.names, channel)
     }
 
-    /// Subscribes, unless that has been done; the server may not know of it yet.
+    /// Subscribes, unless the channel is subscribed to already. The server may not know of the
+    /// subscription yet.
     async fn listen(&self, live: &Live, channel: Arc<str>) -> Result<Option<Heard>, BrokerError> {
         let mut ends = live.ends.lock().await;
         if ends.contains_key(&channel) {
@@ -334,8 +339,8 @@ impl Shared {
         Ok(Some(heard.take_until(ended).boxed()))
     }
 
-    /// The client connects again by itself, but then nobody knows what was on its way, so each is used
-    /// for one connection.
+    /// Creates a client for one connection. A client could connect again by itself, but then it would be
+    /// unknown which messages were lost on the way.
     async fn client(
         &self,
         trouble: mpsc::Sender<Wrong>,
@@ -356,7 +361,7 @@ impl Shared {
                 if let Event::ServerError(error) = &event {
                     let words = error.to_string();
                     match Denied::read(&words) {
-                        // Without these, nothing can be asked.
+                        // Without these subjects, no question can be asked.
                         Some(one) if one.subject() == echo || one.subject().starts_with(&inbox) => {
                         }
                         Some(one) => {
@@ -371,7 +376,7 @@ impl Shared {
                 }
                 async move {
                     if let Some(wrong) = wrong {
-                        // One is enough.
+                        // One error is enough.
                         let _ = trouble.try_send(wrong);
                     }
                 }
@@ -399,7 +404,7 @@ impl Shared {
         Ok(heard)
     }
 
-    /// Passes messages on until something is wrong; returns what.
+    /// Passes messages on until the connection ends; returns why.
     async fn pass_all_on(&self, mut ears: Ears) -> Wrong {
         let gone = |error: BrokerError| Wrong {
             words: match error {
@@ -431,7 +436,7 @@ impl Shared {
         }
     }
 
-    /// The server does not allow a subscription; all others go on.
+    /// Ends a subscription that the server does not allow; all others go on.
     async fn deny(&self, live: &Live, subject: &str, words: &str) {
         let mut denied: Vec<_> = self.subscriptions().iter().cloned().collect();
         denied.retain(|channel| self.names.heard(channel) == subject);
@@ -469,13 +474,13 @@ impl Shared {
                 }),
             },
         };
-        // A copy, for it is a part of all that was read with it.
+        // A copy, because the payload is a slice of all bytes that were read with it.
         let envelope = Bytes::copy_from_slice(&message.payload);
         self.events.message(channel, envelope, position);
     }
 }
 
-/// What the client tells that means that this connection is of no use any more.
+/// The reason why an event makes this connection useless; `None` for other events.
 fn what_is_wrong(event: &Event) -> Option<Wrong> {
     let wrong = |words: &str, lasts| {
         let words = words.to_owned();
@@ -483,18 +488,18 @@ fn what_is_wrong(event: &Event) -> Option<Wrong> {
     };
     match event {
         Event::Disconnected | Event::Closed => wrong("NATS has closed the connection", false),
-        // What is missing is fetched after the reconnect, where there is a history.
+        // After the reconnect, groups with a history fetch what is missing.
         Event::SlowConsumer(_) => wrong(
             "messages were lost: they came faster than this process could take them",
             false,
         ),
-        // Such as too many connections.
+        // For example: too many connections.
         Event::ServerError(error) => wrong(&error.to_string(), true),
         Event::Connected | Event::LameDuckMode | Event::Draining | Event::ClientError(_) => None,
     }
 }
 
-/// Gives a cluster time to pass on what was subscribed to.
+/// Gives the servers of a cluster time to tell each other of a subscription.
 async fn ripple(client: &Client) {
     if client.server_info().cluster.is_some() {
         tokio::time::sleep(RIPPLE).await;

@@ -7,15 +7,17 @@
 //! <prefix>-<hash>                 the stream of a channel's history
 //! ```
 //!
-//! A subject is made of tokens with dots between them. A channel becomes one token for each of its parts
-//! between dots, so that a wildcard that ends with a dot is one in NATS, too. In a token, bytes other
-//! than ASCII letters, digits, `-` and `_` are written `=XX`, and nothing at all as `=`.
+//! A subject consists of tokens with dots between them. A channel becomes one token for each of its
+//! parts between dots, so that a wildcard that ends with `.*` is a wildcard in NATS, too. In a token,
+//! bytes other than ASCII letters, digits, `-` and `_` are written `=XX`, and an empty part is written
+//! `=`.
 
 use std::fmt::Write as _;
 
 use ring::digest::{SHA256, digest};
 
-/// Stands where an epoch would, and looks like none.
+/// Takes the place of the epoch in the subject of a message that is not stored. No epoch looks like
+/// this.
 const LIVE: &str = "m";
 
 /// The names of one site.
@@ -29,17 +31,18 @@ impl Names {
         Self(root)
     }
 
-    /// Where a message is published for those who listen now.
+    /// The subject of a message for the current subscribers.
     pub(super) fn live(&self, channel: &str) -> String {
         format!("{}.c.{LIVE}.{}", self.0, tokens(channel))
     }
 
-    /// Where a message is published that has been stored.
+    /// The subject on which a stored message is published.
     pub(super) fn kept(&self, channel: &str, epoch: &str) -> String {
         format!("{}.c.{epoch}.{}", self.0, tokens(channel))
     }
 
-    /// What to subscribe to for a channel; for one that ends in `*`, perhaps to more than it asks for.
+    /// The subject to subscribe to for a channel. For a wildcard, the subject may match more channels
+    /// than the wildcard.
     pub(super) fn heard(&self, channel: &str) -> String {
         let root = &self.0;
         let Some(prefix) = channel.strip_suffix('*') else {
@@ -51,19 +54,20 @@ impl Names {
         }
     }
 
-    /// Takes apart what was published: the epoch if it is kept, and the channel, still as tokens.
+    /// Splits the subject of a published message: the epoch if the message is stored, and the channel,
+    /// still as tokens.
     pub(super) fn split<'a>(&self, subject: &'a str) -> Option<(Option<&'a str>, &'a str)> {
         let rest = subject.strip_prefix(&self.0)?.strip_prefix(".c.")?;
         let (kind, channel) = rest.split_once('.')?;
         Some(((kind != LIVE).then_some(kind), channel))
     }
 
-    /// Where messages are sent that are to be stored in a history.
+    /// The subject for messages that are to be stored in a history.
     pub(super) fn store(&self, channel: &str, epoch: &str) -> String {
         format!("{}.s.{}.{epoch}", self.0, hash(channel))
     }
 
-    /// The subjects of everything that is stored.
+    /// The pattern for the subjects of all histories.
     pub(super) fn stores(&self) -> String {
         format!("{}.s.>", self.0)
     }
@@ -73,12 +77,12 @@ impl Names {
         format!("{}-{}", self.0, hash(channel))
     }
 
-    /// Where nobody listens: the server itself answers, with that.
+    /// A subject without subscribers: the server itself answers that there are none.
     pub(super) fn echo(&self) -> String {
         format!("{}.echo", self.0)
     }
 
-    /// Where answers go.
+    /// The prefix of the subjects for answers.
     pub(super) fn inbox(&self) -> String {
         format!("{}.inbox", self.0)
     }

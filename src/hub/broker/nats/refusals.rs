@@ -1,4 +1,4 @@
-//! What the server does not allow: it says so without saying which request that answers.
+//! Refusals of the server, which do not say which request they answer.
 
 use std::{
     collections::HashMap,
@@ -10,13 +10,13 @@ use tokio::sync::Notify;
 
 use super::{super::contract::BrokerError, asking::unavailable};
 
-/// Subjects that are remembered.
+/// The most subjects that are remembered.
 const MAX_SUBJECTS: usize = 1_000;
 
-/// What the client may need to hand on a refusal that came before an answer.
+/// The time that the client may need to hand on a refusal that came before an answer.
 const DELAY: Duration = Duration::from_millis(20);
 
-/// What a connection is not allowed to do.
+/// An action that a connection is not allowed to do, with its subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Denied<'a> {
     Publish(&'a str),
@@ -74,7 +74,8 @@ impl Refusals {
         (*at >= begun).then(|| unavailable(words))
     }
 
-    /// Fails if the server has refused what was begun then, and has answered something after that.
+    /// Fails if the server has refused the subject since `begun`. Call it after the server has answered
+    /// a later question.
     pub(super) async fn check(&self, subject: &str, begun: Instant) -> Result<(), BrokerError> {
         if self.lock().contains_key(subject) && self.since(subject, begun).is_none() {
             tokio::time::sleep(DELAY).await;
@@ -82,7 +83,7 @@ impl Refusals {
         self.since(subject, begun).map_or(Ok(()), Err)
     }
 
-    /// Waits until the server refuses what was begun then.
+    /// Waits until the server refuses the subject, at `begun` or later.
     pub(super) async fn wait(&self, subject: &str, begun: Instant) -> BrokerError {
         loop {
             let noted = self.noted.notified();

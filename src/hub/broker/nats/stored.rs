@@ -1,4 +1,4 @@
-//! What JetStream says about a stored message, in its headers.
+//! The headers of JetStream about a stored message.
 
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::super::contract::Stored;
 
-/// The key under which a message is stored; one that the server has seen is not stored again.
+/// The header with the key of a message. The server does not store a message again whose key it has
+/// seen.
 pub(super) const KEY: &str = "Nats-Msg-Id";
 
-/// Where in its history a message is.
+/// The header with the offset of a message in its history.
 pub(super) const OFFSET: &str = "Nats-Sequence";
 const TIME: &str = "Nats-Time-Stamp";
 const SUBJECT: &str = "Nats-Subject";
 
-/// The end of an answer that has several messages.
+/// The status that ends an answer of several messages.
 const END: u16 = 204;
 
-/// The place of a message in its history.
+/// The offset of a message in its history.
 pub(super) fn offset(message: &Message) -> Option<u64> {
     header(message, OFFSET)?.parse().ok()
 }
@@ -29,7 +30,7 @@ fn header<'a>(message: &'a Message, name: &'static str) -> Option<&'a str> {
     Some(value.as_str())
 }
 
-/// Seconds since 1970.
+/// Converts an RFC 3339 time to seconds since 1970.
 pub(super) fn seconds(time: &str) -> Option<f64> {
     let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;
     Some(time.unix_timestamp_nanos() as f64 / 1e9)
@@ -44,7 +45,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// As the hub knows it, at the server's time `now`.
+    /// Converts the entry for the hub, at the server's time `now`.
     pub(super) fn stored(self, now: f64) -> Stored {
         Stored {
             offset: self.offset,
@@ -59,7 +60,7 @@ impl Entry {
 pub(super) enum Part {
     Entry(Entry),
     End,
-    /// It is no message, or not one that was stored under `subject`.
+    /// The part is no message, or no message that was stored under `subject`.
     Wrong,
 }
 
@@ -67,7 +68,7 @@ impl Part {
     pub(super) fn of(message: &Message, subject: &str) -> Self {
         match message.status {
             None => {}
-            // 404: all of them have expired in between.
+            // 404: all messages have expired in between.
             Some(status) if [END, 404].contains(&status.as_u16()) => return Self::End,
             Some(_) => return Self::Wrong,
         }

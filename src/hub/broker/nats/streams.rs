@@ -1,14 +1,15 @@
 //! Histories in JetStream: a stream for each channel, whose sequence numbers are the offsets.
 //!
-//! * The epoch is a part of the subject that the stream takes messages from, and of the one on which
-//!   it publishes what it has stored. So a message cannot be stored in another history than the
-//!   sender has in mind, and every message says which history it is of.
-//! * Who makes the stream chooses the epoch, at random; whoever comes second finds it made.
-//! * What is stored twice is found out by its key. The server knows the keys for [`WINDOW`]; after a
-//!   restart only those of messages that it still has, therefore a stream keeps [`RESERVE`] messages
-//!   more than its history, for no less than the window. What is read is what the limits ask for.
-//! * A stream knows where it stands when all its messages are gone. It is removed when nothing has been
-//!   stored for a week.
+//! * The epoch is a part of the subject from which the stream takes messages, and of the subject on
+//!   which it publishes stored messages. So a message cannot be stored in another history than the
+//!   sender has in mind, and every message says to which history it belongs.
+//! * The process that creates the stream chooses the epoch at random; other processes find the stream.
+//! * The server recognizes a message that is stored twice by its key. It knows the keys for [`WINDOW`],
+//!   but after a restart only the keys of messages that it still has. Therefore a stream keeps
+//!   [`RESERVE`] messages more than its history, for no less than the window. Reading returns only what
+//!   the limits ask for.
+//! * A stream keeps its position when all its messages are gone. It is removed when nothing has been
+//!   stored for a week, or for twice the time that it keeps messages if that is longer.
 
 use std::{
     collections::HashMap,
@@ -34,26 +35,26 @@ use super::{
 };
 use crate::hub::position::{Limits, Position, new_epoch};
 
-/// How long a message that is stored again is known.
+/// How long the server recognizes a message that is stored again.
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// Messages that others may store between the restart of a server and the repetition of one of which
-/// nobody knew whether it was stored.
+/// The number of messages that others may store between the restart of a server and the repetition of a
+/// message, if it is unknown whether that message was stored.
 const RESERVE: usize = 4_096;
 
-/// Messages that are asked for at once.
+/// The most messages that one question asks for.
 const BATCH: u64 = 1_000;
 
-/// Epochs of channels that are remembered.
+/// The most channels whose streams are remembered.
 const KNOWN: usize = 10_000;
 
-/// How often a process looks for streams that nobody uses, at most.
+/// The longest time between two sweeps of a process for unused streams.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// How often something is tried that another process may get in the way of.
+/// How often an action is tried that another process may get in the way of.
 const ATTEMPTS: usize = 4;
 
-/// What a server of a cluster may need to hear what the others have stored.
+/// The time that a server of a cluster may need to hear what the others have stored.
 const LAG: Duration = Duration::from_millis(20);
 
 /// Codes of JetStream's errors.
@@ -73,11 +74,11 @@ struct Known {
     replicas: usize,
 }
 
-/// What is known of the histories, so that storing needs one request.
+/// The known streams, so that storing needs one request.
 #[derive(Debug)]
 pub(super) struct Histories {
     known: Mutex<HashMap<Arc<str>, Known>>,
-    /// How many servers are to keep each.
+    /// How many servers are to keep each history.
     replicas: usize,
 }
 
@@ -144,11 +145,11 @@ impl History<'_> {
                     return Ok(Position { offset, epoch });
                 }
                 Answer::Nobody => {
-                    // The stream has gone, and what is known of it is wrong.
+                    // The stream has gone, and the remembered epoch is wrong.
                     self.known.lock().remove(self.channel);
                     tokio::time::sleep(LAG * (1 << attempt)).await;
                 }
-                // Somebody has given the stream a limit of its own, which is not told here.
+                // The stream has a limit of its own, which the answer does not tell.
                 Answer::Error(MESSAGE_TOO_LARGE, _) => {
                     return Err(BrokerError::TooLarge(envelope.len().saturating_sub(1)));
                 }
@@ -158,9 +159,9 @@ impl History<'_> {
         Err(unavailable("NATS has lost the history again and again"))
     }
 
-    /// Says again what was stored by an earlier attempt. If the server died after that, it has perhaps told
-    /// nobody; listeners at other servers of a cluster would not know of it. To all others it is a
-    /// message that comes twice.
+    /// Publishes a message again that an earlier attempt has stored. If the server died after that,
+    /// perhaps it has not published the message, and subscribers at other servers of a cluster do not
+    /// know of it. All other subscribers get the message twice.
     async fn repeat(&self, offset: u64, epoch: &str, envelope: Bytes) -> Result<(), BrokerError> {
         let subject = self.names.kept(self.channel, epoch);
         let mut headers = HeaderMap::new();
@@ -173,7 +174,7 @@ impl History<'_> {
         said.map_err(unavailable)
     }
 
-    /// Has a stream with these limits there; returns its epoch.
+    /// Makes sure that the stream exists and has these limits; returns its epoch.
     async fn prepare(&self, limits: Limits) -> Result<Arc<str>, BrokerError> {
         let known = self.known.lock().get(self.channel).cloned();
         let known = match known {
@@ -209,7 +210,7 @@ impl History<'_> {
         all.insert(self.channel.into(), known);
     }
 
-    /// Looks at the stream, which is made if there is none.
+    /// Reads the state of the stream; creates the stream if there is none.
     async fn find(&self, limits: Limits) -> Result<Found, BrokerError> {
         let stream = self.names.stream(self.channel);
         for _ in 0..ATTEMPTS {
@@ -226,7 +227,7 @@ impl History<'_> {
                 .ask(&create, &self.config(&new_epoch(), limits))
                 .await?
             {
-                // Another process has made it, with another epoch.
+                // The next round reads the stream, which this or another process has created.
                 Answer::Json(_) | Answer::Error(NAME_IN_USE, _) => {}
                 Answer::Error(_, error) => return Err(error),
                 Answer::Nobody => return Err(unavailable(NOT_ENABLED)),
@@ -266,7 +267,7 @@ impl History<'_> {
         self.api.check_version()?;
         for attempt in 0..ATTEMPTS {
             let found = self.find(limits).await?;
-            // Who stores may have asked for less than who reads.
+            // The sender may have asked for lower limits than the reader.
             let size = limits.size.min(found.known.limits.size);
             let ttl = limits.ttl.min(found.known.limits.ttl);
             let oldest = (found.last + 1).saturating_sub(size as u64);
@@ -275,17 +276,17 @@ impl History<'_> {
             let Some(entries) = self.read(&found, from).await? else {
                 continue;
             };
-            // Where others have stored in between, it has more.
+            // If others have stored messages in between, there are more.
             let last = entries.last().map_or(found.last, |entry| entry.offset);
             let whole = entries
                 .iter()
                 .zip(from..)
                 .all(|(entry, n)| entry.offset == n);
             let expected = (last.max(found.last) + 1).saturating_sub(from) as usize;
-            // What somebody has removed does not come back.
+            // Messages that somebody has removed do not come back.
             let removed = found.removed > 0 && attempt + 1 == ATTEMPTS;
             if (!whole || entries.len() != expected) && !removed {
-                // Some have expired in between, or this server lags behind the others.
+                // Some messages have expired in between, or this server lags behind the others.
                 tokio::time::sleep(LAG).await;
                 continue;
             }
@@ -303,7 +304,7 @@ impl History<'_> {
         Err(unavailable("NATS cannot say what the history is"))
     }
 
-    /// The messages from an offset on; `None` where it is not the history that was found.
+    /// Reads the messages from an offset on; `None` if they are not of the history that was found.
     async fn read(&self, found: &Found, mut from: u64) -> Result<Option<Vec<Entry>>, BrokerError> {
         let subject = self.names.store(self.channel, &found.known.epoch);
         let stream = self.names.stream(self.channel);
@@ -323,7 +324,7 @@ impl History<'_> {
     }
 }
 
-/// What a stream says of itself.
+/// The state of a stream, as the server tells it.
 #[derive(Debug)]
 struct Found {
     known: Known,
@@ -365,8 +366,8 @@ impl Found {
     }
 }
 
-/// Looks for streams that nobody uses, as long as there is a connection. Every process does, at a time
-/// of its own.
+/// Sweeps unused streams from time to time, as long as there is a connection. Every process does so, at
+/// random times.
 pub(super) async fn sweep_now_and_then(
     client: &Client,
     refusals: &Refusals,
@@ -374,7 +375,7 @@ pub(super) async fn sweep_now_and_then(
 ) -> Infallible {
     loop {
         tokio::time::sleep(SWEEP.mul_f64(0.5 + chance() / 2.0)).await;
-        // The next time will do.
+        // The next sweep makes up for an error.
         let _ = sweep(client, refusals, names, META_LIFE).await;
     }
 }
@@ -422,7 +423,7 @@ pub(super) async fn sweep(
     Ok(removed)
 }
 
-/// The name of a stream if nobody uses it.
+/// The name of a stream if it is unused.
 fn unused_name(stream: &Value, unused: Duration) -> Option<String> {
     let found = Found::read(stream).ok()?;
     let time = |path: &str| stream.pointer(path).and_then(Value::as_str);
@@ -436,7 +437,7 @@ fn unused_name(stream: &Value, unused: Duration) -> Option<String> {
 
 enum Answer {
     Json(Value),
-    /// Its code, and the error as the hub knows it.
+    /// The code of the error, and the error for the hub.
     Error(u64, BrokerError),
     /// Nobody listens to the subject.
     Nobody,
@@ -487,7 +488,7 @@ impl Api<'_> {
         Ok(Answer::Error(code, BrokerError::Unavailable(words)))
     }
 
-    /// Reads messages of a stream from an offset on; `None` where they are not of `subject`.
+    /// Reads messages of a stream from an offset on; `None` if they are not of `subject`.
     async fn batch(
         &self,
         stream: &str,
@@ -521,7 +522,7 @@ impl Api<'_> {
         }
     }
 
-    /// Older servers cannot answer a question for several messages.
+    /// Fails for older servers, which cannot answer a question for several messages.
     fn check_version(&self) -> Result<(), BrokerError> {
         let version = self.0.server_info().version;
         let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0_u32));
@@ -544,6 +545,6 @@ fn nonsense() -> BrokerError {
 }
 
 fn nanoseconds(time: Duration) -> u64 {
-    // As an i64 it has to fit, too.
+    // The number has to fit an `i64`, too.
     u64::try_from(time.as_nanos()).map_or(i64::MAX as u64, |time| time.min(i64::MAX as u64))
 }
