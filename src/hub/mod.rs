@@ -18,7 +18,8 @@
 //! * `cluster`: subscriptions, gaps and waiting messages between the groups and the broker.
 //! * [`presence`]: the members of groups in all processes; `clock`: the tick at which leases and groups
 //!   expire.
-//! * [`broker`]: Redis and NATS. `wire`: bytes for the broker, JSON for the clients.
+//! * [`broker`]: Redis and NATS. `wire`: the bytes that go to the broker, and the JSON that goes to
+//!   clients.
 //! * `names`, `position`, `node`, `losses`, `stats`: values that the modules above share.
 
 pub mod broker;

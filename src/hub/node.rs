@@ -78,7 +78,7 @@ pub(super) fn former(ids: &[String]) -> Vec<Who> {
     latest.filter_map(|id| parse_member_id(id)).collect()
 }
 
-/// A number that no other process has, not even one forked from the same parent.
+/// A random number that no other process has, not even a process forked from the same parent.
 pub(super) fn random() -> u64 {
     RandomState::new().hash_one((std::process::id(), SystemTime::now()))
 }

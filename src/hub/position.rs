@@ -1,4 +1,4 @@
-//! Positions in the history of a group, and how much of a history is kept.
+//! Positions in the history of a group, and the limits of a history.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::node;
 pub struct Position {
     /// The number of the latest message; 0 before the first.
     pub offset: u64,
-    /// At most 32 ASCII characters, opaque.
+    /// The epoch of the history: at most 32 ASCII characters, opaque.
     pub epoch: Arc<str>,
 }
 
@@ -40,7 +40,7 @@ impl Position {
     }
 }
 
-/// How much of a group's history is kept.
+/// The limits of a group's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most messages that are kept; at least 1.

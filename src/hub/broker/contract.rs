@@ -50,7 +50,7 @@ pub trait Events: Send + Sync + 'static {
 pub struct Key {
     /// The name of the publisher; unique in time and space.
     pub publisher: Arc<str>,
-    /// Rises from message to message of one publisher in one channel.
+    /// A number that rises from message to message of one publisher in one channel.
     pub sequence: u64,
 }
 

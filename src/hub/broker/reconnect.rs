@@ -17,7 +17,7 @@ use super::contract::{BrokerError, Events};
 /// How long a command may take.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Times between attempts to connect.
+/// The shortest and the longest pause between attempts to connect.
 const SHORTEST: Duration = Duration::from_millis(50);
 pub(in crate::hub) const LONGEST: Duration = Duration::from_secs(5);
 
@@ -29,7 +29,7 @@ pub(super) trait Server: Send + Sync + 'static {
     /// Gets the events of the connection.
     fn events(&self) -> &dyn Events;
 
-    /// Ends the loop.
+    /// Closing this ends the loop.
     fn closing(&self) -> &Closing;
 
     /// Connects, and makes all remembered subscriptions.

@@ -175,7 +175,7 @@ struct Live {
     broken: Arc<Broken>,
 }
 
-/// What commands have found out about their connection.
+/// The state of a connection, as its commands have found it.
 #[derive(Default)]
 struct Broken {
     /// Notified when the connection has gone, or is of no use.

@@ -79,7 +79,7 @@ impl Line {
         }
     }
 
-    /// Where the broker is, without the name and the password.
+    /// The URL of the broker without the user name and the password.
     pub(in crate::hub) fn address(&self) -> String {
         self.broker.address()
     }

@@ -192,7 +192,8 @@ impl Uplink {
         }
     }
 
-    /// Waits until messages are stored, for at most `timeout` in all.
+    /// Waits until messages are stored, for at most `timeout` in all, and adds the results to
+    /// `published`.
     pub(in crate::hub) fn wait_for_stored(
         &self,
         stored: Vec<Option<Receiver<Position>>>,

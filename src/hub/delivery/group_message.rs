@@ -16,7 +16,7 @@ use crate::{
 /// A message, encoded once for all members.
 #[derive(Debug)]
 pub(in crate::hub) struct GroupMessage {
-    /// The group that it was sent to; empty for a user or for everybody.
+    /// The group that the message was sent to; empty for a user or for everybody.
     group: Arc<str>,
     kind: PayloadKind,
     payload: Bytes,

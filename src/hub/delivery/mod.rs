@@ -1,4 +1,5 @@
-//! Messages to many: the targets of a call, the frames of a message, the way into the outboxes.
+//! Messages to many connections: the targets of a call, the frames of a message, the way into the
+//! outboxes.
 
 pub(super) mod fanout;
 pub(super) mod group_message;

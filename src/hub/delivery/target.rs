@@ -41,7 +41,7 @@ pub struct Outgoing {
     pub timeout: Duration,
 }
 
-/// What the broker did with a message. Later values are less certain.
+/// The result of handing a message to the broker. Later values are less certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// There is no broker.
@@ -67,7 +67,8 @@ pub struct Published {
     /// Connections of this process that lost a message to their limits; plus one for each group whose
     /// queue for the broker was full.
     pub dropped: usize,
-    /// What the broker did. If the call has several results, this is the worst one.
+    /// The result of handing the message to the broker. If the call has several results, this is the
+    /// worst one.
     pub fate: Fate,
     /// The position in the history, if the message was stored in exactly one.
     pub position: Option<Position>,

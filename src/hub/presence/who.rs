@@ -24,7 +24,7 @@ pub(in crate::hub) trait Announce: Send + Sync {
     /// Sends a message to all other processes, without waiting.
     fn announce(&self, message: Vec<u8>);
 
-    /// Whether the others are known to be out of reach.
+    /// Whether the other processes are known to be out of reach.
     fn is_away(&self) -> bool;
 }
 

@@ -43,7 +43,7 @@ pub(in crate::hub) enum Content {
 pub(in crate::hub) struct Envelope {
     /// The process that sent the envelope.
     pub(in crate::hub) origin: u64,
-    /// Rises with every envelope of the origin.
+    /// A number that rises with every envelope of the origin.
     pub(in crate::hub) sequence: u64,
     pub(in crate::hub) excluded: Vec<Who>,
     /// All channels of the message, if there are several; otherwise empty.

@@ -60,12 +60,12 @@ pub(in crate::hub) fn left(group: &str, request: &str) -> Broadcast {
     frame.finish()
 }
 
-/// A member that the others see has joined a group. `info` is a JSON object.
+/// A present member has joined a group. `info` is a JSON object.
 pub(in crate::hub) fn member_joined(group: &str, id: &str, info: &str) -> Broadcast {
     member("join", group, id, info)
 }
 
-/// A member that the others saw has left a group.
+/// A present member has left a group.
 pub(in crate::hub) fn member_left(group: &str, id: &str, info: &str) -> Broadcast {
     member("leave", group, id, info)
 }

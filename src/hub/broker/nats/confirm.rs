@@ -71,7 +71,7 @@ impl Confirm {
     }
 }
 
-/// Waits until the server has said that nobody listens to `subject`.
+/// Waits until the server has answered that `subject` has no subscriber.
 pub(super) async fn answer(client: &Client, subject: &str) -> Result<(), BrokerError> {
     let request = async {
         match client.request(subject.to_owned(), Bytes::new()).await {

@@ -46,7 +46,7 @@ const RIPPLE: Duration = Duration::from_millis(50);
 /// tasks run.
 const WAITING: usize = 65_536;
 
-/// Bytes that the client reads at once.
+/// The number of bytes that the client reads at once.
 const READ: u16 = 16_384;
 
 /// The most commands that may wait in the client to be written.

@@ -4,12 +4,12 @@
 //!   which it publishes stored messages. So a message cannot be stored in another history than the
 //!   sender has in mind, and every message says to which history it belongs.
 //! * The process that creates the stream chooses the epoch at random; other processes find the stream.
-//! * The server recognizes a message that is stored twice by its key. It knows the keys for [`WINDOW`],
-//!   but after a restart only the keys of messages that it still has. Therefore a stream keeps
-//!   [`RESERVE`] messages more than its history, for no less than the window. Reading returns only what
-//!   the limits ask for.
-//! * A stream keeps its position when all its messages are gone. It is removed when nothing has been
-//!   stored for a week, or for twice the time that it keeps messages if that is longer.
+//! * The server recognizes a message that is stored twice by its key. The server knows the keys for
+//!   [`WINDOW`], but after a restart only the keys of messages that it still has. Therefore a stream
+//!   keeps [`RESERVE`] messages more than its history, for no less than the window. Reading returns only
+//!   what the limits ask for.
+//! * A stream keeps its position when all its messages are gone. The stream is removed when nothing has
+//!   been stored for a week, or for twice the time that it keeps messages if that is longer.
 
 use std::{
     collections::HashMap,
@@ -439,7 +439,7 @@ enum Answer {
     Json(Value),
     /// The code of the error, and the error for the hub.
     Error(u64, BrokerError),
-    /// Nobody listens to the subject.
+    /// No stream or service listens to the subject.
     Nobody,
 }
 
