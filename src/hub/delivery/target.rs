@@ -70,7 +70,8 @@ pub struct Published {
     /// The result of handing the message to the broker. If the call has several results, this is the
     /// worst one.
     pub fate: Fate,
-    /// The position in the history, if the message was stored in exactly one.
+    /// The position in the history, if the call has exactly one target with a history and the message
+    /// was stored there.
     pub position: Option<Position>,
 }
 
