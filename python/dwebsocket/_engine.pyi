@@ -283,6 +283,8 @@ class Connection:
         Args:
             timeout: Seconds; None waits for ever, 0 never waits.
         """
+    def leave_turn(self) -> None:
+        """Let the next view run: the calling thread waits for no message more."""
     def arm(self) -> bool:
         """Ask the WakeQueue to report this connection once it has something to receive.
 

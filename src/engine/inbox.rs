@@ -102,25 +102,38 @@ impl Inbox {
         self.state().queue.len()
     }
 
-    /// Takes the oldest message without waiting. `waits_next`: a caller that gets nothing calls
-    /// [`Inbox::wait`] next. Such a caller keeps its turn; if it has kept other threads waiting for too
-    /// long, it gets nothing until that wait. Any other caller that gets no message gives its turn to the
-    /// next thread.
-    pub fn take(&self, connection: &Connection, waits_next: bool) -> Received {
+    /// Takes the oldest message, for a thread that calls [`Inbox::wait`] if this returns nothing. A
+    /// thread that has kept others from their turns for too long gets nothing: its wait lets them go
+    /// first.
+    pub fn take(&self, connection: &Connection) -> Received {
         let mut state = self.state();
-        if waits_next && self.must_stand_back(&mut state) {
+        if self.must_stand_back(&mut state) {
             return Received::Nothing;
         }
         let (received, resume) = self.pop(&mut state);
-        let keeps_turn = waits_next || matches!(received, Received::Message(_));
-        let turn = if keeps_turn {
-            None
-        } else {
-            state.waiting.take_turn()
+        drop(state);
+        self.after(connection, resume, None);
+        received
+    }
+
+    /// Takes the oldest message, for a thread that does not wait. Without a message, the thread
+    /// gives its turn back.
+    pub fn poll(&self, connection: &Connection) -> Received {
+        let mut state = self.state();
+        let (received, resume) = self.pop(&mut state);
+        let turn = match received {
+            Received::Message(_) => None,
+            Received::End | Received::Nothing => state.waiting.take_turn(),
         };
         drop(state);
         self.after(connection, resume, turn);
         received
+    }
+
+    /// Gives the turn of the calling thread back: its view waits for no message more.
+    pub fn leave_turn(&self) {
+        let turn = self.state().waiting.take_turn();
+        self.seats.release(turn);
     }
 
     /// Takes the oldest message; waits until `deadline` for one.

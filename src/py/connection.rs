@@ -167,16 +167,20 @@ impl PyConnection {
             return Ok(None);
         }
         let (connection, inbox) = (&self.connection, &self.inbox);
-        let waits = timeout != Some(0.0);
-        let mut received = inbox.take(connection, waits);
-        if received == Received::Nothing && waits {
-            let wait = |deadline: Option<Instant>| match inbox.wait(connection, deadline) {
-                Received::Nothing => None,
-                received => Some(received),
-            };
-            let outcome = wait::detached(py, wait::deadline(timeout), wait)?;
-            received = outcome.unwrap_or(Received::Nothing);
-        }
+        let received = if timeout == Some(0.0) {
+            inbox.poll(connection)
+        } else {
+            match inbox.take(connection) {
+                Received::Nothing => {
+                    let wait = |deadline: Option<Instant>| match inbox.wait(connection, deadline) {
+                        Received::Nothing => None,
+                        received => Some(received),
+                    };
+                    wait::detached(py, wait::deadline(timeout), wait)?.unwrap_or(Received::Nothing)
+                }
+                received => received,
+            }
+        };
         if received == Received::End {
             connection.acknowledge_end();
         }
@@ -184,6 +188,12 @@ impl PyConnection {
             Received::Message(message) => Some(self.to_python(py, &message)),
             Received::End | Received::Nothing => None,
         })
+    }
+
+    fn leave_turn(&self) {
+        if !self.connection.is_foreign() {
+            self.inbox.leave_turn();
+        }
     }
 
     fn arm(&self) -> bool {

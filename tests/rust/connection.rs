@@ -491,11 +491,11 @@ fn a_descriptor_polls_readable_while_something_waits() {
         assert!(!readable(0));
         peer.send(Wire::text("x")).unwrap();
         assert!(readable(10_000));
-        assert_eq!(inbox.take(&connection, false), text("x"));
+        assert_eq!(inbox.poll(&connection), text("x"));
         assert!(!readable(0));
         drop(peer);
         assert!(readable(10_000));
-        assert_eq!(inbox.take(&connection, false), Received::End);
+        assert_eq!(inbox.poll(&connection), Received::End);
     });
 }
 

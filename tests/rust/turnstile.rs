@@ -195,14 +195,14 @@ fn a_view_that_never_has_to_wait_stands_back_for_others() {
         // No other thread waits, so the view need not stand back.
         for _ in 0..50 {
             thread::sleep(Duration::from_micros(100));
-            assert_ne!(many.take(&flooded, true), Received::Nothing);
+            assert_ne!(many.take(&flooded), Received::Nothing);
         }
         let (told, heard) = mpsc::channel();
         let waiter = thread::spawn(move || {
             let received = few.wait(&other, deadline);
             told.send(()).unwrap();
             // Receiving again hands the turn on.
-            few.take(&other, false);
+            few.poll(&other);
             received
         });
         // The neighbour's view must wait before its message arrives; otherwise it needs no turn.
@@ -210,7 +210,7 @@ fn a_view_that_never_has_to_wait_stands_back_for_others() {
         neighbour.send(Wire::text("me, too")).unwrap();
         // Sooner or later the flooded view gets no message, although some are pending.
         until("it is to stand back", || {
-            many.pending() < 100 || many.take(&flooded, true) == Received::Nothing
+            many.pending() < 100 || many.take(&flooded) == Received::Nothing
         });
         assert!(many.pending() >= 100);
         assert!(heard.try_recv().is_err());
@@ -220,5 +220,28 @@ fn a_view_that_never_has_to_wait_stands_back_for_others() {
         ));
         heard.recv_timeout(common::LIMIT).unwrap();
         assert!(matches!(waiter.join().unwrap(), Received::Message(_)));
+    });
+}
+
+#[test]
+fn a_view_that_ends_with_unread_messages_hands_its_turn_on() {
+    limited(|| {
+        let (leaving, first, mut sender) = connect_in_line();
+        let (other, second, mut neighbour) = connect_in_line();
+        let deadline = Some(Instant::now() + common::LIMIT);
+        let waiter = {
+            let (leaving, first) = (Arc::clone(&leaving), Arc::clone(&first));
+            thread::spawn(move || first.wait(&leaving, deadline))
+        };
+        sender.send(Wire::text("read")).unwrap();
+        assert!(matches!(waiter.join().unwrap(), Received::Message(_)));
+        sender.send(Wire::text("unread")).unwrap();
+        until("it has come", || first.pending() == 1);
+        let waiter = thread::spawn(move || second.wait(&other, deadline));
+        thread::sleep(Duration::from_millis(100));
+        neighbour.send(Wire::text("me, too")).unwrap();
+        first.leave_turn();
+        assert!(matches!(waiter.join().unwrap(), Received::Message(_)));
+        assert_eq!(first.pending(), 1, "leaving takes no message");
     });
 }

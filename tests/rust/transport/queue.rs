@@ -177,7 +177,7 @@ fn one_event_loop_drives_both_ends() {
             assert!(inbox.arm() && far.arm());
             assert_eq!(far.push(event.clone()), Pushed::Done);
             assert_eq!(poll(&wake), [connection.id()]);
-            let Received::Message(Message::Text(data)) = inbox.take(&connection, false) else {
+            let Received::Message(Message::Text(data)) = inbox.poll(&connection) else {
                 panic!("no message");
             };
             connection.send(OpCode::Text, &data, Overflow::Close);
@@ -187,7 +187,7 @@ fn one_event_loop_drives_both_ends() {
         assert!(inbox.arm() && far.arm());
         far.push(Event::Close(None));
         assert_eq!(poll(&wake), [connection.id()]);
-        assert_eq!(inbox.take(&connection, false), Received::End);
+        assert_eq!(inbox.poll(&connection), Received::End);
         connection.acknowledge_end();
         assert_eq!(poll(&wake), [u64::MAX]);
         assert_eq!(far.drain(10), [Event::Close(None)]);
