@@ -35,7 +35,7 @@ from .logins import rights
 from .process import reporting
 from .process.reporting import shown
 from .process.trouble import Trouble
-from .websocket import WebSocket
+from .websocket import WebSocket, endpoint
 from .websocket.parsing import from_json
 
 __all__ = ("Refused", "Session")
@@ -177,7 +177,7 @@ class Session:
     def run(self) -> None:
         """Serve the client until it goes."""
         self._begin_watch()
-        self.websocket._connection.envelop()
+        endpoint.of(self.websocket).connection.envelop()
         self.send(
             {
                 "type": "welcome",
@@ -194,7 +194,7 @@ class Session:
             self._answer(message)
 
     def _begin_watch(self) -> None:
-        known = self.websocket._rights
+        known = endpoint.of(self.websocket).rights
         if known is None or known.never:
             return
         if known.interval is None and self.recheck:
@@ -217,7 +217,7 @@ class Session:
     def _review(self) -> None:
         """Take the client out of the groups that it may not be in any longer."""
         self._reviewed = time.monotonic()
-        known = self.websocket._rights
+        known = endpoint.of(self.websocket).rights
         if known is not None:
             # As the watcher has read it.
             rights.renew(self.request, known.user)
@@ -231,7 +231,7 @@ class Session:
         Raises:
             WebSocketClosed: The login has ended.
         """
-        known = self.websocket._rights
+        known = endpoint.of(self.websocket).rights
         if known is None or known.interval is None:
             return
         if time.monotonic() - known.tried >= settings.USER_MAX_AGE:
@@ -327,7 +327,7 @@ class Session:
     def _spend(self, points: float) -> None:
         """Pay for what costs others something; wait until there are points enough."""
         left = self._membership.spend(points)
-        while left > 0 and not self.websocket._connection.ended:
+        while left > 0 and not endpoint.of(self.websocket).connection.ended:
             time.sleep(min(left, 0.25))
             left -= 0.25
 

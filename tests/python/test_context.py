@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from dwebsocket import ConfigurationError, context, runners, signals, websocket
 from dwebsocket.context import RequestContext
+from dwebsocket.websocket import endpoint
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 
@@ -225,7 +226,7 @@ class TestHooks:
 
         @websocket(recheck_interval=0.1)
         def view(request):
-            request.websocket._rights.allowed = lambda: (
+            endpoint.of(request.websocket).rights.allowed = lambda: (
                 not asked.put((threading.current_thread().name, local.tenant))
             )
             request.websocket.wait()

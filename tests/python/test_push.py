@@ -25,12 +25,14 @@ from django.utils.functional import SimpleLazyObject
 
 from dwebsocket import _engine, push
 from dwebsocket.logins import rights
+from dwebsocket.websocket import endpoint
 
 USER = SimpleNamespace(pk=7, is_authenticated=True)
 
 
 def _visit(websocket, **attributes):
-    rights.identify(SimpleNamespace(path="/", **attributes), websocket)
+    connection = endpoint.of(websocket).connection
+    rights.identify(SimpleNamespace(path="/", **attributes), connection)
 
 
 def visit_as(pair, key):
@@ -72,7 +74,7 @@ def test_a_user_that_cannot_be_found_is_logged(pair, caplog):
         def user(self):
             raise RuntimeError("no database")
 
-    rights.identify(Request(), pair()[0])
+    rights.identify(Request(), endpoint.of(pair()[0]).connection)
     assert "could not be found" in caplog.text
 
 

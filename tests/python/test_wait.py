@@ -15,6 +15,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 import django
 django.setup()
 from dwebsocket import _engine
+from dwebsocket.websocket import endpoint
 from tests.python.peer import open_pair
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,7 +31,7 @@ except KeyboardInterrupt:
 """
 
 CALLS = {
-    "join": 'websocket._connection.join("a", history=5)',
+    "join": 'endpoint.of(websocket).connection.join("a", history=5)',
     "history": '_engine.history("a", 5, 5)',
     "position": '_engine.position("a", 5)',
     "flush": """

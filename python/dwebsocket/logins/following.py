@@ -24,9 +24,8 @@ from .watching import Watch, watcher
 __all__ = ("begin", "end", "listen")
 
 
-def begin(websocket: Any, interval: float) -> None:
-    """Have a connection checked, from the thread of its view."""
-    found: rights.Rights = websocket._rights
+def begin(found: rights.Rights, interval: float) -> None:
+    """Have a login checked, from the thread of its view."""
     listen()
     known = found.interval is not None
     found.interval = interval
@@ -36,14 +35,15 @@ def begin(websocket: Any, interval: float) -> None:
         rights.trouble.note(error)
     if not known:
         for channel in found.channels():
-            websocket._connection.identify(channel)
-    watcher.add(Watch(websocket, interval))
+            found.connection.identify(channel)
+    watcher.add(Watch(found, interval))
 
 
-def end(websocket: Any) -> None:
-    """Have a connection checked no longer."""
-    if websocket._rights is not None and websocket._rights.interval is not None:
-        watcher.remove(websocket._connection.id)
+def end(found: rights.Rights) -> None:
+    """Have a login checked no longer."""
+    found.over = True
+    if found.interval is not None:
+        watcher.remove(found.connection.id)
 
 
 def _hang_up(channel: str | None, code: int, reason: str) -> None:

@@ -26,6 +26,7 @@ from django.utils.crypto import get_random_string, salted_hmac
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
+from dwebsocket import _engine
 from dwebsocket.conf import settings
 from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.process import databases
@@ -103,10 +104,12 @@ def active_channel(key: str) -> str:
 
 
 class Rights:
-    """The login that a request came with, and whether it still holds.
+    """The login that a connection was opened with, and whether it still holds.
 
     Args:
         request: The request.
+        connection: The engine's connection.
+        close: Closes the WebSocket, with a code and a reason.
     """
 
     __slots__ = (
@@ -117,16 +120,28 @@ class Rights:
         "allowed",
         "carried",
         "checked",
+        "close",
+        "connection",
         "doubted",
         "interval",
         "never",
+        "over",
         "request",
         "tried",
         "user",
     )
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(
+        self,
+        request: HttpRequest,
+        connection: _engine.Connection,
+        close: Callable[[int, str], None],
+    ) -> None:
         self.request = request
+        self.connection = connection
+        self.close = close
+        #: Whether the view has ended: nobody asks for the login any more.
+        self.over = False
         #: Seconds between two checks of the watcher; None: it makes none.
         self.interval: float | None = None
         #: Whether the project wants no checks in sessions, either.
@@ -322,16 +337,13 @@ def renew(request: Any, user: Any) -> None:
     request.user = user
 
 
-def may_stay(websocket: Any) -> bool:
+def may_stay(rights: Rights) -> bool:
     """Check the login of a connection in the caller's thread; hang up if it has ended.
 
-    Where nobody can tell, the connection stays, and the log says so.
+    If nobody can tell, the connection stays, and the log says so.
     """
-    rights: Rights | None = websocket._rights
-    if rights is None:
-        return not websocket._connection.ended
     fresh = not databases.in_use.get()
-    if not _passes(websocket, rights):
+    if not _passes(rights):
         return False
     renew(rights.request, rights.user)
     if fresh:
@@ -339,11 +351,11 @@ def may_stay(websocket: Any) -> bool:
     return True
 
 
-def _passes(websocket: Any, rights: Rights) -> bool:
+def _passes(rights: Rights) -> bool:
     try:
         rights.check()
     except Revoked as error:
-        hang_up(websocket, error)
+        hang_up(rights, error)
         return False
     except Exception as error:
         trouble.note(error)
@@ -352,10 +364,10 @@ def _passes(websocket: Any, rights: Rights) -> bool:
     return True
 
 
-def hang_up(websocket: Any, error: Revoked) -> None:
+def hang_up(rights: Rights, error: Revoked) -> None:
     """Close a connection whose login has ended."""
-    logger.info("Hung up on connection %d: %s", websocket._connection.id, error.reason)
-    websocket.close(error.code, error.reason)
+    logger.info("Hung up on connection %d: %s", rights.connection.id, error.reason)
+    rights.close(error.code, error.reason)
 
 
 def of_tenant(name: str) -> str:
@@ -379,8 +391,8 @@ def of_tenant(name: str) -> str:
     return f"~{len(tenant)}:{tenant}:{name}"
 
 
-def identify(request: HttpRequest, websocket: Any) -> None:
-    """Make a WebSocket reachable by ``push.to_user()``.
+def identify(request: HttpRequest, connection: _engine.Connection) -> None:
+    """Make a connection reachable by ``push.to_user()``.
 
     Looks at ``request.user``: a query where the visitor has a session, none otherwise.
     A site without users is fine, and so is a database that is away: the view decides
@@ -391,7 +403,7 @@ def identify(request: HttpRequest, websocket: Any) -> None:
     try:
         user = getattr(request, "user", None)
         if user is not None and user.is_authenticated and user.pk is not None:
-            websocket._connection.identify(of_tenant(str(user.pk)))
+            connection.identify(of_tenant(str(user.pk)))
     except Exception:
         logger.exception(
             "The user of %s could not be found",

@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 import time
-from typing import Any
 
 from django.db import Error as DatabaseError
 from django.db import connections
@@ -43,14 +42,14 @@ class Watch:
     """One connection that is watched.
 
     Args:
-        websocket: The WebSocket.
+        found: The login that it was opened with.
         interval: Seconds between two checks.
     """
 
-    __slots__ = ("context", "due", "interval", "websocket")
+    __slots__ = ("context", "due", "found", "interval")
 
-    def __init__(self, websocket: Any, interval: float) -> None:
-        self.websocket = websocket
+    def __init__(self, found: rights.Rights, interval: float) -> None:
+        self.found = found
         self.interval = interval
         self.due = time.monotonic() + min(interval, FIRST)
         # The check is made as the view would make it.
@@ -76,7 +75,7 @@ class Watcher:
 
     def add(self, watch: Watch) -> None:
         """Watch a connection from now on; with another interval, if it is one."""
-        number = watch.websocket._connection.id
+        number = watch.found.connection.id
         with self._changed:
             self._watches[number] = watch
             heapq.heappush(self._queue, (watch.due, number))
@@ -142,13 +141,13 @@ class Watcher:
     def _check_all(self, watches: list[Watch]) -> None:
         refused = 0
         for watch in watches:
-            websocket, later = watch.websocket, watch.interval
+            found, later = watch.found, watch.interval
             if refused >= _PATIENCE:
                 # Due before the refused ones, which would else put these off for ever.
                 later = min(later, AGAIN / 2)
-            elif not websocket._connection.ended:
+            elif not found.connection.ended:
                 try:
-                    if watch.context.run(_check, websocket):
+                    if watch.context.run(_check, found):
                         later = SOON
                     refused = 0
                 except Exception as error:
@@ -159,17 +158,16 @@ class Watcher:
             self._again(watch, later)
 
     def _again(self, watch: Watch, later: float) -> None:
-        number = watch.websocket._connection.id
+        number = watch.found.connection.id
         with self._changed:
             if self._watches.get(number) is watch:
                 watch.due = time.monotonic() + later
                 heapq.heappush(self._queue, (watch.due, number))
 
 
-def _check(websocket: Any) -> bool:
-    """Check a login, and hang up if it has ended; True where it is to be asked soon."""
-    found = websocket._rights
-    if found is None:
+def _check(found: rights.Rights) -> bool:
+    """Check a login, and hang up if it has ended; True: look again soon."""
+    if found.over:
         return False
     if all(hasattr(thing, "__enter__") for thing in found.carried):
         error = _ask(found)
@@ -179,7 +177,7 @@ def _check(websocket: Any) -> bool:
         if error.doubtful and not found.doubted:
             found.doubted = True
             return True
-        rights.hang_up(websocket, error)
+        rights.hang_up(found, error)
     elif error is not None:
         raise error
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from dwebsocket.logins import following, rights
 from dwebsocket.process import databases, log, reporting
 from dwebsocket.process.reporting import shown
 from dwebsocket.websocket import WebSocket
+from dwebsocket.websocket import endpoint as endpoints
 
 __all__ = ("ASYNC", "GOING_AWAY", "NORMAL", "Call", "Job", "give_up")
 
@@ -121,39 +121,40 @@ class Call:
 
     def _run(self, websocket: WebSocket, spare: Sequence[Any]) -> None:
         code = INTERNAL_ERROR
+        endpoint = endpoints.of(websocket)
+        connection = endpoint.connection
         try:
             databases.begin()
-            websocket._owner = threading.get_ident()
-            websocket._gone_timeout = self.gone_timeout
-            rights.identify(self.request, websocket)
-            websocket._rights = rights.Rights(self.request)
-            websocket._rights.carried = spare
-            websocket._rights.never = self.recheck_interval == 0
+            endpoint.begin(self.gone_timeout)
+            rights.identify(self.request, connection)
+            found = rights.Rights(self.request, connection, websocket.close)
+            found.carried = spare
+            found.never = self.recheck_interval == 0
+            endpoint.rights = found
             if self.recheck_interval:
-                following.begin(websocket, self.recheck_interval)
+                following.begin(found, self.recheck_interval)
             signals.emit(signals.websocket_opened, websocket, request=self.request)
             code = self._close_code(websocket)
-            # Another thread may have this one's number later.
-            websocket._owner = 0
+            endpoint.leave()
             self._save_session()
         finally:
             try:
                 websocket.close(code)
-                following.end(websocket)
-                websocket._rights = None
+                if endpoint.rights is not None:
+                    following.end(endpoint.rights)
+                    endpoint.rights = None
                 self._tell_end(websocket)
             finally:
-                self._leave(websocket)
+                self._leave(connection)
 
-    def _leave(self, websocket: WebSocket) -> None:
+    def _leave(self, connection: _engine.Connection) -> None:
         """Give back what the view's thread has."""
         try:
             databases.end()
             log.drain()
         finally:
-            # The engine wakes views in turn, and this one will not come back for more:
-            # to ask without waiting is to let the next one go.
-            websocket._connection.receive(0)
+            # The engine wakes views in turn, and this one waits for no message more.
+            connection.leave_turn()
 
     def _close_code(self, websocket: WebSocket) -> int:
         request = self.request
@@ -223,7 +224,7 @@ class Call:
         refuses the WebSocket, unless the conversation is over anyway.
         """
         status = getattr(returned, "status_code", 200)
-        over = websocket._closed or websocket._connection.ended
+        over = endpoints.of(websocket).has_ended()
         if over or not isinstance(returned, HttpResponseBase) or status not in _REFUSED:
             return NORMAL
         logger.warning(
@@ -240,15 +241,16 @@ class Call:
         return POLICY_VIOLATION
 
     def _tell_end(self, websocket: WebSocket) -> None:
+        endpoint = endpoints.of(websocket)
         # A copy: another thread may join or leave meanwhile.
-        for group in tuple(websocket._joined or ()):
+        for group in tuple(endpoint.groups or ()):
             signals.emit(signals.group_left, websocket, group=group)
         signals.emit(
             signals.websocket_closed,
             websocket,
             request=self.request,
-            code=websocket._connection.close_code,
-            reason=websocket._connection.close_reason,
+            code=endpoint.connection.close_code,
+            reason=endpoint.connection.close_reason,
         )
 
     def _save_session(self) -> None:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Protocol
 
 from dwebsocket import _engine
-from dwebsocket.context import RequestContext
 from dwebsocket.process import exit
 from dwebsocket.process.gevent import is_patched
-from dwebsocket.process.reporting import shown
-from dwebsocket.websocket import WebSocket
 from dwebsocket.websocket.port import Port
 
 from . import threads
-from .call import Call, Job, give_up
+from .call import Job
 
-__all__ = ("Runner", "Seat", "join", "kind", "start")
-
-logger = logging.getLogger("dwebsocket.view")
+__all__ = ("Runner", "Seat", "join", "kind")
 
 
 class Seat(Protocol):
@@ -76,18 +70,3 @@ def join(timeout: float) -> bool:
 
 
 exit.let_end(join)
-
-
-def start(
-    context: RequestContext, call: Call, websocket: WebSocket, runner: Runner
-) -> None:
-    """Run a view; close the WebSocket where that is not possible."""
-    connection = websocket._connection
-    try:
-        runner.reserve().run(Job(context, call, websocket, connection))
-    except RuntimeError:
-        connection.close(1013, "try again later")
-        path = shown(call.request.path)
-        logger.exception("No thread for the WebSocket view of %s", path)
-    except Exception:
-        give_up(connection, call.request)

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import select
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
-from dwebsocket import _engine
+from django.utils.functional import Promise
+
+from dwebsocket import _engine, signals
+from dwebsocket._engine import Joined
 from dwebsocket.conf import arguments
+from dwebsocket.conf.arguments import seconds
 from dwebsocket.conf.keys import SECONDS, positive
+from dwebsocket.exceptions import ReceiveTimeout
+from dwebsocket.hub.messages import to_json
 from dwebsocket.logins import following, rights
+from dwebsocket.process import databases
+from dwebsocket.signals import emit, websocket_message
 
-from .grouping import Grouping
+from . import membership
+from .dialects import CLASSIC, MODERN, Answer, End
+from .endpoint import Endpoint
 from .legacy import Protocol
-from .receiving import Shown
+from .parsing import from_json
+from .port import Port
+from .shown import Shown
 from .unopened import Unopened
 
-__all__ = ("WebSocket",)
+__all__ = ("Data", "WebSocket")
+
+Data: TypeAlias = "str | bytes | bytearray | memoryview"
+
+_TEXT = (str, Promise)
+#: The longest that poll() waits, in milliseconds.
+_POLL_LIMIT = 2**31 - 1
+
+_in_use = databases.in_use.get
 
 
-class WebSocket(Grouping):
+def _no_constant(name: str) -> Any:
+    # NaN and Infinity are extensions of Python; send_json() refuses them, too.
+    raise ValueError(f"{name} is not a JSON value")
+
+
+class WebSocket:
     """One connection, in one of two dialects.
 
     The classic dialect is that of dwebsocket: text arrives as ``bytes``, and the
@@ -39,7 +65,17 @@ class WebSocket(Grouping):
         port: Receives and sends cooperatively (gevent); None: block the thread.
     """
 
-    __slots__ = ("_protocol", "_rights", "remote_address", "subprotocol")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_endpoint",
+        "_overflow",
+        "_protocol",
+        "_send_timeout",
+        "handle",
+        "remote_address",
+        "subprotocol",
+    )
 
     def __init__(
         self,
@@ -50,15 +86,297 @@ class WebSocket(Grouping):
         send_timeout: float = 30.0,
         subprotocol: str | None = None,
         remote_address: tuple[str, int] = ("", 0),
-        port: Any = None,
+        port: Port | None = None,
     ) -> None:
-        super().__init__(connection, modern, port, overflow, send_timeout)
+        dialect = MODERN if modern else CLASSIC
+        self._endpoint = Endpoint(connection, dialect, port)
+        self._overflow = overflow
+        self._send_timeout = send_timeout
         self._protocol: Protocol | None = None
-        #: The rights of the request's user; None before the view starts and after it
-        #: has ended.
-        self._rights: rights.Rights | None = None
+        #: Old code's callback, called with each message's opcode and data.
+        self.handle: Any = None
         self.subprotocol = subprotocol
         self.remote_address = remote_address
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Return the next message; block until there is one.
+
+        Args:
+            timeout: Seconds to wait at most, any real number; None, less than 0 or
+                infinity: no limit.
+
+        Returns:
+            The message; None after the timeout, and at the end.
+
+        Raises:
+            TypeError, ValueError: The timeout is not a number, or nan.
+            EOFError: In the classic dialect, on a further call after the end.
+        """
+        if timeout is not None:
+            timeout = seconds(timeout)
+        endpoint = self._endpoint
+        if endpoint.closed:
+            return self._meet_end(endpoint.dialect.wait)
+        if _in_use():
+            message = databases.receive(endpoint.receive, timeout)
+        else:
+            message = endpoint.receive(timeout)
+        if message is None:
+            if timeout is not None and not endpoint.has_ended():
+                return None
+            message = endpoint.late()
+            if message is None:
+                return self._meet_end(endpoint.dialect.wait)
+        elif self.handle is None and not websocket_message.receivers:
+            return message
+        self._note_message(message)
+        return message
+
+    def read(self, fallback: Any = None) -> Any:
+        """Return the next message if there is one, else ``fallback``; never block.
+
+        Raises:
+            EOFError: In the classic dialect, on a further call after the end.
+        """
+        endpoint = self._endpoint
+        message = endpoint.late()
+        if message is None:
+            if not endpoint.has_ended():
+                return fallback
+            # A message may have come before the end.
+            message = endpoint.late()
+        if message is None:
+            return self._meet_end(endpoint.dialect.ask, fallback)
+        self._note_message(message)
+        return message
+
+    def receive(self, timeout: float | None = None) -> Any:
+        """Return the next message; block until there is one.
+
+        Raises:
+            WebSocketClosed: The connection is closed and every message was read.
+            ReceiveTimeout: (a TimeoutError) No message came within ``timeout`` seconds.
+        """
+        if timeout is not None:
+            timeout = seconds(timeout)
+        endpoint = self._endpoint
+        if not endpoint.closed:
+            if _in_use():
+                message = databases.receive(endpoint.receive, timeout)
+            else:
+                message = endpoint.receive(timeout)
+            if message is None and timeout is not None and endpoint.connection.ended:
+                message = endpoint.receive(0)
+            if message is not None:
+                if websocket_message.receivers:
+                    emit(websocket_message, self, message=message)
+                return message
+            if not endpoint.has_ended():
+                raise ReceiveTimeout(f"no message within {timeout} seconds")
+        raise endpoint.closed_error()
+
+    def receive_json(self, timeout: float | None = None) -> Any:
+        """Return the next message, parsed as JSON.
+
+        Raises:
+            WebSocketClosed, ReceiveTimeout: As :meth:`receive` does.
+            ValueError: The message is not JSON, or nested deeper than 128 levels.
+        """
+        return from_json(self.receive(timeout), parse_constant=_no_constant)
+
+    def has_messages(self) -> bool:
+        """Return whether a message waits (classic dialect: or the final None)."""
+        return self.count_messages() > 0
+
+    def count_messages(self) -> int:
+        """Return how many messages wait (classic dialect: the final None is one)."""
+        endpoint = self._endpoint
+        end = endpoint.end()
+        if end is None:
+            return endpoint.connection.pending
+        answer = endpoint.dialect.ask[end]
+        if answer is Answer.REFUSED:
+            endpoint.meet_end(endpoint.dialect.ask)
+        count = 0 if endpoint.closed else endpoint.connection.pending
+        if not count:
+            endpoint.note_vain_call()
+        return count + (answer is Answer.LAST)
+
+    def can_read(self, timeout: float | None = 0.0) -> bool:
+        """Return whether a message or the end arrives within ``timeout`` seconds."""
+        timeout = seconds(timeout)
+        endpoint = self._endpoint
+        if endpoint.has_ended() or endpoint.connection.pending:
+            return True
+        poll = select.poll()
+        poll.register(endpoint.connection.fileno(), select.POLLIN)
+        limit = None if timeout is None else min(timeout * 1000, _POLL_LIMIT)
+        return bool(poll.poll(limit))
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield messages until the end (classic dialect: and the final None)."""
+        wait = self.wait
+        while True:
+            message = wait()
+            if message is None:
+                if self._endpoint.dialect.yields_end:
+                    yield None
+                return
+            yield message
+
+    def send(
+        self,
+        message: Data,
+        binary: bool | None = None,
+        *,
+        overflow: str | None = None,
+        timeout: float | None = None,
+    ) -> bool:
+        """Send a message; on a closed connection do nothing.
+
+        Args:
+            message: ``str`` is sent as text. ``bytes`` are sent as binary in the modern
+                dialect; in the classic one as text if they are valid UTF-8. Halves of
+                surrogate pairs become U+FFFD, as when a browser sends them.
+            binary: True: send as a binary message; False: as text, whatever the type.
+            overflow: What a full outbox does; overrides the setting ``OVERFLOW``.
+            timeout: Seconds that this send waits for room; overrides ``SEND_TIMEOUT``.
+                Less than 0, or infinity: no limit.
+
+        Returns:
+            Whether the message was accepted for sending.
+
+        Raises:
+            TypeError: The message is neither str nor bytes.
+        """
+        endpoint = self._endpoint
+        if (
+            binary is None
+            and message.__class__ is not str
+            and not isinstance(message, _TEXT)
+        ):
+            binary = endpoint.dialect.binary
+        try:
+            if (
+                overflow is None
+                and timeout is None
+                and endpoint.offer(message, binary, "refuse")
+            ):
+                return True
+            return self._send_full(message, binary, overflow or self._overflow, timeout)
+        except (TypeError, UnicodeEncodeError):
+            mended = arguments.message(message)
+            if mended is message:
+                raise
+        return self.send(mended, binary, overflow=overflow, timeout=timeout)
+
+    def send_json(self, data: Any, **kwargs: Any) -> bool:
+        """Send ``data`` as JSON text.
+
+        Args:
+            data: Anything that Django's JSON encoder can encode.
+            kwargs: Arguments of :func:`json.dumps`.
+
+        Raises:
+            TypeError: ``data`` has a value that JSON cannot express.
+            ValueError: ``data`` has a number that JSON cannot express (``nan``,
+                ``inf``).
+        """
+        return self.send(to_json(data, **kwargs), False)
+
+    def ping(self, payload: str | bytes = b"") -> bool:
+        """Send a ping of at most 125 bytes, in addition to the engine's own pings.
+
+        Returns:
+            Whether the ping was accepted for sending. ``False`` if the connection is
+            closing, or if 64 pings wait already because the peer does not read.
+        """
+        return self._endpoint.connection.ping(arguments.ping_payload(payload))
+
+    def join(
+        self,
+        group: str,
+        *,
+        since: tuple[int, str] | None = None,
+        history: int | None = None,
+        ttl: float | None = None,
+        presence: bool | None = None,
+        info: Any = None,
+        envelope: bool = False,
+        was: Iterable[str] = (),
+        reply: Any = None,
+    ) -> Joined:
+        """Become a member of a group; the membership ends with the connection.
+
+        Args:
+            group: The group's name. A name that ends in ``*`` stands for every group
+                whose name begins with the part before the star.
+            since: The offset and epoch of the latest message that the client has seen
+                (a pair, or a :class:`~dwebsocket.hub.Position`): the client gets the
+                messages after it. ``(0, "")``: all messages that the group keeps.
+            history: How many messages the group keeps; overrides the setting.
+            ttl: Seconds that the group keeps them; overrides the setting.
+            presence: Whether the other members see this member; overrides the setting.
+            info: What the other members see of this member: anything that JSON can
+                express, in at most 64 KiB (65,536 bytes of JSON) and 64 levels.
+            envelope: From now on, messages from groups are wrapped in the JSON that
+                ``dwebsocket.js`` speaks, with the group and the position.
+            was: The ``member_id`` values of the client's earlier connections (of more
+                than 16, the last 16 count). Missed messages that excluded one of them
+                (``exclude=``) are not sent.
+            reply: The number of the client's request; a "joined" frame answers it.
+
+        Returns:
+            The position of the group, and whether every missed message was sent.
+
+        Raises:
+            ValueError: The name breaks the rules, an option or ``since`` is out of
+                range, or ``info`` is too large or too deep.
+            TypeError: The name is not a str, ``since`` is not a position, ``was``
+                has a value that is not an id, or JSON cannot express ``info``.
+            WebSocketClosed: The connection has ended.
+            BrokerError: The broker, which has the history, cannot be asked.
+        """
+        joined = membership.join(
+            self._endpoint,
+            group,
+            since=since,
+            history=history,
+            ttl=ttl,
+            presence=presence,
+            info=info,
+            envelope=envelope,
+            was=was,
+            reply=reply,
+        )
+        if membership.note(self._endpoint, group):
+            signals.emit(signals.group_joined, self, group=group)
+        return joined
+
+    def leave(self, group: str, *, reply: Any = None) -> bool:
+        """Leave a group; return whether the WebSocket was a member.
+
+        Args:
+            group: The group's name.
+            reply: The number of the client's request; a "left" frame answers it.
+
+        Raises:
+            TypeError: The name is not a str.
+        """
+        left = membership.leave(self._endpoint, group, reply)
+        if left:
+            signals.emit(signals.group_left, self, group=group)
+        return left
+
+    @Shown
+    def groups(self) -> list[str]:
+        """The groups that this WebSocket is a member of."""
+        return self._endpoint.connection.groups
+
+    @Shown
+    def member_id(self) -> str:
+        """The id under which the other members see this WebSocket."""
+        return self._endpoint.connection.member_id
 
     def close(self, code: int | None = None, reason: str | bytes | None = None) -> None:
         """Close the connection, after the messages sent before. Idempotent.
@@ -72,19 +390,20 @@ class WebSocket(Grouping):
             TypeError: The code is not a whole number, or the reason is neither str nor
                 bytes.
         """
-        if self._closed:
+        endpoint = self._endpoint
+        if endpoint.closed:
             return
-        if not self._modern and not code:
+        if endpoint.dialect is CLASSIC and not code:
             # The old package accepts close(0) and close("").
             code = None
         code, text = arguments.close_code(code), arguments.reason(reason)
         # Set before the engine closes: a thread that wakes up from waiting must see
         # that this side has closed.
-        self._closed = code
+        endpoint.closed = code
         try:
-            self._connection.close(code, text)
+            endpoint.connection.close(code, text)
         except ValueError:
-            self._closed = 0
+            endpoint.closed = 0
             raise
 
     def recheck(self) -> bool:
@@ -98,7 +417,10 @@ class WebSocket(Grouping):
         If the database is unavailable, the connection stays: the method returns True
         and logs the error.
         """
-        return rights.may_stay(self)
+        found = self._endpoint.rights
+        if found is None:
+            return not self._endpoint.connection.ended
+        return rights.may_stay(found)
 
     def watch(
         self, interval: float = 30.0, allowed: Callable[[], bool] | None = None
@@ -126,11 +448,12 @@ class WebSocket(Grouping):
             raise ValueError(f"{SECONDS}, not {interval!r}")
         if allowed is not None and not callable(allowed):
             raise TypeError(f"allowed is a function, not {type(allowed).__name__}")
-        if self._rights is None:
+        found = self._endpoint.rights
+        if found is None:
             raise RuntimeError("the view has ended")
         if allowed is not None:
-            self._rights.allowed = allowed
-        following.begin(self, interval)
+            found.allowed = allowed
+        following.begin(found, interval)
 
     def is_closed(self) -> bool:
         """Return whether the conversation is over.
@@ -138,11 +461,7 @@ class WebSocket(Grouping):
         False while the view has messages to read, unless the view only sends. In the
         classic dialect, True only after the final None was read or a send has failed.
         """
-        if self._closed or self._ends:
-            return True
-        if self._modern and self._connection.ended and not self._connection.pending:
-            return True
-        return self._sends_in_vain()
+        return self._endpoint.is_over()
 
     is_close = is_closed
 
@@ -159,27 +478,27 @@ class WebSocket(Grouping):
     @Shown
     def close_code(self) -> int | None:
         """The close code (RFC 6455 section 7.1.5); None while still open."""
-        return self._connection.close_code
+        return self._endpoint.connection.close_code
 
     @Shown
     def close_reason(self) -> str:
         """The reason that came with the close code; "" if there was none."""
-        return self._connection.close_reason
+        return self._endpoint.connection.close_reason
 
     @Shown
     def id(self) -> int:
         """The number of this connection, unique in the process."""
-        return self._connection.id
+        return self._endpoint.connection.id
 
     @Shown
     def latency(self) -> float | None:
         """The round trip of the latest keepalive ping, in seconds; None before it."""
-        return self._connection.latency
+        return self._endpoint.connection.latency
 
     @Shown
     def stats(self) -> dict[str, int]:
         """Counters: messages and bytes in each direction, drops, queue lengths."""
-        return self._connection.stats
+        return self._endpoint.connection.stats
 
     @property
     def protocol(self) -> Protocol:
@@ -190,7 +509,7 @@ class WebSocket(Grouping):
 
     def fileno(self) -> int:
         """Return a descriptor that polls readable while a message or the end waits."""
-        return self._connection.fileno()
+        return self._endpoint.connection.fileno()
 
     def accept_connection(self) -> None:
         """Open a WebSocket that a middleware has made by ``create_websocket()``.
@@ -202,15 +521,52 @@ class WebSocket(Grouping):
             PermissionDenied: The Origin is not allowed.
             SocketUnavailable: The server's socket cannot be taken over.
         """
-        connection: Any = self._connection
+        connection: Any = self._endpoint.connection
         if isinstance(connection, Unopened):
             connection.accept(self)
 
-    def _become(self, opened: WebSocket) -> None:
-        """Take over the connection that was opened for this WebSocket."""
-        self._use(opened._connection, opened._port)
-        self.subprotocol = opened.subprotocol
-        self.remote_address = opened.remote_address
-
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._connection.id}>"
+        return f"<{type(self).__name__} {self._endpoint.connection.id}>"
+
+    def _meet_end(self, answers: Mapping[End, Answer], nothing: Any = None) -> Any:
+        """Return what a call answers at the end: ``nothing``, or the last None."""
+        if self._endpoint.meet_end(answers) is Answer.NOTHING:
+            return nothing
+        if self.handle is not None:
+            self.handle(Protocol.OPCODE_CLOSE, None)
+        return None
+
+    def _note_message(self, message: str | bytes) -> None:
+        if websocket_message.receivers:
+            emit(websocket_message, self, message=message)
+        if self.handle is not None:
+            text = self._endpoint.dialect.is_text(message)
+            self.handle(
+                Protocol.OPCODE_TEXT if text else Protocol.OPCODE_BINARY, message
+            )
+
+    def _send_full(
+        self, message: Data, binary: bool | None, overflow: str, timeout: float | None
+    ) -> bool:
+        """Send to a connection that is closed, or whose outbox is full."""
+        endpoint = self._endpoint
+        connection, port = endpoint.connection, endpoint.port
+        limit = self._send_timeout if timeout is None else seconds(timeout)
+        if endpoint.has_ended():
+            sent = False
+            # A wrong type raises TypeError here, too.
+            connection.send(message, binary, "refuse")
+        elif overflow == "block" or (overflow == "auto" and endpoint.is_served()):
+            if port is None:
+                sent = connection.send(message, binary, "block", limit)
+            else:
+                sent = port.send(message, binary, limit)
+            if not sent and overflow == "auto":
+                # A peer that reads nothing for that long is disconnected.
+                sent = connection.send(message, binary, "close")
+        else:
+            policy = "close" if overflow == "auto" else overflow
+            sent = connection.send(message, binary, policy)
+        if not sent:
+            endpoint.note_failed_send()
+        return sent

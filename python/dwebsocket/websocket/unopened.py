@@ -9,7 +9,9 @@ from django.http import HttpRequest
 
 from dwebsocket import conf
 
-__all__ = ("Unopened", "create", "is_open", "open_by")
+from .endpoint import of
+
+__all__ = ("Unopened", "become", "create", "is_open", "open_by")
 
 #: Opens the connection of a WebSocket for a request; set by the transport.
 _opener: Callable[[HttpRequest, Any], None] | None = None
@@ -67,7 +69,7 @@ class Unopened:
             SocketUnavailable: The server's socket cannot be taken over, or there are
                 too many connections.
         """
-        if websocket._closed:
+        if of(websocket).closed:
             raise RuntimeError("This WebSocket was closed before it was accepted")
         if _opener is not None:
             _opener(self.request, websocket)
@@ -95,6 +97,15 @@ def create(factory: Any) -> Any:
 
 def is_open(websocket: Any) -> bool:
     """Return whether ``websocket`` is a WebSocket that has a connection."""
-    return websocket is not None and not isinstance(
-        getattr(websocket, "_connection", None), Unopened
-    )
+    if websocket is None:
+        return False
+    endpoint = getattr(websocket, "_endpoint", None)
+    return not isinstance(getattr(endpoint, "connection", None), Unopened)
+
+
+def become(websocket: Any, opened: Any) -> None:
+    """Have a WebSocket take over the connection that was opened for it."""
+    taken = of(opened)
+    of(websocket).use(taken.connection, taken.port)
+    websocket.subprotocol = opened.subprotocol
+    websocket.remote_address = opened.remote_address

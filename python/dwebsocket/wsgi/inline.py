@@ -23,7 +23,8 @@ from dwebsocket.handshake.request import factory_of, mark
 from dwebsocket.logins import rights
 from dwebsocket.process import databases, log
 from dwebsocket.runners import NORMAL, Call
-from dwebsocket.websocket import WebSocket
+from dwebsocket.websocket import WebSocket, unopened
+from dwebsocket.websocket.endpoint import of
 
 from .handoff import HandoffResponse, hand_over
 
@@ -70,13 +71,13 @@ class Conversation(Call):
     def run(self, opened: WebSocket) -> None:
         """Wait for the end of the request, in the thread that a view would have."""
         websocket = self.websocket
-        websocket._become(opened)
+        unopened.become(websocket, opened)
         databases.begin()
         try:
             signals.emit(signals.websocket_opened, websocket, request=self.request)
             self.finished.wait()
         finally:
-            websocket._owner = 0
+            of(websocket).leave()
             websocket.close(self.code)
             self._tell_end(websocket)
             databases.end()
@@ -103,14 +104,14 @@ def accept(request: HttpRequest, websocket: WebSocket) -> None:
     session = getattr(request, "session", None)
     modified = session is not None and session.modified
     response._handoff.run([])
-    websocket._become(request.websocket)  # type: ignore[attr-defined]
-    websocket._owner = threading.get_ident()
+    unopened.become(websocket, request.websocket)  # type: ignore[attr-defined]
+    of(websocket).begin()
     mark(request, True, websocket)
     if session is not None:
         # The middleware saves it when this request ends, as ever.
         session.modified = modified
     _at_the_end(request, conversation)
-    rights.identify(request, websocket)
+    rights.identify(request, of(websocket).connection)
 
 
 def _at_the_end(request: HttpRequest, conversation: Conversation) -> None:

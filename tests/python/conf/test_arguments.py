@@ -118,10 +118,12 @@ def test_in_a_thread(pair, modern):
 
 def test_under_gevent():
     script = PREAMBLE + (
+        "from dwebsocket.websocket import endpoint\n"
+        "from dwebsocket.websocket.dialects import CLASSIC, MODERN\n"
         "from tests.python.conf.test_arguments import check\n"
         "for modern in (True, False):\n"
         "    socket, peer = open_pair(text_as_bytes=not modern)\n"
-        "    socket._modern = modern\n"
+        "    endpoint.of(socket).dialect = (CLASSIC, MODERN)[modern]\n"
         "    gevent.spawn(check, socket, peer, modern).get(timeout=30)\n"
         "print('all')\n"
     )

@@ -11,6 +11,7 @@ from django.test import RequestFactory, override_settings
 
 from dwebsocket import WebSocketClosed, _engine, hub
 from dwebsocket.hub import handles
+from dwebsocket.websocket import endpoint
 
 
 def test_a_message_reaches_every_member_once(pair):
@@ -105,7 +106,7 @@ def test_what_the_engine_gives_says_what_it_is(pair):
     )
     kept = hub.group("hub.repr", history=5).send("x")
     assert f"offset=1, epoch='{kept.epoch}'" in repr(kept)
-    connection = websocket._connection
+    connection = endpoint.of(websocket).connection
     assert repr(connection) == f"<Connection {connection.id} open>"
     assert repr(_engine.Options(max_frame_size=5)).startswith(
         "<Options max_message_size=1048576 max_frame_size=5 "
@@ -418,8 +419,8 @@ class TestStats:
         for websocket in (one, two):
             websocket.join("stats.a")
         one.join("stats.b")
-        one._connection.identify("stats-user")
-        two._connection.identify("stats-user")
+        endpoint.of(one).connection.identify("stats-user")
+        endpoint.of(two).connection.identify("stats-user")
         after = hub.stats()
         names = ("connections", "memberships", "users", "waiting", "lost")
         found = [getattr(after, name) - getattr(before, name) for name in names]

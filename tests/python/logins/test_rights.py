@@ -25,6 +25,7 @@ from dwebsocket import websocket
 from dwebsocket.logins.rights import COME_AGAIN, LOGGED_OUT, renew, trouble
 from dwebsocket.logins.watching import watcher
 from dwebsocket.session import Session
+from dwebsocket.websocket import endpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -289,7 +290,7 @@ def test_who_changes_the_own_password_comes_again(site, user, browser):
         request.user.save()
         # The watcher looks in between, when no session goes with the password.
         deadline = time.monotonic() + 10
-        while not all(w.websocket._rights.doubted for w in watches()):
+        while not all(w.found.doubted for w in watches()):
             assert time.monotonic() < deadline
             time.sleep(0.005)
         update_session_auth_hash(request, request.user)
@@ -494,7 +495,9 @@ def test_an_interval_is_a_number_of_seconds(site):
         assert end_of(connection) == 1000
     assert errors.qsize() == 7
     deadline = time.monotonic() + 10
-    while view.websocket._rights is not None and time.monotonic() < deadline:
+    while (
+        endpoint.of(view.websocket).rights is not None and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     with pytest.raises(RuntimeError):
         view.websocket.watch(30)

@@ -18,7 +18,7 @@ LIMIT = 10
 
 
 class Fake:
-    """A WebSocket whose login is as a test says."""
+    """A login that is as a test says."""
 
     def __init__(self, number, result=None):
         self.id = number
@@ -26,8 +26,8 @@ class Fake:
         self.checks = threading.Semaphore(0)
         self.closed = threading.Event()
         self.interval = 0.05
-        self._connection = SimpleNamespace(ended=False, id=number)
-        self._rights = self
+        self.connection = SimpleNamespace(ended=False, id=number)
+        self.over = False
         self.carried = []
 
     def check(self):
@@ -37,7 +37,7 @@ class Fake:
 
     def close(self, code, reason):
         self.code = code
-        self._connection.ended = True
+        self.connection.ended = True
         self.closed.set()
 
     def checked(self, times=1):

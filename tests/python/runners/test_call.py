@@ -38,7 +38,8 @@ from dwebsocket.conf import DEFAULTS
 from dwebsocket.context import RequestContext
 from dwebsocket.logins import rights
 from dwebsocket.process import databases
-from dwebsocket.runners import Call, threads
+from dwebsocket.runners import Call, Job
+from dwebsocket.websocket import endpoint
 from tests.python.peer import TIMEOUT
 
 LOGGER = "dwebsocket.view"
@@ -66,7 +67,9 @@ def run(pair, view, request=None, **options):
     request = request or RequestFactory().get("/path")
     request.websocket = socket
     call = Call(view, request, (request,), {})
-    runners.start(RequestContext(), call, socket, runners.kind())
+    connection = endpoint.of(socket).connection
+    seat = runners.kind().reserve()
+    seat.run(Job(RequestContext(), call, socket, connection))
     return socket, peer
 
 
@@ -298,16 +301,6 @@ class TestTrouble:
         finally:
             logger.removeFilter(fail)
 
-    @pytest.mark.parametrize("error", [ValueError, MemoryError, OSError])
-    def test_of_the_runner(self, pair, caplog, monkeypatch, error):
-        def fail(self):
-            raise error("no seat")
-
-        monkeypatch.setattr(threads.Threads, "reserve", fail)
-        _, peer = run(pair, lambda request: None)
-        assert peer.closing().code == 1011
-        assert "no seat" in (logged(caplog) and caplog.text)
-
 
 class TestSeat:
     def waiting(self):
@@ -469,18 +462,6 @@ class TestThreads:
         )
         last = done.stdout.splitlines()[-1:]
         assert (done.returncode, last) == (0, ["survived"]), done.stderr[-2000:]
-
-    def test_without_a_thread_the_peer_is_asked_to_come_back(
-        self, pair, caplog, monkeypatch
-    ):
-        def refuse(thread):
-            raise RuntimeError("can't start new thread")
-
-        monkeypatch.setattr(threading.Thread, "start", refuse)
-        _, peer = run(pair, lambda request: None)
-        assert peer.closing().code == 1013
-        [record] = logged(caplog)
-        assert "/path" in record.getMessage()
 
     def test_join_waits_for_every_view(self, pair):
         release = threading.Event()

@@ -20,7 +20,8 @@ from dwebsocket import _engine, runners
 from dwebsocket.runners import greenlets
 from dwebsocket.backends.default.websocket import DefaultWebSocket
 from dwebsocket.context import RequestContext
-from dwebsocket.runners import Call
+from dwebsocket.runners import Call, Job
+from dwebsocket.websocket import endpoint
 from tests.python.peer import Peer, shake, socket_pair
 
 def open_pair(**options):
@@ -42,11 +43,14 @@ def open_pair(**options):
     socket = DefaultWebSocket(connection, port=runner.port(connection))
     return socket, Peer(client)
 
-def run(view, socket):
+def run(view, socket, gone_timeout=None):
     request = RequestFactory().get("/")
     request.websocket = socket
-    runners.start(RequestContext(), Call(view, request, (request,), {}), socket,
-                  runners.kind())
+    call = Call(view, request, (request,), {})
+    call.gone_timeout = gone_timeout
+    connection = endpoint.of(socket).connection
+    seat = runners.kind().reserve()
+    seat.run(Job(RequestContext(), call, socket, connection))
 
 class Ticks:
     "Counts how often the hub gives this greenlet a turn."
@@ -341,11 +345,7 @@ def test_a_view_that_only_sends_is_ended_and_a_publisher_is_not():
     done = threading.Event()
     for others in (False, True):
         socket, peer = open_pair()
-        request = RequestFactory().get("/")
-        request.websocket = socket
-        call = Call(vain(others), request, (request,), {})
-        call.gone_timeout = 0.1
-        runners.start(RequestContext(), call, socket, runners.kind())
+        run(vain(others), socket, gone_timeout=0.1)
         peer.message()
         peer.close()
         ended = runners.join(0.6 if others else 20)

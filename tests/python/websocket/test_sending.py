@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 
 from dwebsocket import PeerGone, hub, push
+from dwebsocket.websocket import endpoint
 from tests.python.peer import in_thread
 
 
@@ -34,7 +35,7 @@ class TestOutbox:
 
     def test_the_view_itself_waits_for_room(self, pair):
         websocket, peer = pair(engine=self.ENGINE)
-        websocket._owner = threading.get_ident()
+        endpoint.of(websocket).begin()
         self.fill(websocket)
 
         def read() -> None:
@@ -48,7 +49,7 @@ class TestOutbox:
 
     def test_the_view_gives_up_on_a_peer_that_reads_nothing(self, pair):
         websocket, _ = pair(engine=self.ENGINE, send_timeout=0.05)
-        websocket._owner = threading.get_ident()
+        endpoint.of(websocket).begin()
         self.fill(websocket)
         assert websocket.send(self.BLOCK, True) is False
         assert websocket.close_code == 1013
@@ -231,7 +232,7 @@ class TestWhoServes:
         other, _ = pair(engine=self.ENGINE, send_timeout=60)
 
         def view():
-            own._owner = threading.get_ident()
+            endpoint.of(own).begin()
             for _ in range(3):
                 own.send("x")
                 other.send("x")
@@ -285,8 +286,7 @@ class TestGone:
 
     def own(self, pair, **options):
         websocket, peer = pair(**options)
-        websocket._owner = threading.get_ident()
-        websocket._gone_timeout = 0.05
+        endpoint.of(websocket).begin(gone_timeout=0.05)
         peer.drop()
         while websocket.send("x"):
             pass
@@ -354,7 +354,7 @@ class TestGone:
 
     def test_can_be_turned_off(self, pair):
         websocket = self.own(pair)
-        websocket._gone_timeout = None
+        endpoint.of(websocket).begin(gone_timeout=None)
         assert self.vain(websocket) is True
 
     @pytest.mark.parametrize("others", ["websocket", "group", "all"])
@@ -374,8 +374,7 @@ class TestGone:
 
     def test_never_ends_a_view_that_still_reads(self, pair):
         websocket, peer = pair()
-        websocket._owner = threading.get_ident()
-        websocket._gone_timeout = 0.01
+        endpoint.of(websocket).begin(gone_timeout=0.01)
         for _ in range(20):
             peer.send("unread")
         peer.close()

@@ -10,7 +10,7 @@ from websockets.frames import Opcode
 from dwebsocket import accept_websocket
 from dwebsocket.backends.default.websocket import DefaultWebSocket
 from dwebsocket.logins import watching
-from dwebsocket.websocket import WebSocket
+from dwebsocket.websocket import WebSocket, endpoint
 from tests.python.peer import TIMEOUT, in_thread, ready
 
 
@@ -206,7 +206,7 @@ class TestSurface:
         before = websocket.stats["outbox_bytes"]
         assert sum(websocket.ping(b"p" * 125) for _ in range(1000)) == 64
         assert websocket.stats["outbox_bytes"] - before == 64 * 127
-        websocket._connection.abort()
+        endpoint.of(websocket).connection.abort()
         assert websocket.ping() is False
 
     def test_ping(self, pair):

@@ -1,0 +1,81 @@
+"""A WebSocket's memberships of groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from dwebsocket import hub
+from dwebsocket._engine import Joined
+from dwebsocket.conf import arguments
+from dwebsocket.exceptions import WebSocketClosed
+from dwebsocket.hub import blocking, connecting
+
+from .endpoint import Endpoint
+
+__all__ = ("join", "leave", "note")
+
+
+def join(
+    endpoint: Endpoint,
+    group: str,
+    *,
+    since: tuple[int, str] | None,
+    history: int | None,
+    ttl: float | None,
+    presence: bool | None,
+    info: Any,
+    envelope: bool,
+    was: Iterable[str],
+    reply: Any,
+) -> Joined:
+    """Make the connection a member of a group.
+
+    Arguments and exceptions are those of
+    :meth:`~dwebsocket.websocket.WebSocket.join`.
+    """
+    connecting.use()
+    connection = endpoint.connection
+    chosen = hub.merged(group, history, ttl, presence)
+    joined = blocking.call(
+        connection.join,
+        group,
+        since=arguments.position(since),
+        history=chosen.history,
+        ttl=float(chosen.ttl),
+        presence=chosen.presence,
+        # Without escapes, the JSON cannot carry half of a surrogate pair to other
+        # members.
+        info=hub.to_json({} if info is None else info, ensure_ascii=False),
+        envelope=bool(envelope),
+        was=arguments.member_ids(was),
+        reply=None if reply is None else json.dumps(reply),
+    )
+    if joined is None:
+        raise WebSocketClosed(connection.close_code or 1006, connection.close_reason)
+    return joined
+
+
+def note(endpoint: Endpoint, group: str) -> bool:
+    """Remember that a group was joined; return whether that is new."""
+    if endpoint.groups is None:
+        endpoint.groups = set()
+    new = group not in endpoint.groups
+    endpoint.groups.add(group)
+    return new
+
+
+def leave(endpoint: Endpoint, group: str, reply: Any) -> bool:
+    """End the membership of a group; return whether there was one.
+
+    Raises:
+        TypeError: The name is not a str.
+    """
+    arguments.group_name(group)
+    left = endpoint.connection.leave(
+        group, None if reply is None else json.dumps(reply)
+    )
+    if endpoint.groups is not None:
+        endpoint.groups.discard(group)
+    return left
