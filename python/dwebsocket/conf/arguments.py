@@ -1,4 +1,4 @@
-"""What callers may pass: one rule for each kind of argument, whichever method it is."""
+"""Checks of arguments: one rule for each kind of argument, the same in all methods."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ __all__ = (
     "well_formed",
 )
 
-#: Longer timeouts, in seconds, are no limit.
+#: A timeout of this many seconds or more counts as no limit.
 _FOREVER = 1e9
 #: A close reason's limit: a control frame's 125 bytes less the code (RFC 6455 5.5).
 REASON_BYTES = 123
-#: More than this is no limit.
+#: The largest limit that the engine takes; a larger one is cut to this.
 _MOST = 0xFFFF_FFFF
 
 
 def seconds(timeout: Any) -> float | None:
-    """Return a timeout as the engine, gevent and ``poll`` take it.
+    """Convert a timeout to what the engine, gevent and ``poll`` take: float or None.
 
     Args:
-        timeout: Any real number (int, float, Decimal, Fraction, numpy's). None, less
-            than 0, infinity, and more than 30 years: no limit.
+        timeout: Seconds, as any real number (int, float, Decimal, Fraction, numpy's).
+            None, a number below 0, infinity, and 1e9 (31 years) or more: no limit.
 
     Raises:
-        TypeError: It is not a number.
-        ValueError: It is "not a number" (nan).
+        TypeError: The timeout is not a number.
+        ValueError: The timeout is nan.
     """
     if timeout is None:
         return None
@@ -59,23 +59,24 @@ def seconds(timeout: Any) -> float | None:
 def is_secret(value: Any) -> bool:
     """Return whether a wrong value may be a secret: a URL with a password in it.
 
-    Somebody may have taken the wrong setting for that of the broker.
+    A project may have put the broker's URL into the wrong setting.
     """
     text = repr(value)
     return "://" in text and "@" in text
 
 
 def shown(value: Any) -> str:
-    """Return what a message says of a wrong value; nothing of what may be secret."""
+    """Return a wrong value as error messages show it; only its type if it is secret."""
     if is_secret(value):
         return f"this {type(value).__name__}, which may be secret"
     return repr(value)
 
 
 def well_formed(text: str) -> str:
-    """Return a text with U+FFFD for each half of a surrogate pair, as browsers send it.
+    """Replace each unpaired surrogate in a text with U+FFFD, as browsers do.
 
-    Python keeps such halves where JSON or a file name had them; UTF-8 has none.
+    A str that Python made from JSON or from a file name may contain unpaired
+    surrogates; UTF-8 cannot encode them.
     """
     if text.isascii():
         return text
@@ -87,9 +88,9 @@ def well_formed(text: str) -> str:
 
 
 def message(value: Any) -> Any:
-    """Return a message as the engine takes it, where it is not that already.
+    """Return a message in a form that the engine takes.
 
-    Django's lazy strings are sent as what they stand for.
+    Django's lazy strings become str; other types are left to the engine's own check.
     """
     if isinstance(value, Promise):
         value = str(value)
@@ -106,11 +107,11 @@ def _whole(value: Any, what: str) -> int:
 
 
 def limit(value: Any) -> int:
-    """Return how many of something are wanted.
+    """Return a limit, a number of items, as an int that the engine takes.
 
     Raises:
-        TypeError: It is not a whole number.
-        ValueError: It is less than 0.
+        TypeError: The limit is not a whole number.
+        ValueError: The limit is less than 0.
     """
     number = _whole(value, "a limit")
     if number < 0:
@@ -122,7 +123,7 @@ def group_name(value: Any) -> str:
     """Return a group's name.
 
     Raises:
-        TypeError: It is not a str.
+        TypeError: The name is not a str.
     """
     if not isinstance(value, str):
         raise TypeError(f"a group's name is a str, not {type(value).__name__}")
@@ -130,11 +131,15 @@ def group_name(value: Any) -> str:
 
 
 def position(since: Any) -> tuple[int, str] | None:
-    """Return a place in a history, given as a pair; a list, too: JSON has no tuples.
+    """Return a position in a history as a tuple of offset and epoch.
+
+    Args:
+        since: The pair as a tuple, or as a list, because JSON has no tuples. None: no
+            position.
 
     Raises:
-        TypeError: It is no pair of a whole number and a str.
-        ValueError: No history has such an offset.
+        TypeError: ``since`` is not a pair of a whole number and a str.
+        ValueError: The offset is outside of 0 to 2**63 - 1.
     """
     if since is None:
         return None
@@ -149,10 +154,10 @@ def position(since: Any) -> tuple[int, str] | None:
 
 
 def member_ids(was: Any) -> list[str]:
-    """Return the ids that a client had before.
+    """Return the member ids that a client had before, as a list.
 
     Raises:
-        TypeError: Something is no str.
+        TypeError: An id is not a str.
     """
     given = [was] if isinstance(was, str) else list(was)
     for one in given:
@@ -165,8 +170,8 @@ def close_code(code: Any) -> int:
     """Return a close code; None: 1000.
 
     Raises:
-        TypeError: It is not a whole number.
-        ValueError: It does not fit into a Close frame.
+        TypeError: The code is not a whole number.
+        ValueError: The code does not fit into a Close frame.
     """
     if code is None:
         return 1000
@@ -190,18 +195,22 @@ def _data(value: Any, what: str) -> bytes:
 
 
 def reason(value: Any, limit: int | None = REASON_BYTES) -> str:
-    """Return a close reason, given as str or bytes, cut at a number of bytes.
+    """Return a close reason as str, cut to a number of bytes of UTF-8.
+
+    Args:
+        value: The reason, as str or bytes. None: no reason.
+        limit: The most bytes to keep; None: all.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: The reason is neither str nor bytes.
     """
     return _data(value, "a close reason")[:limit].decode(errors="ignore")
 
 
 def ping_payload(value: Any) -> bytes:
-    """Return a ping's payload, given as str or bytes.
+    """Return a ping's payload, given as str or bytes, as bytes.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: The payload is neither str nor bytes.
     """
     return _data(value, "a ping's payload")

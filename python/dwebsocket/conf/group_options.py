@@ -1,4 +1,4 @@
-"""What groups may be told to do, in the settings and in arguments."""
+"""The options of groups, given in the settings or as arguments, and their checks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Options(NamedTuple):
     """What a group does beside passing messages on.
 
     Args:
-        history: How many messages it remembers; 0: none.
-        ttl: Seconds that it remembers them.
-        presence: Whether its members can see one another.
+        history: How many of the latest messages the group keeps; 0: none.
+        ttl: Seconds for which the group keeps them.
+        presence: Whether the members can see one another.
     """
 
     history: int = 0
@@ -36,10 +36,10 @@ _VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check(given: Mapping[str, Any]) -> None:
-    """Check arguments; those that are None are not given.
+    """Check options that were given as arguments; None means not given.
 
     Raises:
-        ValueError: One is out of its range; the message names it.
+        ValueError: An option is out of its range; the message names it.
     """
     for name, value in given.items():
         valid, expected = _VALID[name]
@@ -64,7 +64,7 @@ def problems(groups: Any) -> list[str]:
 
 
 def _problem(where: str, option: Any, value: Any) -> str:
-    """Return what is wrong with an option, or ""."""
+    """Return a message about a wrong option; "" if the option is right."""
     if option not in _VALID:
         return f"{where} has no option {shown(option)}.{nearest(str(option), _VALID)}"
     valid, expected = _VALID[option]

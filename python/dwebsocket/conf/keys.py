@@ -1,4 +1,4 @@
-"""What a setting may be, and how what it may not be is told."""
+"""The type of a setting: its default, the check of its value, and error messages."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ COUNT = "a whole number of at least 1"
 
 
 class Key(NamedTuple):
-    """What a setting may be.
+    """One setting: its default and its acceptable values.
 
     Args:
-        default: Its value where the project says nothing.
-        valid: Whether a value is acceptable.
-        expected: What is, in words for an error message.
-        engine: Whether it is an option of the engine, under its lowercase name.
-        scoped: Whether a decorator may give its own, under the lowercase name.
-        detail: Returns what is wrong with a value that is not acceptable, in words; ""
-            where ``expected`` says enough.
+        default: The value if the project does not set one.
+        valid: Returns whether a value is acceptable.
+        expected: The acceptable values in words, for an error message.
+        engine: Whether the setting is an option of the engine, under its lowercase
+            name.
+        scoped: Whether a decorator may override the setting for its view, with an
+            argument of the lowercase name.
+        detail: Returns in words what is wrong with an unacceptable value; "" if
+            ``expected`` says enough.
     """
 
     default: Any
@@ -45,7 +47,7 @@ class Key(NamedTuple):
     detail: Callable[[Any], str] | None = None
 
     def problem(self, where: str, value: Any) -> str:
-        """Return what is wrong with a value, as a sentence; "" if nothing is."""
+        """Return a sentence that says what is wrong with a value; "" if it is valid."""
         if self.valid(value):
             return ""
         detail = self.detail(value) if self.detail is not None else ""
@@ -55,26 +57,26 @@ class Key(NamedTuple):
 
 
 def integer(low: int) -> Callable[[Any], bool]:
-    """Return whether a value is a whole number of at least this."""
+    """Return a check for whole numbers of at least ``low``."""
     return lambda value: type(value) is int and value >= low
 
 
 def positive(value: Any) -> bool:
-    """Return whether a value is a number greater than 0, and not absurd."""
+    """Return whether a value is a number greater than 0 and less than 1e9."""
     return type(value) in (int, float) and 0 < value < 1e9
 
 
 def optional(valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Accept None, too."""
+    """Return a check that accepts None and what ``valid`` accepts."""
     return lambda value: value is None or valid(value)
 
 
 def one_of(*values: Any) -> Callable[[Any], bool]:
-    """Accept these values alone."""
+    """Return a check that accepts only these values."""
     return lambda value: any(value is v or value == v for v in values)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return a hint at the name that was probably meant, or ""."""
+    """Return a hint at the name that was probably meant; "" if no name is close."""
     found = difflib.get_close_matches(name, list(names), n=1)
     return f" Did you mean {found[0]!r}?" if found else ""

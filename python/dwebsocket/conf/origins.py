@@ -1,4 +1,4 @@
-"""Origins, and the patterns of the settings that stand for several."""
+"""Origins, and the patterns in the settings that match several origins."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ __all__ = ("PORTS", "Origin", "parse", "pattern", "problem")
 
 PORTS = {"http": 80, "https": 443}
 
-#: Origins without a host: of sandboxed frames, and of pages in files (some web views).
+#: Origins without a host: browsers send "null" for sandboxed frames, and some web views
+#: send "file://" for pages in files.
 _HOSTLESS = ("null", "file://")
 
-#: An origin as browsers write it (RFC 6454 section 6.2), and nothing before or after.
+#: A whole origin as browsers write it (RFC 6454 section 6.2); the port of a pattern may
+#: be "*".
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
     r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\.)"
@@ -25,13 +27,15 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 
 
 class Origin(NamedTuple):
-    """An origin, or a pattern of the settings that stands for several.
+    """An origin, or a pattern in the settings that matches several origins.
 
     Args:
-        scheme: "https" and the like; or one of those without a host, whole.
-        host: In lowercase; of a pattern with subdomains, what comes after "*".
-        port: Its port, the scheme's own if it names none; 0 if there is none.
-        any_port: Whether every port is meant.
+        scheme: The scheme, such as "https"; the whole text of an origin without a host.
+        host: The host in lowercase. In a pattern for subdomains ("*.example.com"), the
+            part after "*".
+        port: The port; the scheme's default if the text names none; 0 if the scheme has
+            no default.
+        any_port: Whether the pattern matches every port.
     """
 
     scheme: str
@@ -41,7 +45,7 @@ class Origin(NamedTuple):
 
 
 def parse(text: str) -> Origin | None:
-    """Return an origin in its parts; None if it is not one."""
+    """Parse an origin; None if the text is not one."""
     if text in _HOSTLESS:
         return Origin(text)
     match = _ORIGIN.fullmatch(text)
@@ -49,7 +53,7 @@ def parse(text: str) -> Origin | None:
         return None
     scheme, host, port = match.group("scheme", "host", "port")
     if host == "." and scheme in PORTS:
-        return None  # "app://." is the origin of many pages in Electron
+        return None  # "." is a host only in other schemes: Electron sends "app://."
     numeric = scheme in PORTS and _NUMBER.fullmatch(host.rstrip(".").split(".")[-1])
     try:
         if host.startswith("["):
@@ -67,10 +71,10 @@ def parse(text: str) -> Origin | None:
 
 @functools.lru_cache(maxsize=256)
 def pattern(text: str) -> Origin | None:
-    """Return an entry of the settings in its parts; None if it is not one."""
+    """Parse an origin or a pattern in the settings; None if the text is neither."""
     text = text.lower()
     if text not in _HOSTLESS:
-        # So it is copied from a browser's address bar.
+        # An address that is copied from a browser's address bar ends with a slash.
         text = text.removesuffix("/")
     if "://*." not in text:
         return parse(text)
@@ -81,11 +85,11 @@ def pattern(text: str) -> Origin | None:
 
 
 def problem(text: str) -> str:
-    """Return what is wrong with an origin of the settings, or ""."""
+    """Return what is wrong with an origin in the settings; "" if it is valid."""
     if text == "*" or pattern(text) is not None:
         return ""
     if "@" in text:
-        # Not repeated: it may be a password.
+        # The message leaves the text out: it may contain a password.
         return "an origin has no name or password before its host"
     shown = ascii(text)
     if "://" not in text:

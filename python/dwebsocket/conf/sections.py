@@ -32,8 +32,8 @@ class Section:
     """One app's settings over their defaults, as attributes; read at first use.
 
     Args:
-        name: Its key in ``DWEBSOCKET``.
-        keys: What it may contain.
+        name: The app's key in ``DWEBSOCKET``.
+        keys: The app's settings by name.
     """
 
     def __init__(self, name: str, keys: Mapping[str, Key]) -> None:
@@ -54,7 +54,7 @@ class Section:
         return self._values[name]
 
     def problems(self) -> list[tuple[str, str]]:
-        """Return what is wrong, as pairs of key and message."""
+        """Return what is wrong in the app's dict, as pairs of key and message."""
         found = []
         for name, value in acceptable(self._name).items():
             where = f"DWEBSOCKET[{self._name!r}]"
@@ -67,16 +67,16 @@ class Section:
         return found
 
     def acceptable(self, name: str) -> Any:
-        """Return a setting's value; its default if the project's cannot be used."""
+        """Return a setting's value; the default if the project's value is not valid."""
         key = self.keys[name]
         value = acceptable(self._name).get(name, key.default)
         return value if key.valid(value) else key.default
 
     def check(self, code: str) -> list[CheckMessage]:
-        """Return what is wrong as messages of Django's system checks.
+        """Return what is wrong in the app's dict, as messages of Django's checks.
 
         Args:
-            code: The id that they have.
+            code: The id of these messages.
         """
         return [Error(message, obj=name, id=code) for name, message in self.problems()]
 
@@ -86,11 +86,13 @@ class Section:
 
 
 def installed(app: str, code: str) -> list[CheckMessage]:
-    """Return an error if the package itself, whose script pages need, is not an app.
+    """Return an error if ``dwebsocket`` itself is not in ``INSTALLED_APPS``.
+
+    Pages of the contrib apps need the script that ``dwebsocket`` contains.
 
     Args:
-        app: The app that needs it.
-        code: The id that the error has.
+        app: The app whose pages need the script.
+        code: The id of the error.
     """
     if apps.is_installed("dwebsocket"):
         return []
@@ -105,7 +107,7 @@ def installed(app: str, code: str) -> list[CheckMessage]:
 
 
 def socket_address(app: str, request: Any) -> str:
-    """Return the address of an app's WebSocket, in the namespace that the page is in.
+    """Return the address of an app's WebSocket, in the URL namespace of the page.
 
     Args:
         app: "chat" or "push".
@@ -160,13 +162,13 @@ def importable(where: str, value: str, check: Callable[[Any], bool], what: str) 
     Args:
         where: The setting.
         value: The path.
-        check: Whether it is what is needed.
-        what: What that is, in words.
+        check: Returns whether the imported object is of the right kind.
+        what: The right kind, in words.
     """
     try:
         found = import_string(value)
     except Exception as error:
-        # Whatever a module raises; and ValueError for a path such as ".name".
+        # The module may raise anything; a path such as ".name" is a ValueError.
         said = "" if is_secret(value) else str(error)
         return f"{where} names {shown(value)}: {said or 'it is no dotted path'}"
     return "" if check(found) else f"{where} must name {what}, not {value!r}."

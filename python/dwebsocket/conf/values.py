@@ -1,6 +1,6 @@
 """The settings: one dict ``DWEBSOCKET``, read when needed and never at import.
 
-``override_settings`` works: a change of the setting forgets everything read before.
+``override_settings`` works: after a change of the setting, all values are read again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ __all__ = (
     "settings",
 )
 
-#: What the engine can count: bytes and messages, and empty frames of a message.
+#: The largest numbers that the engine can count to: for bytes and messages, and for the
+#: empty frames of one message.
 _MOST, _MOST_FRAGMENTS = 1 << 62, 0xFFFF_FFFF
 
 DIALECTS = ("classic", "modern")
@@ -50,7 +51,7 @@ def _origins_detail(value: Any) -> str:
     if not _strings(value):
         return ""
     wrong = "; ".join(filter(None, map(origins.problem, value)))
-    # What has an "@" may have a password, too.
+    # An entry with "@" may contain a password: then the value is left out.
     shown = "" if any("@" in item for item in value) else f", not {value!r}"
     return f"{shown}: {wrong}"
 
@@ -60,7 +61,7 @@ def _broker(value: Any) -> bool:
 
 
 def _broker_problem(url: str) -> str:
-    """Return what is wrong with a broker's URL; not the URL, which has a password."""
+    """Return what is wrong with a broker's URL, without its text: it has a password."""
     try:
         _engine.broker_check(url)
     except ValueError as error:
@@ -122,9 +123,10 @@ KEYS: dict[str, Key] = {
         scoped=False,
     ),
     "THREAD_STACK_SIZE": Key(
-        # CPython 3.13 recurses 10,000 levels deep in C, at up to 360 bytes each (repr
-        # of an OrderedDict), whatever the stack has: 3.5 MiB. Only what is touched is
-        # memory, and the engine sees to it that no huge page makes that more.
+        # CPython 3.13 allows recursion of 10,000 levels in C, whatever the stack's
+        # size, and a level takes up to 360 bytes (repr of an OrderedDict): 3.5 MiB.
+        # Only touched pages of a stack take memory, and the engine keeps huge pages
+        # off the stack.
         6_225_920,
         lambda value: value == 0 or (integer(65_536)(value) and value <= 1 << 30),
         "0 (the system's default) or a number of bytes from 65536 to 1073741824",
@@ -206,7 +208,7 @@ OLD_NAMES = {
 _SCOPED = {name.lower(): name for name, key in KEYS.items() if key.scoped}
 
 
-# The report of an error shows what is in variables; there may be a password in these.
+# Django's error reports show the values of variables; these may contain a password.
 @sensitive_variables("values", "value")
 def problems(values: object) -> list[tuple[str, str]]:
     """Return what is wrong with a ``DWEBSOCKET`` dict, as pairs of key and message."""
@@ -226,9 +228,9 @@ def problems(values: object) -> list[tuple[str, str]]:
 
 
 def acceptable(name: str) -> Any:
-    """Return a setting's value; its default if what the project says cannot be used.
+    """Return a setting's value; the default if the project's value is not valid.
 
-    For system checks, which go on where something else is wrong.
+    System checks use this: they go on when another setting is wrong.
     """
     from django.conf import settings as django_settings
 
@@ -275,7 +277,7 @@ class Settings:
             raise AttributeError(name) from None
 
     def forget(self) -> None:
-        """Read everything anew at the next use."""
+        """Drop the values that were read; the next use reads them again."""
         self._values = None
         _profiles.clear()
 
@@ -284,14 +286,16 @@ class Profile(NamedTuple):
     """The settings of one decorated view, resolved.
 
     Args:
-        modern: Which dialect ``wait()`` and ``send()`` speak.
+        modern: Whether ``wait()`` and ``send()`` speak the modern dialect; False: the
+            classic one.
         options: The engine's options.
-        overflow: What a full outbox does.
-        send_timeout: How long a send waits for room in it.
-        gone_timeout: When a view is ended that overlooks the end; None: never.
+        overflow: What happens to a message when the outbox is full.
+        send_timeout: Seconds for which a send waits for room in the outbox.
+        gone_timeout: Seconds after which a view is ended that goes on although its
+            peer has gone; None: never.
         allowed_origins: Origins allowed beside the site's own.
         recheck_interval: Seconds between two checks of the user's login; 0: never,
-            None: not unless the view asks for it.
+            None: never, unless the view asks for the checks.
     """
 
     modern: bool
@@ -332,9 +336,9 @@ def profile(dialect: str, overrides: tuple[tuple[str, Any], ...] = ()) -> Profil
     """Return the settings for one decorator, from a cache.
 
     Args:
-        dialect: The decorator's own dialect; the project's setting and the
-            decorator's argument go before it.
-        overrides: What :func:`check_overrides` returned.
+        dialect: The decorator's own dialect; the decorator's argument and the project's
+            setting take precedence over it.
+        overrides: The decorator's arguments, as :func:`check_overrides` returned them.
     """
     found = _profiles.get((dialect, overrides))
     if found is None:
@@ -343,7 +347,7 @@ def profile(dialect: str, overrides: tuple[tuple[str, Any], ...] = ()) -> Profil
 
 
 def _within(name: str, value: Any) -> Any:
-    """Return a setting as the engine can take it: larger numbers are no limit."""
+    """Return a setting's value, cut to the largest number that the engine can take."""
     if type(value) is not int:
         return value
     return min(value, _MOST_FRAGMENTS if name == "MAX_FRAGMENTS" else _MOST)

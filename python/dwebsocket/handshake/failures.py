@@ -1,9 +1,10 @@
-"""Whether a view has failed because its WebSocket is not there.
+"""Tells whether a view failed because its ``request.websocket`` is None.
 
-On plain HTTP ``request.websocket`` is None. A view that only talks WebSocket stumbles
-over it, in an error that says nothing of WebSockets. To tell this from the view's own
-mistakes, its source is followed along the traceback: what failed must be None, and must
-come from an attribute ``websocket``, through variables, arguments and attributes.
+On plain HTTP ``request.websocket`` is None. A view written for WebSockets only fails
+there, with an error that does not mention WebSockets. To tell such an error from other
+mistakes of the view, this module reads the source of the frames in the traceback: the
+value that the failed operation used must be None, and it must come from an attribute
+``websocket``, through variables, arguments and attributes.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def needed(error: Exception) -> bool:
-    """Return whether an error of a view is that ``request.websocket`` is None."""
+    """Return whether a view's error comes from ``request.websocket`` being None."""
     attribute = None
     if isinstance(error, AttributeError):
-        # error.name and error.obj are not set where an attribute is assigned to.
+        # A failed assignment to an attribute sets neither error.name nor error.obj.
         message = _NO_ATTRIBUTE.match(str(error))
         if message is None:
             return False
@@ -51,7 +52,7 @@ def _parsed(path: str, lines: int) -> ast.Module | None:
 
 
 def _module(frame: FrameType) -> ast.Module | None:
-    """Return the source of a frame's file; None if there is none."""
+    """Return the parsed source of a frame's file; None if it cannot be read."""
     path = frame.f_code.co_filename
     lines = linecache.getlines(path, frame.f_globals)
     return _parsed(path, len(lines)) if lines else None
@@ -63,7 +64,11 @@ def _on(node: ast.AST, line: int) -> bool:
 
 
 class _Trail:
-    """Where in a chain of calls the WebSocket goes that is not there."""
+    """Follows ``request.websocket``, which is None, through a chain of calls.
+
+    A name *holds* the WebSocket if its value is ``request.websocket``. An expression
+    *carries* it if it is the result of a call that got the WebSocket as an argument.
+    """
 
     def __init__(self) -> None:
         self._attributes = {_NAME}
@@ -73,20 +78,20 @@ class _Trail:
         self._frame: FrameType | None = None
 
     def follow(self, frame: FrameType, line: int) -> None:
-        """Go through a frame that has called the next one in this line."""
+        """Go through a frame that called the next frame in this line."""
         nodes = self._enter(frame, line)
         self._carried = any(
             isinstance(node, ast.Call) and self._carries(node) for node in nodes
         )
 
     def ends(self, frame: FrameType, line: int, attribute: str | None) -> bool:
-        """Return whether what failed in this line was the WebSocket.
+        """Return whether the operation that failed in this line used the WebSocket.
 
         Args:
             frame: The frame that failed.
-            line: The line of its file.
-            attribute: Which attribute None should have had; None if another operation
-                failed.
+            line: The line in the frame's file.
+            attribute: The attribute that was looked up on None; None if another
+                operation failed.
         """
         nodes = self._enter(frame, line)
         if attribute is None:
@@ -99,7 +104,7 @@ class _Trail:
         )
 
     def _enter(self, frame: FrameType, line: int) -> list[ast.AST]:
-        """Learn what a frame has been given; return what is in a line of it."""
+        """Find the names in a frame that hold the WebSocket; return a line's nodes."""
         self._frame = frame
         self._names, self._carriers = set(), set()
         if self._carried:
@@ -110,7 +115,7 @@ class _Trail:
         around: ast.AST = module
         for node in ast.walk(module):
             if isinstance(node, _Function) and _on(node, line):
-                # The outermost: a function within it sees its variables.
+                # Take the outermost function: inner functions see its variables.
                 around = node
                 break
         for _ in range(2):  # a = request.websocket; b = a
@@ -127,7 +132,7 @@ class _Trail:
         return [node for node in ast.walk(around) if _on(node, line)]
 
     def _take_arguments(self, frame: FrameType) -> None:
-        """Suspect each argument that is None, and each such attribute of ``self``."""
+        """Assume that each argument and attribute of ``self`` that is None holds it."""
         arguments = inspect.getargvalues(frame)
         self._names |= {name for name in arguments.args if self._is_none(name)}
         first = frame.f_locals.get(arguments.args[0]) if arguments.args else None
@@ -162,7 +167,7 @@ class _Trail:
         return frame.f_globals.get(name, self) is None
 
     def _holds(self, node: ast.AST) -> bool:
-        """Whether an expression is the WebSocket."""
+        """Return whether an expression's value is the WebSocket."""
         if isinstance(node, ast.Attribute):
             return node.attr in self._attributes
         if isinstance(node, ast.Name):
@@ -184,7 +189,7 @@ class _Trail:
         return isinstance(node, ast.Attribute) and node.attr == _NAME
 
     def _carries(self, node: ast.AST) -> bool:
-        """Whether an expression is a call that is given the WebSocket."""
+        """Return whether an expression is a call that gets the WebSocket."""
         if isinstance(node, ast.Name):
             return node.id in self._carriers
         if not isinstance(node, ast.Call):

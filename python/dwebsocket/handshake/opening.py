@@ -1,4 +1,4 @@
-"""Decides on opening handshakes, whatever transport they came by."""
+"""The decision on an opening handshake, the same for every transport."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .request import mark
 
 __all__ = ("Accepted", "Opening", "Subprotocols")
 
-#: What sessions speak (docs/client.md): every view may be one.
+#: The subprotocol of sessions (docs/client.md); any view may serve one.
 SESSION_PROTOCOL = "dwebsocket.v1"
 
 logger = logging.getLogger("dwebsocket.handshake")
@@ -36,10 +36,10 @@ class Accepted(NamedTuple):
     """A handshake that may become a WebSocket; a transport acts on it.
 
     Args:
-        handshake: What the engine made of the request's headers.
-        subprotocol: The subprotocol chosen, or None.
+        handshake: The request's headers, parsed and checked by the engine.
+        subprotocol: The chosen subprotocol, or None.
         profile: The settings of the view.
-        factory: What finds the socket and makes the WebSocket.
+        factory: Finds the socket and makes the WebSocket.
     """
 
     handshake: _engine.Handshake
@@ -52,12 +52,12 @@ def _check_head(request: HttpRequest, view_profile: Profile) -> _engine.Handshak
     """Check the request's head against RFC 6455 section 4.2.1.
 
     Raises:
-        HandshakeError: It is not an acceptable handshake.
+        HandshakeError: The handshake is not acceptable.
     """
     meta = request.META
     spoken = meta.get("SERVER_PROTOCOL", "HTTP/1.1")
     if spoken != "HTTP/1.1":
-        # HTTP/2 has a handshake of another kind (RFC 8441), without Upgrade.
+        # HTTP/2 has another handshake (RFC 8441), without an Upgrade header.
         raise HandshakeError(
             f"A WebSocket needs HTTP/1.1, and this is {spoken or 'something else'}. "
             "(Behind nginx: proxy_http_version 1.1.)"
@@ -83,7 +83,7 @@ class Opening:
 
     Args:
         dialect: The decorator's own dialect.
-        subprotocols: What the decorator was told about subprotocols.
+        subprotocols: The decorator's argument ``subprotocols``.
         overrides: The decorator's settings.
     """
 
@@ -98,15 +98,16 @@ class Opening:
         self._dialect = dialect
         self._subprotocols = subprotocols
         self._overrides = overrides
-        #: Whether a client was told of that offers what is not taken.
+        #: Whether the log has the warning that this view took none of the offered
+        #: subprotocols.
         self._untaken = False
 
     def decide(self, request: HttpRequest, factory: Any) -> Accepted | HttpResponse:
-        """Return what was agreed on, or the answer to a handshake that is refused.
+        """Return the accepted handshake, or the response that refuses it.
 
         Args:
             request: The handshake, or REST framework's wrapper of it.
-            factory: What :func:`dwebsocket.handshake.request.asks` returned.
+            factory: The result of :func:`dwebsocket.handshake.request.asks`.
         """
         mark(request, True)
         view_profile = profile(self._dialect, self._overrides)
@@ -123,8 +124,8 @@ class Opening:
         """Return the subprotocol to speak.
 
         Raises:
-            ConfigurationError: The project's function returned one that the client
-                does not speak, which RFC 6455 section 4.2.2 forbids.
+            ConfigurationError: The project's function returned a subprotocol that the
+                client did not offer, which RFC 6455 section 4.2.2 forbids.
         """
         chosen = None
         if callable(self._subprotocols):
@@ -138,11 +139,11 @@ class Opening:
             known = self._subprotocols
             chosen = next((name for name in known if name in offered), None)
         if chosen is None and SESSION_PROTOCOL in offered:
-            # dwebsocket.js offers it; a browser gives a connection up where nothing
-            # of its offer is taken.
+            # dwebsocket.js offers this subprotocol; a browser gives the connection up
+            # if the server takes none of the offered ones.
             return SESSION_PROTOCOL
         if chosen is None and offered and not self._untaken:
-            # What was offered is not repeated: some put a token there.
+            # The log leaves the offer out: some clients put a token there.
             self._untaken = True
             logger.warning(
                 "%s: the client offers subprotocols, and this view takes none of them: "

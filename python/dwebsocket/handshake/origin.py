@@ -1,7 +1,7 @@
 """The Origin check: which web pages may open a WebSocket here.
 
-Browsers let any page connect anywhere and send the visitor's cookies along, so the
-server has to ask where the page came from (RFC 6455 section 10.2).
+A browser lets any page open a WebSocket to any server and sends the visitor's cookies
+along, so the server has to check the page's origin (RFC 6455 section 10.2).
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]+){3}|0\.0\.0\.0|\[::1?\]")
 
 
 def _read(header: str) -> Origin | None:
-    """Return what an Origin header says; None if it is not one origin."""
+    """Parse an Origin header; None if it is not a single origin."""
     origin = parse(header.lower())
     return None if origin is None or origin.any_port else origin
 
 
 def _host(request: HttpRequest) -> Origin | None:
-    """Return the host that a request was sent to; None if Django refuses it.
+    """Return the host that a request was sent to; None if Django refuses the host.
 
-    Its port is 0 where it names none.
+    The port is 0 if the Host header names none.
     """
     try:
         text = request.get_host().lower()
     except DisallowedHost:
         return None
-    # No scheme of the web, so that no port is filled in.
+    # "host" is not a scheme of the web, so that parse() fills in no default port.
     return parse(f"host://{text}")
 
 
 def _same_host(origin: Origin, request: HttpRequest) -> bool:
-    """Whether the page came from the host that the request was sent to.
+    """Return whether the page came from the host that the request was sent to.
 
-    A port that the origin leaves out is its scheme's default. The request's scheme is
-    not certain, since a proxy may have taken the TLS off, so that a Host without a
-    port matches either default.
+    An origin without a port means its scheme's default port. The request's scheme is
+    not certain, because a proxy may have ended the TLS; so a Host header without a port
+    matches the default port of either scheme.
     """
     host = _host(request)
     if host is None or origin.host != host.host:
@@ -54,13 +54,13 @@ def _same_host(origin: Origin, request: HttpRequest) -> bool:
     if origin.scheme not in PORTS:
         return False
     if request.is_secure() and origin.scheme != "https":
-        # A page that anybody on the way could have changed.
+        # A page that came by plain HTTP may have been changed on its way.
         return False
     return origin.port == (host.port or PORTS[origin.scheme])
 
 
 def _matches(origin: Origin, patterns: Iterable[str]) -> bool:
-    """Whether a list of origins, as in ``CSRF_TRUSTED_ORIGINS``, has this one."""
+    """Return whether an origin matches a list such as ``CSRF_TRUSTED_ORIGINS``."""
     for text in patterns:
         found = pattern(text)
         if found is None or found.scheme != origin.scheme:
@@ -73,7 +73,7 @@ def _matches(origin: Origin, patterns: Iterable[str]) -> bool:
 
 
 def _trusted() -> list[str]:
-    """Return what Django trusts; to it, a port is never "*"."""
+    """Return ``CSRF_TRUSTED_ORIGINS`` without ":*", which Django takes literally."""
     return [
         text
         for text in django_settings.CSRF_TRUSTED_ORIGINS
@@ -84,12 +84,13 @@ def _trusted() -> list[str]:
 def allowed(request: HttpRequest, origins: Iterable[str] = ()) -> bool:
     """Return whether a handshake's Origin header is acceptable.
 
-    No header is: only browsers send one, and only browsers have somebody's cookies.
+    A handshake without the header is acceptable: browsers always send it, and only
+    browsers send a visitor's cookies for another site's page.
 
     Args:
         request: The handshake.
         origins: Origins allowed beside the site's own and those of
-            ``CSRF_TRUSTED_ORIGINS``; ``"*"`` allows every one.
+            ``CSRF_TRUSTED_ORIGINS``; ``"*"`` allows every origin.
     """
     value = request.META.get("HTTP_ORIGIN")
     if value is None:
@@ -108,13 +109,13 @@ def allowed(request: HttpRequest, origins: Iterable[str] = ()) -> bool:
 
 
 def _shown(text: str, length: int = 200) -> str:
-    """Return a client's text in a form that a line of a log can take."""
+    """Return a client's text in printable ASCII, cut, for one line of a log."""
     text = text if len(text) <= length else f"{text[:length]}..."
     return text if text.isascii() and text.isprintable() and text else ascii(text)
 
 
 def explain(request: HttpRequest) -> str:
-    """Return why a page may not connect: what was compared, and what helps."""
+    """Return why a page may not connect: the compared values, and the remedy."""
     value = request.META.get("HTTP_ORIGIN", "")
     origin = _read(value)
     start = f"A page from {_shown(value)} may not open a WebSocket here."
@@ -143,7 +144,7 @@ _ADD = "If such pages should, add {} to DWEBSOCKET['ALLOWED_ORIGINS']{}."
 
 
 def _cure(request: HttpRequest, origin: Origin) -> str:
-    """Return what would let a page of this origin connect."""
+    """Return a remedy: what would let a page of this origin connect."""
     if origin.scheme == "null":
         return (
             "Browsers say 'null' for a page that was opened as a file, and in a "
@@ -169,7 +170,7 @@ def _cure(request: HttpRequest, origin: Origin) -> str:
 
 
 def _host_cure(request: HttpRequest, origin: Origin) -> str:
-    """Return what helps where the host is not the one that the browser knows."""
+    """Return a remedy for a request whose Host header differs from the page's host."""
     meta = request.META
     forwarded = meta.get("HTTP_X_FORWARDED_HOST")
     if forwarded and not django_settings.USE_X_FORWARDED_HOST:
@@ -209,7 +210,7 @@ def _host_cure(request: HttpRequest, origin: Origin) -> str:
 
 
 def _two_names(origin: Origin, host: Origin) -> bool:
-    """Whether one port of this computer was called by two of its names."""
+    """Return whether page and request use two loopback names with the same port."""
     return (
         origin.scheme in PORTS
         and origin.port == (host.port or PORTS[origin.scheme])

@@ -1,4 +1,4 @@
-"""Plain HTTP to a decorated view."""
+"""The answer to a plain HTTP request to a decorated view."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ("answer", "vary")
 
 logger = logging.getLogger("dwebsocket.handshake")
 
-#: A handshake on the way here has lost the header that makes it one.
+#: For a request that was a handshake until a proxy dropped its Upgrade header.
 _LOST = (
     "This request has Sec-WebSocket-Key and no Upgrade header, so that it is no "
     "WebSocket: a proxy on the way has dropped it. For nginx, in the location: "
@@ -40,7 +40,7 @@ _ASGI = (
 
 
 def vary(response: Any) -> Any:
-    """Say that another answer is due to a handshake: caches must not mix them up."""
+    """Add ``Vary: Upgrade``: caches must not give this response to a handshake."""
     if isinstance(response, HttpResponseBase):
         patch_vary_headers(response, ["Upgrade"])
     return response
@@ -53,16 +53,17 @@ def answer(
     kwargs: dict[str, Any],
     require: bool,
 ) -> Any:
-    """Return what a view answers to plain HTTP; 426 if it has no answer, or fails.
+    """Return a view's response to plain HTTP.
 
-    That is, if it fails for want of its WebSocket.
+    The response is 426 if the view returns None, or fails because
+    ``request.websocket`` is None; 400 if the view requires a WebSocket.
 
     Args:
         request: The request.
         view: The view.
-        args: Its arguments.
-        kwargs: Its keyword arguments.
-        require: Whether it answers nothing but handshakes.
+        args: The view's arguments.
+        kwargs: The view's keyword arguments.
+        require: Whether the view answers handshakes only.
     """
     question = mark(request, False)
     lost = "HTTP_SEC_WEBSOCKET_KEY" in request.META
@@ -76,10 +77,10 @@ def answer(
         response = view(*args, **kwargs)
         if response is not None:
             return vary(response)
-        # if request.is_websocket(): ..., and nothing else
+        # The view has "if request.is_websocket(): ..." and no other branch.
         why = "has no answer (None) to plain HTTP"
     except (AttributeError, TypeError) as error:
-        # A view that has asked which it is, and goes wrong then, has another fault.
+        # A view that called is_websocket() and then fails has another mistake.
         if question.asked or not failures.needed(error):
             raise
     return vary(_upgrade_required(request, view, lost, why))
@@ -99,8 +100,9 @@ def _upgrade_required(
         status=426,
         content_type="text/plain; charset=utf-8",
     )
-    # RFC 9110 section 15.5.22 wants them, and PEP 3333 forbids them to applications:
-    # most servers answer 500. gunicorn takes these two for WebSockets.
+    # RFC 9110 section 15.5.22 wants the headers Upgrade and Connection. PEP 3333
+    # forbids them to applications: most servers answer 500 then. gunicorn accepts these
+    # two, for WebSockets.
     if str(request.META.get("SERVER_SOFTWARE", "")).startswith("gunicorn"):
         response["Upgrade"] = "websocket"
         response["Connection"] = "Upgrade"

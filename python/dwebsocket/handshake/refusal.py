@@ -1,4 +1,4 @@
-"""The answer to a handshake that is refused."""
+"""The response to a refused handshake."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ("LATER", "refuse")
 
 logger = logging.getLogger("dwebsocket.handshake")
 
-#: When a client may try again.
+#: The header that tells a client when to try again, in seconds.
 LATER = (("Retry-After", "10"),)
 
 
@@ -29,15 +29,16 @@ def refuse(
     log: logging.Logger = logger,
     level: str | None = None,
 ) -> HttpResponse:
-    """Return a refusal; log it and send the signal.
+    """Return a response that refuses a handshake; log it and send the signal.
 
     Args:
         request: The handshake.
-        status: The status of HTTP.
-        message: Why, in a sentence.
+        status: The HTTP status.
+        message: The reason, as a sentence.
         headers: Headers of the response.
         log: The logger.
-        level: The level's name, where it is not the one that Django has for the status.
+        level: The name of the log level; None: the level that Django has for the
+            status.
     """
     response = HttpResponse(
         message + "\n",

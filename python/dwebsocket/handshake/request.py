@@ -1,4 +1,4 @@
-"""Whether a request asks for a WebSocket, and the two attributes that it gets."""
+"""Tells whether a request is a handshake, and sets the request's two attributes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ __all__ = ("YES", "IsWebSocket", "asks", "factory_of", "mark")
 def factory_of(request: HttpRequest) -> Any:
     """Return the project's factory for a request; see the setting ``FACTORY_CLASS``.
 
-    A handshake needs one: it tells a WebSocket, finds the socket, makes the WebSocket.
+    Each handshake needs a factory: it recognizes the handshake, finds the socket and
+    makes the WebSocket.
     """
     return import_string(settings.FACTORY_CLASS)(request)
 
 
 def asks(request: HttpRequest) -> Any:
-    """Return the factory for a request that asks for a WebSocket, None for another."""
+    """Return the factory if a request asks for a WebSocket, else None."""
     if "HTTP_UPGRADE" not in request.META:
         return None
     factory = factory_of(request)
@@ -29,17 +30,17 @@ def asks(request: HttpRequest) -> Any:
 
 
 class IsWebSocket:
-    """``request.is_websocket``: may be called, or looked at without calling."""
+    """``request.is_websocket``: works as a method and, without a call, as a bool."""
 
     __slots__ = ("_value", "asked")
 
     def __init__(self, value: bool) -> None:
         self._value = value
-        #: Whether somebody has looked.
+        #: Whether the view has read the value.
         self.asked = False
 
     def __call__(self) -> bool:
-        """Return whether the request is a WebSocket's."""
+        """Return whether the request is a WebSocket handshake."""
         self.asked = True
         return self._value
 
@@ -55,8 +56,8 @@ YES = IsWebSocket(True)
 
 
 def mark(request: Any, is_websocket: bool, websocket: Any = None) -> IsWebSocket:
-    """Set the request's two attributes, also behind REST framework's wrapper."""
-    # On plain HTTP it is noted whether the view asks: one for each request.
+    """Set ``is_websocket`` and ``websocket``, also behind REST framework's wrapper."""
+    # A plain request gets an object of its own, which notes whether the view reads it.
     question = YES if is_websocket else IsWebSocket(False)
     while request is not None:
         request.is_websocket = question
