@@ -8,9 +8,10 @@
         for message in request.websocket:
             hub.group(f"chat.{room}").send(message)
 
-A group exists as long as somebody is in it. Its members get every message in the same
-order; a member that reads too slowly meets the setting ``OVERFLOW`` and delays nobody.
-With ``history``, a group remembers its latest messages, and who comes back gets what it
+A group exists as long as it has members, a history, or messages that wait. All members
+get the messages in the same order. The setting ``OVERFLOW`` decides about a member that
+reads too slowly; such a member does not delay the others. With ``history``, a group
+keeps its latest messages, and a client that comes back gets the messages that it
 missed.
 """
 

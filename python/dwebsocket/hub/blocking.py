@@ -1,4 +1,4 @@
-"""Calls that may wait for the broker, and under gevent must not hold up the rest."""
+"""Calls that may wait for the broker; under gevent, only the calling greenlet waits."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ T = TypeVar("T")
 def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function of the engine that may wait for the broker.
 
-    In a thread, it may simply wait: the interpreter is released. Under gevent, the
-    whole process would wait with it; there it is called in a thread of a small pool,
-    and only the greenlet waits.
+    A thread may simply wait: the engine releases the interpreter meanwhile. Under
+    gevent, all greenlets would wait with the call; so the function is called in a
+    thread of a small pool, and only the calling greenlet waits.
     """
     if settings.BROKER is None or not gevent.is_patched():
         return function(*args, **kwargs)
-    # Imported where there is gevent.
+    # Imported here, because the module needs gevent.
     from . import gevent_pool
 
     return gevent_pool.call(function, *args, **kwargs)
 
 
 def note_many() -> None:
-    """Note that this greenlet sends to many; of threads, the engine knows by itself."""
+    """Note that this greenlet sends to many; the engine itself notes it of threads."""
     if "gevent" in sys.modules and gevent.is_patched():
         gevent.sender().note(0)

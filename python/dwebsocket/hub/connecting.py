@@ -1,4 +1,4 @@
-"""This process's way to the others: the broker of the settings, connected to once."""
+"""This process's connection to the broker of the settings, made once."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _lock = fork.Lock()
 _connected_in: int | None = None
 #: Whether the server says that it has other processes beside this one.
 _several = False
-#: Whether it has been looked at who else there is, once for each process.
+#: Whether this process has checked that messages reach the server's other processes.
 _looked = False
 #: Whether this process answers HTTP requests, so that WebSockets may come.
 _serving = False
-#: Whether it was said that nobody is there to be reached, once for each process.
+#: Whether this process has logged the warning that its messages reach nobody.
 _told = False
 
 
 def _begin_anew() -> None:
-    """In a forked child: what the parent has said, the child says again."""
+    """Reset the flags in a forked child, which logs its own warnings."""
     global _looked, _told
     _looked = _told = False
 
@@ -41,7 +41,7 @@ os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _note_request(sender: Any, **kwargs: Any) -> None:
-    """Remember that this process is a WSGI server's: the first request says so."""
+    """Note at the first WSGI request that this process belongs to a WSGI server."""
     global _serving
     if isinstance(sender, type) and issubclass(sender, WSGIHandler):
         _serving = True
@@ -52,13 +52,13 @@ request_started.connect(_note_request, dispatch_uid="dwebsocket.broker")
 
 
 def connect() -> None:
-    """Connect this process to the broker of the settings, if it is not yet.
+    """Connect this process to the broker of the settings, unless it is connected.
 
-    Does not wait for the connection. At the end of the process, what still waits for
-    the broker is sent, within ``SHUTDOWN_TIMEOUT``.
+    The call does not wait for the connection. At the end of the process, messages that
+    still wait for the broker are sent, within ``SHUTDOWN_TIMEOUT``.
 
     Raises:
-        ConfigurationError: The URL cannot be used.
+        ConfigurationError: The broker's URL cannot be used.
     """
     global _connected_in
     if _connected_in == os.getpid():
@@ -81,14 +81,14 @@ def connect() -> None:
 
 
 def note_server(several: bool) -> None:
-    """Remember what a server says of itself: ``wsgi.multiprocess`` (PEP 3333)."""
+    """Note the server's ``wsgi.multiprocess`` (PEP 3333): has it several processes?"""
     global _several, _serving
     _several = several
     _serving = True
 
 
 def use() -> None:
-    """Connect, because a group is wanted; warn where it ends at this process."""
+    """Connect before a use of groups; warn if these end at this process."""
     global _looked
     connect()
     if not _looked:
@@ -99,7 +99,7 @@ def use() -> None:
 
 
 def _warn_if_nobody() -> None:
-    """Warn, once, in a process that no WebSocket can come to: a command, a task."""
+    """Warn once in a process that serves no WebSockets, such as a command or a task."""
     global _told
     if settings.BROKER is None and not _engine.connection_count():
         _told = True

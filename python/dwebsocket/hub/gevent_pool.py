@@ -20,11 +20,11 @@ __all__ = ("call",)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Threads for each of gevent's hubs; who comes when all are busy waits for one. They
-#: start as they are needed.
+#: The most threads for each of gevent's hubs. They start when they are needed; while
+#: all are busy, a further call waits.
 _SIZE = 16
 
-#: Of their own: gevent looks up host names in its own pool, and must go on doing so.
+#: Pools apart from gevent's own, which must stay free for lookups of host names.
 _pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
 
 
@@ -36,15 +36,15 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
     hub = get_hub_if_exists()
     if hub is None or gevent.getcurrent() is hub:
-        # A real thread, whose waiting holds up no greenlet; or the hub itself, which
-        # cannot wait for another thread.
+        # This is a real thread, which may wait without holding up greenlets; or the
+        # hub itself, which cannot wait for another thread.
         return function(*args, **kwargs)
     pool = _pools.get(hub)
     if pool is None:
         pool = _pools[hub] = ThreadPool(_SIZE, hub=hub)
 
     def attempt() -> tuple[T | None, BaseException | None]:
-        # gevent prints what a thread of a pool raises.
+        # gevent would print an exception that leaves a thread of the pool.
         try:
             return function(*args, **kwargs), None
         except BaseException as error:
@@ -53,7 +53,8 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
         result, error = pool.apply(attempt)
     except RuntimeError as failure:
-        # Of the pool's own; a thread that it has already may still do it.
+        # The pool itself raised this: it could not start a thread. One of its running
+        # threads may still call the function.
         raise BrokerError(f"no thread is left to ask it: {failure}") from failure
     if error is not None:
         raise error

@@ -1,4 +1,4 @@
-"""Handles of groups: what sends to them, and tells who and what is in them."""
+"""Handles of groups: send to members, list them, and read histories."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ __all__ = (
 
 
 class Member(NamedTuple):
-    """Somebody in a group.
+    """A member of a group.
 
     Args:
-        id: Tells this member from every other, in all processes.
-        info: What it said of itself when it joined.
+        id: The ``member_id``, unique among the members of all processes.
+        info: The ``info`` that the member gave when it joined.
     """
 
     id: str
@@ -54,11 +54,11 @@ class Member(NamedTuple):
 
 
 class Position(NamedTuple):
-    """A place in a group's history; ``join()`` takes it as ``since``.
+    """A position in a group's history; ``join()`` takes it as ``since``.
 
     Args:
         offset: The number of the latest message; 0 before the first.
-        epoch: Which history that is; "" where there is none.
+        epoch: The name of the history in which the offset counts; "" if there is none.
     """
 
     offset: int
@@ -66,26 +66,27 @@ class Position(NamedTuple):
 
 
 class History(list[tuple[int, "str | bytes"]]):
-    """The latest messages of a group, with their offsets, and where it stood then."""
+    """The latest messages of a group with their offsets, and the group's position."""
 
-    #: Of several groups: offset 0, and epoch "".
+    #: The position when the messages were read; of several groups: offset 0, epoch "".
     position = Position(0, "")
 
 
 class Stats(NamedTuple):
-    """What the hub of this process has now, and what it has lost since it began.
+    """Numbers of this process: what its hub has now, and has lost since the start.
 
     Args:
         connections: Open WebSockets.
         groups: Groups that have members, a history, or messages that wait.
-        memberships: In groups: who is in two counts twice.
+        memberships: Memberships in groups: one for each member of each group.
         users: Users who have a WebSocket.
-        dropped: Messages that WebSockets lost to full outboxes, whoever sent them.
+        dropped: Messages that WebSockets lost because of full outboxes, from any
+            sender.
         waiting: Messages with a history that wait for the broker.
-        lost: What the way over the broker lost, at the least: messages that are too
-            large for it or came faster than this process could take them, news of
-            presence, which are made up for, and what came from the broker and was no
-            message of this package.
+        lost: Messages lost on the way over the broker, as a lower bound: messages that
+            are too large for the broker or came faster than this process could take
+            them, notices of presence (which are repaired later), and data from the
+            broker that is no message of this package.
         broker: "none", "connected" or "away".
     """
 
@@ -99,16 +100,17 @@ class Stats(NamedTuple):
     broker: str
 
 
-#: Bytes of a group's name.
+#: The most bytes in a group's name.
 MAX_NAME = 255
 
 _options: dict[str, Options] = {}
 
 
 def options(name: str) -> Options:
-    """Return what ``DWEBSOCKET["GROUPS"]`` says of a group.
+    """Return a group's options as ``DWEBSOCKET["GROUPS"]`` gives them.
 
-    A name given there in full goes before the longest prefix (``"chat.*"``).
+    An entry with the group's whole name takes precedence over prefixes (``"chat.*"``),
+    and a longer prefix over a shorter one.
 
     Raises:
         TypeError: The name is not a str.
@@ -127,20 +129,20 @@ def options(name: str) -> Options:
             chosen = given[max(prefixes, key=len)] if prefixes else {}
         found = Options(**chosen)
         if len(name) > MAX_NAME:
-            return found  # of no group, and perhaps a visitor's megabyte
+            return found  # not a valid name, and perhaps a megabyte: do not cache it
         if len(_options) >= 10_000:
-            # Names may come from visitors.
+            # Visitors may choose names, so the cache needs a limit.
             _options.clear()
         _options[name] = found
     return found
 
 
 class Group:
-    """One group, or several that are sent to in one call.
+    """One group, or several groups that one call sends to.
 
     Args:
-        names: The groups: 1 to 255 bytes of UTF-8 each, no control characters.
-        each: What each of them does beside that, in the same order.
+        names: The groups' names: 1 to 255 bytes of UTF-8 each, no control characters.
+        each: The options of each group, in the same order.
     """
 
     __slots__ = ("each", "names")
@@ -151,20 +153,20 @@ class Group:
 
     @property
     def options(self) -> Options:
-        """What it does beside passing messages on; of several groups, the first."""
+        """The options of the group; if there are several groups, of the first one."""
         return self.each[0] if self.each else Options()
 
     def send(self, message: Message, *, exclude: Any = None) -> Published:
         """Send a message to every member, in all processes.
 
         Args:
-            message: ``str`` goes out as text, ``bytes`` as binary.
-            exclude: A WebSocket that does not get it, the ``member_id`` of one in any
-                process, or several of them.
+            message: ``str`` is sent as text, ``bytes`` as binary.
+            exclude: A WebSocket that does not get the message, the ``member_id`` of a
+                WebSocket in any process, or several of these.
 
         Returns:
-            How many connections of this process it went to (``.local``), and what the
-            broker made of it (``.broker``).
+            The number of connections of this process that the message went to
+            (``.local``), and what the broker did with the message (``.broker``).
 
         Raises:
             TypeError: The message is neither str nor bytes (see :meth:`send_json`).
@@ -182,9 +184,9 @@ class Group:
         """Send ``data`` as JSON text.
 
         Args:
-            data: What Django's JSON encoder can encode.
+            data: Anything that Django's JSON encoder can encode.
             exclude: As for :meth:`send`.
-            kwargs: Go to :func:`json.dumps`.
+            kwargs: More arguments of :func:`json.dumps`.
 
         Raises:
             TypeError, ValueError: As :func:`to_json`, and as :meth:`send`.
@@ -219,21 +221,21 @@ class Group:
         return disconnect("group", list(self.names), code, reason)
 
     def members(self) -> list[Member]:
-        """Return the members of all processes who are present (see ``join()``).
+        """Return the present members of all processes (see ``join()``).
 
-        Who is in several of the groups is there once, as in the first of them. Right
-        after this process has connected to a broker, this waits until the others have
-        said who is there: for at most two seconds.
+        A member of several of the groups is listed once, with its ``info`` in the first
+        of them. Right after this process has connected to a broker, the call waits up
+        to two seconds for the other processes to report their members.
         """
         use()
         found = blocking.call(_engine.members, list(self.names))
         return [Member(number, json.loads(info)) for number, info in found]
 
     def count(self) -> int:
-        """Return how many members there are, each counted once.
+        """Return the number of members; a member of several groups counts once.
 
-        These are the members who are present; in a group where nobody is, those of this
-        process. It may wait as :meth:`members`.
+        Present members of all processes count; in a group that has none, the members in
+        this process count. The call may wait, like :meth:`members`.
         """
         use()
         return blocking.call(_engine.count, list(self.names))
@@ -242,13 +244,14 @@ class Group:
         """Return the latest messages, the oldest first, with their offsets.
 
         Args:
-            limit: How many, of each group.
+            limit: The most messages of each group.
 
         Returns:
-            A list of pairs; its ``position`` is where the history stood then.
+            A list of pairs of offset and message; its ``position`` is that of the
+            history at this moment.
 
         Raises:
-            BrokerError: The broker cannot be asked.
+            BrokerError: The broker cannot be reached.
             TypeError: The limit is not a whole number.
             ValueError: The limit is less than 0.
         """
@@ -266,18 +269,19 @@ class Group:
         return found
 
     def position(self) -> Position:
-        """Return where the history stands: what is sent from now on comes after it.
+        """Return the history's position: messages sent from now on come after it.
 
-        For a page that is made by the server and then joins with it (``since``): what
-        is sent in between is not missed. Ask for it before what the page shows.
+        Use it for a page that the server renders: the page joins with this position
+        (``since``) and gets the messages that were sent meanwhile. Read the position
+        before you read the data that the page shows.
 
         Returns:
-            The offset of the latest message, and the epoch; 0 and "" where no history
-            is kept, or where it has not begun: ``since`` then asks for all of it.
+            The offset of the latest message, and the epoch; 0 and "" if the group keeps
+            no history or its history is still empty: ``since`` then asks for all of it.
 
         Raises:
-            BrokerError: The broker cannot be asked.
-            ValueError: These are several groups, each with a position of its own.
+            BrokerError: The broker cannot be reached.
+            ValueError: There are several groups, each with its own position.
         """
         if len(self.names) != 1:
             raise ValueError("several groups have no position in common")
@@ -298,7 +302,7 @@ class Group:
 def disconnect(
     kind: TargetKind, targets: list[str], code: int, reason: str
 ) -> Published:
-    """Close the connections of groups, users or all; see :meth:`Group.close`."""
+    """Close connections of groups, of users, or all; see :meth:`Group.close`."""
     check_reason(reason)
     code, reason = arguments.close_code(code), arguments.reason(reason)
     use()
@@ -312,13 +316,13 @@ def group(
     ttl: float | None = None,
     presence: bool | None = None,
 ) -> Group:
-    """Return a group; what is not given, the settings say (``GROUPS``).
+    """Return a group; the setting ``GROUPS`` has the options that are not given.
 
     Args:
         name: 1 to 255 bytes of UTF-8, no control characters.
-        history: How many messages it remembers; 0: none.
-        ttl: Seconds that it remembers them.
-        presence: Whether its members can see one another.
+        history: How many of the latest messages the group keeps; 0: none.
+        ttl: Seconds for which the group keeps them.
+        presence: Whether the members can see one another.
 
     Raises:
         TypeError: The name is not a str.
@@ -328,10 +332,11 @@ def group(
 
 
 def groups(*names: str) -> Group:
-    """Return several groups: each member gets a message once, whichever it is in.
+    """Return several groups as one handle.
 
-    Each group keeps what its settings say. Those with a history have a position of
-    their own for a message, and who is in one of them gets it once more for each.
+    A member gets a message once for all its groups without a history together, and once
+    more for each of its groups with a history, with the position in that group. Each
+    group has the options that the settings give it.
 
     Raises:
         TypeError: A name is not a str.
@@ -342,7 +347,7 @@ def groups(*names: str) -> Group:
 def merged(
     name: str, history: int | None, ttl: float | None, presence: bool | None
 ) -> Options:
-    """Return a group's options, with arguments before settings.
+    """Return a group's options; arguments take precedence over the settings.
 
     Raises:
         TypeError: The name is not a str.
@@ -360,12 +365,16 @@ def merged(
 
 
 def occupied(prefix: str) -> dict[str, int]:
-    """Return which groups have members, and how many: in all processes, by name.
+    """Return the groups that have members in any process, and how many they have.
 
-    Those count who can be seen (``presence``). It may wait as :meth:`Group.members`.
+    Only present members count (see ``presence``). The call may wait, like
+    :meth:`Group.members`.
 
     Args:
-        prefix: What the names begin with; "": all.
+        prefix: The beginning of the groups' names; "": all groups.
+
+    Returns:
+        A dict of names and numbers of members.
 
     Raises:
         TypeError: The prefix is not a str.
@@ -377,9 +386,9 @@ def occupied(prefix: str) -> dict[str, int]:
 
 
 def stats() -> Stats:
-    """Return what this process has, and has lost: for a page that is watched, or a log.
+    """Return numbers of this process, for a monitoring system or a log.
 
-    It starts nothing, asks no broker, and takes microseconds for each group.
+    The call starts nothing, asks no broker, and takes microseconds for each group.
     """
     found = _engine.hub_stats()
     return Stats(

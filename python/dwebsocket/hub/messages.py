@@ -1,4 +1,4 @@
-"""What is sent to many, and to whom not, as the engine takes it."""
+"""Conversion of a message and of ``exclude`` into arguments of the engine."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ __all__ = (
 )
 
 Message: TypeAlias = "str | bytes | bytearray | memoryview"
-#: The data, whether it is binary, whether it is JSON.
+#: The data, whether the data is binary, and whether it is JSON.
 Payload: TypeAlias = "tuple[str | bytes, bool, bool]"
-#: What the names of a message's targets are; "all" has none.
+#: The kind of a message's targets; "all" takes no names of targets.
 TargetKind: TypeAlias = Literal["group", "user", "all"]
 
-#: The process, and the number of the connection there.
+#: A ``member_id``: the process, and the number of the connection in that process.
 _MEMBER_ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,19}", re.ASCII)
 
 
 def to_json(data: Any, **kwargs: Any) -> str:
-    """Return data as JSON, dates and the like in Django's way.
+    """Return data as JSON text; Django's encoder writes dates and similar types.
 
     Raises:
-        TypeError: It has something that JSON has no form for.
-        ValueError: It has a number that JSON has no form for (``nan``, ``inf``): a
-            browser would stumble over it.
+        TypeError: The data contains an object that the encoder cannot write.
+        ValueError: The data contains a number that JSON cannot express (``nan``,
+            ``inf``); a browser could not parse it.
     """
     kwargs.setdefault("cls", DjangoJSONEncoder)
     kwargs.setdefault("allow_nan", False)
@@ -46,9 +46,9 @@ def to_json(data: Any, **kwargs: Any) -> str:
 
 
 def payload(message: Any) -> Payload:
-    """Return a message as the engine takes it: the data, and if it is binary or JSON.
+    """Return a message as the engine takes it: the data, is it binary, is it JSON.
 
-    ``str`` is text, ``bytes`` binary, anything else is sent as JSON.
+    ``str`` is sent as text, ``bytes`` as binary, anything else as JSON.
 
     Raises:
         TypeError, ValueError: As :func:`to_json`.
@@ -61,21 +61,22 @@ def payload(message: Any) -> Payload:
 
 
 def ids(exclude: Any) -> list[str]:
-    """Return the member ids of what a caller wants left out.
+    """Return the member ids of the connections that do not get a message.
 
     Args:
-        exclude: A WebSocket, the ``member_id`` of one in any process, a ``Member``, or
-            several of them.
+        exclude: A WebSocket, the ``member_id`` of a WebSocket in any process, a
+            ``Member``, or several of these.
 
     Raises:
-        TypeError: It is none of these, or a str that is no ``member_id``.
+        TypeError: ``exclude`` is none of these, or a str that is not a ``member_id``.
     """
     if exclude is None:
         return []
     if _is_one(exclude):
         return [_id(exclude)]
     if hasattr(exclude, "websocket"):
-        # It can be iterated over as well, and nobody would be left out.
+        # A request can be iterated over (its lines): without this check, the call would
+        # exclude nobody.
         raise TypeError("exclude takes WebSockets: request.websocket, not the request")
     if isinstance(exclude, bytes) or not isinstance(exclude, Iterable):
         exclude = [exclude]
@@ -83,7 +84,7 @@ def ids(exclude: Any) -> list[str]:
 
 
 def _is_one(exclude: Any) -> bool:
-    # A WebSocket and a Member can be iterated over, too.
+    # Checked first, because a WebSocket and a Member can be iterated over, too.
     return (
         isinstance(exclude, str) or hasattr(exclude, "member_id") or _is_member(exclude)
     )
@@ -107,8 +108,8 @@ def check_reason(reason: str) -> None:
     """Check a close reason.
 
     Raises:
-        ValueError: It is too long for a control frame (RFC 6455 section 5.5).
-        TypeError: It is neither str nor bytes.
+        ValueError: The reason is too long for a control frame (RFC 6455 section 5.5).
+        TypeError: The reason is neither str nor bytes.
     """
     if len(arguments.reason(reason, None).encode()) > arguments.REASON_BYTES:
         raise ValueError(

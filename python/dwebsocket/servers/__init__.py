@@ -1,10 +1,10 @@
 """Where each WSGI server keeps the socket of a request.
 
-A *finder* is a function that takes the WSGI environ and returns a
-:class:`ServerSocket`, or None where the request is not from its server; it raises
-:exc:`~dwebsocket.exceptions.SocketUnavailable` where the server is known and the socket
-cannot be had. Finders of your own go first: name them in ``DWEBSOCKET["SERVERS"]``, or
-call :func:`register`.
+A *finder* is a function that takes the WSGI environ. It returns a
+:class:`ServerSocket`, or None if the request came from another server. It raises
+:exc:`~dwebsocket.exceptions.SocketUnavailable` if it knows the server but cannot get
+the socket. The project's finders are asked first: name them in
+``DWEBSOCKET["SERVERS"]``, or call :func:`register`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _UNKNOWN = (
 
 
 def register(finder: Finder) -> Finder:
-    """Ask this finder before the others; usable as a decorator."""
+    """Register a finder, to be asked before older ones; usable as a decorator."""
     if finder not in _registered:
         _registered.insert(0, finder)
     return finder
@@ -79,7 +79,7 @@ def find(environ: Environ) -> ServerSocket:
     """Return the socket behind a request.
 
     Raises:
-        SocketUnavailable: It cannot be had; the message says what to do.
+        SocketUnavailable: No finder can get the socket; the message says what to do.
     """
     for finder in (*_own(), *_BUILT_IN):
         found = finder(environ)
@@ -89,12 +89,15 @@ def find(environ: Environ) -> ServerSocket:
 
 
 def known(environ: Environ, sock: Any) -> ServerSocket:
-    """Return the ServerSocket of what ``get_wsgi_sock()`` of a factory has returned.
+    """Return the ServerSocket for the result of a factory's ``get_wsgi_sock()``.
 
-    In old projects that is the socket itself.
+    Args:
+        environ: The WSGI environ.
+        sock: A ServerSocket, or the socket itself, as factories of old projects return
+            it.
 
     Raises:
-        SocketUnavailable: It cannot be used.
+        SocketUnavailable: The socket cannot be used.
     """
     if isinstance(sock, ServerSocket):
         return sock
@@ -103,7 +106,7 @@ def known(environ: Environ, sock: Any) -> ServerSocket:
     except SocketUnavailable:
         found = None
     if found is not None and found.fd == sock.fileno():
-        # It knows what the server has read ahead.
+        # The finder's ServerSocket also has the bytes that the server has read ahead.
         return found
     found = from_socket(sock)
     if found is None:

@@ -1,4 +1,4 @@
-"""A request's socket as its server knows it, and a second descriptor of it."""
+"""A request's socket as the WSGI server knows it, and a second descriptor of it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Environ: TypeAlias = dict[str, Any]
 
 
 class ClientGone(Exception):
-    """The server has found out that the client is gone, and ends the request itself."""
+    """The server knows already that the client is gone, and ends the request itself."""
 
 
 class SocketBusy(OSError):
-    """The server still has bytes to send that belong to an earlier request."""
+    """The server still has to send bytes of its response to an earlier request."""
 
 
 def nothing() -> bytes:
@@ -42,19 +42,19 @@ def nothing() -> bytes:
 
 
 class ServerSocket(NamedTuple):
-    """A request's socket, as its server knows it.
+    """A request's socket, as the WSGI server knows it.
 
     Args:
         fd: The server's file descriptor.
         leftover: Returns the bytes that the server has read past the request. Called
-            once ``fd`` has been taken over and reads as the end of the file.
+            after ``fd`` has been taken over and reads as the end of the file.
         epoll_fd: The epoll instance in which the server's event loop may still have
             ``fd`` registered, if there is one.
         sock: The server's socket object, if it has one. The socket is only taken while
             ``sock.fileno()`` is ``fd``.
         guard: Returns a context manager in which the server does not close ``fd`` in
-            another thread. It is entered twice: when the handshake is checked, and
-            when the socket is taken.
+            another thread. The context is entered twice: when the handshake is checked,
+            and when the socket is taken.
     """
 
     fd: int
@@ -74,13 +74,13 @@ _TLS = (
 
 
 def buffered(reader: Any) -> Callable[[], bytes]:
-    """Return a function that empties a buffered reader whose source is at its end."""
+    """Return a leftover function: it empties a buffered reader at the end of file."""
 
     def leftover() -> bytes:
         try:
             return bytes(reader.read() or b"")
         except (OSError, ValueError):
-            # A reader that met a timeout or was closed has nothing more to give.
+            # A reader that had a timeout or was closed returns nothing more.
             return b""
 
     return leftover
@@ -114,18 +114,17 @@ def from_socket(
 class Held:
     """A second descriptor of a request's socket, until the view starts.
 
-    Middleware may take its time with the response, and the server may close its
-    descriptor meanwhile. The system then gives the same number to the next client. So
-    the number alone is never trusted: a second descriptor is made while the socket is
-    known to be open, and the two are compared right before the server's one is
-    replaced.
+    The server may close its descriptor while middleware still works on the response.
+    The system then gives the same number to the next client. So the number alone is
+    never trusted: a second descriptor is made while the socket is known to be open,
+    and the two are compared right before the server's descriptor is replaced.
 
     Args:
         server: Where the server keeps the socket.
 
     Raises:
-        OSError: The socket is closed, is none of a connection, or no descriptor is
-            left.
+        OSError: The socket is closed or is not that of a connection, or the system has
+            no descriptor left.
         SocketBusy: The server has not sent the answer to an earlier request yet.
         ClientGone: The server has found out that the client is gone.
     """
@@ -141,9 +140,10 @@ class Held:
         """Take the socket away from the server.
 
         Raises:
-            OSError: The server has closed its descriptor, or no descriptor is left.
+            OSError: The server has closed its descriptor, or the system has no
+                descriptor left.
             SocketBusy: As for the constructor.
-            ClientGone: Likewise.
+            ClientGone: As for the constructor.
         """
         server = self._server
         if server is None:
@@ -152,11 +152,11 @@ class Held:
             with server.guard():
                 return self._own.adopt(server.fd, server.epoll_fd, server.sock)
         finally:
-            # A socket that was not adopted stays with the server alone.
+            # If the socket was not adopted, only the server keeps it.
             self._own.close()
 
     def leftover(self) -> bytes:
-        """Return what the server has read past the request, once it is adopted."""
+        """Return the bytes that the server has read past the request; after adopt()."""
         server, self._server = self._server, None
         return b"" if server is None else server.leftover()
 
@@ -179,13 +179,13 @@ def _close(request: weakref.ref[Any], owner: weakref.ref[_Closable]) -> None:
 
 
 def release_with(request: Any, owner: _Closable) -> None:
-    """Close what owns the second descriptor at the end of the request at the latest.
+    """Close the owner of a second descriptor when the request ends, if not earlier.
 
-    Django calls ``request.close`` when the server closes the response, whichever it is:
-    also one that middleware has put in the place of ours.
+    Django calls ``request.close`` when the server closes the response, even a response
+    with which middleware has replaced ours.
     """
     while "_request" in request.__dict__:
         request = request.__dict__["_request"]
-    # Weak references: the request is in no cycle, and a response of ours that nobody
-    # keeps closes the descriptor at once.
+    # Weak references keep the request out of a reference cycle, and let our response
+    # close the descriptor as soon as middleware drops the response.
     request.close = functools.partial(_close, weakref.ref(request), weakref.ref(owner))

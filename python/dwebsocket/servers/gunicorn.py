@@ -1,4 +1,4 @@
-"""gunicorn: workers sync, gthread and gevent."""
+"""The finder for gunicorn: workers sync, gthread and gevent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _unreader(body: Any) -> Any:
 
 
 def find(environ: Environ) -> ServerSocket | None:
-    """Find it in ``environ["gunicorn.socket"]``."""
+    """Find the socket in ``environ["gunicorn.socket"]``."""
     sock = environ.get("gunicorn.socket")
     if sock is None:
         return None
@@ -35,7 +35,7 @@ def find(environ: Environ) -> ServerSocket | None:
         if buffer is None:
             return b""
         data: bytes = buffer.getvalue()
-        # Else the server would take them for its next request.
+        # Empty the buffer: the server would take these bytes for its next request.
         buffer.seek(0)
         buffer.truncate()
         return data

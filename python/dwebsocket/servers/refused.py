@@ -1,4 +1,4 @@
-"""Servers that are known to have no socket for anybody else."""
+"""The finder for servers that never give a request's socket away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOD_WSGI = (
 
 
 def find(environ: Environ) -> ServerSocket | None:
-    """Raise SocketUnavailable for a server that never gives its socket away."""
+    """Raise SocketUnavailable for a server that never gives the socket away."""
     if "mod_wsgi.version" in environ:
         raise SocketUnavailable(_MOD_WSGI)
     return None

@@ -1,6 +1,7 @@
-"""Servers whose ``wsgi.input`` is, or wraps, a buffered reader of the socket.
+"""The finder for servers whose ``wsgi.input`` wraps a buffered reader of the socket.
 
-Django's runserver and live test server, wsgiref, werkzeug, gevent pywsgi, cheroot.
+These are Django's runserver and live test server, wsgiref, werkzeug, gevent pywsgi and
+cheroot.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from .base import Environ, ServerSocket, buffered, from_socket, nothing
 
 __all__ = ("find",)
 
-#: Ways from ``wsgi.input`` to the buffered reader.
+#: Paths of attributes that lead from ``wsgi.input`` to the buffered reader.
 _READERS: tuple[tuple[str, ...], ...] = (
     (),  # wsgiref, werkzeug
     ("_read", "__self__"),  # Django's LimitedStream, which runserver uses
     ("rfile",),  # gevent pywsgi, cheroot
-    ("rfile", "rfile"),  # cheroot, while it still counts the header's bytes
+    ("rfile", "rfile"),  # cheroot, while it counts the bytes of the header
     ("stream",),  # LimitedStream of Django before 4.2
 )
 
@@ -30,7 +31,7 @@ def _follow(start: Any, path: tuple[str, ...]) -> Any:
 
 
 def find(environ: Environ) -> ServerSocket | None:
-    """Find it through ``wsgi.input``."""
+    """Find the socket through ``wsgi.input``."""
     source = environ.get("wsgi.input")
     for path in _READERS:
         reader = _follow(source, path)

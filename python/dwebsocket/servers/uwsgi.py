@@ -1,4 +1,4 @@
-"""uWSGI: --http-socket, --http with its router, --socket behind a proxy."""
+"""The finder for uWSGI: --http-socket, --http (the router), --socket behind a proxy."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ _RENEWING = (
     "again."
 )
 
-#: Options that make the master end a worker that serves WebSockets: because it answers
-#: no request, or because it has answered many or is large.
+#: Options that make uWSGI end a worker that serves WebSockets: because the worker has
+#: no request to answer, or because it has answered many, takes much memory or failed.
 _ENDING = {
     "cheaper": _CHEAPER,
     "idle": _CHEAPER,
@@ -70,11 +70,11 @@ _ENDING = {
 class _Options:
     """``uwsgi.opt`` with names and values as text.
 
-    The values are ``True`` for an option that was given without one, else bytes; an
-    option that was given several times may have a list of them, and the last one holds.
+    uWSGI's value is ``True`` for an option that was given without a value, else bytes.
+    An option that was given several times may have a list; its last value holds.
 
     Args:
-        options: What uWSGI has.
+        options: The dict ``uwsgi.opt``.
     """
 
     def __init__(self, options: dict[Any, Any]) -> None:
@@ -85,11 +85,11 @@ class _Options:
             self._values[_text(name)] = "true" if value is True else _text(value)
 
     def given(self, *names: str) -> bool:
-        """Return whether one of some options that take an address is there."""
+        """Return whether any of these options, which take an address, is given."""
         return any(name in self._values for name in names)
 
     def on(self, *names: str) -> bool:
-        """Return whether one of some options is switched on, as uWSGI reads them."""
+        """Return whether any of these options is switched on, as uWSGI reads them."""
         return any(
             self._values[name].lower() not in ("false", "off", "no", "0")
             for name in names
@@ -97,7 +97,7 @@ class _Options:
         )
 
     def number(self, name: str) -> int:
-        """Return an option's number, read as C's ``atoi`` does, else 0."""
+        """Return an option's value as a number, read as by C's ``atoi``; else 0."""
         found = re.match(r"\s*\d+", self._values.get(name, ""))
         return int(found[0]) if found else 0
 
@@ -107,7 +107,7 @@ def _text(value: Any) -> str:
 
 
 def _check(uwsgi: Any, options: _Options) -> None:
-    """Raise SocketUnavailable for options under which a connection could not live."""
+    """Raise SocketUnavailable for options under which a connection cannot work."""
     if (
         getattr(uwsgi, "loop", None)
         or options.on("gevent", "asyncio", "tornado", "ugreen")
@@ -115,7 +115,8 @@ def _check(uwsgi: Any, options: _Options) -> None:
     ):
         raise SocketUnavailable(_GREEN)
     wanted = options.on("enable-threads") or options.number("threads") > 0
-    # uWSGI tells what became of it: a single thread is none in older releases.
+    # has_threads says whether uWSGI has enabled threads: for older releases,
+    # --threads 1 does not mean threads.
     if not (wanted and getattr(uwsgi, "has_threads", True)):
         raise SocketUnavailable(_THREADS)
     if options.given("https-socket"):
@@ -137,10 +138,11 @@ def _warn(message: str, *args: str) -> None:
 
 
 def _remains(threads: bool) -> bytes:
-    """Return what uWSGI's parser has read past the request.
+    """Return the bytes that uWSGI's parser has read past the request.
 
-    The ``uwsgi`` module has no call for it; the program itself has one for its plugins.
-    It hands out what the parser has left before it reads the socket.
+    The ``uwsgi`` module has no function for this; the program exports one for its
+    plugins. That function returns the parser's remaining bytes before it reads the
+    socket.
     """
     program = ctypes.CDLL(None)
     try:
@@ -151,8 +153,8 @@ def _remains(threads: bool) -> bytes:
             else program.simple_current_wsgi_req
         )
     except AttributeError:
-        # Not there in a build without exported symbols. A client that waits for the
-        # answer to its handshake, as RFC 6455 section 4.1 wants, loses nothing.
+        # A build without exported symbols does not have the function. A client that
+        # waits for the answer to its handshake (RFC 6455 section 4.1) loses nothing.
         return b""
     read.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
     read.restype = ctypes.c_ssize_t
@@ -166,7 +168,7 @@ def _remains(threads: bool) -> bytes:
 
 
 def find(environ: Environ) -> ServerSocket | None:
-    """Find it with ``uwsgi.connection_fd()``."""
+    """Find the socket with ``uwsgi.connection_fd()``."""
     if "uwsgi.version" not in environ:
         return None
     uwsgi = sys.modules.get("uwsgi")

@@ -1,8 +1,8 @@
-"""waitress: the socket is in the channel behind ``waitress.client_disconnected``.
+"""The finder for waitress, by the channel behind ``waitress.client_disconnected``.
 
-waitress has one thread for all sockets and others for the requests. The first one may
-close a channel while a request is answered, so the socket is only touched under the
-lock that closing takes.
+waitress has one thread for all sockets and other threads for the requests. The socket
+thread may close a channel while a request is answered, so the finder touches the socket
+only while it holds the lock that closing takes.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ FLUSH_TIMEOUT = 2.0
 def _remember_what_follows() -> None:
     """Have waitress's parser keep the bytes that came together with a handshake.
 
-    waitress parses them as further requests, and a parser forgets what it has parsed.
-    The parser's class is the channel's attribute ``parser_class``.
+    waitress parses these bytes as further requests, and its parser does not keep the
+    bytes that it has parsed. This replaces the channel's attribute ``parser_class``.
     """
     module: Any = sys.modules.get("waitress.channel")
     if module is None or module.HTTPChannel.parser_class is not getattr(
@@ -51,7 +51,7 @@ def _remember_what_follows() -> None:
     plain: Any = module.HTTPRequestParser
 
     class Parser(plain):  # type: ignore[misc]
-        """Keeps what came in one piece with the end of a request for an upgrade."""
+        """Keeps the bytes that came in one read with the end of an upgrade request."""
 
         ahead: bytes | None = None
 
@@ -69,7 +69,7 @@ _remember_what_follows()
 
 
 def find(environ: Environ) -> ServerSocket | None:
-    """Find it through the bound method that waitress puts into the environ."""
+    """Find the socket through the bound method that waitress puts into the environ."""
     check = environ.get("waitress.client_disconnected")
     channel: Any = getattr(check, "__self__", None)
     if not hasattr(channel, "adj"):
@@ -85,25 +85,25 @@ def find(environ: Environ) -> ServerSocket | None:
 
 
 def _follows(channel: Any) -> Callable[[], bytes]:
-    """Return the leftover function of a channel, having checked its requests.
+    """Check the requests of a channel, and return its leftover function.
 
     Raises:
-        HandshakeError: The request has a body, or what follows it is lost.
+        HandshakeError: The request has a body, or the bytes after the request are lost.
     """
     with channel.requests_lock:
-        # The main thread has now parsed all that came together with the handshake.
+        # By now, the main thread has parsed all bytes that came with the handshake.
         ours, *others = channel.requests
     if getattr(ours, "chunked", False):
-        # waitress takes the header away, so that the usual check does not see it.
+        # waitress removes the header Transfer-Encoding, so the usual check misses it.
         raise HandshakeError(_BODY)
     ahead: bytes | None = getattr(ours, "ahead", None)
     if ahead is None and others:
-        # This request was parsed before our parser could take its place.
+        # This request was parsed by waitress's parser, before ours replaced it.
         raise HandshakeError(_EARLY)
 
     def leftover() -> bytes:
         with channel.requests_lock:
-            # The others are frames, and must not be served as requests.
+            # The other "requests" are frames: they must not be served.
             for other in others:
                 other.close()
                 channel.requests.remove(other)
@@ -117,7 +117,7 @@ def _follows(channel: Any) -> Callable[[], bytes]:
 
 
 def _guard(channel: Any, sock: Any) -> Callable[[], AbstractContextManager[None]]:
-    """Return the guard of a channel: it holds the lock that closing takes."""
+    """Return a channel's guard: a context that holds the lock that closing takes."""
 
     @contextlib.contextmanager
     def guard() -> Iterator[None]:
@@ -131,7 +131,7 @@ def _guard(channel: Any, sock: Any) -> Callable[[], AbstractContextManager[None]
 
 
 def _flush(channel: Any) -> None:
-    """Wait, with the channel's lock, until nothing is left to be sent.
+    """Wait, while holding the channel's lock, until waitress has sent everything.
 
     Raises:
         SocketBusy: The client does not read.
@@ -141,6 +141,6 @@ def _flush(channel: Any) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
             raise SocketBusy(_BUSY)
-        # waitress's own thread writes; it takes the lock while this one waits.
+        # waitress's main thread writes; it takes the lock while this thread waits.
         channel.server.pull_trigger()
         channel.outbuf_lock.wait(min(left, 0.1))

@@ -1,4 +1,4 @@
-"""How many processes the server runs."""
+"""The number of processes that the server runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ("workers",)
 
 
 def workers() -> int:
-    """Return how many worker processes the server runs, as far as can be known."""
+    """Return how many worker processes the server runs; 1 if this is not known."""
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is not None:
         return int(getattr(uwsgi, "numproc", 1))
