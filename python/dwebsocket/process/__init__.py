@@ -1,3 +1,3 @@
-"""What belongs to one process of the system: its end, its log, its threads."""
+"""Code about the process as a whole: its end, its log, its threads, its memory."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How many connections a process may have, and threads for their views.
+"""The most connections that a process may have, and the threads for their views.
 
-What the system allows is not for WebSockets alone: the server must be able to start a
+WebSockets cannot use all that the system allows: the server must be able to start a
 thread for a plain request, and other processes share the same limit.
 """
 
@@ -22,24 +22,26 @@ __all__ = ("UNLIMITED", "Pool", "connections", "pools", "views")
 
 UNLIMITED = 1 << 30
 
-#: Threads that are left to others: a quarter, but not more than this.
+#: A quarter of the threads is left for other uses, but not more than this number.
 _SPARED = 256
 
-#: Seconds for which a number is good; the part of the time that finding it may take.
+#: Seconds for which a count of threads stays valid, at the least; and the share of the
+#: time that counting may take, at the most.
 _AGE, _SHARE = 1.0, 0.01
 
-#: Either lifts RLIMIT_NPROC: CAP_SYS_ADMIN and CAP_SYS_RESOURCE (capabilities(7)).
+#: Each of these two lifts RLIMIT_NPROC: CAP_SYS_ADMIN, CAP_SYS_RESOURCE
+#: (capabilities(7)).
 _CAPABILITIES = 1 << 21 | 1 << 24
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
 class Pool(NamedTuple):
-    """Threads that several share.
+    """A limit on threads that several processes share.
 
     Args:
-        most: How many there may be.
-        used: How many there are, those of this process's views included.
+        most: The most threads that the limit allows.
+        used: The threads that exist, including those of this process's views.
     """
 
     most: int
@@ -47,7 +49,7 @@ class Pool(NamedTuple):
 
 
 def _read(path: str | Path) -> str:
-    """Return what a file of the kernel's says, "" if it is not there."""
+    """Return the text of one of the kernel's files; "" if the file is not there."""
     try:
         return Path(path).read_text()
     except (OSError, ValueError):
@@ -60,7 +62,7 @@ def _number(path: str | Path) -> int | None:
 
 
 def _status(process: str) -> dict[str, str]:
-    """Return what ``/proc/<pid>/status`` says; nothing of a process that has ended."""
+    """Return the fields of ``/proc/<pid>/status``; {} for a process that has ended."""
     lines = _read(f"/proc/{process}/status").splitlines()
     return {name: value for name, _, value in (line.partition(":") for line in lines)}
 
@@ -81,10 +83,10 @@ def _threads_of_user() -> int:
     try:
         names = os.listdir("/proc")
     except OSError:
-        # No descriptor is left: this handshake is refused for that.
+        # The process has no descriptor left: that is why this handshake is refused.
         return 0
-    # Not by the directories' owners: those of a server that has changed its user
-    # (gunicorn --user) belong to root.
+    # The owner of a directory is not always the user of the process: the directories of
+    # a server that has changed its user (gunicorn --user) belong to root.
     for process in filter(str.isdecimal, names):
         status = _status(process)
         if status.get("Uid", "").split()[:1] == [user]:
@@ -95,8 +97,8 @@ def _threads_of_user() -> int:
 def _cgroups() -> Iterator[Path]:
     """Yield the directories that may limit the threads of this process.
 
-    In a container, the path that the kernel tells may be that of the host; what it
-    leads to is then mounted further up.
+    In a container, the kernel may report the path on the host; the directory that it
+    means is then mounted further up.
     """
     for line in _read("/proc/self/cgroup").splitlines():
         hierarchy, _, rest = line.partition(":")
@@ -141,15 +143,15 @@ def _threads() -> int:
     return most
 
 
-#: The process, until when its number is good, and the number.
+#: The process, the time until which its number of threads is valid, and the number.
 _known: tuple[int, float, int] = (0, 0.0, 0)
 
 
 def views() -> int:
-    """Return how many views this process has threads for.
+    """Return how many views this process may have threads for.
 
-    As many as there may be threads (RLIMIT_NPROC, the cgroup's pids.max) beside those
-    of others, less a quarter (256 at most).
+    The number is the limit on threads (RLIMIT_NPROC, the cgroup's pids.max), less a
+    quarter of it (256 at most), less the threads that are not of views.
     """
     global _known
     process, until, threads = _known
@@ -167,8 +169,8 @@ def views() -> int:
 def connections() -> int:
     """Return how many connections this process may have.
 
-    By default three quarters of the files it may open, past which the server could not
-    accept a plain request any more, and no more than there are threads for views.
+    The default is three quarters of the files that the process may open, so that the
+    server can still accept plain requests, and at most the threads for views.
     """
     if settings.MAX_CONNECTIONS is not None:
         return min(int(settings.MAX_CONNECTIONS), 1 << 62)

@@ -1,7 +1,8 @@
 """Database connections in views that live for hours.
 
-Django gives a request's connections back when the request ends; a WebSocket's view has
-to do so whenever it waits. Threads that never opened one pay a context variable's read.
+Django gives a request's connections back when the request ends; the view of a WebSocket
+gives them back whenever it waits. A thread that never opened one only reads a context
+variable.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from django.db.backends.signals import connection_created
 
 __all__ = ("begin", "end", "in_use", "receive", "rest", "share", "shared")
 
-#: Seconds that a connection which may be kept is kept while its view waits.
+#: Seconds for which a connection with ``CONN_MAX_AGE`` is kept while its view waits.
 KEEP = 10.0
 
 #: Whether this thread (greenlet) may have a database connection open.
@@ -39,9 +40,9 @@ connection_created.connect(_note, dispatch_uid="dwebsocket.databases")
 def shared() -> dict[str, Any]:
     """Return this thread's connections that other threads may use as well, by alias.
 
-    Those are the ones that ``LiveServerTestCase`` shares: SQLite databases in memory. A
-    second connection to one is refused ("database table is locked") as soon as both
-    have something to do.
+    ``LiveServerTestCase`` shares these: connections to SQLite databases in memory. With
+    a second connection to such a database, one of the two fails ("database table is
+    locked") as soon as both work at the same time.
     """
     return {
         connection.alias: connection
@@ -53,7 +54,7 @@ def shared() -> dict[str, Any]:
 
 
 def share(found: dict[str, Any]) -> None:
-    """Use what :func:`shared` has returned in another thread, until :func:`end`."""
+    """Use connections that :func:`shared` returned in another thread, until end()."""
     for alias, connection in found.items():
         connections[alias] = connection
     if found:
@@ -61,14 +62,14 @@ def share(found: dict[str, Any]) -> None:
 
 
 def begin() -> None:
-    """Forget what the request's thread had open: it is not this thread's."""
+    """Reset ``in_use``: a copied context has the value of the request's thread."""
     in_use.set(False)
 
 
 def end() -> None:
-    """Close this thread's connections: nobody else will."""
+    """Close this thread's connections: Django closes those of requests only."""
     for alias in _borrowed.get():
-        # Its owner closes it, and may have stopped sharing it.
+        # The thread that owns the connection closes it, and may have ended the sharing.
         del connections[alias]
     _borrowed.set(frozenset())
     if in_use.get():
@@ -77,10 +78,14 @@ def end() -> None:
 
 
 def _let_go(everything: bool = False) -> float | None:
-    """Close the connections whose time is up, outside of transactions.
+    """Close the connections whose time is up, except inside of transactions.
+
+    Args:
+        everything: Close the other connections, too.
 
     Returns:
-        Seconds after which the rest should go too; None if nothing is left to do.
+        Seconds after which the remaining connections should be closed; None if no
+        connection remains to be closed.
     """
     pause: float | None = None
     idle = True
@@ -108,7 +113,7 @@ def _let_go(everything: bool = False) -> float | None:
 
 
 def rest() -> None:
-    """Close the connections that are not to be kept: nothing more is asked for now."""
+    """Close the connections that may not be kept, after a use of the database."""
     if in_use.get():
         _let_go()
 
@@ -116,10 +121,11 @@ def rest() -> None:
 def receive(
     wait: Callable[[float | None], str | bytes | None], timeout: float | None
 ) -> str | bytes | None:
-    """Call ``wait(timeout)``, and let database connections go before it blocks.
+    """Call ``wait(timeout)``, and close database connections before it blocks.
 
-    A connection that may live on (``CONN_MAX_AGE``) does so for a moment, since the
-    next message may come soon; then it is closed, and the waiting goes on.
+    A connection that may be kept (``CONN_MAX_AGE``) stays open for :data:`KEEP` seconds
+    at most, since the next message may come soon; then it is closed, and the wait
+    goes on.
     """
     message = wait(0)
     if message is not None:

@@ -1,11 +1,12 @@
 """The end of a process that has, or had, connections.
 
 Peers get a Close frame with 1012 (service restart), views see the end and may finish,
-then the engine stops. Bounded, so that a server's own grace time holds.
+then the engine stops. The time for this is limited, to fit into the grace time of the
+WSGI server.
 
-1012 and not 1001 (going away), whatever ends the process: a worker that has served its
-share, a reload and a deployment all begin with the same signals as an end for good, and
-another process takes over. There are clients that come back after 1012 alone.
+The code is 1012, not 1001 (going away), whatever ends the process: a worker that has
+served its number of requests, a reload and a deployment begin with the same signals as
+an end for good, and another process takes over. Some clients reconnect only after 1012.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ logger = logging.getLogger("dwebsocket")
 
 #: RFC 6455 section 7.4.1, and the registry of close codes at IANA.
 RESTART = 1012
-#: What is left to the closing handshakes at least, in seconds.
+#: The least time for the closing handshakes, in seconds.
 _FLOOR = 0.2
 
 _lock = fork.Lock()
 _armed_in: int | None = None
 _helper: Helper | None = None
-#: Each waits until the views that it knows have ended, for so many seconds at most, and
-#: returns whether they have.
+#: Functions that wait until their views have ended, for a number of seconds at most,
+#: and return whether all have.
 _waits: list[Callable[[float], bool]] = []
 
 
 class Helper(threading.Thread):
     """Stops the engine on behalf of uWSGI's main thread.
 
-    uWSGI ends the interpreter from C's ``exit()``, when the main thread's thread-local
-    storage is gone already; the engine cannot work there.
+    uWSGI ends the interpreter inside of C's ``exit()``, when the thread-local storage
+    of the main thread is gone already; the engine cannot work in that thread.
     """
 
     def __init__(self) -> None:
@@ -54,13 +55,13 @@ class Helper(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Wait for the end, then stop the engine."""
+        """Wait for the end of the process, then stop the engine."""
         self._asked.wait()
         _stop()
         self._done.set()
 
     def ask(self, timeout: float) -> None:
-        """Have the engine stopped, and wait for that."""
+        """Tell the thread to stop the engine, and wait until it has."""
         self._asked.set()
         self._done.wait(timeout)
 
@@ -69,19 +70,20 @@ def let_end(wait: Callable[[float], bool]) -> None:
     """Have the end of the process wait for views.
 
     Args:
-        wait: Called with the seconds that are left; returns whether all have ended.
+        wait: Called with the seconds that are left; returns whether all views have
+            ended.
     """
     _waits.append(wait)
 
 
 def arm() -> None:
-    """Have this process stop the engine at its end; called for every connection."""
+    """Register :func:`stop` for the end of this process; called for each connection."""
     global _armed_in, _helper
     if _armed_in == os.getpid():
         return
     with _lock:
         if _armed_in != os.getpid():
-            # A child has its parent's registrations.
+            # A forked child inherits the registrations of its parent.
             atexit.unregister(stop)
             atexit.register(stop)
             _helper = Helper() if "uwsgi" in sys.modules else None

@@ -1,7 +1,7 @@
 """Locks that a forked child can use.
 
-At the moment of a fork, a thread that the child does not have may hold any lock: the
-child would wait for it for ever.
+At the moment of a fork, another thread of the parent may hold a lock. The child does
+not have that thread, so it would wait for the lock for ever.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ __all__ = ("Lock",)
 
 
 class Lock:
-    """A lock that is free in a forked child, whoever held it in the parent.
+    """A lock that is free in a forked child, even if a thread of the parent held it.
 
-    For modules, not for objects that come and go: the system keeps it for ever.
+    Use it for modules, not for objects that come and go: Python keeps it for ever.
 
     Args:
-        reentrant: Whether a thread that holds it may take it again.
+        reentrant: Whether a thread that holds the lock may take it again.
     """
 
     __slots__ = ("_lock", "_reentrant")
@@ -33,11 +33,11 @@ class Lock:
         self._lock = threading.RLock() if self._reentrant else threading.Lock()
 
     def acquire(self, timeout: float = -1) -> bool:
-        """Take the lock; return whether that was possible within the time."""
+        """Take the lock; return whether this was possible within the time."""
         return self._lock.acquire(timeout=timeout)
 
     def release(self) -> None:
-        """Let the lock go."""
+        """Release the lock."""
         self._lock.release()
 
     def __enter__(self) -> None:

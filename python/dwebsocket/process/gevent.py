@@ -1,4 +1,4 @@
-"""Whether this process runs under gevent, and whose sends are whose there."""
+"""Tells whether gevent has patched this process, and keeps the habits of greenlets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_patched() -> bool:
 
 
 def sender() -> _engine.Sender:
-    """Return the habit of this greenlet; of threads, the engine knows it by itself."""
+    """Return this greenlet's habit of sending; the engine itself knows a thread's."""
     current: Any = sys.modules["gevent"].getcurrent()
     try:
         habit: _engine.Sender = current._dwebsocket_sender

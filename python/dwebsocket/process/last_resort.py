@@ -1,7 +1,7 @@
-"""A line of the log that nobody would see goes to standard error.
+"""Writes warnings to standard error if no handler takes them.
 
-Python does so for loggers without any handler. Those below "django" have some, and with
-``DEBUG = False`` Django's default LOGGING lets none of them take a warning.
+Python does this for loggers without any handler. Loggers below "django" have handlers,
+but with ``DEBUG = False`` none of those in Django's default LOGGING takes a warning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _LastResort(logging.Handler):
         last.handle(record)
 
     def _is_taken(self, record: logging.LogRecord) -> bool:
-        """Whether some other handler takes a record."""
+        """Return whether another handler takes a record."""
         logger: logging.Logger | None = self._logger
         while logger is not None:
             for handler in logger.handlers:
@@ -36,5 +36,5 @@ class _LastResort(logging.Handler):
 
 
 def attach(logger: logging.Logger) -> None:
-    """Have a logger's warnings shown where no handler takes them."""
+    """Have a logger's warnings written to standard error if no handler takes them."""
     logger.addHandler(_LastResort(logger))

@@ -1,10 +1,10 @@
-"""What the engine has to say goes to :mod:`logging`, soon and with its own time.
+"""Passes the engine's log records on to :mod:`logging`, with the time of their origin.
 
-The engine's threads never call into Python. So a thread of Python's waits for records,
-outside of the interpreter, in processes with a broker: that is what there is to say
-something of. It is started with the connection to the broker. Under gevent it is a
-watcher of the event loop, which costs no thread and keeps no loop alive. In other
-processes, :func:`drain` is called when a view ends and at the end of the process.
+The engine's threads never call into Python. In a process with a broker, a Python thread
+waits for records, outside of the interpreter, because the engine logs the troubles of
+the broker. The thread starts with the connection to the broker. Under gevent, a watcher
+of the event loop takes its place: it costs no thread and keeps no loop alive. Processes
+without a broker call :func:`drain` only when a view ends and at the end of the process.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ("PATIENCE", "drain", "start")
 
 logger = logging.getLogger("dwebsocket.engine")
 
-#: Seconds for which a thread that logs may hold up the end of the process.
+#: Seconds for which the end of the process waits for a thread that is logging.
 PATIENCE = 2.0
 
-#: Held while records are taken out and logged, so that they stay in order, and that the
-#: end of the process does not come in between. The handler of a record may be anything.
+#: Held while records are taken out and logged: the records stay in order, and the end
+#: of the process waits for them. Reentrant, because a handler may do anything.
 _lock = fork.Lock(reentrant=True)
-#: Another one, since a handler may use the broker.
+#: A second lock, since a handler may use the broker, which calls :func:`start`.
 _start_lock = fork.Lock()
 _started_in: int | None = None
 #: The event loop's watcher, under gevent.
@@ -38,10 +38,10 @@ _watcher: Any = None
 
 
 def drain(patience: float = 0.0) -> None:
-    """Hand what the engine has to log to :mod:`logging`.
+    """Pass the engine's waiting records on to :mod:`logging`.
 
     Args:
-        patience: Seconds to wait where another thread is just doing it.
+        patience: Seconds to wait while another thread does this.
     """
     if not _lock.acquire(timeout=patience):
         return
@@ -59,7 +59,7 @@ def _log(level: int, message: str, created: float) -> None:
     record = logger.makeRecord(
         logger.name, level, "dwebsocket._engine", 0, message, (), None
     )
-    # When it was said, not when it is told.
+    # The record has the time when the engine made it.
     record.relativeCreated += (created - record.created) * 1000
     record.created = created
     record.msecs = float(int(created % 1 * 1000))
@@ -71,18 +71,18 @@ def _try_to_drain() -> None:
     try:
         drain(PATIENCE)
     except Exception:
-        # Of a filter, say. As logging does where a handler fails.
+        # A filter has failed, for instance. logging does the same if a handler fails.
         if logging.raiseExceptions:
             traceback.print_exc()
     finally:
-        # What a handler has opened, nobody else would close.
+        # A handler may have opened database connections: nothing else closes them.
         databases.end()
 
 
 def start() -> None:
-    """Have records logged when they come; once in each process.
+    """Start to log records as soon as they come; once in each process.
 
-    Where no thread is left, they are logged later (see :func:`drain`).
+    If the system has no thread left, the records are logged later (see :func:`drain`).
     """
     global _started_in
     if _started_in == os.getpid():
@@ -111,24 +111,25 @@ def _wait() -> None:
 
 
 def _watch() -> bool:
-    """Have the event loop of the main thread told; return whether this was possible."""
+    """Report new records to the main thread's event loop; return whether it works."""
     global _watcher
     import gevent
 
     hub = gevent.get_hub()
     if not hub.main_hub:
-        # Another thread's loop ends with it. The next call may come from the right one.
+        # The loop of another thread ends with that thread. The next call of start() may
+        # come from the main thread.
         return False
     queue = _engine.WakeQueue()
     process = os.getpid()
 
     def ready() -> None:
         if os.getpid() != process:
-            # A forked child has a copy of the loop, and the parent's descriptor.
+            # A forked child has a copy of the loop, but the descriptor of its parent.
             watcher.stop()
             return
         queue.drain()
-        # Handlers may wait, which the loop itself must not.
+        # Handlers may wait; the loop itself must not.
         gevent.spawn(_try_to_drain)
 
     watcher = hub.loop.io(queue.fileno(), 1, ref=False)

@@ -1,7 +1,7 @@
-"""Errors of views, told to those who hear of errors in Django's own views.
+"""Reports errors of views to the same receivers as errors of Django's own views.
 
-These are the receivers of ``got_request_exception`` and the handlers of the logger
-``django.request``: by default, the mails to ``ADMINS``.
+These are the receivers of the signal ``got_request_exception`` and the handlers of the
+logger ``django.request``; by default, the latter send mails to ``ADMINS``.
 """
 
 from __future__ import annotations
@@ -19,22 +19,24 @@ __all__ = ("name_of", "report", "shown")
 
 _channel = logging.getLogger("django.request")
 
-#: What would end a line of a log, or change what a terminal shows of it.
+#: Characters that end a line of a log or change how a terminal shows it.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def shown(value: Any) -> str:
-    """Return a text for a log, in which strangers can forge no line.
+    """Return a text for a log with its control characters escaped.
+
+    Without this, a stranger could forge lines of the log.
 
     Args:
-        value: What a stranger may have chosen: a path (``%0A`` in a URL is a line
-            feed), or an exception that names one.
+        value: A text that a stranger may have chosen: a path (``%0A`` in a URL is a
+            line feed), or an exception that names one.
     """
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], str(value))
 
 
 def name_of(view: Any) -> str:
-    """Return a view's dotted name, that of its class where it was made of one."""
+    """Return a view's dotted name; for a class-based view, that of the class."""
     view = getattr(view, "view_class", None) or getattr(view, "cls", None) or view
     name = getattr(view, "__qualname__", None)
     return f"{view.__module__}.{name}" if name else repr(view)
@@ -44,10 +46,10 @@ def report(logger: logging.Logger, message: str, *args: Any, request: Any) -> No
     """Log the exception that is being handled, and send Django's signal.
 
     Args:
-        logger: The logger whose record it is.
+        logger: The logger of the record.
         message: What happened, with ``%s`` for each of ``args``.
-        args: What belongs in there.
-        request: The request that it happened to.
+        args: The arguments of the message.
+        request: The request whose view failed.
     """
     while "_request" in getattr(request, "__dict__", ()):
         # REST framework's wrapper.
@@ -70,7 +72,7 @@ def report(logger: logging.Logger, message: str, *args: Any, request: Any) -> No
 
 
 def _handlers(logger: logging.Logger) -> list[logging.Handler]:
-    """Return the handlers that a record of a logger gets to."""
+    """Return the handlers that get a logger's records."""
     found: list[logging.Handler] = []
     step: logging.Logger | None = logger
     while step is not None:
@@ -89,13 +91,13 @@ def _shows(handler: logging.Handler, record: logging.LogRecord) -> bool:
 
 
 def _log(logger: logging.Logger, record: logging.LogRecord) -> None:
-    """Give a record to the handlers of its logger and of Django's, once to each."""
+    """Give a record to the handlers of ``logger`` and of ``django.request``, once."""
     own = _handlers(logger) if logger.isEnabledFor(record.levelno) else []
     others: list[logging.Handler] = []
     if _channel.isEnabledFor(record.levelno) and _channel.filter(record):
         others = [handler for handler in _handlers(_channel) if handler not in own]
     if not own and any(_shows(handler, record) for handler in others):
-        # The last resort of logging would write it to stderr once more.
+        # The last resort of logging would write the record to stderr a second time.
         _channel.callHandlers(record)
         return
     if logger.isEnabledFor(record.levelno):

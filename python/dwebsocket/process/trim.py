@@ -1,4 +1,4 @@
-"""Giving memory back to the system after a crowd has gone."""
+"""Returns free memory to the system after most of many views have ended."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import ctypes
 
 __all__ = ("Crowd",)
 
-#: Fewer views than this leave too little behind to be worth it.
+#: Fewer views than this leave too little free memory behind to be worth the effort.
 _CROWD = 1000
 
 
 def _trim() -> None:
-    """Have the C library return what it keeps free; glibc only does so when asked."""
+    """Have the C library return its free memory; glibc does so only when asked."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -28,7 +28,7 @@ class Crowd:
 
         Args:
             running: How many views still run.
-            before: How many ran before it ended.
+            before: How many views ran before this one ended.
         """
         self._most = max(self._most, before)
         if self._most >= _CROWD and running <= self._most // 20:

@@ -1,4 +1,4 @@
-"""Log lines about something that may go on for long: a database that is away, say."""
+"""Log lines about a failure that may last for long, such as a missing database."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ("Trouble",)
 
 
 class Trouble:
-    """Logs the first failure, then one a minute, and the end.
+    """Logs the first failure, then at most one failure a minute, and the first success.
 
     Args:
-        logger: Where to.
-        message: What does not work.
+        logger: The logger.
+        message: A text that says what does not work.
     """
 
     #: Seconds between two lines.
