@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     websocket: DecoratorModule
 else:
-    # This name is a module that can also be called as the decorator: old code uses
-    # dwebsocket.websocket.WebSocket.
+    # This name is a module that is also callable as the decorator, because old code
+    # uses dwebsocket.websocket.WebSocket.
     from . import websocket
 
 __all__ = (

@@ -1,4 +1,4 @@
-"""The app, for projects that list it: nothing depends on ``INSTALLED_APPS``."""
+"""The app, for projects that list it in ``INSTALLED_APPS``; views work without it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ __all__ = ("DwebsocketConfig",)
 
 
 class DwebsocketConfig(AppConfig):
-    """Has the system checks run even if no view has been imported."""
+    """Registers the system checks, even if no view is imported."""
 
     name = "dwebsocket"
     verbose_name = "WebSockets"
 
     def ready(self) -> None:
-        """Register the checks, and hear of logouts wherever they happen."""
+        """Register the checks, and listen to logouts in every process of the site."""
         from . import checks
         from .logins import following
 

@@ -1,16 +1,16 @@
-"""System checks: ``manage.py check`` names what is wrong with the settings.
+"""System checks: ``manage.py check`` reports mistakes in the settings.
 
 dwebsocket.E001  DWEBSOCKET is not a dict, or has an unknown key.
 dwebsocket.E002  A value in DWEBSOCKET, or an old setting, is not acceptable.
-dwebsocket.E003  A class or function named in the settings cannot be imported.
+dwebsocket.E003  A class or function that the settings name cannot be imported.
 dwebsocket.W001  The middleware named in MIDDLEWARE_CLASSES has no effect.
-dwebsocket.W002  The middleware comes before one that looks at views.
+dwebsocket.W002  The middleware is listed before another one that has process_view.
 dwebsocket.W003  A page of any origin may open WebSockets in the visitor's name.
 dwebsocket.W004  Several workers without a broker: groups stop at the process.
-dwebsocket.W005  An allowed origin begins with ws: or wss:, as no page's does.
+dwebsocket.W005  An allowed origin begins with ws: or wss:; no page has such an origin.
 dwebsocket.W006  The old package is installed, too, and has the same module.
 dwebsocket.W007  "daphne" in INSTALLED_APPS makes runserver an ASGI server.
-dwebsocket.W008  A setting is named as none of this package's is, and nobody reads it.
+dwebsocket.W008  A setting such as DWEBSOCKET_BROKER or DWEBSOCKETS has no effect.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ("check_middleware", "check_settings", "install", "later_view_middlewa
 MIDDLEWARE = "dwebsocket.middleware.WebSocketMiddleware"
 
 
-#: How DWEBSOCKET might be misspelt.
+#: Likely misspellings of DWEBSOCKET.
 _MISTAKEN = ("DWEBSOCKETS", "DWEBSOCKET_RS", "DWEBSOCKET_SETTINGS", "DWEB_SOCKET")
 
 
@@ -68,7 +68,7 @@ def _check_paths() -> list[CheckMessage]:
                 if not callable(import_string(path)):
                     problem = "it cannot be called"
             except Exception as error:
-                # Whatever a module raises; ValueError for a path such as ".name".
+                # The module may raise anything; a path such as ".name" is a ValueError.
                 problem = "it is no dotted path"
                 if not is_secret(path):
                     problem = f"{type(error).__name__}: {error}"
@@ -81,12 +81,12 @@ def _check_paths() -> list[CheckMessage]:
 def check_settings(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Check the values in ``DWEBSOCKET``, and what they name."""
+    """Check the values in ``DWEBSOCKET``, and the classes and functions they name."""
     return [*_check_values(), *_check_paths(), *_check_schemes(), *_check_names()]
 
 
 def _check_names() -> list[CheckMessage]:
-    """Find what other packages would have as settings of their own."""
+    """Warn of separate settings that belong into the dict, or have a misspelt name."""
     given = getattr(django_settings, "DWEBSOCKET", {})
     if not isinstance(given, Mapping):
         given = {}
@@ -120,7 +120,7 @@ def _check_schemes() -> list[CheckMessage]:
 def check_installation(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Warn of what is installed and gets in the way."""
+    """Warn of installed packages and apps that conflict with this package."""
     found: list[CheckMessage] = []
     try:
         old = metadata.version("dwebsocket")
@@ -151,7 +151,7 @@ def check_installation(
 def check_origins(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Warn of an Origin check that is off."""
+    """Warn of settings that switch the Origin check off."""
     given = getattr(django_settings, "DWEBSOCKET", {})
     listed = given.get("ALLOWED_ORIGINS") if isinstance(given, Mapping) else ()
     if not isinstance(listed, list | tuple):
@@ -171,9 +171,9 @@ def check_origins(
 def check_broker(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Warn of several workers that do not hear of one another."""
+    """Warn of several workers without a broker between them."""
     given = getattr(django_settings, "DWEBSOCKET", {})
-    # One that cannot be used is an error already.
+    # Another check reports a broker that cannot be used as an error.
     if not isinstance(given, Mapping) or given.get("BROKER") or workers() < 2:
         return []
     return [
@@ -191,12 +191,12 @@ def _looks_at_views(path: str) -> bool:
     try:
         return hasattr(import_string(path), "process_view")
     except Exception:
-        # Django says so itself when it loads the middleware.
+        # Django reports this itself when it loads the middleware.
         return False
 
 
 def later_view_middleware() -> list[str]:
-    """Return the middleware after this package's own that looks at views."""
+    """Return the middleware with ``process_view`` that comes after this package's."""
     listed = list(getattr(django_settings, "MIDDLEWARE", None) or ())
     if MIDDLEWARE not in listed:
         return []
@@ -207,7 +207,7 @@ def later_view_middleware() -> list[str]:
 def check_middleware(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Check where the middleware stands, in projects that use it."""
+    """Check the place of the middleware in the list, in projects that use it."""
     found: list[CheckMessage] = []
     if MIDDLEWARE in (getattr(django_settings, "MIDDLEWARE_CLASSES", None) or ()):
         hint = "The decorators need no middleware. Remove it, or list it in MIDDLEWARE."
@@ -232,17 +232,18 @@ def check_middleware(
 
 
 def _always() -> tuple[Any, ...]:
-    """Return the checks that run whether the site is being deployed or not."""
+    """Return the checks that run with and without ``check --deploy``."""
     return check_settings, check_installation, check_broker, check_middleware
 
 
 def _join_running() -> None:
-    """Have a run of the checks that has begun already take these in, too.
+    """Add these checks to a run of Django's checks that has begun already.
 
-    Django takes a copy of its list of checks, and one of those imports the URLconf. In
-    a project that does not list the app, this is where the first decorator is imported:
-    too late for that copy. So the copy is looked for, in every thread: with the
-    reloader, another one may import the URLconf first, while the check waits for it.
+    Django runs a copy of its list of checks, and one of these checks imports the
+    URLconf. In a project that does not list the app, that import is the first one of a
+    decorator: too late for the copy. So this searches the stacks of all threads for the
+    copy: with the reloader, another thread may import the URLconf first, while the
+    check waits for it.
     """
     run = CheckRegistry.run_checks.__code__
     for frame in sys._current_frames().values():
@@ -261,12 +262,12 @@ def _extend(run: Mapping[str, Any]) -> None:
     for check in (*_always(), *late):
         wanted = tags is None or not set(check.tags).isdisjoint(tags)
         if wanted and check not in running:
-            # A list may grow while a loop goes through it.
+            # Django's loop over the list also reaches items that are added now.
             running.append(check)
 
 
 def install() -> None:
-    """Have Django run these checks; idempotent."""
+    """Register these checks with Django; idempotent."""
     for check in _always():
         register(check, Tags.compatibility)
     register(check_origins, Tags.security, deploy=True)

@@ -1,8 +1,8 @@
-"""What holds during a request and has to hold in the view's own thread too.
+"""Carries the state of a request's thread over to the thread of the view.
 
-Context variables are copied. Django's language, time zone, URLconf and script prefix
-are not among them for a synchronous thread, whatever they are made of inside. What a
-project keeps in thread-locals of its own, its hooks bring over.
+Context variables are copied. Django's language, time zone, URLconf and script prefix do
+not reach a synchronous thread with that copy, so they are set again. A project's
+hooks carry over the state that it keeps in its own thread-locals.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _hooks: list[Callable[[Any], Any]] = []
 
 
 def carry(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Have a function bring over what the request's thread has; usable as a decorator.
+    """Register a hook that carries state over to the view's thread; also a decorator.
 
-    It is called with the request, in the thread of the request. What it returns is
+    The hook is called with the request, in the thread of the request. Its result is
     applied in the thread of the view: a context manager is entered for as long as the
-    view runs, a function is called before it begins, None is nothing. The setting
-    ``CONTEXT_HOOKS`` names such functions, too.
+    view runs, a function is called before the view begins, None does nothing. The
+    setting ``CONTEXT_HOOKS`` may also name hooks.
     """
     if hook not in _hooks:
         _hooks.append(hook)
@@ -42,10 +42,11 @@ def carry(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def carried(request: Any) -> list[Any]:
-    """Return what the project's hooks want to have applied in the view's thread.
+    """Call the project's hooks; return what to apply in the view's thread.
 
     Raises:
-        ConfigurationError: A hook returned something else.
+        ConfigurationError: A hook returned neither a context manager nor a function
+            nor None.
     """
     found = []
     for hook in (*map(import_string, settings.CONTEXT_HOOKS), *_hooks):
@@ -63,7 +64,7 @@ def carried(request: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def applied(things: Sequence[Any]) -> Iterator[None]:
-    """Apply what :func:`carried` returned, in the view's thread."""
+    """Apply the result of :func:`carried`, in the view's thread."""
     with contextlib.ExitStack() as stack:
         for thing in things:
             if hasattr(thing, "__enter__"):
@@ -74,9 +75,10 @@ def applied(things: Sequence[Any]) -> Iterator[None]:
 
 
 def again(things: Sequence[Any]) -> list[Any]:
-    """Return what can be applied once more, in another thread, beside ``things``.
+    """Return copies of ``things`` that another thread can apply at the same time.
 
-    Those must not have been applied yet: what ``@contextmanager`` makes works once.
+    Call this before ``things`` are applied: a context manager made by
+    ``@contextmanager`` can be entered only once.
     """
     found = []
     for thing in things:
@@ -84,7 +86,7 @@ def again(things: Sequence[Any]) -> list[Any]:
             recreate = getattr(thing, "_recreate_cm", None)
             fresh = thing if recreate is None else recreate()
             if fresh is thing:
-                # What it keeps from entering to leaving is for one thread.
+                # The state that it keeps between entry and exit is for one thread.
                 with contextlib.suppress(TypeError):
                     fresh = copy.copy(thing)
             thing = fresh
@@ -108,7 +110,7 @@ class RequestContext:
         self._context = copy_context()
         self._language = translation.get_language()
         zone = timezone.get_current_timezone()
-        # The defaults need not be set, and cost memory in every thread if they are.
+        # A thread has the defaults anyway; setting them would only cost memory.
         self._zone: tzinfo | None = (
             zone if zone is not timezone.get_default_timezone() else None
         )
@@ -117,7 +119,7 @@ class RequestContext:
         self._databases = databases.shared()
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function with that state, in another thread."""
+        """Call a function with this state, in another thread."""
         return self._context.run(self._run, function, args)
 
     def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""The decorators that let a view talk WebSocket."""
+"""The decorators that let a view serve WebSockets."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ __all__ = ("accept_websocket", "require_websocket", "websocket")
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-# A project need not list the app.
+# Registered here, because a project need not list the app in INSTALLED_APPS.
 checks.install()
-# How accept_connection() opens a WebSocket that a middleware has made.
+# accept_connection() uses this to open a WebSocket that a middleware has made.
 unopened.open_by(wsgi.accept)
 
 
 def _request_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
-    """Return a view's request; it comes second where the view is a method."""
+    """Return a view's request; it is the second argument if the view is a method."""
     for candidate in (*args[:2], kwargs.get("request")):
         inner = getattr(candidate, "_request", candidate)
         if isinstance(inner, HttpRequest):
-            found: HttpRequest = candidate  # REST framework's wrapper stays on
+            found: HttpRequest = candidate  # with REST framework's wrapper, if any
             return found
     raise TypeError("a WebSocket view must be called with a request")
 
 
 def _call(view: Any, args: Any, kwargs: Any) -> Any:
-    """Call a view whose WebSocket is open; return what Django can take."""
+    """Call a view whose WebSocket is open; return a response in any case."""
     try:
         returned = view(*args, **kwargs)
     except WebSocketClosed:
-        # receive() told the view that the peer has gone, and that was its end.
+        # receive() raised this at the end of the connection, and it ended the view.
         returned = None
     return HttpResponse() if returned is None else returned
 
@@ -56,13 +56,13 @@ def respond(opening: Opening, factory: Any, call: Call) -> HttpResponse:
 
     Args:
         opening: Decides on the handshake.
-        factory: What :func:`dwebsocket.handshake.request.asks` returned.
+        factory: The result of :func:`dwebsocket.handshake.request.asks`.
         call: The view's call.
     """
     decided = opening.decide(call.request, factory)
     if not isinstance(decided, Accepted):
         return decided
-    # The transport that the request came by. (One by ASGI finds no socket here.)
+    # WSGI is the only transport; a request that came by ASGI has no socket here.
     return wsgi.hand_over(decided, call)
 
 
@@ -95,9 +95,9 @@ def _decorate(view: Any, opening: Opening, require: bool) -> Any:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         request = _request_in(args, kwargs)
         given = getattr(request, "websocket", None)
-        # Most requests have none, and are not asked about what no middleware has made.
+        # Only a middleware or another decorator has set request.websocket before this.
         if given is not None and unopened.is_open(given):
-            # The view runs already; this decorator is the second one on it, or a
+            # The WebSocket is open: this decorator is the second one on the view, or a
             # middleware has opened the WebSocket.
             return _call(view, args, kwargs)
         factory = asks(request)
@@ -135,15 +135,16 @@ def accept_websocket(
 def accept_websocket(
     view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
 ) -> Any:
-    """Let a view talk WebSocket, in the classic dialect, or HTTP.
+    """Let a view serve WebSockets, in the classic dialect, and plain HTTP.
 
-    The view asks ``request.is_websocket()`` which it is. Works bare and with arguments.
+    In the view, ``request.is_websocket()`` tells the two apart. The decorator works
+    with and without arguments.
 
     Args:
         view: The view.
-        subprotocols: The subprotocols the view speaks, the best one first; or a
-            function that gets the request and the client's list, and returns one of
-            them or None.
+        subprotocols: The subprotocols that the view speaks, the best one first; or a
+            function that gets the request and the client's list, and returns an item
+            of the list or None.
         overrides: Settings of ``DWEBSOCKET`` for this view, in lowercase:
             ``dialect="modern"``, ``max_message_size=65536``, ...
 
@@ -162,7 +163,7 @@ def require_websocket(
 def require_websocket(
     view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
 ) -> Any:
-    """Let a view talk WebSocket, in the classic dialect; answer HTTP with 400.
+    """Let a view serve WebSockets, in the classic dialect; answer plain HTTP with 400.
 
     Takes the arguments of :func:`accept_websocket`.
     """
@@ -178,7 +179,7 @@ def websocket(
 def websocket(
     view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
 ) -> Any:
-    """Let a view talk WebSocket, in the modern dialect, or HTTP.
+    """Let a view serve WebSockets, in the modern dialect, and plain HTTP.
 
     Takes the arguments of :func:`accept_websocket`.
     """
@@ -191,7 +192,7 @@ class _Callable(types.ModuleType):
     def __call__(
         self, view: Any = None, /, *, subprotocols: Any = None, **overrides: Any
     ) -> Any:
-        """Let a view talk WebSocket; see :func:`dwebsocket.decorators.websocket`."""
+        """Let a view serve WebSockets; see :func:`dwebsocket.decorators.websocket`."""
         decorate: Any = websocket
         return decorate(view, subprotocols=subprotocols, **overrides)
 
@@ -205,7 +206,7 @@ sys.modules[f"{__package__}.websocket"].__class__ = _Callable
 if TYPE_CHECKING:
 
     class DecoratorModule(Protocol):
-        """What ``dwebsocket.websocket`` is: the decorator, and the module."""
+        """The type of ``dwebsocket.websocket``, which is decorator and module."""
 
         WebSocket: type[WebSocket]
 

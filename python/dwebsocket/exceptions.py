@@ -1,4 +1,4 @@
-"""The exceptions of this package, each with the built-in one that it also is.
+"""The exceptions of this package; in parentheses, the other base class of each.
 
 WebSocketException
 ├── ConfigurationError (ImproperlyConfigured)   a setting or an argument is wrong
@@ -34,7 +34,7 @@ __all__ = (
 
 
 class WebSocketException(Exception):
-    """The base of every exception that this package raises on its own account."""
+    """The base class of this package's exceptions, except :exc:`PeerGone`."""
 
 
 class ConfigurationError(WebSocketException, ImproperlyConfigured):
@@ -42,12 +42,13 @@ class ConfigurationError(WebSocketException, ImproperlyConfigured):
 
 
 class HandshakeError(WebSocketException, ValueError):
-    """The client's opening handshake is not one that RFC 6455 allows.
+    """The client's opening handshake breaks the rules of RFC 6455.
 
     Args:
-        message: What is wrong with it; goes to the client as the body.
+        message: What is wrong with the handshake; sent to the client as the body.
         status: The HTTP status of the refusal.
-        headers: What the refusal must carry (``Sec-WebSocket-Version``, say).
+        headers: Headers that the refusal must have, such as
+            ``Sec-WebSocket-Version``.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class SocketUnavailable(WebSocketException, RuntimeError):
     """The socket of this request cannot be taken over from the server.
 
     Args:
-        message: Why, and what to do about it; goes to the log and to the client.
+        message: The cause and the remedy; goes to the log and to the client.
     """
 
 
@@ -76,7 +77,7 @@ class WebSocketClosed(WebSocketException, ConnectionError):
     Args:
         code: The close code (RFC 6455 section 7.4): 1006 if the connection broke
             without a Close frame, 1005 if the frame had no code.
-        reason: The reason that came with it, "" if none.
+        reason: The reason that came with the code; "" if there was none.
     """
 
     def __init__(self, code: int = 1006, reason: str = "") -> None:
@@ -89,23 +90,24 @@ class WebSocketClosed(WebSocketException, ConnectionError):
 
 
 class WebSocketEOF(WebSocketException, EOFError):
-    """A classic view asked for more after the None that ended the conversation."""
+    """A classic view called ``wait()`` again after the None that means the end."""
 
 
 class ReceiveTimeout(WebSocketException, TimeoutError):
-    """No message came within the time given to ``receive()``; still connected."""
+    """No message came within the timeout of ``receive()``; the connection is open."""
 
 
 class BrokerError(WebSocketException, OSError):
-    """The broker cannot be asked."""
+    """The broker cannot be reached, or cannot answer."""
 
 
 class Refused(WebSocketException):
-    """A request of the client's cannot be met; it learns the code and the message.
+    """A session refuses a client's request; the client gets the code and the message.
 
     Args:
-        code: "forbidden", "invalid", "too_many" or "unavailable".
-        message: What to do about it, in words.
+        code: "forbidden", "invalid", "too_many" or "unavailable"; or a code of a
+            subclass of ``Session``.
+        message: The cause or the remedy, in words.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -115,8 +117,9 @@ class Refused(WebSocketException):
 
 
 class PeerGone(BaseException):
-    """Leaves a view that has made only calls in vain since its peer has gone.
+    """Ends a view that has made only calls without effect since its peer went away.
 
-    No :exc:`Exception`, so that it gets through a loop that goes on after any of these.
-    ``finally`` runs; nothing is logged but one line. See the setting ``GONE_TIMEOUT``.
+    It is not an :exc:`Exception`, so that it also ends a loop that catches every
+    Exception. ``finally`` runs, and the log gets one line. See the setting
+    ``GONE_TIMEOUT``.
     """

@@ -1,7 +1,7 @@
 """The factory that makes ``request.websocket``; see the setting ``FACTORY_CLASS``.
 
-Subclass :class:`WebSocketFactory` and set ``websocket_class`` to give views a WebSocket
-class of your own.
+To give views your own WebSocket class, subclass :class:`WebSocketFactory` and set
+``websocket_class``.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class WebSocketFactory:
         return "websocket" in [part.strip() for part in upgrade.lower().split(",")]
 
     def get_websocket_version(self) -> str:
-        """Return the protocol version that the client speaks, "" if it does not say."""
+        """Return the protocol version that the client names; "" if it names none."""
         version: str = self.request.META.get("HTTP_SEC_WEBSOCKET_VERSION", "")
         return version
 
     def get_wsgi_sock(self) -> servers.ServerSocket:
-        """Return where the server keeps the request's socket.
+        """Return the request's socket, as the WSGI server knows it.
 
         Raises:
-            SocketUnavailable: It cannot be had.
+            SocketUnavailable: The socket cannot be taken from the server.
         """
         return servers.find(self.request.META)
 
@@ -54,8 +54,9 @@ class WebSocketFactory:
     ) -> WebSocket | None:
         """Return the WebSocket for a connection.
 
-        Without one, return a WebSocket that ``accept_connection()`` will open, for the
-        view that runs in this thread; None if the request does not ask for a WebSocket.
+        Without a connection, return a WebSocket that ``accept_connection()`` will open,
+        for the view that runs in this thread; None if the request does not ask for a
+        WebSocket.
 
         Args:
             connection: The engine's connection.
@@ -70,9 +71,10 @@ class WebSocketFactory:
 
 
 def made_by(factory: Any, connection: _engine.Connection, options: Any) -> Any:
-    """Return what a factory makes for a connection.
+    """Return the WebSocket that a factory makes for a connection.
 
-    In old projects ``create_websocket()`` takes no arguments; it calls ours.
+    In old projects, ``create_websocket()`` takes no arguments and calls the method of
+    the base class, which then finds the arguments in ``_opened``.
     """
     create = factory.create_websocket
     ours = getattr(create, "__func__", None) is WebSocketFactory.create_websocket

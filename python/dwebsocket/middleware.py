@@ -24,7 +24,7 @@ _opening = Opening()
 
 
 def _flag(view: Any, name: str) -> bool:
-    """Return a view's attribute, also where a decorator sits on its class's methods."""
+    """Return a view's attribute, also if a method of the view's class has it."""
     if getattr(view, name, False):
         return True
     view_class = getattr(view, "view_class", None) or getattr(view, "cls", None)
@@ -33,11 +33,11 @@ def _flag(view: Any, name: str) -> bool:
 
 
 class WebSocketMiddleware:
-    """Refuses WebSockets to views that do not talk WebSocket, with 400.
+    """Refuses, with 400, handshakes for views that do not serve WebSockets.
 
-    ``request.websocket`` and ``request.is_websocket`` exist on every request under it.
-    With the setting ``ACCEPT_ALL``, and for views that carry ``accept_websocket =
-    True``, it opens the WebSocket itself. List it last in ``MIDDLEWARE``.
+    It sets ``request.websocket`` and ``request.is_websocket`` on every request. With
+    the setting ``ACCEPT_ALL``, and for views with the attribute ``accept_websocket =
+    True``, it opens the WebSocket itself. List the middleware last in ``MIDDLEWARE``.
 
     Args:
         get_response: The next middleware, or the view.
@@ -52,7 +52,7 @@ class WebSocketMiddleware:
         self, get_response: Callable[[HttpRequest], Any] | None = None
     ) -> None:
         if get_response is None:
-            # Old code mixes this class with Django's MiddlewareMixin, which has set it.
+            # Old code combines this class with Django's MiddlewareMixin, which sets it.
             return
         self.get_response = get_response
         if iscoroutinefunction(get_response):
@@ -69,7 +69,7 @@ class WebSocketMiddleware:
 
     @staticmethod
     def process_request(request: HttpRequest) -> None:
-        """Set the request's attributes: for decorators that are made of middleware."""
+        """Set the request's attributes; decorators made from middleware call this."""
         if not unopened.is_open(getattr(request, "websocket", None)):
             mark(request, asks(request) is not None)
 
@@ -77,7 +77,7 @@ class WebSocketMiddleware:
     def process_response(
         request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        """Return the response: old code that extends this class calls it."""
+        """Return the response; old code that extends this class calls the method."""
         return response
 
     def process_view(
@@ -87,17 +87,17 @@ class WebSocketMiddleware:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> HttpResponseBase | None:
-        """Refuse, or open the WebSocket of a view that is not decorated."""
+        """Refuse a handshake, or open the WebSocket of an undecorated view."""
         factory = asks(request)
         if factory is None:
             if _flag(view, "require_websocket"):
                 return HttpResponseBadRequest()
             return None
         if unopened.is_open(getattr(request, "websocket", None)):
-            # Another middleware has opened it.
+            # Another middleware has opened the WebSocket.
             return None
         if _flag(view, "opens_websocket"):
-            # Decorated: it does so itself, when it is called.
+            # The view's decorator opens the WebSocket when the view is called.
             return None
         if not (settings.ACCEPT_ALL or _flag(view, "accept_websocket")):
             return HttpResponseBadRequest("This URL does not talk WebSocket.\n")
@@ -109,13 +109,13 @@ class WebSocketMiddleware:
         return respond(_opening, factory, call)
 
     def _later_hooks(self) -> list[Callable[..., Any]]:
-        """Return ``process_view`` of the middleware that comes after this one.
+        """Return the methods ``process_view`` of the middleware after this one.
 
-        Django leaves it out when one middleware answers, and it may be the one that
-        asks who the visitor is.
+        Django does not call these once this middleware has answered, and one of them
+        may be the check of the visitor's login.
 
         Raises:
-            ConfigurationError: Some of it cannot be reached.
+            ConfigurationError: A middleware after this one cannot be reached.
         """
         expected = later_view_middleware()
         found = []

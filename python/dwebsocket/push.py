@@ -4,8 +4,9 @@
 
     push.to_user(request.user, {"unread": 3}, on_commit=True)
 
-Plain synchronous functions that need no event loop. From another process than the
-server's (a Celery worker, a management command), ``DWEBSOCKET["BROKER"]`` is needed.
+These are plain synchronous functions that need no event loop. In a process that is not
+the server's (a Celery worker, a management command), they need
+``DWEBSOCKET["BROKER"]``.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def _run(
     if not on_commit:
         return action()
 
-    # Robust: what is committed stays so, and other callbacks have their turn. Django
-    # logs the exception.
+    # robust=True: after the commit, an exception is of no use to the caller. Django
+    # logs the exception and runs the other callbacks.
     def act() -> None:
         action()
 
@@ -63,15 +64,16 @@ def _run(
 
 
 def _key(user: Any) -> str:
-    """Return what a user is known by: the primary key, and the tenant.
+    """Return a user's name in the hub: the primary key, and the tenant.
 
     Raises:
-        ValueError: It is nobody: not saved, or anonymous; or no user has such a key.
-        TypeError: It is neither a user nor a primary key.
+        ValueError: The user has no primary key (is not saved, or is anonymous), or no
+            user of this site can have this primary key.
+        TypeError: The argument is neither a user nor a primary key.
     """
     if isinstance(user, type):
         raise TypeError(f"a user is needed, not the class {user.__name__}")
-    # hasattr() wakes a lazy request.user.
+    # hasattr() evaluates a lazy request.user.
     key = user.pk if hasattr(user, "pk") else user
     if key is None or key == "":
         raise ValueError(f"{user!r} has no primary key: a saved user is needed")
@@ -86,7 +88,7 @@ def _key(user: Any) -> str:
 
 @functools.cache
 def _warn_untracked() -> None:
-    """Warn, once, that no WebSocket is known to be a user's."""
+    """Warn once that this site does not track the users of WebSockets."""
     logger.warning(
         "DWEBSOCKET['TRACK_USERS'] is False, so that nobody knows whose a WebSocket "
         "is: what is sent to a user reaches nobody"
@@ -94,15 +96,15 @@ def _warn_untracked() -> None:
 
 
 def _canonical(key: str | int | UUID) -> str:
-    """Return a primary key as the users of this site have it.
+    """Return a primary key in the form that the keys of this site's users have.
 
     Raises:
-        ValueError: No user of this site can have it: it is a name, say.
+        ValueError: No user of this site can have the key: it is a name, for example.
     """
     try:
         model = get_user_model()
     except ImproperlyConfigured:
-        # A site without users; a middleware may say who somebody is all the same.
+        # The site has no user model; a middleware may set request.user all the same.
         return str(key)
     field: Any = model._meta.pk
     while getattr(field, "remote_field", None) is not None:
@@ -112,7 +114,7 @@ def _canonical(key: str | int | UUID) -> str:
     has_uuids = isinstance(field, UUIDField)
     try:
         if isinstance(key, int if has_uuids else UUID):
-            # Django would make one of the other, and it would be nobody's.
+            # Django would convert the one to the other, and the result is nobody's key.
             raise ValidationError("another type")
         return str(field.to_python(key))
     except ValidationError:
@@ -134,24 +136,24 @@ def to_group(
     """Send a message to the members of a group, in all processes.
 
     Args:
-        name: The group.
-        message: ``str`` and ``bytes`` go out as they are, anything else as JSON.
-        exclude: A WebSocket that does not get it, the ``member_id`` of one in any
-            process, or several of them.
-        on_commit: Send when the database transaction commits, and not at all if it is
+        name: The name of the group.
+        message: ``str`` and ``bytes`` are sent as they are, anything else as JSON.
+        exclude: A WebSocket that does not get the message, the ``member_id`` of a
+            WebSocket in any process, or several of these.
+        on_commit: Send when the database transaction commits; do not send if it is
             rolled back.
-        using: The database whose transaction that is.
+        using: The database of the transaction.
 
     Returns:
-        How many connections of this process got it (``.local``) and what the broker
-        made of it (``.broker``); None where it waits for a commit.
+        The number of connections of this process that the message went to (``.local``),
+        and what the broker did with the message (``.broker``). None with ``on_commit``.
 
     Raises:
-        ValueError: The name breaks the rules (with ``on_commit``, Django logs that when
-            the transaction commits), or the message has a number that JSON has no form
-            for.
-        TypeError: The name is not a str, ``exclude`` not a WebSocket, or the message
-            not a thing that JSON has a form for.
+        ValueError: The name breaks the rules (with ``on_commit``, Django logs this
+            error when the transaction commits), or the message contains a number that
+            JSON cannot express.
+        TypeError: The name is not a str, ``exclude`` is not a WebSocket, or the message
+            contains an object that JSON cannot express.
     """
     group = hub.group(name)
     data = hub.payload(message)
@@ -171,9 +173,9 @@ def to_user(
         using: As for :func:`to_group`.
 
     Raises:
-        ValueError: The user has no primary key: not saved, or anonymous; or no user of
-            this site can have that key: it is a name, say.
-        TypeError: It is neither a user nor a primary key.
+        ValueError: The user has no primary key (is not saved, or is anonymous), or no
+            user of this site can have this primary key (it is a name, for example).
+        TypeError: ``user`` is neither a user nor a primary key.
     """
     return _to("user", [_key(user)], message, on_commit, using)
 
@@ -198,14 +200,14 @@ def _to(
     on_commit: bool,
     using: str | None,
 ) -> Published | None:
-    # Made now: what is wrong with it is to be seen here, and what changes until the
-    # commit is not to be sent.
+    # Encode the message now: the caller gets the errors, and later changes of the data
+    # are not sent.
     data = hub.payload(message)
     return _run(lambda: publish(kind, targets, data), on_commit, using)
 
 
 def publish(kind: TargetKind, targets: list[str], payload: hub.Payload) -> Published:
-    """Send what :func:`dwebsocket.hub.payload` has made to "user"s or to "all"."""
+    """Send a message that :func:`dwebsocket.hub.payload` has made to users or all."""
     connecting.use()
     blocking.note_many()
     data, binary, is_json = payload
@@ -222,7 +224,7 @@ def disconnect(
     on_commit: bool = False,
     using: str | None = None,
 ) -> Published | None:
-    """Close every connection of a user, in all processes: on logout, say.
+    """Close every connection of a user, in all processes; for a logout, for example.
 
     Args:
         user: The user, or the primary key.
@@ -232,9 +234,9 @@ def disconnect(
         using: As for :func:`to_group`.
 
     Raises:
-        ValueError: The code may not be sent, the reason is too long, or the user has no
-            primary key, or none that a user of this site can have.
-        TypeError: It is neither a user nor a primary key.
+        ValueError: The code may not be sent, the reason is too long, the user has no
+            primary key, or no user of this site can have this primary key.
+        TypeError: ``user`` is neither a user nor a primary key.
     """
     targets = [_key(user)]
     hub.check_reason(reason)
@@ -246,12 +248,12 @@ def _is_unknown(argument: Any) -> bool:
 
 
 def _twin(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return a function that does the same without holding up the event loop."""
+    """Return an asynchronous variant of a function, which does not block the loop."""
 
     @functools.wraps(function)
     async def twin(*args: P.args, **kwargs: P.kwargs) -> T:
-        # Only Django's own thread knows the transaction, and may ask the database who a
-        # lazy user is; all else may run anywhere.
+        # Django's thread for synchronous code has the transaction (on_commit), and may
+        # ask the database for a lazy user. Other calls may run in any thread.
         lazy = any(map(_is_unknown, (*args, *kwargs.values())))
         sensitive = lazy or bool(kwargs.get("on_commit"))
         run = sync_to_async(function, thread_sensitive=sensitive)

@@ -1,7 +1,8 @@
 """Django signals of WebSockets.
 
-Receivers run in the thread of the view that caused them, never in the engine's. What
-one raises is logged and disturbs nobody. A signal without receivers costs nothing.
+Receivers run in the thread that causes the signal, usually that of the view; never in a
+thread of the engine. An exception in a receiver is logged and has no other effect. A
+signal without receivers costs nothing.
 
 websocket_opened    before the view starts: ``websocket``, ``request``
 websocket_message   the view has read a message: ``websocket``, ``message``
@@ -40,13 +41,13 @@ group_left = Signal()
 
 
 def emit(signal: Signal, websocket: Any, **named: Any) -> None:
-    """Send a signal about a WebSocket, if anybody listens."""
+    """Send a signal about a WebSocket, if the signal has receivers."""
     if signal.receivers:
         send(signal, type(websocket), websocket=websocket, **named)
 
 
 def send(signal: Signal, sender: Any, **named: Any) -> None:
-    """Send a signal, and log what receivers raise."""
+    """Send a signal, and log the exceptions that receivers raise."""
     for receiver, result in signal.send_robust(sender, **named):
         if isinstance(result, Exception):
             logger.error("Error in the signal receiver %r", receiver, exc_info=result)

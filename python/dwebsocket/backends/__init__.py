@@ -1,3 +1,3 @@
-"""Import paths of the old package that stay."""
+"""Import paths of the old package, which still work."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The factory used by default."""
+"""The default factory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The class that views get."""
+"""The default WebSocket class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The factory that old settings name for uWSGI; every server is found by itself now."""
+"""The factory that old settings name for uWSGI; finders now recognize every server."""
 
 from __future__ import annotations
 
