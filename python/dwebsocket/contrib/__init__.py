@@ -1,1 +1,1 @@
-"""Apps for common cases, ready to include: ``contrib.chat`` and ``contrib.push``."""
+"""Ready-made apps for common cases: ``contrib.chat`` and ``contrib.push``."""

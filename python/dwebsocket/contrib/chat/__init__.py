@@ -5,7 +5,7 @@
 
     {% load dwebsocket_chat %}{% chat_room "lobby" %}
 
-Who may do what says a subclass of :class:`Permissions`. The guide: docs/contrib.md.
+A subclass of :class:`Permissions` decides who may do what. The guide: docs/contrib.md.
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ __all__ = ("ChatConfig",)
 
 
 class ChatConfig(AppConfig):
-    """Has the view, the template tag, the panel's scripts and the checks."""
+    """The app with the view, the template tags, the panel's scripts and the checks."""
 
     name = "dwebsocket.contrib.chat"
     label = "dwebsocket_chat"
     verbose_name = "Chat"
 
     def ready(self) -> None:
-        """Register the checks, and hear of logouts wherever they happen."""
+        """Register the checks, and listen to logouts in every process of the site."""
         from dwebsocket.logins import following
 
         from . import checks  # noqa: F401

@@ -2,9 +2,9 @@
 
 dwebsocket.E021  DWEBSOCKET["CHAT"] has an unknown key or a value out of range.
 dwebsocket.E022  PERMISSIONS does not name a class of permissions.
-dwebsocket.E023  A name in ROOMS is not one that a room can have.
+dwebsocket.E023  A name in ROOMS is not a valid name of a room.
 dwebsocket.W024  A whole history might not fit into a page's outbox.
-dwebsocket.E029  "dwebsocket" is not in INSTALLED_APPS, and pages miss its script.
+dwebsocket.E029  "dwebsocket" is not in INSTALLED_APPS: pages do not find its script.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from .permissions import Permissions
 
 __all__ = ("check_chat",)
 
-#: Bytes of a character in JSON at most ("\\ud83d\\ude00"), and of all but the text.
+#: The most bytes of a character in JSON ("\\ud83d\\ude00"), and of a message without
+#: its text.
 _CHARACTER, _REST = 12, 1_000
 
 
@@ -32,7 +33,7 @@ _CHARACTER, _REST = 12, 1_000
 def check_chat(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Check the settings, and that pages find their script."""
+    """Check the settings of the chat, and that pages find their script."""
     return [
         *chat_settings.check("dwebsocket.E021"),
         *_check_values(),
@@ -67,7 +68,7 @@ def _check_values() -> list[CheckMessage]:
 
 
 def _crowded() -> list[CheckMessage]:
-    """Return a warning if a page that comes back could be cut off by what it gets."""
+    """Return a warning if a history may be larger than the outbox of a page."""
     longest = chat_settings.acceptable("MESSAGE_LENGTH") * _CHARACTER + _REST
     needed = round(chat_settings.acceptable("HISTORY") * longest)
     if needed <= acceptable("OUTBOX_BYTES"):

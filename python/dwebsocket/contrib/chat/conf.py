@@ -17,26 +17,26 @@ def _names(value: object) -> bool:
 chat_settings = Section(
     "CHAT",
     {
-        # The class that says who may do what.
+        # The class that decides who may do what.
         "PERMISSIONS": path("dwebsocket.contrib.chat.Permissions"),
-        # Messages that a room remembers, and for how many seconds.
+        # Messages that a room keeps, and for how many seconds.
         "HISTORY": count(100, low=0),
         "TTL": seconds(86_400.0),
-        # Characters and lines of a message, characters of a name and of a room's name.
+        # The most characters and lines of a message, and characters of a name.
         "MESSAGE_LENGTH": between(2_000, 1, 20_000, "characters"),
         "MESSAGE_LINES": between(40, 1, 1_000, "lines"),
         "NAME_LENGTH": between(32, 1, 64, "characters"),
-        # Messages a second that one page may send for long, and at once.
+        # Messages that one page may send: per second on average, and at once.
         "RATE": between(1.5, 0.01, 1_000, "messages a second"),
         "BURST": count(8),
-        # People in a room at once.
+        # The most people in a room.
         "PEOPLE": count(200),
-        # Rooms with people in them at once; those in ROOMS do not count.
+        # The most rooms with people in them; the rooms in ROOMS do not count.
         "ROOMS_OPEN": count(1_000),
-        # Rooms that are listed even if nobody is there, and how many are.
+        # Rooms that are listed even if they are empty; the most rooms in a listing.
         "ROOMS": Key((), _names, "a list of rooms' names"),
         "ROOMS_LISTED": count(30),
-        # What the names of the groups begin with: "chat.lobby".
+        # The beginning of the groups' names, as in "chat.lobby".
         "PREFIX": Key(
             "chat",
             lambda value: isinstance(value, str) and value.isidentifier(),

@@ -1,4 +1,4 @@
-"""How fast one page may be."""
+"""The rate limit of one page."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ("Bucket",)
 
 
 class Bucket:
-    """A limit that allows for bursts.
+    """A token bucket: a rate limit that allows bursts.
 
     Args:
-        rate: So many a second for long.
-        burst: So many at once.
+        rate: Tokens that come back each second.
+        burst: The most tokens, which can all be taken at once.
     """
 
     def __init__(self, rate: float, burst: int) -> None:
@@ -22,7 +22,7 @@ class Bucket:
         self._then = time.monotonic()
 
     def wait_for(self) -> float:
-        """Take one and return 0, or return the seconds until there is one again."""
+        """Take a token and return 0, or return the seconds until there is one."""
         now = time.monotonic()
         self._left = min(self.burst, self._left + (now - self._then) * self.rate)
         self._then = now

@@ -1,4 +1,4 @@
-"""Who may see a room, join it and write there, and under which name.
+"""The rules of the chat: who may see, join and write in a room, and with which name.
 
     from dwebsocket.contrib.chat import Permissions
 
@@ -8,7 +8,7 @@
 
     DWEBSOCKET = {"CHAT": {"PERMISSIONS": "mysite.chat.Members"}}
 
-The methods run in the thread of a view and may ask the database.
+The methods run in the thread of a view and may query the database.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ __all__ = ("Guests", "Permissions", "permissions_of")
 
 
 class _Nobody:
-    """A visitor of a site without users, which need not have Django's app for them."""
+    """The visitor of a site without users, which may lack ``django.contrib.auth``."""
 
     pk = None
     is_authenticated = False
 
 
 class Permissions:
-    """By default: everybody sees all rooms; who is logged in may join and write.
+    """The default rules: everybody sees all rooms; users may join and write.
 
-    One instance serves a page's connection, another one the template that renders the
-    panel. Each question is asked when it matters, so an answer may change with time;
-    who is in a room already stays there (``dwebsocket.push.disconnect`` ends that).
+    A page's connection has one instance; the template that renders the panel has
+    another one. Each method is called when its answer is needed, so answers may change
+    with time. A visitor is taken out of a room when :meth:`may_join` turns to False:
+    it is called again every ``Session.recheck`` (30) seconds.
 
     Args:
-        request: The request that opened the connection, or asks for the page.
+        request: The request that opened the connection, or that asks for the page.
     """
 
     def __init__(self, request: HttpRequest) -> None:
@@ -46,7 +47,7 @@ class Permissions:
 
     @property
     def user(self) -> Any:
-        """The visitor; anonymous where the site knows no users."""
+        """The visitor; an anonymous one if the site has no users."""
         return getattr(self.request, "user", None) or _Nobody()
 
     def may_see(self, room: str) -> bool:
@@ -54,14 +55,14 @@ class Permissions:
         return True
 
     def may_join(self, room: str) -> bool:
-        """Return whether the visitor may be in the room and read what is said.
+        """Return whether the visitor may be in the room and read its messages.
 
-        Asked after :meth:`may_see`.
+        The method is called only if :meth:`may_see` returns True.
         """
         return bool(self.user.is_authenticated)
 
     def may_write(self, room: str) -> bool:
-        """Return whether the visitor may say something; asked for each message."""
+        """Return whether the visitor may write; called for each message."""
         return True
 
     def asks_name(self) -> bool:
@@ -69,29 +70,30 @@ class Permissions:
         return False
 
     def name(self, room: str, wanted: str) -> str:
-        """Return what the visitor is called in the room.
+        """Return the visitor's name in the room.
 
         Args:
             room: The room.
-            wanted: What the visitor wants to be called; "" if not asked.
+            wanted: The name that the visitor chose; "" if the page does not ask.
         """
         return str(self.user.get_full_name() or self.user.get_username())
 
     def message(self, room: str, text: str) -> str:
-        """Return what the room gets when the visitor says something.
+        """Return the text that the room gets for a message of the visitor.
 
         Args:
             room: The room.
-            text: What the visitor wrote, within the limits.
+            text: The visitor's text, within the limits.
 
         Raises:
-            Refused: The room does not get it (``dwebsocket.session.Refused``).
+            Refused: The room does not get the message
+                (``dwebsocket.session.Refused``).
         """
         return text
 
 
 class Guests(Permissions):
-    """Everybody may join and write: users by their names, guests by one they choose."""
+    """Rules for sites with guests, who choose a name; everybody may join and write."""
 
     def may_join(self, room: str) -> bool:
         """Return True."""
@@ -102,11 +104,11 @@ class Guests(Permissions):
         return not self.user.is_authenticated
 
     def name(self, room: str, wanted: str) -> str:
-        """Return the user's name, or what the guest has chosen."""
+        """Return the user's name, or the name that the guest has chosen."""
         return wanted if self.asks_name() else super().name(room, wanted)
 
 
 def permissions_of(request: HttpRequest) -> Permissions:
-    """Return what the setting ``PERMISSIONS`` has to say of a request."""
+    """Return an instance of the class in the setting ``PERMISSIONS`` for a request."""
     made: Permissions = import_string(chat_settings.PERMISSIONS)(request)
     return made

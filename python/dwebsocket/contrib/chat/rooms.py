@@ -1,4 +1,4 @@
-"""Rooms, as groups of the hub: what is said there, and who is there."""
+"""Rooms as groups of the hub: their messages, and the people in them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ("changed", "group", "history", "listing", "people", "room_of", "say")
 
 
 def group_prefix() -> str:
-    """Return what the names of the groups begin with, in this tenant."""
+    """Return the beginning of the groups' names, in this tenant."""
     return of_tenant(chat_settings.PREFIX)
 
 
@@ -28,12 +28,12 @@ def group_name(room: str) -> str:
 
 
 def directory() -> hub.Group:
-    """Return the group that is told when people come and go; not a room's name."""
+    """Return the group of pages that show a listing; no room has this name."""
     return hub.group(f"{group_prefix()}:rooms", history=0, presence=False)
 
 
 def room_of(name: str) -> str | None:
-    """Return the room of a group, None if it is not one of a room."""
+    """Return the room of a group; None if the group is not that of a room."""
     prefix = group_name("")
     room = name.removeprefix(prefix)
     try:
@@ -53,22 +53,22 @@ def group(room: str) -> hub.Group:
 
 
 def message(words: str, name: str, who: str, number: str) -> dict[str, Any]:
-    """Return a message as pages get it, its time in milliseconds."""
+    """Return a message as pages get it, with the time in milliseconds."""
     now = round(time.time() * 1000)
     return {"id": number, "name": name, "who": who, "text": words, "at": now}
 
 
 def say(room: str, words: str, *, name: str) -> hub.Published:
-    """Say something in a room in the name of the site.
+    """Send a message of the site itself to a room.
 
     Args:
         room: The room.
-        words: What to say, within the limits of visitors' messages.
-        name: Whose words they are, as the page shows it.
+        words: The text, within the limits of visitors' messages.
+        name: The name of the author, as the page shows it.
 
     Raises:
         ValueError: The room's name breaks the rules.
-        Refused: There is nothing to read, or too much.
+        Refused: The text is empty or too long.
     """
     words = text.clean_message(words)
     data = message(words, text.shown(name), "", uuid.uuid4().hex)
@@ -76,14 +76,15 @@ def say(room: str, words: str, *, name: str) -> hub.Published:
 
 
 def history(room: str, limit: int = 100) -> list[dict[str, Any]]:
-    """Return what was said last in a room, the oldest first.
+    """Return the latest messages of a room, the oldest first.
 
     Args:
         room: The room.
-        limit: So many at most.
+        limit: The most messages.
 
     Raises:
-        BrokerError: The broker, which has the history, cannot be asked.
+        BrokerError: The broker, which has the history, cannot be reached.
+        ValueError: The room's name breaks the rules.
     """
     kept = group(text.clean_room(room))
     if not kept.options.history:
@@ -92,13 +93,13 @@ def history(room: str, limit: int = 100) -> list[dict[str, Any]]:
     for _, entry in kept.history(limit):
         message = _message(entry)
         if message is not None:
-            # A page that had no answer has said it twice; the first counts.
+            # A page that got no answer has sent the message twice; the first counts.
             found.setdefault(message["id"], message)
     return list(found.values())
 
 
 def _message(entry: str | bytes) -> dict[str, Any] | None:
-    """Return a message of the chat; None for what others have sent to the group."""
+    """Return a message of the chat; None if an entry of the history is not one."""
     try:
         message = from_json(entry)
     except (ValueError, RecursionError):
@@ -114,9 +115,9 @@ def _has_texts(value: Any, *keys: str) -> bool:
 
 
 def members(room: str) -> dict[str, str]:
-    """Return who is in a room, in all processes: names by mark.
+    """Return the people in a room, in all processes: their names by their marks.
 
-    Not those who came past the chat: by a view of the site, say.
+    Members that did not join by the chat, but by a view of the site, are left out.
     """
     found = (member.info for member in group(room).members())
     return {
@@ -125,12 +126,12 @@ def members(room: str) -> dict[str, str]:
 
 
 def people(room: str) -> list[str]:
-    """Return the names of those who are in a room, in all processes."""
+    """Return the names of the people in a room, in all processes."""
     return list(members(text.clean_room(room)).values())
 
 
 def may_open(room: str) -> bool:
-    """Return whether there may be one more room with people in it."""
+    """Return whether one more room may have people in it (setting ``ROOMS_OPEN``)."""
     listed = room in chat_settings.ROOMS
     return listed or len(hub.occupied(group_name(""))) < chat_settings.ROOMS_OPEN
 
@@ -138,7 +139,7 @@ def may_open(room: str) -> bool:
 def listing(permissions: Permissions) -> list[dict[str, Any]]:
     """Return the rooms that a visitor may see, the fullest first.
 
-    Those of the setting ``ROOMS``, and those in which somebody is.
+    The listing has the rooms of the setting ``ROOMS`` and the rooms with people.
     """
     prefix = group_name("")
     counts = {text.clean_room(room): 0 for room in chat_settings.ROOMS}
@@ -155,5 +156,5 @@ def listing(permissions: Permissions) -> list[dict[str, Any]]:
 
 
 def changed() -> None:
-    """Tell the pages that show a listing that it is another one."""
+    """Tell the pages that show a listing that the listing has changed."""
     directory().send_json({"chat": "rooms"})

@@ -1,4 +1,4 @@
-"""A page's conversation with the chat: one connection, any number of rooms."""
+"""The session of a page in the chat: one connection, any number of rooms."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ("ChatSession",)
 
 
 class ChatSession(Session):
-    """The protocol of sessions, in which a group ``chat.lobby`` is the room "lobby".
+    """The protocol of sessions, in which the group ``chat.lobby`` is the room "lobby".
 
-    What a page publishes (``{"id": .., "text": ..}``) reaches the room with the name of
-    its author, an author's mark (``who``) and the time. Beside that, a page may say:
+    A page publishes ``{"id": .., "text": ..}``; the room gets this with the author's
+    name, the author's mark (``who``) and the time. Besides, a page may send:
 
-    * ``{"chat": "hello", "name": .., "key": ..}``, before it joins: which name it
-      wants, and a secret of its own, by which a guest stays the same person;
-    * ``{"chat": "typing", "room": ..}``: the others are told, and nothing is kept;
-    * ``{"chat": "history", "room": ..}``: what was said there;
-    * ``{"chat": "rooms"}``: which rooms there are; and be told of changes.
+    * ``{"chat": "hello", "name": .., "key": ..}``, before it joins: the name that it
+      wants, and its secret key, by which a guest is recognized later;
+    * ``{"chat": "typing", "room": ..}``: the others are told; nothing is kept;
+    * ``{"chat": "history", "room": ..}``: asks for the messages of the room;
+    * ``{"chat": "rooms"}``: asks for the listing of rooms, and for notices of changes.
     """
 
     max_groups = 50
@@ -40,16 +40,16 @@ class ChatSession(Session):
         super().__init__(websocket, request)
         self.permissions = permissions_of(request)
         self._wanted: Any = ""
-        # Random for who says none: nobody else may compute the mark.
+        # Random for a page that sends no key: nobody else can compute its mark.
         self._key = secrets.token_hex()
-        #: What this page is called, by group.
+        #: The name of this page's visitor, by group.
         self._names: dict[str, str] = {}
         self._messages = Bucket(chat_settings.RATE, chat_settings.BURST)
         self._typing = Bucket(rate=1, burst=5)
-        # History and list of rooms, which are much to read and to send.
+        # For histories and listings, which are long to read and to send.
         self._questions = Bucket(rate=1, burst=20)
-        # A room leaves something behind in the broker, also where nothing was said. The
-        # burst is for a page that comes back to all of its rooms first.
+        # Each room leaves data in the broker, even without a message. The burst lets a
+        # page come back to all of its rooms.
         self._openings = Bucket(rate=0.1, burst=self.max_groups)
         self._wishes = {
             "hello": self._hello,
@@ -63,14 +63,14 @@ class ChatSession(Session):
         try:
             super().run()
         finally:
-            # Now, rather than with the connection: the listing is made after it.
+            # Leave now, not with the connection: the listing is made after this.
             for group in self._names:
                 self.websocket.leave(group)
             if self._names:
                 rooms.changed()
 
     def may_join(self, group: str) -> bool:
-        """Return whether it is a room that the visitor may see and join."""
+        """Return whether the group is a room that the visitor may see and join."""
         room = rooms.room_of(group)
         permissions = self.permissions
         return (
@@ -90,10 +90,11 @@ class ChatSession(Session):
         return super().group(name) if room is None else rooms.group(room)
 
     def info(self, group: str) -> dict[str, str]:
-        """Return the name and the mark of the page, and tell the page.
+        """Return the visitor's name and mark, and send them to the page.
 
         Raises:
-            Refused: The name is nobody's to have, or the room is full.
+            Refused: The name is not allowed or not free, the room is full, or there are
+                too many rooms.
         """
         room = group.removeprefix(rooms.group_name(""))
         who = self._who()
@@ -109,7 +110,7 @@ class ChatSession(Session):
         try:
             super()._join(command)
         except BaseException:
-            # The name is known before it is certain that the page gets in.
+            # info() stores the name before the join, which may fail.
             if isinstance(group, str):
                 self._forget(group, before)
             raise
@@ -139,7 +140,7 @@ class ChatSession(Session):
         """Return the message as the room gets it.
 
         Raises:
-            Refused: It is no message, or the page is too fast.
+            Refused: The data is not a valid message, or the page is too fast.
         """
         given = data if isinstance(data, dict) else {}
         number = text.clean_id(given.get("id"))
@@ -152,10 +153,10 @@ class ChatSession(Session):
         return rooms.message(words, self._names[group], self._who(), number)
 
     def on_data(self, data: Any) -> None:
-        """Do what a page asks for.
+        """Carry out a page's request.
 
         Raises:
-            Refused: It asks for nothing that there is, or may not.
+            Refused: The request is unknown, or the page may not make it.
         """
         wish = data.get("chat") if isinstance(data, dict) else None
         known = self._wishes.get(wish) if isinstance(wish, str) else None
@@ -166,7 +167,7 @@ class ChatSession(Session):
     def _hello(self, data: dict[str, Any]) -> None:
         self._key = text.clean_id(data.get("key"))
         wanted = data.get("name")
-        # More is too long in any case, and would be kept as long as the connection.
+        # A longer name is refused in any case; do not keep it with the connection.
         self._wanted = wanted[:1_000] if isinstance(wanted, str) else ""
 
     def _type(self, data: dict[str, Any]) -> None:
@@ -176,15 +177,15 @@ class ChatSession(Session):
         self._must_be_in(group)
         if not self.may_publish(group, None):
             raise Refused("forbidden", "you may not write there")
-        # Without a history: of no use to anybody later.
+        # Without a history: nobody needs this later.
         told = {"typing": True, "name": self._names[group], "who": self._who()}
         hub.group(group, history=0).send_json(told, exclude=self.websocket)
 
     def _group_of(self, data: dict[str, Any]) -> str:
-        """Return the group of the room that a wish is about, and that the page is in.
+        """Return the group of the room that a request names; the page must be in it.
 
         Raises:
-            Refused: It is in no such room, or there is no name.
+            Refused: The request names no room, or the page is not in the room.
         """
         room = data.get("room")
         if not isinstance(room, str):
@@ -214,13 +215,13 @@ class ChatSession(Session):
             raise Refused("too_fast", f"go on in {wait:.1f} s")
 
     def _who(self) -> str:
-        """Return a mark by which a person is known, in all rooms and connections."""
+        """Return a mark that identifies the person in all rooms and connections."""
         user = self.permissions.user
         if user.is_authenticated:
             salt, key = "dwebsocket.chat", str(user.pk)
             return salted_hmac(salt, key, algorithm="sha256").hexdigest()[:20]
-        # The key is random, and secret. Without Django's secret, so that a guest stays
-        # the same where that is made anew at each start.
+        # The page's key is random and secret. SECRET_KEY is left out, so that a guest
+        # keeps the mark on a site that makes a new SECRET_KEY at each start.
         return hashlib.sha256(self._key.encode()).hexdigest()[:20]
 
     def _name(self, room: str, who: str) -> str:
@@ -246,7 +247,7 @@ class ChatSession(Session):
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """Return the first of "Ana 2", "Ana 3" and so on that nobody has."""
+    """Return the first name of "Ana 2", "Ana 3" and so on that is free."""
     number = 2
     while text.folded(f"{name} {number}") in taken:
         number += 1

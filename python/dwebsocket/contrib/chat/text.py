@@ -1,8 +1,9 @@
-"""What people may call themselves and their rooms, and what they may say.
+"""The rules for names of people and rooms, and for messages.
 
-Everything here takes what a stranger sent (any JSON value) and returns text that is
-safe to pass on, or raises :class:`~dwebsocket.session.Refused` with a code that the
-page can explain. Escaping is the page's business: it never treats any of this as HTML.
+The functions take a value from a stranger (any JSON value) and return text that is safe
+to pass on. Otherwise they raise :class:`~dwebsocket.session.Refused` with a code that
+the page can explain; for rooms, ValueError. The text is not escaped: pages never treat
+it as HTML.
 """
 
 from __future__ import annotations
@@ -17,24 +18,25 @@ from .conf import chat_settings
 
 __all__ = ("clean_id", "clean_message", "clean_name", "clean_room", "folded", "shown")
 
-#: So long that a group's name (255 bytes) has room for it in any script.
+#: The most characters of a room's name: in any script, they fit into the 255 bytes of a
+#: group's name.
 ROOM_LENGTH = 32
 
-# Control characters, lone surrogates, private use; and the format characters (Cf),
-# among them those that turn the direction of text around.
+# Control characters, lone surrogates, private use, and format characters (Cf), some of
+# which change the direction of the text.
 _UNWANTED = {"Cc", "Cf", "Cs", "Co"}
-# The joiners that emoji and several scripts need (Cf too), and the tags of flags.
+# The joiners that emoji and several scripts need, and the tags of flags (Cf, too).
 _JOINERS = {"\u200c", "\u200d", *map(chr, range(0xE0020, 0xE0080))}
-# Letters and symbols by category that show nothing.
+# Characters that are invisible although their category is a letter or a symbol.
 _BLANK = set("\u115f\u1160\u2800\u3164\uffa0")
 _VISIBLE = re.compile(r"[^\W_]|[\U0001F000-\U0001FAFF\u2190-\u2BFF]")
 _ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
-#: Marks on one letter (Unicode's stream-safe format). To put n of them in order takes
-#: Python's normalize() n * n steps, in which nobody else has a turn: minutes for 1 MiB.
+#: The most marks on one letter (Unicode's stream-safe format). Python's normalize()
+#: orders n marks in n * n steps, and no other thread runs meanwhile: minutes for 1 MiB.
 _MARKS = 30
-#: Code points that a character may have in what was sent: letter, marks, jamo.
+#: Code points that a client may have sent for one character: letter, marks, jamo.
 _PARTS = 4
 
 
@@ -55,15 +57,16 @@ def _cleaned(value: object, keep: str = "") -> str:
 
 
 def _is_longer(value: object, limit: float) -> bool:
-    """Return whether a text is too long, however it is written: not worth a look."""
+    """Return whether a text is too long even before it is cleaned and normalized."""
     return isinstance(value, str) and len(value) > limit * _PARTS + 100
 
 
 def clean_name(value: Any) -> str:
-    """Return the name with single spaces inside; it shows at least one character.
+    """Return a name with single spaces between its words.
 
     Raises:
-        Refused: It shows nothing (``name_empty``), or it is too long (``name_long``).
+        Refused: The name has no visible character (``name_empty``), or is too long
+            (``name_long``).
     """
     limit = chat_settings.NAME_LENGTH
     too_long = _is_longer(value, limit)
@@ -76,7 +79,7 @@ def clean_name(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a name that was not chosen just now: it cannot be refused, only cut."""
+    """Clean a name that cannot be refused, because no visitor chose it just now."""
     limit = int(chat_settings.NAME_LENGTH)
     if _is_longer(value, limit):
         value = value[: limit * _PARTS]
@@ -84,24 +87,24 @@ def shown(value: Any) -> str:
 
 
 def folded(name: str) -> str:
-    """Return what two names have in common that readers would take for the same."""
+    """Return a form of a name that is equal for names that readers may mix up."""
     bare = "".join(char for char in name[:200] if char not in _JOINERS)
     return unicodedata.normalize("NFKC", bare).casefold()
 
 
 def clean_room(value: Any) -> str:
-    """Return a room's name as it stands in addresses: lower case, no spaces.
+    """Return a room's name as used in addresses: in lower case, without spaces.
 
     Raises:
-        ValueError: It has other characters than letters, numbers, - and _, or is too
-            long.
+        ValueError: The name has characters other than letters, numbers, - and _, or is
+            too long.
     """
     if _is_longer(value, ROOM_LENGTH):
         raise ValueError(f"a room's name has at most {ROOM_LENGTH} characters")
     room = "-".join(_cleaned(value, keep="\t\n").lower().split())
-    # What is lower case may be written in fewer code points.
+    # In lower case, the name may need fewer code points.
     room = unicodedata.normalize("NFC", room)
-    # Letters of every script, with their marks, and numbers.
+    # Letters (L) of every script, their marks (M), and numbers (N).
     fits = all(char in "-_" or unicodedata.category(char)[0] in "LMN" for char in room)
     if not fits or not _VISIBLE.search(room):
         raise ValueError("a room's name has letters, numbers, - and _")
@@ -111,10 +114,10 @@ def clean_room(value: Any) -> str:
 
 
 def clean_message(value: Any) -> str:
-    """Return the message with its line breaks and without space around it.
+    """Return a message with its line breaks, but without space around it.
 
     Raises:
-        Refused: There is nothing to read in it (``message_empty``), or too much
+        Refused: The message is empty (``message_empty``) or too long
             (``message_long``).
     """
     length, lines = chat_settings.MESSAGE_LENGTH, chat_settings.MESSAGE_LINES
@@ -130,10 +133,10 @@ def clean_message(value: Any) -> str:
 
 
 def clean_id(value: Any) -> str:
-    """Return a page's own mark of a message, or of itself.
+    """Return an id that a page chose for a message, or the page's key.
 
     Raises:
-        Refused: It is none (``invalid``).
+        Refused: The value has not the form of an id (``invalid``).
     """
     if isinstance(value, str) and _ID.fullmatch(value):
         return value

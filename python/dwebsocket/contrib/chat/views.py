@@ -1,4 +1,4 @@
-"""The one address that pages connect to, whatever their rooms."""
+"""The view that all pages connect to, for all rooms."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .session import ChatSession
 __all__ = ("socket",)
 
 
-# Who does not read is cut off, and comes back to what it has missed. The size is that
-# of the longest message there may be, with all of it escaped.
+# A page that does not read is disconnected; it reconnects and gets the messages that it
+# missed. The size is that of the longest possible message with all characters escaped.
 @websocket(overflow="close", max_message_size=262_144)
 def socket(request: Any) -> Any:
-    """Serve a page."""
+    """Serve the WebSocket of a page."""
     if not request.is_websocket():
         return HttpResponse("This address is for WebSockets.\n", status=426)
     ChatSession(request.websocket, request).run()

@@ -4,8 +4,8 @@
 
     notify(order.customer, {"order": order.pk, "state": "shipped"}, on_commit=True)
 
-Every open page of the user gets it at once. Whoever has no page open gets it with the
-next one. The guide: docs/contrib.md.
+Every open page of the user gets the notification at once. A user without an open page
+gets it on the next page. The guide: docs/contrib.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ("anotify", "notify")
 
 
 def __getattr__(name: str) -> Any:
-    # The app must be importable before Django has loaded the models.
+    # Imported late: the app must be importable before Django has loaded the models.
     if name in __all__:
         from . import sending
 

@@ -1,4 +1,4 @@
-"""What waits for whom, in Django's admin."""
+"""The waiting notifications in Django's admin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ else:
 
 @admin.register(Notification)
 class NotificationAdmin(_Base):
-    """To look at and to delete: ``notify()`` makes new ones, and tells pages."""
+    """Shows and deletes notifications; only ``notify()`` makes them and tells pages."""
 
     list_display = ("id", "user", "created", "expires")
     list_filter = ("created", "expires")
@@ -29,9 +29,9 @@ class NotificationAdmin(_Base):
     ordering = ("-pk",)
 
     def has_add_permission(self, request: object) -> bool:
-        """Nobody may."""
+        """Return False: ``notify()`` makes notifications."""
         return False
 
     def has_change_permission(self, request: object, obj: object = None) -> bool:
-        """Nobody may: a page may have it already."""
+        """Return False: a page may have the notification already."""
         return False

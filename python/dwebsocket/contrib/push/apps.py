@@ -8,7 +8,7 @@ __all__ = ("PushConfig",)
 
 
 class PushConfig(AppConfig):
-    """Has the model, the command, the tag and the checks."""
+    """The app with the model, the command, the template tag and the checks."""
 
     name = "dwebsocket.contrib.push"
     label = "dwebsocket_push"
@@ -16,7 +16,7 @@ class PushConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks, and hear of logouts wherever they happen."""
+        """Register the checks, and listen to logouts in every process of the site."""
         from dwebsocket.logins import following
 
         from . import checks  # noqa: F401

@@ -2,7 +2,7 @@
 
 dwebsocket.E011  DWEBSOCKET["PUSH"] has an unknown key or a value out of range.
 dwebsocket.E012  Notifications need Django's users: an app or a middleware is missing.
-dwebsocket.E019  "dwebsocket" is not in INSTALLED_APPS, and pages miss its script.
+dwebsocket.E019  "dwebsocket" is not in INSTALLED_APPS: pages do not find its script.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ("check_push",)
 def check_push(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Check the settings, and that pages can be told whose they are."""
+    """Check the settings, and that the site can tell the user of a page."""
     found = push_settings.check("dwebsocket.E011")
     middleware = getattr(settings, "MIDDLEWARE", None) or ()
     if not any("AuthenticationMiddleware" in path for path in middleware):

@@ -11,9 +11,9 @@ push_settings = Section(
     {
         # Seconds for which a notification is kept; None: until it is acknowledged.
         "TTL": seconds(30 * 86_400.0, optional=True),
-        # Notifications kept for one user; with one more, the oldest is dropped.
+        # The most notifications kept for one user; one more drops the oldest.
         "LIMIT": count(1_000),
-        # Notifications that go to a page in one message after it has connected.
+        # The most waiting notifications that a page gets in one message.
         "BATCH": count(100),
     },
 )

@@ -1,4 +1,4 @@
-"""The notifications that no page has acknowledged."""
+"""The model of notifications that no page has acknowledged yet."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ("Notification",)
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
-    """What to ask for."""
+    """Queries for waiting and for expired notifications."""
 
     def waiting(self, now: datetime | None = None) -> NotificationQuerySet:
-        """Return those that have not expired, in the order in which they were sent."""
+        """Return notifications that have not expired, in the order of sending."""
         now = now or timezone.now()
         fresh = models.Q(expires=None) | models.Q(expires__gt=now)
         return self.filter(fresh).order_by("pk")
 
     def expired(self, now: datetime | None = None) -> NotificationQuerySet:
-        """Return those that nobody will get any more."""
+        """Return expired notifications, which pages no longer get."""
         return self.filter(expires__lte=now or timezone.now())
 
 
 class Notification(models.Model):
-    """One, for one user; gone when a page has acknowledged it."""
+    """A notification for one user; deleted when a page has acknowledged it."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -53,5 +53,5 @@ class Notification(models.Model):
         return f"{self.pk}"
 
     def as_frame(self) -> dict[str, Any]:
-        """Return it as a page gets it."""
+        """Return the notification as a page gets it."""
         return {"id": self.pk, "payload": self.payload, "created": self.created}

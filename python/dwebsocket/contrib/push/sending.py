@@ -1,4 +1,4 @@
-"""Sending a notification: kept in the database, and told to the open pages."""
+"""Sends notifications: stores them in the database and tells the open pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger("dwebsocket.push")
 
 
 class _Default:
-    """Stands for an argument that was not given."""
+    """The default of an argument whose value None has a meaning."""
 
     def __repr__(self) -> str:
         return "the setting TTL"
@@ -32,13 +32,13 @@ class _Default:
 
 DEFAULT = _Default()
 
-#: Rows that one call deletes; more than one only after LIMIT was lowered.
+#: The most rows that one call deletes; usually one, more after LIMIT was lowered.
 _AT_ONCE = 500
 
 
 def group_of(key: Any) -> hub.Group:
     """Return the group of a user's pages, by primary key, in this tenant."""
-    # With a colon at the end: a key that ends in * would stand for others' groups.
+    # The name ends in a colon, not in the key: a name that ends in * is a wildcard.
     name = f"dwebsocket.push:{of_tenant(str(key))}:"
     return hub.group(name, history=0, presence=False)
 
@@ -50,31 +50,31 @@ def notify(
     on_commit: bool = False,
     expires: datetime | timedelta | float | None | _Default = DEFAULT,
 ) -> Notification:
-    """Notify a user: each open page at once, or the next one that is opened.
+    """Notify a user: all open pages at once, or else the next page that is opened.
 
     Args:
         user: The user, or the primary key.
         payload: Anything that JSON can express.
-        on_commit: Tell the open pages when the transaction commits, and not before.
-            (The notification itself is part of the transaction in any case.) Right
+        on_commit: Tell the open pages when the transaction commits, not before. (The
+            notification itself is part of the transaction in any case.) Use this
             wherever there is a transaction.
-        expires: When it is of no use any more: a point in time, or a time from now
-            (a timedelta, or a number of seconds); None: never. By default as the
-            setting ``TTL`` says.
+        expires: When the notification expires: a point in time, or a time from now
+            (a timedelta, or a number of seconds); None: never. The default is the
+            setting ``TTL``.
 
     Returns:
-        The notification, as it is kept.
+        The stored notification.
 
     Raises:
-        ValueError: The user has no primary key: not saved, or anonymous; or no user can
-            have that key: it is a name, say; or the payload has a number that JSON has
-            no form for.
-        TypeError: The payload has something that JSON has no form for.
+        ValueError: The user has no primary key (is not saved, or is anonymous), no user
+            can have this primary key (it is a name, for example), or the payload
+            contains a number that JSON cannot express.
+        TypeError: The payload contains an object that JSON cannot express.
     """
-    # Before anything is kept that no page could be told of.
+    # Check the payload before it is stored: pages get it as JSON.
     hub.to_json(payload)
     key = _key(user)
-    # Now: at the commit, it may be another tenant's turn.
+    # Name the group now: at the commit, another tenant may be active.
     pages = group_of(key)
     using = router.db_for_write(Notification)
     notification = Notification.objects.using(using).create(
@@ -86,7 +86,7 @@ def notify(
         pages.send_json({"notification": notification.as_frame()})
 
     if on_commit:
-        # Robust: what is committed stays so; Django logs the exception.
+        # robust=True: the commit is done, so Django only logs an exception.
         transaction.on_commit(tell, using=using, robust=True)
     else:
         tell()
@@ -94,15 +94,15 @@ def notify(
 
 
 async def anotify(user: Any, payload: Any, **options: Any) -> Notification:
-    """Do what :func:`notify` does, from asynchronous code."""
+    """Call :func:`notify` from asynchronous code."""
     return await sync_to_async(notify)(user, payload, **options)
 
 
 def _make_room(key: Any, using: str) -> None:
-    """Drop a user's oldest notifications past the limit, and say so in the log."""
+    """Delete a user's oldest notifications above the limit, and log a warning."""
     limit = push_settings.LIMIT
     mine = Notification.objects.using(using).filter(user_id=key)
-    # As a list: not every database deletes by a query with a limit.
+    # A list of keys, because not every database can delete by a query with a limit.
     keys = mine.order_by("-pk").values_list("pk", flat=True)
     surplus = list(keys[limit : limit + _AT_ONCE])
     if surplus:

@@ -1,4 +1,4 @@
-"""A page's conversation: what has waited for it, what comes, what it has taken."""
+"""The session of a page: waiting and new notifications, and acknowledgements."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .sending import group_of
 
 __all__ = ("PushSession",)
 
-#: Notifications that a page may acknowledge in one message.
+#: The most notifications that a page may acknowledge in one message.
 MAX_ACKNOWLEDGED = 1_000
-#: What it costs to ask for all that waits (Session.membership_rate).
+#: The price in points (Session.membership_rate) of asking for all that waits.
 HELLO = 20
 
 
 class PushSession(Session):
-    """One page of one user, who must be logged in."""
+    """The session of a page of one user, who must be logged in."""
 
     def __init__(self, websocket: Any, request: Any) -> None:
         super().__init__(websocket, request)
@@ -31,24 +31,24 @@ class PushSession(Session):
 
     def run(self) -> None:
         """Serve the page until it goes."""
-        # First: nothing that is sent from now on can be missed. The page puts what
-        # comes both ways in order, and shows it once.
+        # Join first, so that the page misses nothing from now on. The page orders the
+        # notifications, and shows one that comes both ways once.
         self.websocket.join(self.pages.names[0], history=0, presence=False)
         super().run()
 
     def may_publish(self, group: str, data: Any) -> bool:
-        """Return False: what comes in the group is the server's."""
+        """Return False: only the server sends to the group."""
         return False
 
     def on_data(self, data: Any) -> None:
-        """Take a wish: ``{"push": "hello"}`` or ``{"push": "taken", "ids": [..]}``.
+        """Handle ``{"push": "hello"}`` or ``{"push": "taken", "ids": [..]}``.
 
         Raises:
-            Refused: It is neither.
+            Refused: The data is neither of these.
         """
         wish = data.get("push") if isinstance(data, dict) else None
         if wish == "hello":
-            # All that waits is much to read and to send, and a page asks once.
+            # The answer is long to read and to send, and a page asks for it once.
             self._spend(HELLO)
             self._send_waiting()
         elif wish == "taken":
@@ -57,7 +57,8 @@ class PushSession(Session):
             raise Refused("invalid", 'a "push" of "hello" or "taken" is needed')
 
     def _mine(self) -> Any:
-        # Where notify() writes: a replica may lag behind, and nobody would tell again.
+        # Read the database that notify() writes to: a replica may lag behind, and the
+        # page would miss a notification.
         using = router.db_for_write(Notification)
         return Notification.objects.using(using).filter(user_id=self.user_id)
 
@@ -68,7 +69,7 @@ class PushSession(Session):
             self.send_data({"push": "waiting", "notifications": frames, "more": more})
 
     def _batches(self) -> Iterator[list[Notification]]:
-        """Return what waits, at last an incomplete (perhaps an empty) batch."""
+        """Yield the waiting notifications; the last batch is incomplete or empty."""
         size, last = push_settings.BATCH, 0
         while True:
             batch = list(self._mine().waiting().filter(pk__gt=last)[:size])
@@ -81,7 +82,7 @@ class PushSession(Session):
         gone, _ = self._mine().filter(pk__in=ids).delete()
         if not gone:
             return
-        # The user's other pages need not show them any longer.
+        # The user's other pages need not show these notifications any longer.
         self.pages.send_json({"taken": ids}, exclude=self.websocket)
 
 

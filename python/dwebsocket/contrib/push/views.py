@@ -1,4 +1,4 @@
-"""The one address that pages connect to."""
+"""The view that all pages connect to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _serve(request: Any) -> HttpResponse | None:
 
 
 def socket(request: HttpRequest) -> Any:
-    """Serve a page of a user who is logged in; others are refused in plain HTTP."""
+    """Serve the WebSocket of a user's page; answer other visitors in plain HTTP."""
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return HttpResponse("Please log in.\n", status=403)

@@ -20,7 +20,7 @@ __all__ = ("Command",)
 
 
 def _name(word: str) -> str:
-    # An empty variable in a script must not come to mean somebody else.
+    # An empty variable in a script must not name another target.
     if not word:
         raise ArgumentTypeError("must not be empty")
     return word
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Send, and tell what became of it."""
+        """Send the message, and print what the broker did with it."""
         try:
             broker = settings.BROKER
         except ImproperlyConfigured as error:
@@ -83,7 +83,7 @@ class Command(BaseCommand):
         ):
             self.stdout.write("handed to the broker (stored, after waiting for it)")
         else:
-            # What waits is tried until the process has ended.
+            # A waiting message is tried again until the process ends.
             raise CommandError(
                 f"the broker {_engine.broker_address()} cannot be reached within "
                 f"{settings.BROKER_TIMEOUT} seconds; perhaps the message was not sent"

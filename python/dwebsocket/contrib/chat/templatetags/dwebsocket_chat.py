@@ -19,7 +19,7 @@ __all__ = ("chat_room", "chat_rooms")
 
 register = template.Library()
 
-#: Stands for a room in the address that the page fills in; rooms.js knows it.
+#: A placeholder for the room in an address; rooms.js replaces it.
 ANY = "any-room"
 
 
@@ -32,15 +32,15 @@ def _request(context: Context) -> HttpRequest:
 def chat_room(
     context: Context, room: str, title: str = "", heading: int = 2
 ) -> dict[str, Any]:
-    """Show a room: what is said there, who is there, and where to write.
+    """Render the panel of a room: its messages, its people, and a field to write.
 
     Nothing is rendered for a visitor who may not see the room.
 
     Args:
-        context: Has the request.
+        context: The template's context, with the request.
         room: The room's name.
-        title: What stands above it; by default the name.
-        heading: The level of that heading, 1 to 6.
+        title: The heading of the panel; by default the room's name.
+        heading: The level of the heading, 1 to 6.
 
     Raises:
         ValueError: The room's name breaks the rules.
@@ -69,16 +69,16 @@ def chat_room(
 def chat_rooms(
     context: Context, view: str, current: str = "", opens: bool = True
 ) -> dict[str, Any]:
-    """List the rooms that the visitor may see, with links, and keep the list fresh.
+    """List the rooms that the visitor may see, with links; the page keeps it current.
 
     Args:
-        context: Has the request.
+        context: The template's context, with the request.
         view: The name of the view that shows a room; its one argument is the room.
         current: The room that the page shows.
-        opens: Whether there is a field to open a room of another name.
+        opens: Whether the page has a field to open a room of another name.
 
     Raises:
-        NoReverseMatch: There is no such view.
+        NoReverseMatch: The project's URLs have no view of this name.
     """
     request = _request(context)
     found = rooms.listing(permissions_of(request))

@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Makes it."""
+    """Creates the table."""
 
     initial = True
 

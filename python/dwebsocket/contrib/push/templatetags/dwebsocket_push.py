@@ -16,7 +16,7 @@ register = template.Library()
 
 @register.inclusion_tag("dwebsocket/push/notifications.html", takes_context=True)
 def push_notifications(context: Context) -> dict[str, Any]:
-    """Connect the page: ``notification`` events come to its document.
+    """Connect the page: its document gets ``notification`` events.
 
     Nothing is rendered for a visitor who is not logged in.
     """

@@ -1,4 +1,4 @@
-"""``manage.py prunenotifications``: delete what has expired."""
+"""``manage.py prunenotifications``: delete expired notifications."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ("Command",)
 
 
 class Command(BaseCommand):
-    """Deletes in small batches, so that nothing is locked for long."""
+    """Deletes notifications in small batches, so that rows are not locked for long."""
 
     help = "Delete the notifications that have expired; for a daily job."
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only count them")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Delete, and say how many."""
+        """Delete the chosen notifications, and print their number."""
         now = timezone.now()
         chosen = Q(expires__lte=now)
         if options["older_than"] is not None:
