@@ -1,7 +1,7 @@
 """The Rust engine. Private: import from :mod:`dwebsocket` instead.
 
-Nothing here knows Django. Every call that can wait releases the interpreter
-while it does, and a wait on the main thread answers to Ctrl-C.
+The engine does not know Django. Every call that can wait releases the interpreter
+meanwhile, and Ctrl-C interrupts a wait of the main thread.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ __version__: str
 
 @final
 class Options:
-    """The limits and habits of a connection. Immutable; built once, shared.
+    """The limits and options of connections. Immutable: one object serves many.
 
     Args:
         max_message_size: Bytes of one message after reassembly and inflation.
-        max_frame_size: Bytes of one frame's payload; None: no limit of its own.
+        max_frame_size: Bytes of one frame's payload; None: no separate limit.
         max_fragments: Empty frames that one message may contain.
         ping_interval: Seconds between keepalive pings; None: no pings.
         ping_timeout: Seconds to wait for the pong before the peer counts as gone.
@@ -27,19 +27,20 @@ class Options:
             is closed with 1001; None: no limit.
         inbox_messages: Received messages that may wait for the view; reading stops
             at the limit, so that TCP slows the peer.
-        inbox_bytes: The same in bytes.
+        inbox_bytes: The same limit in bytes.
         outbox_messages: Messages that may wait to be written to a slow peer.
-        outbox_bytes: The same in bytes.
+        outbox_bytes: The same limit in bytes.
         text_as_bytes: Deliver text messages as bytes (the classic dialect).
         validate_utf8: Fail the connection with 1007 on a text message that is not
-            UTF-8 (RFC 6455 section 8.1). False delivers it as it is.
+            UTF-8 (RFC 6455 section 8.1). False delivers such a message unchanged.
         compression: "off", "shared" (no context takeover: no memory while idle)
             or "dedicated" (context takeover: better ratio, more memory).
-        compression_threshold: Messages shorter than this many bytes go out plain.
+        compression_threshold: Messages shorter than this many bytes are sent
+            uncompressed.
         compression_level: From 1 (fastest) to 9 (smallest).
-        overflow: What a message to a group does that finds no room: "close",
-            "drop_oldest" or "drop_newest"; "auto" and "block" close, for nobody can
-            wait.
+        overflow: What happens if a message to many finds the outbox full: "close",
+            "drop_oldest" or "drop_newest". "auto" and "block" act like "close",
+            because a sender to many cannot wait.
 
     Raises:
         ValueError: An argument is out of its range; the message names it.
@@ -81,14 +82,14 @@ class Handshake:
         """Return the whole head of the 101 response.
 
         Args:
-            subprotocol: The chosen one, or None.
-            headers: More headers (cookies, say). Those that RFC 6455 or HTTP/1.1
-                decide (``Connection``, ``Upgrade``, ``Sec-WebSocket-*``,
+            subprotocol: The chosen subprotocol, or None.
+            headers: More headers, such as cookies. Headers that RFC 6455 or HTTP/1.1
+                determine (``Connection``, ``Upgrade``, ``Sec-WebSocket-*``,
                 ``Content-Length``, ``Content-Type``, ``Transfer-Encoding``,
                 ``Keep-Alive``) are left out.
 
         Raises:
-            ValueError: A name or value has a character that would end the header.
+            ValueError: A name or value contains a character that would end the header.
         """
 
 def handshake(
@@ -106,28 +107,28 @@ def handshake(
 
     Args:
         method: The request method.
-        connection: The value of the header ``Connection``; "" where it is absent.
-        upgrade: That of ``Upgrade``.
-        key: That of ``Sec-WebSocket-Key``; None where it is absent.
-        version: That of ``Sec-WebSocket-Version``; None where it is absent.
-        protocols: That of ``Sec-WebSocket-Protocol``; "" where it is absent.
-        extensions: That of ``Sec-WebSocket-Extensions``; "" where it is absent.
+        connection: The header ``Connection``; "" if it is absent.
+        upgrade: The header ``Upgrade``; "" if it is absent.
+        key: The header ``Sec-WebSocket-Key``; None if it is absent.
+        version: The header ``Sec-WebSocket-Version``; None if it is absent.
+        protocols: The header ``Sec-WebSocket-Protocol``; "" if it is absent.
+        extensions: The header ``Sec-WebSocket-Extensions``; "" if it is absent.
         options: Decides whether compression is negotiated.
 
     Raises:
-        dwebsocket.exceptions.HandshakeError: With ``status`` (400, 405 or 426) and the
-            headers that the refusal must carry.
+        dwebsocket.exceptions.HandshakeError: A check failed; the error has the
+            ``status`` (400, 405 or 426) and the headers of the refusal.
     """
 
 @final
 class Permit:
-    """A place among the process's connections; given back when it is dropped."""
+    """One of the process's places for connections; given back when it is dropped."""
 
 def reserve(limit: int) -> Permit | None:
-    """Take a place, or return None where ``limit`` connections are open already."""
+    """Take a place; return None if ``limit`` connections are open already."""
 
 def connection_count() -> int:
-    """Return how many connections this process has open or under way."""
+    """Return how many connections of this process are open or being opened."""
 
 @final
 class WakeQueue:
@@ -135,34 +136,34 @@ class WakeQueue:
 
     def __new__(cls) -> WakeQueue: ...
     def fileno(self) -> int:
-        """Return the descriptor that is readable while :meth:`drain` has something."""
+        """Return the descriptor; it is readable while :meth:`drain` has an id."""
     def drain(self) -> list[int]:
-        """Return the ids of the armed connections that became ready, and reset."""
+        """Return the ids of armed connections that became ready; reset the queue."""
 
 @final
 class Sender:
-    """The habit of a sender that is no thread: a greenlet.
+    """The habit of a greenlet as a sender: the connections that it sends to.
 
-    Of threads, the engine knows by itself; see :meth:`Connection.is_served`.
+    The engine itself keeps the habits of threads; see :meth:`Connection.is_served`.
     """
 
     def __new__(cls) -> Sender: ...
     def note(self, id: int) -> None:
-        """Note that it sends to the connection with this id; 0: to many."""
+        """Note a send to the connection with this id; 0: a send to many."""
     def serves(self, id: int) -> bool:
-        """Return what :meth:`Connection.is_served` does for a thread."""
+        """Return the same as :meth:`Connection.is_served`, for the greenlet."""
     @property
     def turns(self) -> int:
-        """How often it has turned from one connection to another."""
+        """How often the greenlet has changed the connection that it sends to."""
 
 def turns() -> int:
-    """Return how often the calling thread has turned from one connection to another."""
+    """Return how often the calling thread has changed the connection it sends to."""
 
 @final
 class Adoption:
-    """A socket taken from the WSGI server, on its way to becoming a connection.
+    """A socket taken from the WSGI server, before it becomes a connection.
 
-    Dropped without :meth:`start`, it closes the socket.
+    If the object is dropped before :meth:`start`, it closes the socket.
     """
 
     def start(
@@ -177,24 +178,25 @@ class Adoption:
         """Write the response head and let the engine run the connection.
 
         Args:
-            head: What :meth:`Handshake.response` returned.
+            head: The result of :meth:`Handshake.response`.
             leftover: Bytes that the server had read past the request.
             handshake: Decides the extensions in use.
             options: The connection's limits.
-            permit: Its place; held until the socket is closed.
-            wake: Where an event loop hears of the connection; None: views wait in
-                threads.
+            permit: The connection's place; held until the socket is closed.
+            wake: The queue by which an event loop hears of the connection; None: views
+                wait in threads.
 
         Raises:
             RuntimeError: The engine's threads cannot be started, or it has stopped.
-            OSError: The socket is not usable.
+            OSError: The socket cannot be used.
         """
 
 @final
 class Held:
-    """A second descriptor of a socket of the WSGI server's.
+    """A second descriptor of one of the WSGI server's sockets.
 
-    Dropped without :meth:`adopt`, it is closed; the server's own stays as it is.
+    If the object is dropped before :meth:`adopt`, it closes the second descriptor; the
+    server's descriptor stays as it is.
     """
 
     def adopt(
@@ -206,12 +208,12 @@ class Held:
             fd: The server's descriptor.
             epoll_fd: As for :func:`adopt`.
             sock: The server's socket object: its ``fileno()`` must still be ``fd``. No
-                other Python thread runs between this question and the end of the call.
+                other Python thread runs between this check and the end of the call.
 
         Raises:
             OSError: ``fd`` is not this socket any more, the socket was adopted or
-                closed before, or no descriptor is left. What is behind ``fd`` is then
-                as it was.
+                closed before, or the system has no descriptor left. The file behind
+                ``fd`` is then unchanged.
         """
 
     def close(self) -> None:
@@ -225,23 +227,26 @@ def hold(fd: int, sock: object | None = None) -> Held:
         sock: The server's socket object: its ``fileno()`` must be ``fd``.
 
     Raises:
-        OSError: ``fd`` is not a connected stream socket, or no descriptor is left.
+        OSError: ``fd`` is not a connected stream socket, or the system has no
+            descriptor left.
     """
 
 def adopt(fd: int, epoll_fd: int | None = None) -> Adoption:
     """Take the socket behind the server's descriptor ``fd``.
 
-    The server keeps its number, which from now on is one end of a socket pair whose
-    other end reads and forgets: the server's own response vanishes there, its next
-    read meets the end of the file, and it closes its descriptor in peace.
+    The server keeps the number ``fd``, which from now on is one end of a socket pair.
+    The other end discards all that it reads: the server's own response vanishes there,
+    the server's next read gets the end of file, and the server closes ``fd`` without
+    harm.
 
     Args:
         fd: The server's descriptor of a connected TCP or Unix stream socket.
-        epoll_fd: The epoll instance of the server's event loop, if it has one: the
-            registration of ``fd`` is taken out of it.
+        epoll_fd: The epoll instance of the server's event loop, if it has one; ``fd``
+            is removed from it.
 
     Raises:
-        OSError: ``fd`` is not a connected stream socket, or no descriptor is left.
+        OSError: ``fd`` is not a connected stream socket, or the system has no
+            descriptor left.
     """
 
 @final
@@ -258,16 +263,16 @@ class Connection:
     def close_code(self) -> int | None:
         """The close code once the connection has ended (RFC 6455 section 7.1.5).
 
-        The peer's code where its Close frame arrived, 1005 where that had none, 1006
-        where the connection broke without one; the engine's own code where the engine
-        failed the connection; None before the end.
+        The peer's code if its Close frame arrived; 1005 if that frame had no code; 1006
+        if the connection broke without a Close frame; the engine's own code if the
+        engine failed the connection; None before the end.
         """
     @property
     def close_reason(self) -> str:
-        """The reason that came with the code; "" if none."""
+        """The reason that came with the code; "" if there was none."""
     @property
     def latency(self) -> float | None:
-        """Seconds that the latest ping took to come back; None before the first."""
+        """Round-trip time of the latest ping, in seconds; None before the first."""
     @property
     def pending(self) -> int:
         """How many messages wait in the inbox."""
@@ -277,8 +282,8 @@ class Connection:
     def receive(self, timeout: float | None = None) -> str | bytes | None:
         """Return the oldest waiting message, or None on a timeout or at the end.
 
-        Tell the two apart by :attr:`ended`: at the end it is True and no message is
-        left. Blocks the thread, not the interpreter.
+        :attr:`ended` tells the two apart: at the end it is True and no message is left.
+        The call blocks the thread, not the interpreter.
 
         Args:
             timeout: Seconds; None waits for ever, 0 never waits.
@@ -286,13 +291,13 @@ class Connection:
     def leave_turn(self) -> None:
         """Let the next view run: the calling thread waits for no message more."""
     def arm(self) -> bool:
-        """Ask the WakeQueue to report this connection once it has something to receive.
+        """Have the WakeQueue report this connection once there is something to receive.
 
-        Returns False, and arms nothing, where something is there already (a message,
-        the end).
+        Returns:
+            False, without arming, if there is a message or the end already.
         """
     def arm_writable(self) -> bool:
-        """The same for room in the outbox; False where there is room (or the end)."""
+        """Do the same for room in the outbox; False if there is room, or the end."""
     def send(
         self,
         data: str | bytes | bytearray | memoryview,
@@ -300,60 +305,63 @@ class Connection:
         overflow: str = "close",
         timeout: float | None = None,
     ) -> bool:
-        """Send one message. Tries the socket at once, queues what does not fit.
+        """Send one message: write to the socket at once, queue the rest.
 
         Args:
             data: The message.
-            binary: True: a binary message; False: text; None: by the type, str is
-                text and everything else text where it is valid UTF-8, else binary.
+            binary: True: a binary message. False: a text message. None: text for str
+                and for bytes that are valid UTF-8, else binary.
             overflow: What to do when the outbox is full: "close" (fail the connection
                 with 1013), "drop_oldest", "drop_newest", "block" (wait for room), or
-                "refuse" (return False, to a caller who waits by :meth:`arm_writable`).
+                "refuse" (return False; the caller waits with :meth:`arm_writable`).
             timeout: Seconds that "block" waits before it drops the message.
 
         Returns:
-            True if the message was written or queued; False if it was not, because the
-            connection is closing or closed, or by the overflow policy.
+            True if the message was written or queued; False if not, because the
+            connection is closing or closed, or because of the overflow policy.
 
         Raises:
-            TypeError: ``data`` is none of the types above.
+            TypeError: ``data`` has none of the types above.
             ValueError: ``binary`` is False and the bytes are not UTF-8, or ``overflow``
                 is unknown.
         """
     def is_served(self) -> bool:
         """Return whether the calling thread serves this connection.
 
-        It does if its latest calls of :meth:`send` all went here. One such call proves
-        nothing: a loop over many connections begins like that, too. A thread that has
-        sent to others before, comes back to this connection, or publishes to many,
-        needs more of them.
+        A thread serves it if its latest calls of :meth:`send` all went to this
+        connection. One call proves nothing, because a loop over many connections begins
+        like that, too. More calls are needed of a thread that has sent to other
+        connections or to many before, and most of one that comes back to this
+        connection.
         """
     def ping(self, payload: bytes = b"") -> bool:
         """Send a ping of at most 125 bytes.
 
         Returns:
-            Whether it is on its way: False where the connection is closing, or where 64
-            pings wait already, because the peer does not read.
+            Whether the ping was accepted: False if the connection is closing, or if 64
+            pings wait already because the peer does not read.
 
         Raises:
             ValueError: The payload is too long (RFC 6455 section 5.5).
         """
     def close(self, code: int = 1000, reason: str = "") -> bool:
-        """Start the close handshake; queued messages go out first. Idempotent.
+        """Start the close handshake; queued messages are sent first. Idempotent.
 
-        Wakes whoever waits in :meth:`receive`. Returns whether this call was the one
-        that started it.
+        Threads that wait in :meth:`receive` wake up.
+
+        Returns:
+            Whether this call started the close handshake.
 
         Raises:
             ValueError: ``code`` may not be sent (RFC 6455 section 7.4), or the reason
                 is longer than 123 bytes of UTF-8.
         """
     def abort(self) -> None:
-        """Drop the TCP connection without a close handshake; tests break one so."""
+        """Drop the TCP connection without a close handshake; for tests."""
     def fileno(self) -> int:
         """Return a descriptor that polls readable while a message or the end waits.
 
-        Made at the first call and owned by the connection.
+        The first call makes the descriptor; the connection owns it.
         """
     def join(
         self,
@@ -369,27 +377,29 @@ class Connection:
         reply: str | None = None,
         timeout: float | None = None,
     ) -> Joined | None:
-        """Make the connection a member of a group; None where it has ended.
+        """Make the connection a member of a group; None if the connection has ended.
 
         Args:
-            group: 1 to 255 bytes of UTF-8 without control characters. One that ends in
-                "*" stands for every group that begins with what is before it.
+            group: 1 to 255 bytes of UTF-8 without control characters. A name that ends
+                in "*" is a wildcard: it means all groups whose names begin with the
+                part before "*".
             since: The offset and epoch of the latest message that the client has seen:
-                what came after it is sent first. (0, "") asks for all that is kept.
+                later messages are sent first. (0, "") asks for all that are kept.
             history: How many messages the group keeps; 0: none.
-            ttl: Seconds that it keeps them.
-            envelope: Have :meth:`envelop` called.
+            ttl: Seconds for which the group keeps them.
+            envelope: Call :meth:`envelop`, too.
             presence: Whether the other members see this one.
-            info: What they see, a JSON object of at most 64 KiB.
-            was: The :attr:`member_id` that the client had before: messages that left
-                these out are not sent to it now. Of more than 16, the last count.
-            reply: The number of the client's request, as JSON: answer it by a frame.
+            info: The member's information for the others, JSON of at most 64 KiB.
+            was: The :attr:`member_id` of the client's earlier connections: messages
+                that excluded one of these are not sent to it now. Only the last 16
+                count.
+            reply: The number of the client's request, as JSON: a frame answers it.
             timeout: Seconds that the broker may take.
 
         Raises:
             ValueError: The name breaks the rules, a number is out of its range, or the
                 info is too large.
-            BrokerError: The broker, which has the history, cannot be asked.
+            BrokerError: The broker, which has the history, cannot be reached.
         """
     def leave(self, group: str, reply: str | None = None) -> bool:
         """End a membership; return whether there was one."""
@@ -399,10 +409,10 @@ class Connection:
     def envelop(self) -> None:
         """From now on, wrap messages from groups in the client's JSON protocol."""
     def identify(self, user: str) -> None:
-        """Make the connection reachable as one of the user's."""
+        """Make the connection reachable as a connection of this user."""
     @property
     def member_id(self) -> str:
-        """The name by which members of its groups know the connection."""
+        """The id that the connection has for the other members of its groups."""
 
 @final
 class Joined:
@@ -413,10 +423,10 @@ class Joined:
         """Whether every message after ``since`` was sent."""
     @property
     def offset(self) -> int:
-        """Where the group stands: the number of its latest message."""
+        """The group's current offset: the number of its latest message."""
     @property
     def epoch(self) -> str:
-        """Which history the offset counts in; "" where none is kept."""
+        """The history that the offset counts in; "" if the group keeps none."""
     @property
     def missed(self) -> int:
         """How many messages were sent."""
@@ -430,22 +440,22 @@ class Published:
         """How many connections of this process the message went to."""
     @property
     def broker(self) -> Literal["none", "sent", "stored", "pending", "unavailable"]:
-        """The worst of what the broker did with the message for each target."""
+        """What the broker did with the message; the worst result of several targets."""
     @property
     def offset(self) -> int:
-        """Its number in the group's history; 0 where none is kept, or not known yet."""
+        """The number in the group's history; 0 if there is none, or it is not known."""
     @property
     def epoch(self) -> str:
-        """The history that the offset counts in; "" where there is none."""
+        """The history that the offset counts in; "" if there is none."""
     @property
     def dropped(self) -> int:
-        """How many connections lost a message to their limits."""
+        """How many connections lost a message because of a full outbox."""
 
 def broker_check(url: str) -> None:
-    """Check that a broker's URL can be used; connect to nothing.
+    """Check that a broker's URL can be used, without a connection.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: The URL cannot be used.
     """
 
 def hub_configure(
@@ -458,11 +468,11 @@ def hub_configure(
     """
 
 def hub_flush(timeout: float) -> bool:
-    """Wait until the broker has everything; return whether that was in time."""
+    """Wait until the broker has all messages; return whether this was in time."""
 
 @final
 class HubStats:
-    """What the hub has and has lost; :class:`dwebsocket.hub.Stats` explains each."""
+    """Numbers of the hub; :class:`dwebsocket.hub.Stats` explains each."""
 
     @property
     def connections(self) -> int: ...
@@ -482,7 +492,7 @@ class HubStats:
     def broker(self) -> Literal["none", "connected", "away"]: ...
 
 def hub_stats() -> HubStats:
-    """Count what the hub has; start nothing where none runs."""
+    """Return the numbers of the hub; does not start a hub."""
 
 def publish(
     kind: Literal["group", "user", "all"],
@@ -495,22 +505,22 @@ def publish(
     histories: list[tuple[int, float]] | None = None,
     timeout: float | None = None,
 ) -> Published:
-    """Send a message to everybody who belongs to one of the targets.
+    """Send a message to every connection that belongs to one of the targets.
 
     Args:
         kind: "group", "user" or "all".
         targets: Names of groups or users.
         data: The message.
-        binary: Whether it goes out as a binary message.
-        json: Whether it is a JSON text.
-        exclude: The :attr:`Connection.member_id` of connections, of any process, that
-            do not get it.
+        binary: Whether it is sent as a binary message.
+        json: Whether the data is JSON text.
+        exclude: The :attr:`Connection.member_id` of connections, in any process, that
+            do not get the message.
         histories: For each group, how many messages it keeps (0: none), and for how
             many seconds.
         timeout: Seconds to wait for the broker.
 
     Raises:
-        ValueError: A name breaks the rules, or text is not UTF-8.
+        ValueError: A name breaks the rules, or a text is not UTF-8.
     """
 
 def disconnect(
@@ -529,51 +539,56 @@ def disconnect(
 def members(groups: list[str]) -> list[tuple[str, str]]:
     """Return the ids of the present members of groups, and their info as JSON.
 
-    Each once. Waits, for at most two seconds, right after the broker was connected to.
+    Each member is listed once. Right after the process has connected to the broker, the
+    call waits up to two seconds for the other processes.
     """
 
 def count(groups: list[str]) -> int:
-    """Return how many members groups have, each counted once.
+    """Return how many members groups have; each member counts once.
 
-    Waits as :func:`members`.
+    The call may wait, like :func:`members`.
     """
 
 def occupied(prefix: str) -> list[tuple[str, int]]:
-    """Return the groups with present members, by name, and how many they have."""
+    """Return the groups with present members, by name, and their numbers of members.
+
+    The call may wait, like :func:`members`.
+    """
 
 def history(
     group: str, limit: int, size: int, ttl: float = 300.0, timeout: float | None = None
 ) -> tuple[list[tuple[int, str | bytes]], int, str]:
-    """Return the latest messages of a group with their offsets, its top and epoch.
+    """Return a group's latest messages with their offsets, its top offset and epoch.
 
     Raises:
-        BrokerError: The broker cannot be asked.
+        BrokerError: The broker cannot be reached.
     """
 
 def start() -> None:
-    """Start the engine of this process, if it does not run.
+    """Start the engine of this process, unless it runs.
 
     Raises:
-        OSError: The system has no thread or no descriptor left, or the process ends.
+        OSError: The system has no thread or no descriptor left, or the process is
+            ending.
     """
 
 def settle_stack() -> None:
     """Keep huge pages off the calling thread's stack."""
 
 def json_depth(text: bytes) -> int:
-    """Return how deep arrays and objects are nested in JSON, at the most."""
+    """Return the greatest depth of nested arrays and objects in a JSON text."""
 
 def position(
     group: str, size: int, ttl: float = 300.0, timeout: float | None = None
 ) -> tuple[int, str]:
-    """Return where a group's history stands: the latest offset, and the epoch.
+    """Return the position of a group's history: the latest offset, and the epoch.
 
     Raises:
-        BrokerError: The broker cannot be asked.
+        BrokerError: The broker cannot be reached.
     """
 
 def broker_address() -> str | None:
-    """Return where the broker is, without the password; None where there is none."""
+    """Return the broker's address without the password; None if there is no broker."""
 
 def stop(timeout: float, code: int = 1001) -> int:
     """Close every connection and stop the engine of this process.
@@ -589,30 +604,30 @@ def stop(timeout: float, code: int = 1001) -> int:
 def close_all(code: int = 1001) -> int:
     """Start the close handshake of every connection; return how many there were.
 
-    New ones are refused from then on. For a stop in two steps, of which
-    :func:`stop` is the second: views get to see the end in between.
+    New connections are refused from then on. This is the first step of a stop, and
+    :func:`stop` is the second: views see the end in between.
     """
 
 def seal() -> None:
-    """Never let a waiting thread come back into the interpreter again.
+    """Keep waiting threads out of the interpreter from now on.
 
-    The very last act before the interpreter is torn down: a daemon thread that
-    returned to it then would crash the process.
+    This is the last call before the interpreter is torn down: a daemon thread that
+    returned to the interpreter then would crash the process.
     """
 
 def drain_log() -> list[tuple[int, str, float]]:
-    """Return and forget what the engine has to log: (logging level, message, time)."""
+    """Take the engine's waiting log records: (logging level, message, time)."""
 
 def wait_log(timeout: float | None = None) -> bool:
-    """Wait until :func:`drain_log` has something, outside of the interpreter.
+    """Wait until :func:`drain_log` has a record, outside of the interpreter.
 
     Returns:
         False if no record came in time, or this process has no engine.
     """
 
 def log_to(queue: WakeQueue) -> bool:
-    """Report to an event loop from now on that :func:`drain_log` has something.
+    """Report to an event loop, from now on, that :func:`drain_log` has a record.
 
     Returns:
-        False where there is no engine in this process.
+        False if this process has no engine.
     """
