@@ -119,7 +119,7 @@ class Refused(WebSocketException):
 class PeerGone(BaseException):
     """Ends a view that has made only calls without effect since its peer went away.
 
-    It is not an :exc:`Exception`, so that it also ends a loop that catches every
+    PeerGone is not an :exc:`Exception`, so that it also ends a loop that catches every
     Exception. ``finally`` runs, and the log gets one line. See the setting
     ``GONE_TIMEOUT``.
     """

@@ -35,9 +35,10 @@ def _flag(view: Any, name: str) -> bool:
 class WebSocketMiddleware:
     """Refuses, with 400, handshakes for views that do not serve WebSockets.
 
-    It sets ``request.websocket`` and ``request.is_websocket`` on every request. With
-    the setting ``ACCEPT_ALL``, and for views with the attribute ``accept_websocket =
-    True``, it opens the WebSocket itself. List the middleware last in ``MIDDLEWARE``.
+    The middleware sets ``request.websocket`` and ``request.is_websocket`` on every
+    request. With the setting ``ACCEPT_ALL``, and for views with the attribute
+    ``accept_websocket = True``, the middleware itself opens the WebSocket. List it last
+    in ``MIDDLEWARE``.
 
     Args:
         get_response: The next middleware, or the view.

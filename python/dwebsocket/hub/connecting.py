@@ -81,7 +81,11 @@ def connect() -> None:
 
 
 def note_server(several: bool) -> None:
-    """Note the server's ``wsgi.multiprocess`` (PEP 3333): has it several processes?"""
+    """Note whether the server has several processes: ``wsgi.multiprocess`` (PEP 3333).
+
+    Args:
+        several: Whether the server says that it has several processes.
+    """
     global _several, _serving
     _several = several
     _serving = True

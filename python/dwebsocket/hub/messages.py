@@ -46,7 +46,7 @@ def to_json(data: Any, **kwargs: Any) -> str:
 
 
 def payload(message: Any) -> Payload:
-    """Return a message as the engine takes it: the data, is it binary, is it JSON.
+    """Return a message as the engine takes it, with the flags "binary" and "JSON".
 
     ``str`` is sent as text, ``bytes`` as binary, anything else as JSON.
 

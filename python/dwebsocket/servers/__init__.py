@@ -1,10 +1,10 @@
 """Where each WSGI server keeps the socket of a request.
 
-A *finder* is a function that takes the WSGI environ. It returns a
-:class:`ServerSocket`, or None if the request came from another server. It raises
-:exc:`~dwebsocket.exceptions.SocketUnavailable` if it knows the server but cannot get
-the socket. The project's finders are asked first: name them in
-``DWEBSOCKET["SERVERS"]``, or call :func:`register`.
+A *finder* is a function that takes the WSGI environ and returns a
+:class:`ServerSocket`, or None if the request came from another server. A finder that
+knows the server but cannot get the socket raises
+:exc:`~dwebsocket.exceptions.SocketUnavailable`. The project's finders are asked first:
+name them in ``DWEBSOCKET["SERVERS"]``, or call :func:`register`.
 """
 
 from __future__ import annotations
