@@ -75,19 +75,19 @@ def _is_async(view: Any) -> bool:
 def _decorate(view: Any, opening: Opening, require: bool) -> Any:
     if hasattr(view, "as_view"):
         raise ConfigurationError(
-            f"{view!r} is a class, which is no view yet: decorate its method get(), or "
-            "what as_view() returns."
+            f"{view!r} is a class, not a view: decorate its method get(), or the "
+            "result of as_view()."
         )
     if not callable(view) and not hasattr(view, "__get__"):
         raise ConfigurationError(
-            f"A WebSocket's decorator decorates a view, not {view!r}. (The address "
-            "belongs into urls.py.)"
+            f"A WebSocket decorator is used on a view, not on {view!r}. (The address "
+            "belongs in urls.py.)"
         )
     if _is_async(view):
         raise ConfigurationError(ASYNC.format(view))
     if inspect.isgeneratorfunction(getattr(view, "__func__", view)):
         raise ConfigurationError(
-            f"{view!r} has a yield: nobody would run what it yields. A view calls "
+            f"{view!r} has a yield, so a call would not run it. A view sends with "
             "request.websocket.send()."
         )
 

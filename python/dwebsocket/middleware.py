@@ -129,8 +129,8 @@ class WebSocketMiddleware:
             step = getattr(instance, "get_response", None)
         if len(found) < len(expected):
             raise ConfigurationError(
-                "WebSocketMiddleware opens this WebSocket itself, and cannot ask "
-                f"{', '.join(expected)} first. Put it at the end of MIDDLEWARE, or "
-                "decorate the view."
+                "WebSocketMiddleware opens this WebSocket itself, and cannot call "
+                f"process_view of {', '.join(expected)} first. Put WebSocketMiddleware "
+                "at the end of MIDDLEWARE, or decorate the view."
             )
         return found

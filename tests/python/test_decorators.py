@@ -348,7 +348,7 @@ def test_a_generator_is_refused_when_it_is_decorated(given):
 
 @pytest.mark.parametrize("given", ["echo/", 8000, ["echo"]])
 def test_what_is_no_view_is_refused_when_it_is_decorated(given):
-    with pytest.raises(ConfigurationError, match="decorates a view"):
+    with pytest.raises(ConfigurationError, match="is used on a view"):
         websocket(given)
 
 

@@ -132,8 +132,8 @@ class Opening:
             chosen = self._subprotocols(request, list(offered))
             if chosen is not None and chosen not in offered:
                 raise ConfigurationError(
-                    f"The subprotocol {chosen!r} is not one of those that the client "
-                    f"offers: {offered!r}"
+                    f"The client does not offer the subprotocol {chosen!r}. It offers "
+                    f"{offered!r}."
                 )
         elif self._subprotocols is not None:
             known = self._subprotocols
@@ -147,9 +147,9 @@ class Opening:
             self._untaken = True
             logger.warning(
                 "%s: the client offers subprotocols, and this view takes none of them: "
-                "a browser then gives the connection up. Name what the view speaks, as "
-                "in @websocket(subprotocols=[...]), or let the page offer nothing. "
-                "(Said once for each view.)",
+                "a browser then closes the connection. Name the view's subprotocols, "
+                "as in @websocket(subprotocols=[...]), or let the page offer none. "
+                "(Logged once for each view.)",
                 shown(request.path),
                 extra={"request": request},
             )

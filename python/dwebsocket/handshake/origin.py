@@ -122,7 +122,7 @@ def explain(request: HttpRequest) -> str:
     if origin is None:
         return (
             f"{start} This is not an origin (scheme://host or scheme://host:port), so "
-            "that no setting but '*' can allow it."
+            "only the setting '*' can allow it."
         )
     try:
         host = request.get_host()
@@ -140,7 +140,7 @@ def explain(request: HttpRequest) -> str:
     )
 
 
-_ADD = "If such pages should, add {} to DWEBSOCKET['ALLOWED_ORIGINS']{}."
+_ADD = "To allow such pages, add {} to DWEBSOCKET['ALLOWED_ORIGINS']{}."
 
 
 def _cure(request: HttpRequest, origin: Origin) -> str:
@@ -149,7 +149,7 @@ def _cure(request: HttpRequest, origin: Origin) -> str:
         return (
             "Browsers say 'null' for a page that was opened as a file, and in a "
             "sandboxed frame: open the page by http, from this site. "
-            + _ADD.format("'null'", " (any site can connect then, from such a frame)")
+            + _ADD.format("'null'", " (then any site can connect from such a frame)")
         )
     if not origin.host:
         return _ADD.format(repr(origin.scheme), "")
@@ -158,13 +158,13 @@ def _cure(request: HttpRequest, origin: Origin) -> str:
         if request.is_secure() and origin.scheme == "http":
             return (
                 "The page came by http and could have been changed on its way: serve "
-                "it by https. Where it came by https, the proxy's header that "
+                "it by https. If it did come by https, the proxy's header that "
                 "SECURE_PROXY_SSL_HEADER names is wrong."
             )
         if not host.port:
             return (
-                "Only the port differs. If a proxy has dropped it, let it pass the "
-                "Host header on whole (nginx: proxy_set_header Host $http_host;)."
+                "Only the port differs. If a proxy has dropped it, let the proxy pass "
+                "the whole Host header on (nginx: proxy_set_header Host $http_host;)."
             )
     return _host_cure(request, origin)
 
@@ -176,7 +176,7 @@ def _host_cure(request: HttpRequest, origin: Origin) -> str:
     if forwarded and not django_settings.USE_X_FORWARDED_HOST:
         return (
             f"A proxy says X-Forwarded-Host: {_shown(forwarded)}, which Django reads "
-            "with USE_X_FORWARDED_HOST = True only. Set that, or let the proxy pass "
+            "only with USE_X_FORWARDED_HOST = True. Set this, or let the proxy pass "
             "the Host header on (nginx: proxy_set_header Host $http_host;)."
         )
     name = origin.host
@@ -194,14 +194,14 @@ def _host_cure(request: HttpRequest, origin: Origin) -> str:
         return (
             f"For a browser, {name} and {host.host} are two sites: let the page's "
             "script connect to location.host (new WebSocket("
-            "`ws://${location.host}/...`)), or open the page by the name that the "
-            f"script has. {add}"
+            "`ws://${location.host}/...`)), or open the page with the name that the "
+            f"script uses. {add}"
         )
     if ours or proxied:
         return (
             "If it is this site's own page, the proxy has replaced the Host header: "
-            "let it pass that on (nginx: proxy_set_header Host $http_host;), and tell "
-            f"Django of the TLS (SECURE_PROXY_SSL_HEADER). {add}"
+            "let the proxy pass it on (nginx: proxy_set_header Host $http_host;), and "
+            f"tell Django of the TLS (SECURE_PROXY_SSL_HEADER). {add}"
         )
     return (
         f"{add} If it is this site's own page, a proxy has replaced the Host header "

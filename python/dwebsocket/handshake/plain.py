@@ -22,15 +22,15 @@ logger = logging.getLogger("dwebsocket.handshake")
 
 #: For a request that was a handshake until a proxy dropped its Upgrade header.
 _LOST = (
-    "This request has Sec-WebSocket-Key and no Upgrade header, so that it is no "
-    "WebSocket: a proxy on the way has dropped it. For nginx, in the location: "
+    "This request has the header Sec-WebSocket-Key but no Upgrade header, so it is not "
+    "a handshake: a proxy on the way has dropped it. For nginx, in the location: "
     "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
     'proxy_set_header Connection "upgrade";'
 )
 
 _OPEN = (
     "Open it with a WebSocket client, such as new WebSocket(...) in a page's script.\n"
-    "(A view that answers plain HTTP, too, asks request.is_websocket() first, and "
+    "(A view that also answers plain HTTP calls request.is_websocket() first, and "
     "returns a response.)"
 )
 _ASGI = (
@@ -96,7 +96,7 @@ def _upgrade_required(
     else:
         more = _OPEN
     response = HttpResponse(
-        f"This address talks WebSocket only.\n{more}\n",
+        f"This address is for WebSockets only.\n{more}\n",
         status=426,
         content_type="text/plain; charset=utf-8",
     )

@@ -53,7 +53,7 @@ _BUILT_IN: tuple[Finder, ...] = (
 _registered: list[Finder] = []
 
 _UNKNOWN = (
-    "This WSGI server does not show the socket of a request, so that a WebSocket "
+    "This WSGI server does not give access to the socket of a request, so a WebSocket "
     "cannot be opened on it. Serve the site with gunicorn, uWSGI, gevent, cheroot, "
     "waitress, werkzeug or 'manage.py runserver', or tell dwebsocket where the socket "
     'is with a finder in DWEBSOCKET["SERVERS"]. (Django\'s test client has no socket: '

@@ -147,7 +147,7 @@ class Held:
         """
         server = self._server
         if server is None:
-            raise OSError("this socket was let go before")
+            raise OSError("this socket was released before")
         try:
             with server.guard():
                 return self._own.adopt(server.fd, server.epoll_fd, server.sock)

@@ -9,7 +9,7 @@ from .base import Environ, ServerSocket
 __all__ = ("find",)
 
 _MOD_WSGI = (
-    "Apache's mod_wsgi keeps the socket to itself, so that a WebSocket cannot be "
+    "Apache's mod_wsgi does not give access to the socket, so a WebSocket cannot be "
     "opened on it. Serve this URL with gunicorn or uWSGI, behind Apache's mod_proxy."
 )
 

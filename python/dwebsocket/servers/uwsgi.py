@@ -18,8 +18,8 @@ __all__ = ("find",)
 logger = logging.getLogger("dwebsocket.handshake")
 
 _THREADS = (
-    "uWSGI runs without threads, and a WebSocket's view has one of its own. Start "
-    "uWSGI with --enable-threads (or with --threads)."
+    "uWSGI runs without threads, but the view of a WebSocket needs its own thread. "
+    "Start uWSGI with --enable-threads (or with --threads)."
 )
 _ROUTER = (
     "uWSGI's HTTP router keeps what the client sends after the request. Start uWSGI "
@@ -40,11 +40,11 @@ _RAW_BODY = (
 )
 _CHEAPER = (
     "uWSGI's option --%s ends workers that have no request to answer, and closes their "
-    "WebSockets. Start uWSGI without it where WebSockets are to stay open."
+    "WebSockets. Start uWSGI without it if WebSockets must stay open."
 )
 _RENEWING = (
     "uWSGI's option --%s renews workers now and then, and closes their WebSockets. "
-    "Start uWSGI without it where WebSockets are to stay open, or have clients connect "
+    "Start uWSGI without it if WebSockets must stay open, or have clients connect "
     "again."
 )
 

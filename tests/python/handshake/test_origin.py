@@ -244,13 +244,13 @@ class TestExplanations:
     def test_a_lost_host_is_suspected_first(self, settings, meta):
         with override_settings(**settings):
             said = self.explain("127.0.0.1:8000", "https://example.com", **meta)
-        host, add = said.index("$http_host"), said.index("If such pages should")
+        host, add = said.index("$http_host"), said.index("To allow such pages")
         assert host < add
         assert "SECURE_PROXY_SSL_HEADER" in said
 
     def test_another_sites_page_is_not_put_down_to_the_proxy(self):
         said = self.explain("example.com", "https://app.example.net:8443")
-        assert said.index("If such pages should") < said.index("$http_host")
+        assert said.index("To allow such pages") < said.index("$http_host")
         assert "'https://app.example.net:8443'" in said
 
     def test_a_forwarded_host_that_django_does_not_read(self):
