@@ -66,10 +66,10 @@ def _check_paths() -> list[CheckMessage]:
             problem = ""
             try:
                 if not callable(import_string(path)):
-                    problem = "it cannot be called"
+                    problem = "not callable"
             except Exception as error:
                 # The module may raise anything; a path such as ".name" is a ValueError.
-                problem = "it is no dotted path"
+                problem = "not a dotted path"
                 if not is_secret(path):
                     problem = f"{type(error).__name__}: {error}"
             if problem:
@@ -93,7 +93,7 @@ def _check_names() -> list[CheckMessage]:
     names = {f"DWEBSOCKET_{key}": key for key in KEYS if key not in given}
     return [
         Warning(
-            f"Nothing reads the setting {name}.",
+            f"The setting {name} has no effect.",
             hint="Write DWEBSOCKET = {...}."
             if name not in names
             else f"Write DWEBSOCKET = {{{names[name]!r}: ...}}.",
@@ -108,7 +108,7 @@ def _check_schemes() -> list[CheckMessage]:
     listed = acceptable("ALLOWED_ORIGINS")
     return [
         Warning(
-            f"DWEBSOCKET['ALLOWED_ORIGINS'] has {entry!r}: no page comes from there.",
+            f"DWEBSOCKET['ALLOWED_ORIGINS'] has {entry!r}: no page has this origin.",
             hint="An origin is a page's address: write https: for wss:, http: for ws:.",
             id="dwebsocket.W005",
         )
@@ -129,8 +129,8 @@ def check_installation(
     else:
         found.append(
             Warning(
-                f"dwebsocket {old}, the old package, is installed, too. Both bring the "
-                "module dwebsocket: to uninstall one takes files of the other away.",
+                f"dwebsocket {old}, the old package, is installed, too. Both contain "
+                "the module dwebsocket: uninstalling one removes files of the other.",
                 hint="pip uninstall dwebsocket dwebsocket-rs, then "
                 "pip install dwebsocket-rs.",
                 id="dwebsocket.W006",
@@ -160,7 +160,7 @@ def check_origins(
         Warning(
             f"DWEBSOCKET['ALLOWED_ORIGINS'] has {entry!r}: any web page may open "
             f"WebSockets here with its visitor's cookies{how}.",
-            hint="Name the origins that may.",
+            hint="List the origins that may open WebSockets.",
             id="dwebsocket.W003",
         )
         for entry, how in (("*", ""), ("null", ", from a sandboxed frame"))
@@ -179,7 +179,7 @@ def check_broker(
     return [
         Warning(
             f"There are {workers()} worker processes and no broker: groups, push and "
-            "presence stop at each of them.",
+            "presence do not reach from one process to another.",
             hint="Set DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0' or "
             "'nats://localhost', or run one worker.",
             id="dwebsocket.W004",
@@ -222,8 +222,8 @@ def check_middleware(
     if after:
         found.append(
             Warning(
-                f"{MIDDLEWARE} stands before {', '.join(after)}, which must look at a "
-                "view before it runs.",
+                f"{MIDDLEWARE} is listed before {', '.join(after)}, whose process_view "
+                "must be called before the view.",
                 hint="Put WebSocketMiddleware at the end of MIDDLEWARE.",
                 id="dwebsocket.W002",
             )

@@ -90,8 +90,8 @@ def _key(user: Any) -> str:
 def _warn_untracked() -> None:
     """Warn once that this site does not track the users of WebSockets."""
     logger.warning(
-        "DWEBSOCKET['TRACK_USERS'] is False, so that nobody knows whose a WebSocket "
-        "is: what is sent to a user reaches nobody"
+        "DWEBSOCKET['TRACK_USERS'] is False: this site does not know the users of its "
+        "WebSockets, and messages to a user reach nobody"
     )
 
 

@@ -162,7 +162,7 @@ def member_ids(was: Any) -> list[str]:
     given = [was] if isinstance(was, str) else list(was)
     for one in given:
         if not isinstance(one, str):
-            raise TypeError(f"was has member ids, which are str, not {one!r:.100}")
+            raise TypeError(f"was takes member ids, which are str, not {one!r:.100}")
     return given
 
 

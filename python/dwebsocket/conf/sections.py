@@ -98,8 +98,8 @@ def installed(app: str, code: str) -> list[CheckMessage]:
         return []
     return [
         Error(
-            f"{app} is in INSTALLED_APPS without 'dwebsocket': its pages would not "
-            "find dwebsocket/dwebsocket.js and stay silent.",
+            f"{app} is in INSTALLED_APPS without 'dwebsocket': its pages do not find "
+            "the script dwebsocket/dwebsocket.js, and do nothing.",
             hint="Add 'dwebsocket' to INSTALLED_APPS.",
             id=code,
         )
@@ -170,5 +170,5 @@ def importable(where: str, value: str, check: Callable[[Any], bool], what: str) 
     except Exception as error:
         # The module may raise anything; a path such as ".name" is a ValueError.
         said = "" if is_secret(value) else str(error)
-        return f"{where} names {shown(value)}: {said or 'it is no dotted path'}"
+        return f"{where} names {shown(value)}: {said or 'not a dotted path'}"
     return "" if check(found) else f"{where} must name {what}, not {value!r}."

@@ -321,7 +321,7 @@ def check_overrides(overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]
         if name not in _SCOPED:
             hint = nearest(name.lower(), _SCOPED)
             if name.upper() in KEYS and name.lower() not in _SCOPED:
-                hint = f" DWEBSOCKET[{name.upper()!r}] is for all views."
+                hint = f" DWEBSOCKET[{name.upper()!r}] applies to all views."
             raise ConfigurationError(f"There is no argument {name!r}.{hint}")
         message = KEYS[_SCOPED[name]].problem(name, value)
         if message:

@@ -108,8 +108,8 @@ def _warn_if_nobody() -> None:
     if settings.BROKER is None and not _engine.connection_count():
         _told = True
         logger.warning(
-            "No broker is set, and no connection is open in this process: what it "
-            "sends to groups, users and all reaches nobody, and it sees no members. "
+            "No broker is set, and no connection is open in this process: its messages "
+            "to groups, users and all reach nobody, and it sees no members. "
             "Set DWEBSOCKET['BROKER'], e.g. 'redis://localhost:6379/0' or "
             "'nats://localhost', here and in the server's processes."
         )
@@ -121,7 +121,8 @@ def _warn_if_alone() -> None:
     if _several or workers() > 1:
         logger.warning(
             "This server has several worker processes and no broker: groups, push and "
-            "presence stop at each of them. Set DWEBSOCKET['BROKER'], e.g. "
+            "presence do not reach from one process to another. Set "
+            "DWEBSOCKET['BROKER'], e.g. "
             "'redis://localhost:6379/0' or 'nats://localhost', or run one worker "
             "process."
         )

@@ -55,7 +55,7 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     except RuntimeError as failure:
         # The pool itself raised this: it could not start a thread. One of its running
         # threads may still call the function.
-        raise BrokerError(f"no thread is left to ask it: {failure}") from failure
+        raise BrokerError(f"no thread is left to wait for it: {failure}") from failure
     if error is not None:
         raise error
     return result  # type: ignore[return-value]

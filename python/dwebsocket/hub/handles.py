@@ -284,7 +284,7 @@ class Group:
             ValueError: There are several groups, each with its own position.
         """
         if len(self.names) != 1:
-            raise ValueError("several groups have no position in common")
+            raise ValueError("several groups have no common position")
         use()
         (options,) = self.each
         if not options.history:

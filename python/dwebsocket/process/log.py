@@ -99,7 +99,8 @@ def start() -> None:
                 thread.start()
             except RuntimeError:
                 logger.warning(
-                    "No thread is left that could log at once", exc_info=True
+                    "No thread is left for the engine's log: its records come later",
+                    exc_info=True,
                 )
                 return
         _started_in = os.getpid()

@@ -38,4 +38,4 @@ class Trouble:
         """Take note of a success."""
         if self._logged:
             self._logged = 0.0
-            self._logger.info("Again possible after: %s", self._message)
+            self._logger.info("This problem is over: %s", self._message)

@@ -89,7 +89,7 @@ def test_a_page_that_was_made_before_joins_without_a_gap(pair):
 def test_a_group_without_a_history_has_no_position():
     assert hub.group("hub.nowhere").position() == (0, "")
     assert hub.group("hub.nowhere").history().position == (0, "")
-    with pytest.raises(ValueError, match="no position in common"):
+    with pytest.raises(ValueError, match="no common position"):
         hub.groups("hub.a", "hub.b").position()
     assert hub.groups("hub.a", "hub.b").history().position == (0, "")
 

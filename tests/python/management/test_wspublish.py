@@ -107,7 +107,7 @@ def test_disconnecting(calls, words, asked):
         (["--all", "--json", "NaN"], "JSON"),
         (["--all", "--json", "[" * 100_000 + "]" * 100_000], "nested too deeply"),
         (["--all", "--binary", "/no/such/file"], "No such file"),
-        (["--all", "--binary", "/no/such/file", "hi"], "one too many"),
+        (["--all", "--binary", "/no/such/file", "hi"], "not both"),
         (["--all", "--disconnect", "4001", "x" * 124], "123 bytes"),
     ],
 )

@@ -75,7 +75,7 @@ def _crowded() -> list[CheckMessage]:
         return []
     message = (
         "DWEBSOCKET['CHAT']: a history of the longest messages might not fit into a "
-        "page's outbox, and the page could not come in."
+        "page's outbox, and the page could not join the room."
     )
     hint = f"Lower HISTORY or MESSAGE_LENGTH, or set OUTBOX_BYTES to {needed}."
     return [Warning(message, hint=hint, id="dwebsocket.W024")]

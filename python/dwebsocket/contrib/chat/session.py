@@ -161,7 +161,8 @@ class ChatSession(Session):
         wish = data.get("chat") if isinstance(data, dict) else None
         known = self._wishes.get(wish) if isinstance(wish, str) else None
         if known is None:
-            raise Refused("invalid", f"these are known: {', '.join(self._wishes)}")
+            wishes = ", ".join(self._wishes)
+            raise Refused("invalid", f"unknown request; these are known: {wishes}")
         known(data)
 
     def _hello(self, data: dict[str, Any]) -> None:

@@ -126,9 +126,12 @@ def clean_message(value: Any) -> str:
     if not too_long:
         text = _cleaned(text.replace("\r\n", "\n"), keep="\t\n").strip()
     if not text:
-        raise Refused("message_empty", "there is nothing to read in it")
+        raise Refused("message_empty", "the message is empty")
     if too_long or len(text) > length or text.count("\n") >= lines:
-        raise Refused("message_long", f"at most {length} characters, {lines} lines")
+        raise Refused(
+            "message_long",
+            f"a message has at most {length} characters and {lines} lines",
+        )
     return text
 
 

@@ -31,7 +31,7 @@ def check_push(
     if not any("AuthenticationMiddleware" in path for path in middleware):
         found.append(
             Error(
-                "contrib.push sends to users, and MIDDLEWARE has nothing that finds "
+                "contrib.push sends to users, but no middleware in MIDDLEWARE sets "
                 "request.user.",
                 hint="Add django.contrib.auth.middleware.AuthenticationMiddleware.",
                 id="dwebsocket.E012",

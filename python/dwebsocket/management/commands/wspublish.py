@@ -112,7 +112,7 @@ def _payload(options: dict[str, Any]) -> hub.Payload:
     message = options["message"]
     if options["binary"] is not None:
         if message is not None:
-            raise CommandError("a message and --binary are one too many")
+            raise CommandError("give a message or --binary, not both")
         return _read_binary(options["binary"]), True, False
     if message is None:
         raise CommandError("a message is needed, or '-' to read one")

@@ -26,7 +26,7 @@ class Command(BaseCommand):
             "--older-than",
             type=float,
             metavar="DAYS",
-            help="also those that were sent so many days ago, expired or not",
+            help="also delete those sent more than so many days ago, expired or not",
         )
         parser.add_argument(
             "--batch", type=int, default=1000, help="rows to delete at a time (1000)"
