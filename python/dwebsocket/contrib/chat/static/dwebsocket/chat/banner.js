@@ -1,4 +1,4 @@
-// The state of the line: a word at the top, and a bar above the message box in trouble.
+// The state of the line: a word at the top; in trouble also a bar above the message box.
 
 import { put } from "./words.js";
 

@@ -1,8 +1,8 @@
 /**
  * <dwebsocket-chat>: the panel of a room, as {% chat_room "lobby" %} renders it.
  *
- * `element.room` and `element.line` have the events of room.js and line.js; the element
- * dispatches "unread" ({count}), which bubbles. docs/contrib.md has the rest.
+ * `element.room` and `element.line` dispatch the events of room.js and line.js; the element
+ * dispatches "unread" ({count}), which bubbles. More in docs/contrib.md.
  */
 
 import { Banner } from "./banner.js";
@@ -16,11 +16,11 @@ import { browser, tab } from "./text.js";
 import { Typing } from "./typing.js";
 import { say, translate } from "./words.js";
 
-const COMPLAIN_FOR = 3000; // milliseconds, of what mends itself
+const COMPLAIN_FOR = 3000; // milliseconds; for a message that is sent again by itself
 
 export class ChatElement extends HTMLElement {
   #controller; #log; #composer; #dialog; #typing; #people;
-  #asking = false; // for the first time
+  #asking = false; // whether the first question for the name is open
   room = null;
   line = null;
 
@@ -46,7 +46,7 @@ export class ChatElement extends HTMLElement {
     this.room?.leave();
   }
 
-  /** Have the visitor choose another name, where visitors choose theirs. */
+  /** Ask for another name, on a site where visitors choose their names. */
   rename() {
     const name = this.room.you?.name ?? "";
     const answer = (wanted) => (wanted === name ? this.#dialog.hide() : this.#enter(wanted));
@@ -83,7 +83,7 @@ export class ChatElement extends HTMLElement {
       if (state !== "online") this.#typing.clear();
       this.#showPending();
     });
-    // Asked for in another room on the page: one answer is enough.
+    // Another room on the page has asked for the name, too: one answer is enough.
     on(line, "named", () => this.#asking && this.#enter(line.name));
     on(room, "change", () => this.#showPending());
     on(room, "message", ({ message, live }) => {
@@ -104,7 +104,7 @@ export class ChatElement extends HTMLElement {
   #ready() {
     this.#composer?.complain("");
     this.#showPending();
-    // Coming back must not take the focus from where it is.
+    // A reconnection must not move the focus.
     if (this.#dialog?.hide()) this.#composer?.focus();
   }
 

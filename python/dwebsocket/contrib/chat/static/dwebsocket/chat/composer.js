@@ -1,9 +1,9 @@
-// Where messages are written. The draft survives a reload.
+// The form in which messages are written. The draft survives a reload.
 
 import { tab } from "./text.js";
 import { put } from "./words.js";
 
-const TYPING_EVERY = 3_000; // tell the others at most this often
+const TYPING_EVERY = 3_000; // milliseconds between two "typing" notices, at least
 
 export class Composer {
   #field; #button; #left; #complaint;
@@ -11,7 +11,7 @@ export class Composer {
   #told = 0;
   #actions;
 
-  /** `actions`: send(text) and typing(). */
+  /** `actions` has the functions send(text) and typing(). */
   constructor(part, room, actions, signal) {
     this.#field = part("text");
     this.#button = part("send");
@@ -30,7 +30,7 @@ export class Composer {
     this.#changed(false);
   }
 
-  /** Take the focus where that does not bring up a keyboard over the messages. */
+  /** Take the focus, except on devices where a keyboard would cover the messages. */
   focus() {
     if (matchMedia("(pointer: fine)").matches) this.#field.focus();
   }
@@ -39,7 +39,7 @@ export class Composer {
     this.#complaint.textContent = words;
   }
 
-  /** Put back what the server did not take, unless something new is being written. */
+  /** Put back a text that the server refused, unless the field has a new text. */
   giveBack(text) {
     if (this.#field.value.trim()) return;
     this.#field.value = text;
@@ -47,8 +47,8 @@ export class Composer {
   }
 
   #key(event) {
-    // While a word is being composed (Chinese, Japanese, Korean), Enter chooses it;
-    // 229 is how Safari says so.
+    // While a word is being composed (Chinese, Japanese, Korean), Enter confirms the word;
+    // Safari reports this by the key code 229.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     this.#send();

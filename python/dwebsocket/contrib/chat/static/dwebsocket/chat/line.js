@@ -1,24 +1,25 @@
-// The page's line to the chat: one connection, whatever the rooms on the page.
+// The page's line to the chat: one connection for all rooms on the page.
 
 import { DWebSocket } from "../dwebsocket.js";
 import { mark, tab } from "./text.js";
 
 const OPTIONS = { backoff: { min: 500, max: 15_000 }, timeout: 6000 };
-const LISTING_EVERY = 1000; // milliseconds; ask for the list of rooms at most this often
-const LISTING_AT_LEAST = 30_000; // people of a server that has crashed leave silently
+const LISTING_EVERY = 1000; // milliseconds between two requests for the list of rooms, at least
+const LISTING_AT_LEAST = 30_000; // at most: after a crash of a server, no notice tells who left
 
 const lines = new Map();
 
-/** Return the line to an address; rooms share it. */
+/** Return the line to an address; rooms with the same address share it. */
 export function lineTo(url) {
   if (!lines.has(url)) lines.set(url, new Line(url));
   return lines.get(url);
 }
 
 /**
- * Events: "state" ({state, until}), "data" (what the server's application says), "rooms"
- * ({rooms}, after watchRooms()), "named" (`name` is another one). States: idle, connecting, online, waiting (until: time of
- * the next try), stopped (by the server's wish; retry() to go on).
+ * Events: "state" ({state, until}), "data" (data from the server's application), "rooms"
+ * ({rooms}, after watchRooms()), "named" (`name` has changed). States: idle, connecting,
+ * online, waiting (`until` is the time of the next try), stopped (the server has ended the
+ * chat; retry() connects again).
  */
 export class Line extends EventTarget {
   #url;
@@ -34,17 +35,17 @@ export class Line extends EventTarget {
   constructor(url) {
     super();
     this.#url = url;
-    // Who has the key is the same person, even if the server still sees the former line.
+    // The key identifies the person, even while the server still has the former connection.
     tab.set("key", this.#key);
   }
 
-  /** Connect, unless that was done; where people choose their names, with one. */
+  /** Connect, unless done before; `name`: the chosen name, on sites where people choose. */
   open(name = this.name) {
     const renamed = name !== this.name;
     this.name = name;
     if (!this.socket) this.#connect();
     else if (renamed) this.tell(this.#hello());
-    // Only now: who hears of it joins, and the server has to know the name before.
+    // Dispatch this last: listeners join, and the server has to know the name before that.
     if (renamed) this.dispatchEvent(new Event("named"));
   }
 
@@ -59,24 +60,24 @@ export class Line extends EventTarget {
     this.#become("connecting");
   }
 
-  /** Tell the server's application something, if the line is up. */
+  /** Send data to the server's application, if the line is up. */
   tell(data) {
     if (this.socket?.state === "open") this.socket.send(data);
   }
 
-  /** Try now, and not later; after the server has ended the chat, too. */
+  /** Connect now instead of later; also after the server has ended the chat. */
   retry() {
     this.socket.close();
     this.socket.open();
     this.#become("connecting");
   }
 
-  /** Note that a pause is over. */
+  /** Update the state if the pause before the next try is over. */
   look() {
     if (this.state === "waiting" && this.socket.state === "connecting") this.#become("connecting");
   }
 
-  /** Have "rooms" events from now on, until as many call unwatchRooms(). */
+  /** Dispatch "rooms" events from now on, until unwatchRooms() is called as often. */
   watchRooms() {
     this.#watching += 1;
     this.#listing = 1;
@@ -104,7 +105,7 @@ export class Line extends EventTarget {
     }
   }
 
-  /** Ask for the list of rooms within a time: many changes are one question. */
+  /** Ask for the list of rooms within a time, so that many changes cause one request. */
   #askRooms(within) {
     const due = Date.now() + within;
     if (!this.#listing || (this.#timer && this.#listing <= due)) return;

@@ -1,35 +1,35 @@
-// The messages: grouped by person, with days, notices and what is new.
+// The list of messages: grouped by person, with days, notices and a mark above new ones.
 
 import { day, fresh, notice, pendingRow, retime, row } from "./rows.js";
 import { put } from "./words.js";
 
-const GROUP = 5 * 60_000; // within this time, messages of one person stand together
+const GROUP = 5 * 60_000; // messages of one person within this time (in ms) form a group
 const MOST = 500; // rows kept on the page
-const REMEMBERED = 2000; // ids, to show once what comes twice
-const NEAR = 80; // pixels from the end that still count as being there
+const REMEMBERED = 2000; // ids of shown messages: a message that comes twice is shown once
+const NEAR = 80; // a reader within so many pixels of the end counts as being at the end
 
 export class Log {
   #list; #pending; #scroll; #jump; #empty; #onUnread;
   #shown = new Set();
-  #last = null; // the message that the next one may follow
+  #last = null; // the latest message, unless something else was shown since
   #day = "";
   #away = false;
-  #unread = 0; // while the window was not looked at
-  #below = 0; // while the reader was further up
+  #unread = 0; // messages that came while the window was in the background
+  #below = 0; // messages that came while the reader was further up
   #atEnd = true;
 
-  /** `part` finds the panel's parts; `signal` ends all listening. */
+  /** `part` finds an element of the panel; `signal` removes all listeners. */
   constructor(part, onUnread, signal) {
     this.#onUnread = onUnread;
     this.#list = part("log");
-    this.#list.replaceChildren(); // the panel was moved: all that is kept comes again
+    this.#list.replaceChildren(); // if the panel was moved, all kept messages come again
     this.#pending = part("pending");
     this.#scroll = part("scroll");
     this.#jump = part("jump");
     this.#empty = part("empty");
     this.#scroll.addEventListener("scroll", () => this.#scrolled(), { signal });
     this.#jump.addEventListener("click", () => this.toEnd(), { signal });
-    // The keyboard of a phone comes up, a long text grows: stay at the end.
+    // Stay at the end when a phone's keyboard opens or a long text grows.
     const observer = new ResizeObserver(() => this.#atEnd && this.toEnd());
     observer.observe(this.#scroll);
     signal.addEventListener("abort", () => observer.disconnect());
@@ -40,7 +40,7 @@ export class Log {
     document.addEventListener("chat:language", () => retime(this.#list), { signal });
   }
 
-  /** Show a message, unless it is there already; `live`: it was said just now. */
+  /** Show a message, unless it is shown already; `live`: it was sent just now. */
   add(message, mine, live) {
     if (this.#shown.has(message.id)) return;
     this.#shown.add(message.id);
@@ -54,13 +54,13 @@ export class Log {
     this.#append(row(message, mine, follows), mine && live);
   }
 
-  /** Say that somebody has come or gone. */
+  /** Show a notice, such as that a person has joined or left. */
   notice(key, values) {
     this.#append(notice(key, values), false);
     this.#last = null;
   }
 
-  /** Show what waits to be sent below everything else. */
+  /** Show the messages that wait to be sent, below all others. */
   showPending(messages, name, online) {
     this.#pending.replaceChildren(...messages.map((message) => pendingRow(message, name, online)));
     this.#emptiness();
@@ -92,7 +92,7 @@ export class Log {
     this.#last = null;
   }
 
-  /** Count a message of somebody else's that the reader may not have seen. */
+  /** Count a message of another person that the reader may not have seen. */
   #count() {
     if (!this.#atEnd) this.#below += 1;
     if (!this.#away) return;

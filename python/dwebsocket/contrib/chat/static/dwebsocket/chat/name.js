@@ -1,4 +1,4 @@
-// The question for the name.
+// The dialog that asks for the visitor's name.
 
 import { say } from "./words.js";
 
@@ -14,12 +14,12 @@ export class NameDialog {
     this.#go = part("name-go");
     part("name-form").addEventListener("submit", (event) => this.#submit(event), { signal });
     this.#cancel.addEventListener("click", () => this.#dialog.close(), { signal });
-    // Without a name there is nothing to go back to.
+    // A visitor without a name cannot cancel: there is no room to go back to.
     const stay = (event) => this.#cancel.hidden && event.preventDefault();
     this.#dialog.addEventListener("cancel", stay, { signal });
   }
 
-  /** Ask, and call back with the name; the dialog stays open until hide(). */
+  /** Ask for the name, and call `answer` with it; the dialog stays open until hide(). */
   ask(answer, { name = "", error = "", mayCancel = false } = {}) {
     this.#answer = answer;
     this.#cancel.hidden = !mayCancel;
@@ -31,7 +31,7 @@ export class NameDialog {
     this.#field.select();
   }
 
-  /** Return whether it was open. */
+  /** Close the dialog; return whether it was open. */
   hide() {
     const { open } = this.#dialog;
     if (open) this.#dialog.close();
@@ -43,7 +43,7 @@ export class NameDialog {
     const name = this.#field.value.trim();
     if (!name) return this.#complain(say("name_empty"));
     this.#complain("");
-    this.#go.disabled = true; // until the server has let the page in, or not
+    this.#go.disabled = true; // until the server accepts or refuses the name
     this.#answer(name);
   }
 

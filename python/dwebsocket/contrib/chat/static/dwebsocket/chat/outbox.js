@@ -1,13 +1,13 @@
-// What was written but not yet confirmed by the server. Survives a lost line and a reload.
+// Messages that the server has not confirmed yet. They survive a lost line and a reload.
 
 import { mark, tab } from "./text.js";
 
-const AGAIN = 1500; // milliseconds until the next try, where the server had no time
+const AGAIN = 1500; // milliseconds until the next try, if the server was too busy
 
 /**
- * One message is under way at a time, the others wait in order. A message keeps its id
- * when it has to be repeated, and pages know it by that and show it once.
- * Event "change": the list of waiting messages is another one.
+ * One message is sent at a time; the others wait in order. A message that is sent again
+ * keeps its id, so that pages recognize it and show it once.
+ * Event "change": the list of waiting messages has changed.
  */
 export class Outbox extends EventTarget {
   #shelf;
@@ -16,7 +16,7 @@ export class Outbox extends EventTarget {
   #paused = true;
   #timer = 0;
 
-  /** `send` is called with one message, and confirms it by remove(). */
+  /** `send` is called with a message; it calls remove() to confirm the message. */
   constructor(room, send) {
     super();
     this.#send = send;
@@ -30,7 +30,7 @@ export class Outbox extends EventTarget {
     this.#next();
   }
 
-  /** Take out what the server has, or will never take. */
+  /** Remove a message that the server has, or will never take. */
   remove(id) {
     const before = this.waiting.length;
     this.waiting = this.waiting.filter((message) => message.id !== id);
@@ -39,20 +39,20 @@ export class Outbox extends EventTarget {
     this.#next();
   }
 
-  /** The line is broken. */
+  /** Stop sending, because the line is broken. */
   pause() {
     this.#paused = true;
     this.#flying = null;
   }
 
-  /** The line is up, and what was missed is known. */
+  /** Go on sending: the line is up, and the missed messages are there. */
   resume() {
     this.#paused = false;
     this.#flying = null;
     this.#next();
   }
 
-  /** Try the first one again in a while. */
+  /** Send the first message again after a while. */
   later() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {

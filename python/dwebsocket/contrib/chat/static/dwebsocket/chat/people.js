@@ -1,4 +1,4 @@
-// Who is here: a column beside a wide conversation, and a list to unfold over a narrow one.
+// The list of people: a column beside a wide conversation; over a narrow one, it unfolds.
 
 import { avatar, make } from "./text.js";
 import { put } from "./words.js";
@@ -6,7 +6,7 @@ import { put } from "./words.js";
 export class People {
   #root; #list; #button; #rename;
 
-  /** `rename` is called when the visitor wants another name. */
+  /** `rename` is called when the visitor wants to change the name. */
   constructor(root, part, rename, signal) {
     this.#root = root;
     this.#list = part("people");
@@ -26,7 +26,7 @@ export class People {
     signal.addEventListener("abort", () => observer.disconnect());
   }
 
-  /** Show people, oneself first. */
+  /** Show the people, the visitor first. */
   show(people, you) {
     const mine = ({ who }) => who === you?.who;
     const sorted = [...people].sort((a, b) => mine(b) - mine(a) || a.name.localeCompare(b.name));
@@ -36,7 +36,7 @@ export class People {
     this.#tell();
   }
 
-  /** Fold the list, where it hides the conversation. */
+  /** Fold the list, if it is unfolded over the conversation. */
   close() {
     if (this.#isUnfolded) delete this.#root.dataset.people;
     this.#tell();

@@ -1,39 +1,41 @@
-// A room without a face: what is said, who is here, and what is on its way there.
+// A room without a user interface: its messages, its people, and messages being sent.
 
 import { DWebSocket } from "../dwebsocket.js";
 import { Outbox } from "./outbox.js";
 
-// Milliseconds. Who is back within this time was not away: a page was loaded again, or a
-// server was stopped, which all the others have seen a moment before they lost it, too.
+// Milliseconds. No notice is shown of a person who is back within this time: the page was
+// loaded again, or a server was stopped. (When a server stops, its other pages see people
+// leave a moment before they lose the connection, too.)
 const AWAY = 5000;
-const BACK_AGAIN = 30_000; // after a break of one's own, the others come back without notice
-const PATIENCE = 6000; // for the history
+const BACK_AGAIN = 30_000; // after this page's own break, others come back without a notice
+const PATIENCE = 6000; // wait so long for the history
 const BROKEN = new Set(["disconnected", "offline", "closed", "left"]);
 const AGAIN = new Set(["too_fast", "too_many", "unavailable", "timeout"]);
 
 const event = (type, fields) => Object.assign(new Event(type), fields);
 
-// A view of the site may send to a room's group, or be in it, past the chat.
+// A view of the site may send to a room's group, or join it, without the chat's protocol.
 const isPerson = (info) => typeof info?.who === "string" && typeof info.name === "string";
 const isMessage = (data) => typeof data?.id === "string" && typeof data.text === "string";
 
 /**
  * Events: "you" ({name, who}), "message" ({message, live}), "people" ({people}: each with
  * name and who), "came" and "went" ({person}), "renamed" ({person, before}), "typing"
- * ({person}), "ready" (all that was missed is there), "refused" ({code, suggestion}: not let in), "declined" ({code, text}:
- * a message of one's own), "change" (of `waiting`, what is on its way).
+ * ({person}), "ready" (all missed messages are there), "refused" ({code, suggestion}: the
+ * server did not let the page in), "declined" ({code, text, again}: the server did not take
+ * a message), "change" (`waiting` has changed).
  */
 export class Room extends EventTarget {
   #line; #group; #outbox;
   #members = new Map();
-  /** So many of the messages to come are old ones. */
+  /** How many of the next messages are old ones. */
   #missed = 0;
-  /** What comes while the whole history is on its way; null otherwise. */
+  /** Messages that come before the requested history; null if none is requested. */
   #held = null;
   #suggestion = "";
-  /** Those who went just now, by mark: {person, timer}. */
+  /** People who have just left, by mark: {person, timer}. */
   #leaving = new Map();
-  /** Marks of those who were here before a break. */
+  /** Marks of people who were here before a break. */
   #expected = new Set();
   #expecting = 0;
   #wanted = false;
@@ -50,18 +52,18 @@ export class Room extends EventTarget {
     line.addEventListener("data", ({ data }) => data?.room === name && this.#told(data));
   }
 
-  /** Who is here, each person once. */
+  /** The people in the room, each person once. */
   get people() {
     return [...new Map([...this.#members.values()].map((person) => [person.who, person])).values()];
   }
 
-  /** What was written and has not arrived. */
+  /** Messages that were written and have not arrived. */
   get waiting() { return this.#outbox.waiting; }
 
-  /** Go in, under a name where people choose theirs; again, under another name. */
+  /** Enter the room, with a name on sites where people choose; again: change the name. */
   async enter(name = "") {
     this.#suggestion = "";
-    this.#outbox.pause(); // until the room is entered, nothing said would be taken
+    this.#outbox.pause(); // the server takes no message before the room is entered
     if (this.#group && this.#wanted) await this.#group.leave().catch(() => {});
     this.#line.open(name);
     this.#group ??= this.#listen(this.#line.socket.group(this.groupName));
@@ -69,7 +71,7 @@ export class Room extends EventTarget {
     this.#join();
   }
 
-  /** Go out. */
+  /** Leave the room. */
   leave() {
     if (this.#wanted) this.#group.leave().catch(() => {});
     this.#wanted = false;
@@ -78,21 +80,21 @@ export class Room extends EventTarget {
 
   say(text) { this.#outbox.add(text); }
 
-  /** Show the others that one is writing. */
+  /** Tell the others that the visitor is writing. */
   typing() { this.#line.tell({ chat: "typing", room: this.name }); }
 
   #join() {
     const since = this.#group.position ?? DWebSocket.START;
-    this.#group.join({ since }).catch(() => {}); // the group's "error" event tells
+    this.#group.join({ since }).catch(() => {}); // the group's "error" event reports it
   }
 
   #lineBecame(state) {
     if (state === "online") {
-      // A line that was shut by hand has forgotten those who had not come in yet.
+      // A line that was closed by hand forgets rooms that were not entered yet.
       if (this.#wanted && this.#group.state === "out") this.#join();
       return;
     }
-    // Whether they have gone, or only the server, shows when the line is up again.
+    // Only when the line is up again is it clear whether these people or the server left.
     for (const { person, timer } of this.#leaving.values()) {
       clearTimeout(timer);
       this.#expected.add(person.who);
@@ -110,7 +112,7 @@ export class Room extends EventTarget {
     return group;
   }
 
-  /** What the server's application says of this room. */
+  /** Handle data of the server's application about this room. */
   #told(data) {
     if (data.chat === "you") {
       this.you = { name: data.name, who: data.who };
@@ -125,10 +127,10 @@ export class Room extends EventTarget {
   async #joined(missed) {
     this.#missed = missed;
     const before = this.people;
-    // The answer comes after what was missed.
+    // The answer comes after the missed messages.
     const members = await this.#group.members().catch(() => null);
     if (!members) {
-      // The line is up, and only this question was not answered: what waits need not wait for it.
+      // The line is up and only this request failed: send the waiting messages all the same.
       if (this.#group.state === "joined" && !this.#held) this.#ready();
       return;
     }
@@ -160,11 +162,11 @@ export class Room extends EventTarget {
     this.dispatchEvent(event("message", { message, live }));
   }
 
-  /** The server remembers another past than this page: after a restart, say. */
+  /** Ask for the whole history: the server's differs from this page's, after a restart, say. */
   #askHistory() {
     const held = (this.#held = []);
     this.#line.tell({ chat: "history", room: this.name });
-    // Should the answer not come, what was said now is shown without what was before.
+    // If no answer comes, the new messages are shown without the old ones.
     setTimeout(() => this.#held === held && this.#fill([]), PATIENCE);
   }
 
@@ -218,7 +220,7 @@ export class Room extends EventTarget {
       this.#outbox.remove(id);
     } catch ({ code }) {
       if (BROKEN.has(code)) return this.#outbox.pause();
-      // Perhaps it was published: it keeps its id, and is shown once.
+      // The message may have been published: it keeps its id, so pages show it once.
       const again = AGAIN.has(code);
       if (again) this.#outbox.later();
       else this.#outbox.remove(id);

@@ -1,14 +1,14 @@
 /**
- * <dwebsocket-chat-rooms>: the rooms that there are, as {% chat_rooms "room" %} renders them.
+ * <dwebsocket-chat-rooms>: the list of rooms, as {% chat_rooms "room" %} renders it.
  */
 
 import { lineTo } from "./line.js";
 import { make } from "./text.js";
 import { put, say, translate } from "./words.js";
 
-const ANY = "any-room"; // stands for a room in the address that the server has made
+const ANY = "any-room"; // a placeholder for the room in the address that the server made
 
-/** Return a room's name as it stands in addresses, or "" for what can be none. */
+/** Return a room's name as used in addresses; "" if the text cannot be a room's name. */
 export function roomName(typed) {
   const name = typed.normalize("NFC").trim().toLowerCase().replace(/\s+/g, "-");
   return /^[\p{L}\p{M}\p{N}_-]*[\p{L}\p{N}][\p{L}\p{M}\p{N}_-]*$/u.test(name) ? name : "";
@@ -51,7 +51,7 @@ export class RoomsElement extends HTMLElement {
     const list = this.querySelector("ul");
     const focused = list.contains(document.activeElement) && document.activeElement.dataset.room;
     list.replaceChildren(...listed.map((room) => this.#row(room, here)));
-    // A list that has changed must not take the focus from who walks through it.
+    // A change of the list must not take the focus from a reader who moves through it.
     if (focused) [...list.querySelectorAll("a")].find((link) => link.dataset.room === focused)?.focus();
   }
 

@@ -1,9 +1,9 @@
-// How messages, days and notices look.
+// The elements for messages, days and notices.
 
 import { avatar, hue, isJumbo, linked, make } from "./text.js";
 import { locale, put, say } from "./words.js";
 
-/** Return a message; `follows`: right after another one of the same person's. */
+/** Return a message; `follows`: the message before it is of the same person. */
 export function row({ name, text, at }, mine, follows) {
   const element = make("li", { className: `dwchat-message${mine ? " mine" : ""}${follows ? " follow" : ""}` });
   element.style.setProperty("--hue", hue(name));
@@ -22,7 +22,7 @@ export function row({ name, text, at }, mine, follows) {
   return element;
 }
 
-/** Return a message that is on its way. */
+/** Return a message that is not confirmed yet. */
 export function pendingRow({ text }, name, online) {
   const element = row({ text, name, at: Date.now() }, true, true);
   const words = make("span", { className: "dwchat-when" });
@@ -41,14 +41,14 @@ export function day(at) {
   return make("li", { className: "dwchat-day" }, make("time", { dateTime: at.toISOString() }, dayWords(at)));
 }
 
-/** The line above what came while the window was not looked at. */
+/** Return the line above the messages that came while the window was in the background. */
 export function fresh() {
   const words = make("span");
   put(words, "fresh");
   return make("li", { className: "dwchat-fresh" }, words);
 }
 
-/** Write the times in the language that is spoken now. */
+/** Write the times in the current language. */
 export function retime(list) {
   for (const element of list.querySelectorAll("time")) {
     const at = new Date(element.dateTime);

@@ -1,4 +1,4 @@
-// Small helpers without a memory: elements, text, storage.
+// Small helpers without state: elements, text, storage.
 
 /** Make an element. Children that are strings become text, never HTML. */
 export function make(tag, properties = {}, ...children) {
@@ -11,7 +11,7 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Split text into what readers take for single characters. */
+/** Split text into the characters that readers see (graphemes). */
 export function graphemes(text) {
   if (!("Segmenter" in Intl)) return Array.from(text);
   return Array.from(new Intl.Segmenter().segment(text), ({ segment }) => segment);
@@ -24,7 +24,7 @@ export function hue(name) {
   return (sum * 137) % 360;
 }
 
-/** Fill a round picture with the first character of a name. */
+/** Fill an avatar with the first character of a name. */
 export function paintAvatar(element, name) {
   element.textContent = graphemes(name)[0]?.toUpperCase() ?? "";
   element.style.setProperty("--hue", hue(name));
@@ -37,12 +37,12 @@ export function avatar(name) {
 
 const LINK = /https?:\/\/[^\s<>"]+/g;
 
-/** Return text as nodes, its web addresses as links. */
+/** Return text as nodes, with web addresses as links. */
 export function linked(text) {
   const nodes = [];
   let done = 0;
   for (const match of text.matchAll(LINK)) {
-    // The full stop or bracket after an address belongs to the sentence.
+    // A full stop or bracket after an address belongs to the sentence, not to the address.
     const address = match[0].replace(/[.,;:!?'）。，、)\]}]+$/, "");
     if (!URL.canParse?.(address)) continue;
     nodes.push(text.slice(done, match.index));
@@ -55,18 +55,18 @@ export function linked(text) {
 
 const PICTURES = /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|[\u200d\ufe0f\s])+$/u;
 
-/** Tell whether a message is nothing but one to three emoji. */
+/** Return whether a message consists of one to three emoji. */
 export function isJumbo(text) {
   return PICTURES.test(text) && graphemes(text.replace(/\s/g, "")).length <= 3;
 }
 
-/** Return a random mark. (crypto.randomUUID is missing on pages without HTTPS.) */
+/** Return a random id. (crypto.randomUUID is missing on pages without HTTPS.) */
 export function mark() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A storage that never throws: switched off or full, it forgets. */
+/** Return a storage that never throws; if it is switched off or full, it keeps nothing. */
 function shelf(storage) {
   return {
     get(key, fallback = null) {
@@ -80,11 +80,11 @@ function shelf(storage) {
       try {
         storage().setItem(`chat:${key}`, JSON.stringify(value));
       } catch {
-        // Nothing to do: the page works without it until it is closed.
+        // The page works without the storage until it is closed.
       }
     },
   };
 }
 
-export const tab = shelf(() => sessionStorage); // this page, across reloads
-export const browser = shelf(() => localStorage); // every page, for long
+export const tab = shelf(() => sessionStorage); // for this tab, across reloads
+export const browser = shelf(() => localStorage); // for all pages of the site, for long

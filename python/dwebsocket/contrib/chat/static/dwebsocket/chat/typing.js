@@ -1,4 +1,4 @@
-// Who is writing just now.
+// The line that names the people who are writing just now.
 
 import { put } from "./words.js";
 

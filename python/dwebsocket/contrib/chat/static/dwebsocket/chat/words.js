@@ -1,4 +1,4 @@
-// What the chat says, in English and in Chinese; teach() adds words and languages.
+// The chat's texts in English and in Chinese; teach() adds texts and languages.
 
 const many = (one, other) => ({ n }) => (n === 1 ? one : other).replace("{n}", n);
 
@@ -136,38 +136,38 @@ function known(tag) {
 
 export const language = () => current;
 
-/** Add words to a language ("fr"), a new one or not; a value may be a function. */
+/** Add texts to a known or a new language ("fr"); a value may be a function. */
 export function teach(language, words) {
   languages[language] = { ...languages[language], ...words };
 }
 
-/** Return the locale for dates: the reader's own where it is of the language in use. */
+/** Return the locale for dates: the reader's own if it belongs to the current language. */
 export function locale() {
   return navigator.languages.find((tag) => tag.toLowerCase().startsWith(current)) ?? current;
 }
 
-/** Return the words for a key, with {placeholders} filled in. */
+/** Return the text for a key, with {placeholders} filled in. */
 export function say(key, values = {}) {
   const words = languages[current][key] ?? languages.en[key] ?? key;
   if (typeof words === "function") return words(values);
   return words.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
-/** Put words into an element, so that they change when the language does. */
+/** Put a text into an element; it changes when the language changes. */
 export function put(element, key, values = {}) {
   element.dataset.t = key;
   element.dataset.values = JSON.stringify(values);
   element.textContent = key && say(key, values);
 }
 
-/** Choose the language (a tag such as "zh-CN"), and translate what is on the page. */
+/** Choose the language (a tag such as "zh-CN"), and translate the page. */
 export function speak(tag) {
   current = known(tag);
   translate(document);
   document.dispatchEvent(new Event("chat:language"));
 }
 
-/** Translate what is in an element. */
+/** Translate the texts in an element. */
 export function translate(root) {
   for (const element of root.querySelectorAll("[data-t]:not([data-t=''])")) {
     element.textContent = say(element.dataset.t, JSON.parse(element.dataset.values ?? "{}"));

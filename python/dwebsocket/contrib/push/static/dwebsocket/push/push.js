@@ -6,20 +6,19 @@
  *       event.acknowledge();
  *     });
  *
- * One that is not acknowledged comes again with the next page. When another page of the
- * user has acknowledged it, there is a `taken` event with its `id`. docs/contrib.md has
- * the rest.
+ * A notification that is not acknowledged comes again with the next page. When another page
+ * of the user acknowledges it, a `taken` event has its `id`. More in docs/contrib.md.
  */
 
 import { DWebSocket } from "../dwebsocket.js";
 
-/** So many ids of the past are remembered, to tell what comes twice. */
+/** The number of ids that are remembered, to recognize a notification that comes twice. */
 const REMEMBERED = 10_000;
 
-/** The server takes so many ids in one message. */
+/** The most ids that the server takes in one message. */
 const MOST = 1000;
 
-/** One notification; `acknowledge()` says that it needs no keeping any more. */
+/** One notification; after `acknowledge()`, the server need not keep it any longer. */
 export class NotificationEvent extends Event {
   #acknowledge;
 
@@ -32,30 +31,30 @@ export class NotificationEvent extends Event {
   acknowledge() { this.#acknowledge(this.id); }
 }
 
-/** The user's notifications over one connection; without a page, too. */
+/** The user's notifications over one connection; works without the element, too. */
 export class Notifications {
   #target;
-  /** By id: those that came and were not acknowledged. */
+  /** Notifications that came and were not acknowledged, by id. */
   #open = new Map();
   #seen = new Set();
-  /** Acknowledged here, and perhaps not known to the server. */
+  /** Ids that were acknowledged here, and that the server may not know. */
   #taken = new Set();
-  /** What comes before the server has told what had waited; null afterwards. */
+  /** New notifications that come before all waiting ones have come; null afterwards. */
   #early = [];
-  /** Shown before this connection, and not heard of in it. */
+  /** Ids that were shown before this connection, and have not come again in it. */
   #stale = new Set();
 
-  /** @param target gets the events */
+  /** @param target The element that gets the events. */
   constructor(url, target, options = {}) {
     this.#target = target;
     this.socket = new DWebSocket(url, options);
     this.socket.addEventListener("open", () => this.#hello());
     this.socket.addEventListener("data", ({ data }) => this.#hear(data));
-    // What is pushed to the user, or to everybody, has no group, and is of others.
+    // A message without a group was pushed by the site to the user or to all: not for here.
     this.socket.addEventListener("message", ({ data, group }) => group && this.#push(data));
   }
 
-  /** What came and was not acknowledged, oldest first; for scripts that begin late. */
+  /** Notifications that were not acknowledged, oldest first; for scripts that start late. */
   get pending() { return [...this.#open.values()]; }
 
   acknowledge(...ids) {
@@ -66,7 +65,7 @@ export class Notifications {
     this.#report();
   }
 
-  /** Connect again after close(); what was shown is not shown again. */
+  /** Connect again after close(); notifications that were shown are not shown again. */
   open() { this.socket.open(); }
 
   close() { this.socket.close(); }
@@ -78,10 +77,10 @@ export class Notifications {
     this.socket.send({ push: "hello" });
   }
 
-  /** Tell the server; what cannot be told now is told at the next connection. */
+  /** Tell the server which ids were acknowledged; without a connection, at the next one. */
   #report() {
     if (this.socket.state !== "open") return;
-    // Should it be lost on the way, the notification comes again, and is told again.
+    // If this message is lost, the notification comes again and is acknowledged again.
     const ids = [...this.#taken];
     this.#taken.clear();
     while (ids.length) this.socket.send({ push: "taken", ids: ids.splice(0, MOST) });
@@ -101,18 +100,18 @@ export class Notifications {
       this.#show(notification);
     }
     if (more) return;
-    // Taken by another page while this one had no connection.
+    // Another page has acknowledged these while this page had no connection.
     for (const id of this.#stale) this.#forget(id);
     const rest = this.#early ?? [];
     this.#early = null;
-    // Those that had waited, too, are known by now.
+    // Some of these have also come as waiting ones: show() ignores them.
     for (const notification of rest.sort((a, b) => a.id - b.id)) this.#show(notification);
   }
 
   #show(notification) {
     const { id } = notification;
     if (this.#seen.has(id)) {
-      // Acknowledged once, and the server does not know.
+      // This notification was acknowledged before, but the server does not know that.
       if (!this.#open.has(id)) this.acknowledge(id);
       return;
     }
@@ -128,7 +127,7 @@ export class Notifications {
   }
 
   #forget(id) {
-    // It may still be on its way here, in what had waited.
+    // The notification may still come, among the waiting ones.
     this.#note(id);
     if (!this.#open.delete(id)) return;
     const event = new Event("taken", { bubbles: true });
@@ -139,7 +138,7 @@ export class Notifications {
 /** `<dwebsocket-push url="/push/">`: connects as long as it is on the page. */
 export class PushElement extends HTMLElement {
   connectedCallback() {
-    // It may have been moved.
+    // The element may have been moved in the page.
     if (this.notifications) this.notifications.open();
     else this.notifications = new Notifications(this.getAttribute("url"), this);
   }
