@@ -24,7 +24,7 @@ def test_a_browser_that_opens_the_example_is_told(tmp_path: Path) -> None:
     with running([*START.split(), str(port)], tmp_path, signal.SIGINT):
         response, body = get(port, "/echo/")
     assert response.status == 426
-    assert b"WebSocket only" in body
+    assert b"WebSockets only" in body
 
 
 def test_the_example_echoes(tmp_path: Path) -> None:

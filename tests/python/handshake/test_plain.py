@@ -70,7 +70,7 @@ class TestUpgradeRequired:
         running = site({"": echo})
         response, body = running.request()
         assert response.status == 426
-        assert b"WebSocket only" in body
+        assert b"WebSockets only" in body
         assert b"request.is_websocket()" in body
         assert response.headers["Vary"] == "Upgrade"
         assert response.headers["Content-Type"].startswith("text/plain")
