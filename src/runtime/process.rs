@@ -31,6 +31,7 @@ pub struct Runtime {
 pub fn runtime() -> io::Result<&'static Runtime> {
     RUNTIME.get_or_try_init(|| {
         let tokio = start::runtime()?;
+        trim::bound();
         Ok(Runtime {
             handle: tokio.handle().clone(),
             tokio: Mutex::new(Some(tokio)),

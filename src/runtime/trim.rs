@@ -67,6 +67,42 @@ pub(super) fn trim() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(super) fn trim() {}
 
+/// Bounds the free memory that glibc keeps, unless the process's environment says how much.
+///
+/// glibc takes a block from the system by `mmap` from a threshold on, and each arena keeps free memory at
+/// its end up to another threshold. Both begin at 128 KiB, but the first large block that is freed raises
+/// them: to as much as 32 and 64 MiB. Each of the arenas (eight for each processor) then keeps the largest
+/// messages that it has ever held, and the process grows for hours. A threshold that is set stays.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(super) fn bound() {
+    /// Blocks from this size on, in bytes, go back to the system when they are freed.
+    const MMAP_THRESHOLD: libc::c_int = 1 << 20;
+    /// Free memory in bytes that an arena keeps at its end.
+    const TRIM_THRESHOLD: libc::c_int = 512 << 10;
+    if std::env::vars_os().any(|(name, value)| is_about_malloc(&name, &value)) {
+        return;
+    }
+    // SAFETY: `mallopt` takes the allocator's lock and sets two numbers; allocations of other threads read
+    // either the old value or the new one, and work with both.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(super) fn bound() {}
+
+/// Whether a variable of the environment sets one of the thresholds (mallopt(3), "GNU C Library tunables").
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn is_about_malloc(name: &std::ffi::OsStr, value: &std::ffi::OsStr) -> bool {
+    match name.to_str() {
+        Some("MALLOC_MMAP_THRESHOLD_" | "MALLOC_TRIM_THRESHOLD_" | "MALLOC_TOP_PAD_") => true,
+        Some("GLIBC_TUNABLES") => value.to_string_lossy().contains("glibc.malloc."),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +123,25 @@ mod tests {
         assert!(!held.remove(MUCH / 2));
         held.add(2 * MUCH);
         assert!(held.remove(2 * MUCH));
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[test]
+    fn the_environment_decides_on_the_allocator() {
+        for (name, value, expected) in [
+            ("MALLOC_TRIM_THRESHOLD_", "131072", true),
+            ("MALLOC_MMAP_THRESHOLD_", "131072", true),
+            ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=1", true),
+            ("GLIBC_TUNABLES", "glibc.pthread.rseq=0", false),
+            ("MALLOC_ARENA_MAX", "2", false),
+            ("PATH", "glibc.malloc.", false),
+        ] {
+            assert_eq!(
+                is_about_malloc(name.as_ref(), value.as_ref()),
+                expected,
+                "{name}"
+            );
+        }
     }
 
     #[test]
