@@ -1,3 +1,3 @@
-"""The user of a connection, and whether the login of the handshake still holds."""
+"""The user of a connection, and checks that the login of the handshake still holds."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Follows the logins of connections: by checks, and by what Django tells.
+"""Follows the logins of connections, by checks and by Django's signals.
 
-A logout, and a user who is deactivated or deleted by Django's means, end connections at
-once, in all processes that a broker joins.
+When a user logs out, or is deactivated or deleted through Django, the user's
+connections are closed at once, in all processes that a broker joins.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ("begin", "end", "listen")
 
 
 def begin(found: rights.Rights, interval: float) -> None:
-    """Have a login checked, from the thread of its view."""
+    """Start the checks of a login; call this in the thread of its view."""
     listen()
     known = found.interval is not None
     found.interval = interval
@@ -40,7 +40,7 @@ def begin(found: rights.Rights, interval: float) -> None:
 
 
 def end(found: rights.Rights) -> None:
-    """Have a login checked no longer."""
+    """Stop the checks of a login."""
     found.over = True
     if found.interval is not None:
         watcher.remove(found.connection.id)
@@ -51,7 +51,7 @@ def _hang_up(channel: str | None, code: int, reason: str) -> None:
         if channel is not None:
             hub.disconnect("user", [channel], code, reason)
     except Exception as error:
-        # Neither a logout nor a save may fail for that; the next check tells.
+        # A logout or a save must not fail because of this; the next check finds out.
         rights.trouble.note(error)
 
 
@@ -62,8 +62,8 @@ def _logged_out(request: Any = None, user: Any = None, **kwargs: Any) -> None:
         return
     _hang_up(rights.session_channel(key), rights.LOGGED_OUT, "logged out")
     if isinstance(session, signed_cookies.SessionStore) and user is not None:
-        # Such a session has no name of its own. All of the user's connections go, and
-        # those of the browsers that are still logged in come back.
+        # Such a session has no key of its own to find its connections by. Close all of
+        # the user's connections; browsers that are still logged in connect again.
         _hang_up(_found(user), rights.COME_AGAIN, "logged out, perhaps elsewhere")
 
 
@@ -78,7 +78,7 @@ def _user_deleted(instance: Any, using: str | None = None, **kwargs: Any) -> Non
 
 
 def _found(user: Any) -> str | None:
-    """Return the name under which a user's connections are found, of this tenant."""
+    """Return the name under which a user's connections are found in this tenant."""
     try:
         return rights.active_channel(str(user.pk))
     except Exception as error:
@@ -93,7 +93,7 @@ def _after_commit(channel: str | None, reason: str, using: str | None) -> None:
     try:
         transaction.on_commit(act, using=using, robust=True)
     except transaction.TransactionManagementError:
-        act()  # the project commits by hand
+        act()  # autocommit is off: the project commits by hand
 
 
 def _is_of_use() -> bool:
@@ -101,7 +101,7 @@ def _is_of_use() -> bool:
 
 
 def listen() -> None:
-    """Hear of logouts, and of users who are deactivated or deleted. Idempotent."""
+    """Connect to Django's signals of logouts and of changed users. Idempotent."""
     user_logged_out.connect(_logged_out, dispatch_uid="dwebsocket.rights")
     try:
         users = auth.get_user_model()

@@ -1,10 +1,10 @@
-"""Whose connection it is, and whether that user may still be connected.
+"""The user of a connection, and whether that user may still be connected.
 
-A handshake is let in by a login, and a login ends: the user logs out, is deactivated or
-deleted, changes the password, the session expires. ``Rights`` reads that anew, for the
-view that asks (``websocket.recheck()``) and for the watcher, one thread (greenlet) for
-the whole process: it needs one database connection, and a view that waits, sends or
-sleeps need not take part.
+The handshake is accepted because of a login, and a login can end: the user logs out, is
+deactivated or deleted, or changes the password, or the session expires. ``Rights``
+reads the login again, for a view that calls ``websocket.recheck()`` and for the
+watcher. The watcher is one thread (greenlet) of the process, with one database
+connection; it checks connections whose views wait, send or sleep.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ __all__ = (
 
 logger = logging.getLogger("dwebsocket.users")
 
-#: Of the private range (RFC 6455 section 7.4.2). LOGGED_OUT: the login has ended, and
-#: dwebsocket.js does not come back. COME_AGAIN: another handshake has to tell whether
-#: it has; dwebsocket.js comes back by itself.
+#: Close codes of the private range (RFC 6455 section 7.4.2). LOGGED_OUT: the login has
+#: ended, and dwebsocket.js does not connect again. COME_AGAIN: only another handshake
+#: can show whether the login has ended; dwebsocket.js connects again by itself.
 LOGGED_OUT, COME_AGAIN = 4001, 4101
 
 trouble = Trouble(logger, "The logins of open WebSockets could not be checked")
@@ -62,10 +62,10 @@ class Revoked(Exception):
     """The login that a connection was opened with has ended.
 
     Args:
-        reason: Why, as the peer gets it.
+        reason: The close reason, which the peer gets.
         code: The close code.
-        doubtful: Whether the next moment may tell otherwise: a changed password is
-            saved before the session that goes on with it.
+        doubtful: Whether a check a moment later may find the login valid: a changed
+            password is saved before the session that stays logged in with it.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class Revoked(Exception):
 
 
 class _Peek(dict[str, Any]):
-    """A session's data for Django's ``get_user()``, which may not change the session.
+    """A session's data for Django's ``get_user()``, which must not change the session.
 
-    The browser would not get the cookie of a session that has a new key.
+    If the session got a new key, the browser would not get the new cookie.
     """
 
     def flush(self) -> None:
@@ -92,14 +92,14 @@ class _Peek(dict[str, Any]):
 
 def session_channel(key: str) -> str:
     """Return the name under which connections of a session are found."""
-    # Names travel to the broker; the key of a session is a secret.
+    # The broker sees the names, and the key of a session is a secret.
     digest = salted_hmac("dwebsocket.session", key, algorithm="sha256").hexdigest()
     return f"~session:{digest}"
 
 
 def active_channel(key: str) -> str:
     """Return the name under which connections of an active user are found."""
-    # With a colon at the end: a name that ends in * would stand for others' names.
+    # The colon at the end: a name that ends in * would stand for other users' names.
     return f"~active:{of_tenant(key)}:"
 
 
@@ -109,7 +109,7 @@ class Rights:
     Args:
         request: The request.
         connection: The engine's connection.
-        close: Closes the WebSocket, with a code and a reason.
+        close: A function that closes the WebSocket, with a code and a reason.
     """
 
     __slots__ = (
@@ -140,22 +140,22 @@ class Rights:
         self.request = request
         self.connection = connection
         self.close = close
-        #: Whether the view has ended: nobody asks for the login any more.
+        #: Whether the view has ended; the login is not checked any more then.
         self.over = False
-        #: Seconds between two checks of the watcher; None: it makes none.
+        #: Seconds between two checks of the watcher; None: no checks.
         self.interval: float | None = None
-        #: Whether the project wants no checks in sessions, either.
+        #: Whether a ``Session`` must not start checks (RECHECK_INTERVAL is 0).
         self.never = False
-        #: What the project's hooks bring over, for threads other than the view's.
+        #: State that the project's hooks carry over to threads other than the view's.
         self.carried: Sequence[Any] = ()
-        #: What the application asks beside that.
+        #: A further check by the application (the ``allowed`` of ``watch()``).
         self.allowed: Callable[[], bool] | None = None
-        #: Whether the latest check of the watcher has found a doubtful end.
+        #: Whether the watcher's latest check has found a doubtful end of the login.
         self.doubted = False
-        #: The times (monotonic) of the latest check and of the latest that could be
-        #: made; 0 before the first.
+        #: The times (monotonic) of the latest check and of the latest check that got
+        #: an answer; 0 before the first.
         self.tried = self.checked = 0.0
-        #: The user, as read by the latest check; None: nobody, or not read yet.
+        #: The user as the latest check has read it; None: a guest, or no check yet.
         self.user: Any = None
         self._key: str | None = None
         self._login: str | None = None
@@ -163,7 +163,7 @@ class Rights:
         self._was_active = False
 
     def remember(self) -> None:
-        """Note who the user is; each check does, until it has worked once."""
+        """Note the user of the handshake; each check calls this until it succeeds."""
         if self.checked:
             return
         self.tried = time.monotonic()
@@ -195,11 +195,11 @@ class Rights:
         return found
 
     def check(self) -> None:
-        """Read the user anew.
+        """Read the user again, and check that the login still holds.
 
         Raises:
             Revoked: The login has ended.
-            Exception: Nobody can tell now: the database is away, say.
+            Exception: The check cannot be made now: the database is away, say.
         """
         self.remember()
         self.tried = time.monotonic()
@@ -222,8 +222,8 @@ class Rights:
         logged_in = self._of_session() if self._login is not None else None
         if logged_in is not None and str(logged_in.pk) == self._key:
             return logged_in
-        # Found by something else than the session: a token, or an administrator who
-        # looks at the site as somebody else.
+        # The user does not come from the session: a token was used, or an administrator
+        # looks at the site as another user.
         user = self._read()
         changed = self._hash is not None and user.get_session_auth_hash() != self._hash
         if changed:
@@ -231,7 +231,7 @@ class Rights:
         return user
 
     def _read(self) -> Any:
-        """Read the user from the database; other users than models are as they were."""
+        """Read the user from the database; return a user that is no model as it is."""
         user: Any = self.request.user
         if not hasattr(user, "_meta"):
             return user
@@ -263,9 +263,9 @@ class Rights:
         return user
 
     def _without_session(self, session: Any) -> Revoked:
-        """Return why there is no session any longer.
+        """Return why the session has no login any more.
 
-        Whoever changes the password stays logged in, in a session of another key.
+        A user who changes the password stays logged in, in a session with a new key.
         """
         given = session.get(auth.HASH_SESSION_KEY)
         user: Any = None
@@ -287,42 +287,42 @@ def _text(user: Any) -> str:
 
 
 def _opened(session: Any, key: str) -> Any:
-    """Return the session of this key, yet to be loaded from its store."""
+    """Return a session object with this key, not yet loaded from the store."""
     try:
         return type(session)(session_key=key)
     except TypeError:
-        # An engine of the project's own, which needs more than the key.
+        # A session engine of the project's own needs more arguments than the key.
         fresh = copy.copy(session)
         fresh.__dict__.pop("_session_cache", None)
         return fresh
 
 
 def _make_sure(store: Any, key: str) -> None:
-    """Tell a session that is gone from a store that is away.
+    """Make sure that the store works, so that a session it lacks is really gone.
 
     Raises:
         OSError: The store does not work.
     """
     kind = type(store)
     if issubclass(kind, cache_sessions.SessionStore):
-        # A cache that cannot be reached looks like one that has nothing.
+        # A cache that cannot be reached looks like an empty one.
         probe = f"dwebsocket.{get_random_string(12)}"
         store._cache.set(probe, probe, 10)
         if store._cache.get(probe) != probe:
             raise OSError("the cache that has the sessions keeps nothing")
         store._cache.delete(probe)
     elif issubclass(kind, file_sessions.SessionStore):
-        # The same with a directory that is away, or no descriptor left.
+        # A missing directory, or a lack of descriptors, looks like a missing file.
         os.stat(store.storage_path)
         with contextlib.suppress(FileNotFoundError), open(store._key_to_file(key)):
             pass
 
 
 def renew(request: Any, user: Any) -> None:
-    """Put a user that was read anew into a request.
+    """Put a user that was read again into a request.
 
-    What middleware has noted on the old one (a second factor, say) goes along; what
-    Django has cached there (permissions, related rows) does not.
+    Attributes that middleware has set on the old user (a second factor, say) are taken
+    over; values that Django has cached there (permissions, related rows) are not.
     """
     old = getattr(request, "user", None)
     if user is None or old is None or old.__class__ is not user.__class__:
@@ -338,9 +338,9 @@ def renew(request: Any, user: Any) -> None:
 
 
 def may_stay(rights: Rights) -> bool:
-    """Check the login of a connection in the caller's thread; hang up if it has ended.
+    """Check a connection's login in the caller's thread; hang up if it has ended.
 
-    If nobody can tell, the connection stays, and the log says so.
+    If the check cannot be made, the connection stays, and the failure is logged.
     """
     fresh = not databases.in_use.get()
     if not _passes(rights):
@@ -371,13 +371,13 @@ def hang_up(rights: Rights, error: Revoked) -> None:
 
 
 def of_tenant(name: str) -> str:
-    """Return a name that other tenants of the site have as well as this one's alone.
+    """Return a name with the current tenant in it, which is unique in the site.
 
-    Users of two tenants may have the same primary key. Which tenant it is, the setting
-    ``TENANT`` knows; without it, the name is as it was.
+    Users of two tenants may have the same primary key. The setting ``TENANT`` names a
+    function that returns the tenant; without the setting, the name is unchanged.
 
     Raises:
-        ConfigurationError: What the setting names did not return a str.
+        ConfigurationError: The function did not return a str.
     """
     if settings.TENANT is None:
         return name
@@ -387,16 +387,16 @@ def of_tenant(name: str) -> str:
             f"DWEBSOCKET['TENANT'] names {settings.TENANT!r}, which must return the "
             f"tenant's name, a str, not {type(tenant).__name__}"
         )
-    # With the length: where one ends and the other begins is nobody's to choose.
+    # The length makes the border between tenant and name unambiguous.
     return f"~{len(tenant)}:{tenant}:{name}"
 
 
 def identify(request: HttpRequest, connection: _engine.Connection) -> None:
     """Make a connection reachable by ``push.to_user()``.
 
-    Looks at ``request.user``: a query where the visitor has a session, none otherwise.
-    A site without users is fine, and so is a database that is away: the view decides
-    what that means to it.
+    This reads ``request.user``, which is one query if the visitor has a session, and no
+    query otherwise. If the site has no users, nothing happens; if the database is away,
+    the failure is logged and the view runs all the same.
     """
     if not settings.TRACK_USERS:
         return

@@ -1,8 +1,8 @@
 """The watcher: checks the logins of open connections from time to time.
 
-One thread (a greenlet under gevent) for the process, there while a connection is to be
-watched. It has one database connection, and gives it back after each round: views that
-wait by the thousand would need one each.
+The watcher is one thread (under gevent, a greenlet) of the process, which runs while
+there are connections to watch. All checks share its database connection, which is
+closed after each round; thousands of waiting views would need one connection each.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = ("Watch", "Watcher", "watcher")
 
 logger = logging.getLogger("dwebsocket.users")
 
-#: Seconds between two rounds: checks that are due soon after one another share one.
+#: Seconds between two rounds: checks that are due at about the same time share one.
 ROUND = 0.5
-#: Seconds until the first check: a login that ends right after the handshake, before
-#: the broker knows that this process wants to hear of it, is to be noticed.
+#: Seconds until the first check. It finds a login that has ended right after the
+#: handshake, before the broker knew that this process wants to be told.
 FIRST = 5.0
-#: Seconds after which a doubtful end is looked at again.
+#: Seconds after which a doubtful end of a login is checked again.
 SOON = 1.0
-#: Seconds after which a check that could not be made is made again.
+#: Seconds after which a failed check is made again.
 AGAIN = 5.0
-#: Checks in a row that the database refuses before the rest of a round is put off.
+#: After this many database errors in a row, the rest of a round is put off.
 _PATIENCE = 3
 
 
@@ -52,7 +52,7 @@ class Watch:
         self.found = found
         self.interval = interval
         self.due = time.monotonic() + min(interval, FIRST)
-        # The check is made as the view would make it.
+        # The check runs with the state of the view's thread (language, time zone, ...).
         self.context = RequestContext()
 
 
@@ -63,7 +63,7 @@ class Watcher:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: a forked child has neither the thread nor the connections."""
+        """Reset the state: a forked child has neither the thread nor connections."""
         self._changed = threading.Condition(threading.Lock())
         self._watches: dict[int, Watch] = {}
         self._queue: list[tuple[float, int]] = []
@@ -74,7 +74,7 @@ class Watcher:
         return bool(self._watches)
 
     def add(self, watch: Watch) -> None:
-        """Watch a connection from now on; with another interval, if it is one."""
+        """Watch a connection; replace its watch if it is watched already."""
         number = watch.found.connection.id
         with self._changed:
             self._watches[number] = watch
@@ -85,7 +85,7 @@ class Watcher:
                 self._changed.notify_all()
 
     def remove(self, number: int) -> None:
-        """Watch a connection no longer."""
+        """Stop watching a connection."""
         with self._changed:
             if self._watches.pop(number, None) and not self._watches:
                 self._queue.clear()
@@ -117,7 +117,7 @@ class Watcher:
             time.sleep(ROUND)
 
     def _wait(self) -> list[Watch]:
-        """Wait until checks are due, and return them; none if this thread is over."""
+        """Wait for due checks and return them; an empty list: the thread must end."""
         with self._changed:
             while self._watches:
                 now = time.monotonic()
@@ -133,7 +133,7 @@ class Watcher:
         while self._queue and self._queue[0][0] <= now:
             due, number = heapq.heappop(self._queue)
             watch = self._watches.get(number)
-            # Another interval has come meanwhile: that has an entry of its own.
+            # Skip the old entry of a connection whose watch was replaced meanwhile.
             if watch is not None and watch.due == due:
                 found.append(watch)
         return found
@@ -143,7 +143,7 @@ class Watcher:
         for watch in watches:
             found, later = watch.found, watch.interval
             if refused >= _PATIENCE:
-                # Due before the refused ones, which would else put these off for ever.
+                # Sooner than the failed ones, which would otherwise always come first.
                 later = min(later, AGAIN / 2)
             elif not found.connection.ended:
                 try:
@@ -154,7 +154,7 @@ class Watcher:
                     rights.trouble.note(error)
                     refused += isinstance(error, DatabaseError)
                     later = min(later, AGAIN)
-                    connections.close_all()  # it may be of no use any more
+                    connections.close_all()  # the connection may be broken
             self._again(watch, later)
 
     def _again(self, watch: Watch, later: float) -> None:
@@ -166,7 +166,7 @@ class Watcher:
 
 
 def _check(found: rights.Rights) -> bool:
-    """Check a login, and hang up if it has ended; True: look again soon."""
+    """Check a login, and hang up if it has ended; True: check again soon."""
     if found.over:
         return False
     if all(hasattr(thing, "__enter__") for thing in found.carried):
@@ -187,9 +187,10 @@ def _check(found: rights.Rights) -> bool:
 
 
 def _ask(found: rights.Rights) -> Exception | None:
-    """Make the check with what the project's hooks bring over; return what it raises.
+    """Check with the state of the project's hooks; return the exception, if any.
 
-    So a context manager without ``finally`` leaves nothing behind, either.
+    The exception is not raised through the hooks' context managers: one that has no
+    ``finally`` still cleans up.
     """
     with context.applied(context.again(found.carried)):
         try:
@@ -200,9 +201,10 @@ def _ask(found: rights.Rights) -> Exception | None:
 
 
 def _ask_in_a_thread(found: rights.Rights) -> Exception | None:
-    """The same where a function brings something over, which nothing takes away again.
+    """Do as :func:`_ask` does, in a thread of its own, where a hook is a function.
 
-    In the watcher's thread the next connection's check would have it, too.
+    The state that such a function sets is never taken back. In the watcher's thread,
+    the checks of other connections would get that state, too.
     """
     outcome: list[Exception | None] = []
 

@@ -1,4 +1,4 @@
-"""Where a view runs: in a thread of its own, or in a greenlet under gevent."""
+"""Run each view in a thread of its own or, under gevent, in a greenlet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A view's call: what holds while it runs, and the close code that it ends with."""
+"""Calls a view with its state set up, and derives the close code from its outcome."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ASYNC = (
 #: Statuses of responses that turn a visitor away: redirects and errors of the client.
 _REFUSED = range(300, 500)
 
-#: Where Django works on the responses of views.
+#: Modules of Django that work on the responses of views.
 _AROUND_VIEWS = (
     "django.middleware.",
     "django.utils.cache",
@@ -42,14 +42,14 @@ _AROUND_VIEWS = (
     "django.views.decorators.",
 )
 
-#: What a view raises to turn a visitor away: worth a line, not a traceback.
+#: Exceptions by which a view turns a visitor away: one log line, no traceback.
 _REFUSALS = (BadRequest, Http404, PermissionDenied, SuspiciousOperation)
 
 
 def _wants_response(error: Exception) -> bool:
-    """Whether something around a view that has returned None insists on a response.
+    """Return whether code around a view that has returned None requires a response.
 
-    That is REST framework, or a decorator of Django's (``never_cache``, say).
+    Such code is REST framework, or a decorator of Django's (``never_cache``, say).
     """
     _ours, *steps = [frame for frame, _line in traceback.walk_tb(error.__traceback__)]
     if not steps:
@@ -60,7 +60,7 @@ def _wants_response(error: Exception) -> bool:
             steps[-1].f_code.co_name == "finalize_response"
             and modules[-1] == "rest_framework.views"
         )
-    # With nothing of the project's between: the view is not running any more.
+    # Every frame is Django's, none is the project's: the view has returned already.
     return "'NoneType'" in str(error) and (
         modules[-1].startswith(_AROUND_VIEWS)
         and all(module.startswith("django.") for module in modules)
@@ -72,8 +72,8 @@ class Call:
 
     Args:
         view: The view.
-        request: What it gets as the request (Django's, or REST framework's).
-        args: All positional arguments; the request is among them.
+        request: The request that the view gets (Django's, or REST framework's).
+        args: All positional arguments, including the request.
         kwargs: The keyword arguments.
     """
 
@@ -98,21 +98,22 @@ class Call:
         self.request = request
         self.args = args
         self.kwargs = kwargs
-        #: What the project's hooks bring over from the request's thread.
+        #: State that the project's hooks carry over from the request's thread.
         self.carried: Sequence[Any] = ()
         #: The setting ``GONE_TIMEOUT``.
         self.gone_timeout: float | None = None
-        #: Seconds between two checks of the user's login; None: as the view says.
+        #: Seconds between two checks of the user's login. None: only a ``Session`` or
+        #: the view starts them; 0: only the view does.
         self.recheck_interval: float | None = None
 
     def run(self, websocket: WebSocket) -> None:
-        """Call the view and close the WebSocket when it is done.
+        """Call the view and close the WebSocket when the view has ended.
 
-        Whatever is raised here, the view's own exceptions aside, is for the caller to
-        log: a context hook's, say. The WebSocket may be open then.
+        This method handles the view's own exceptions. The caller must log any other
+        exception, such as one of a context hook; the WebSocket may still be open then.
         """
         if not self.carried:
-            # An exit stack would take a kilobyte for as long as the view runs.
+            # An exit stack would hold a kilobyte for as long as the view runs.
             self._run(websocket, ())
             return
         spare = context.again(self.carried)
@@ -148,25 +149,25 @@ class Call:
                 self._leave(connection)
 
     def _leave(self, connection: _engine.Connection) -> None:
-        """Give back what the view's thread has."""
+        """Release what the thread holds for the view, and give up its turn."""
         try:
             databases.end()
             log.drain()
         finally:
-            # The engine wakes views in turn, and this one waits for no message more.
+            # The engine wakes views in turn; this view receives no more messages.
             connection.leave_turn()
 
     def _close_code(self, websocket: WebSocket) -> int:
         request = self.request
         try:
-            # What it returns would be an HTTP response: there is nobody to send it to.
+            # If the view returns an HTTP response, it cannot be sent to the client.
             returned = self._call_view()
             if inspect.iscoroutine(returned):
                 # An async view that a synchronous decorator hid from the check.
                 returned.close()
                 raise ConfigurationError(ASYNC.format(self.view))
         except WebSocketClosed:
-            # receive() told the view that the peer has gone, and that was its end.
+            # receive() raised this because the peer has gone, and the view let it pass.
             return NORMAL
         except _REFUSALS as error:
             logger.warning(
@@ -196,7 +197,7 @@ class Call:
             )
             return NORMAL
         except BaseException:
-            # SystemExit, or gevent's GreenletExit: this thread is to end.
+            # SystemExit, or gevent's GreenletExit: the thread (greenlet) must end.
             return GOING_AWAY
         return self._judge(returned, websocket)
 
@@ -220,8 +221,8 @@ class Call:
     def _judge(self, returned: Any, websocket: WebSocket) -> int:
         """Return the close code for what a view has returned.
 
-        A response that would have refused plain HTTP (login_required's redirect, say)
-        refuses the WebSocket, unless the conversation is over anyway.
+        A response that refuses a plain HTTP request (login_required's redirect, say)
+        also refuses the WebSocket, unless the conversation is over already.
         """
         status = getattr(returned, "status_code", 200)
         over = endpoints.of(websocket).has_ended()
@@ -242,7 +243,7 @@ class Call:
 
     def _tell_end(self, websocket: WebSocket) -> None:
         endpoint = endpoints.of(websocket)
-        # A copy: another thread may join or leave meanwhile.
+        # Iterate over a copy: another thread may join or leave meanwhile.
         for group in tuple(endpoint.groups or ()):
             signals.emit(signals.group_left, websocket, group=group)
         signals.emit(
@@ -269,12 +270,12 @@ class Call:
 
 
 class Job(NamedTuple):
-    """A call, and all that it takes to run it in a thread or a greenlet of its own.
+    """A call with everything that its own thread or greenlet needs to run it.
 
     Args:
-        context: What holds in the request's thread.
+        context: The state of the request's thread.
         call: The view's call.
-        websocket: The WebSocket that the project's factory has made.
+        websocket: The WebSocket that the project's factory made.
         connection: The engine's connection.
     """
 
@@ -284,7 +285,7 @@ class Job(NamedTuple):
     connection: _engine.Connection
 
     def run(self) -> None:
-        """Run the call; whatever it does not handle itself is logged."""
+        """Run the call; after an unhandled exception, close the connection and log."""
         try:
             self.context.run(self.call.run, self.websocket)
         except BaseException:
@@ -294,7 +295,7 @@ class Job(NamedTuple):
 def give_up(
     connection: _engine.Connection, request: HttpRequest, code: int = INTERNAL_ERROR
 ) -> None:
-    """Close a connection that no view serves (any more), and log the exception."""
+    """Close a connection that no view can serve, and log the current exception."""
     connection.close(code, "")
     reporting.report(
         logger,

@@ -1,6 +1,6 @@
-"""Views under gevent: a greenlet each, woken by one descriptor in gevent's loop.
+"""Runs each view in a greenlet; one descriptor in gevent's loop wakes them all.
 
-Imported only where gevent has patched the process.
+This module is imported only where gevent has patched the process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ("runner",)
 
 _READ = 1
 
-#: How long, in seconds, a view may find one message after the other before others run.
+#: Seconds that a view may receive message after message before other greenlets run.
 _SLICE = 0.001
 
 
@@ -44,13 +44,13 @@ class Waker:
         """Return an event that is set when the engine reports a connection."""
         event = Event()
         if not self._waiting:
-            # Only while somebody waits, for a watcher keeps the loop alive.
+            # Start it only while a greenlet waits: a watcher keeps the loop alive.
             self._watcher.start(self._drain)
         self._waiting.setdefault(number, set()).add(event)
         return event
 
     def forget(self, number: int, event: Event) -> None:
-        """Take back :meth:`expect`."""
+        """Remove an event that :meth:`expect` has returned."""
         waiting = self._waiting[number]
         waiting.discard(event)
         if not waiting:
@@ -82,7 +82,7 @@ class Port:
         self._since = time.monotonic()
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
-        """Do as the engine's ``receive``, cooperatively."""
+        """Receive a message as the engine's ``receive`` does, cooperatively."""
         connection = self._connection
         message = connection.receive(0)
         if timeout == 0:
@@ -91,7 +91,7 @@ class Port:
             self._let_others_run()
             return message
         if _native_thread() != self._thread:
-            # A real thread (of gevent's pool, say): it may block.
+            # A native thread (of gevent's pool, say) may block.
             return connection.receive(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while not connection.ended:
@@ -103,27 +103,27 @@ class Port:
         return connection.receive(0)
 
     def _let_others_run(self) -> None:
-        """Switch, if it has not for a while: who is flooded never has to wait."""
+        """Switch to other greenlets now and then: a flooded view never has to wait."""
         now = time.monotonic()
         if now - self._since > _SLICE and _native_thread() == self._thread:
             gevent.sleep(0)
             self._since = time.monotonic()
 
     def offer(self, message: Any, binary: bool | None, overflow: str) -> bool:
-        """Do as the engine's ``send``, and note whose send it is."""
+        """Send as the engine's ``send`` does, and note it for this greenlet."""
         sender().note(self._connection.id)
         return self._connection.send(message, binary, overflow)
 
     def is_served(self) -> bool:
-        """Return whether this greenlet serves the connection."""
+        """Return whether this greenlet serves only this connection."""
         return sender().serves(self._connection.id)
 
     def turns(self) -> int:
-        """Return how often this greenlet has turned from connection to connection."""
+        """Return how often this greenlet has switched between connections."""
         return sender().turns
 
     def send(self, message: Any, binary: bool | None, timeout: float | None) -> bool:
-        """Do as the engine's ``send`` with "block", cooperatively."""
+        """Send as the engine's ``send`` does with "block", cooperatively."""
         connection = self._connection
         if _native_thread() != self._thread:
             return connection.send(message, binary, "block", timeout)
@@ -136,7 +136,7 @@ class Port:
         return True
 
     def _pause(self, arm: Any, deadline: float | None) -> bool:
-        """Wait until the engine reports the connection; False when time is up."""
+        """Wait until the engine reports the connection; False: the time is up."""
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             return False
@@ -144,7 +144,7 @@ class Port:
         event = self._waker.expect(number)
         try:
             if not arm():
-                # Ready as it is. Others get their turn all the same.
+                # The connection is ready already. Let other greenlets run first.
                 gevent.sleep(0)
                 return True
             event.wait(left)
@@ -154,12 +154,12 @@ class Port:
             self._waker.forget(number, event)
 
 
-#: The thread below the greenlets.
+#: Returns the id of the native thread in which the greenlets run.
 _native_thread: Callable[[], int] = monkey.get_original("_thread", "get_ident")
 
 
 class Seat:
-    """Does as the seats of threads do.
+    """A seat (see :class:`.runner.Seat`) that starts a greenlet for its call.
 
     Args:
         greenlets: The runner.
@@ -171,7 +171,7 @@ class Seat:
         self._greenlets = greenlets
 
     def run(self, job: Job) -> None:
-        """Run the call in a greenlet."""
+        """Run the call in a new greenlet."""
         self._greenlets.start(job)
 
     def cancel(self) -> None:
@@ -185,15 +185,15 @@ class Greenlets:
         self._running: set[Any] = set()
 
     def wake_queue(self) -> _engine.WakeQueue:
-        """Return where the engine reports to this hub."""
+        """Return the queue by which the engine reports ready connections."""
         return _waker().queue
 
     def port(self, connection: _engine.Connection) -> Port:
-        """Return the way to wait for a connection in this hub."""
+        """Return the port that waits for a connection in this hub."""
         return Port(connection, _waker())
 
     def reserve(self) -> Seat:
-        """Return what runs the call in a greenlet, of which there are always more.
+        """Return a seat; there is always room for one more greenlet.
 
         Raises:
             OSError: No descriptor is left for the hub's queue.
@@ -202,11 +202,11 @@ class Greenlets:
         return Seat(self)
 
     def start(self, job: Job) -> None:
-        """Run the call."""
+        """Run the call in a greenlet."""
 
         def ended(greenlet: Any) -> None:
             self._running.discard(greenlet)
-            # Killed before it began, it has not closed anything.
+            # A greenlet that was killed before it began has closed nothing.
             job.connection.close(GOING_AWAY, "")
 
         greenlet = gevent.Greenlet(job.run)
@@ -215,7 +215,7 @@ class Greenlets:
         greenlet.start()
 
     def join(self, timeout: float) -> bool:
-        """Let the views run until they have ended; return whether that was in time."""
+        """Wait until every view has ended; return whether that was in time."""
         gevent.joinall(list(self._running), timeout=timeout)
         return not self._running
 

@@ -1,4 +1,4 @@
-"""What runs views: threads, or greenlets where gevent has patched them."""
+"""Chooses the runner of views: threads or, under gevent, greenlets."""
 
 from __future__ import annotations
 
@@ -17,36 +17,37 @@ __all__ = ("Runner", "Seat", "join", "kind")
 
 
 class Seat(Protocol):
-    """What a view runs in, reserved before the handshake is answered."""
+    """The place of one view, reserved before the handshake is answered."""
 
     def run(self, job: Job) -> None:
-        """Run the call; return at once."""
+        """Start the call, and return at once."""
 
     def cancel(self) -> None:
         """Give the seat back, unless it runs a call; idempotent."""
 
 
 class Runner(Protocol):
-    """Runs each view apart from the server's threads, which answer requests."""
+    """Runs each view outside the server's threads, which answer requests."""
 
     def wake_queue(self) -> _engine.WakeQueue | None:
-        """Return where the engine reports ready connections; None: threads block."""
+        """Return the queue for ready connections; None: views block their threads."""
 
     def port(self, connection: _engine.Connection) -> Port | None:
-        """Return how a connection's WebSocket waits; None: by blocking the thread."""
+        """Return the port of a connection; None: its WebSocket blocks the thread."""
 
     def reserve(self) -> Seat:
-        """Return a place for one view.
+        """Return a seat for one view.
 
         Raises:
             RuntimeError: The system has no thread left.
+            OSError: The system has no descriptor left.
         """
 
     def join(self, timeout: float) -> bool:
         """Wait until every view has ended; return whether that was in time."""
 
 
-#: Those that have run a view, or may have.
+#: The runners that may have run a view.
 _runners: list[Runner] = [threads.runner]
 
 
@@ -54,7 +55,7 @@ def kind() -> Runner:
     """Return the runner: greenlets where gevent has patched threads."""
     if not is_patched():
         return threads.runner
-    # Imported where there is gevent.
+    # Imported late, as the module imports gevent.
     from . import greenlets
 
     if greenlets.runner not in _runners:

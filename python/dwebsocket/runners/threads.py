@@ -1,6 +1,6 @@
-"""Threads: each view runs in one of its own.
+"""Runs each view in a thread of its own.
 
-It is not the server's, which goes on answering requests meanwhile.
+The server's thread goes on answering requests meanwhile.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .call import Job
 
 __all__ = ("runner",)
 
-#: Held while the stack size of new threads is a view's.
+#: Held while the stack size of new threads, a process-wide setting, is a view's.
 _stack_lock = threading.RLock()
 
 
 class Seat:
-    """A thread that waits for its view: it is there before the 101 is sent.
+    """A thread that waits for its view; it is started before the 101 is sent.
 
     Args:
         threads: The runner.
@@ -33,10 +33,10 @@ class Seat:
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
         self._thread: threading.Thread | None = None
-        # A bare lock: cheaper than an Event, and it may be released in a forked child.
+        # A bare lock is cheaper than an Event, and a forked child may release it.
         self._called = threading.Lock()
         self._called.acquire()
-        #: The thread takes the lock, and then what it is to do, if there is anything.
+        #: The lock, then also the job. The thread takes the lock, then the job if any.
         self._box: list[Any] = [self._called]
 
     def begin(self) -> None:
@@ -46,7 +46,7 @@ class Seat:
             RuntimeError: The system has no thread left.
         """
         self._thread = threading.Thread(
-            # Not a method of this object: that would keep it, and so the thread, alive.
+            # A method of this seat would keep the seat, and so the thread, alive.
             target=self._threads.wait,
             args=(self._box,),
             name="websocket-waiting",
@@ -58,8 +58,8 @@ class Seat:
         """Have the thread run the call.
 
         Raises:
-            RuntimeError: The thread has ended: of a MemoryError, or what a debugger
-                or a profiler does in each thread.
+            RuntimeError: The thread has ended already: by a MemoryError, or by an
+                error of a debugger or profiler, whose code runs in each thread.
         """
         if self._thread is None or not self._thread.is_alive():
             raise RuntimeError("the thread that waited for the view has ended")
@@ -86,7 +86,7 @@ class Threads:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: a forked child has none of its parent's threads."""
+        """Reset the state: a forked child has none of its parent's threads."""
         self._changed = threading.Condition(threading.Lock())
         self._running: set[int] = set()
         self._crowd = Crowd()
@@ -110,7 +110,7 @@ class Threads:
         return seat
 
     def wait(self, box: list[Any]) -> None:
-        """Be the thread of a seat: wait for the call, and run it."""
+        """Wait for the call of a seat, and run it; the target of the seat's thread."""
         _engine.settle_stack()
         box.pop(0).acquire()
         if not box:
@@ -123,14 +123,14 @@ class Threads:
             self._done(job.connection)
 
     def enter(self, connection: _engine.Connection) -> None:
-        """Take note that a view begins."""
+        """Note that a view begins."""
         with self._changed:
             self._running.add(connection.id)
 
     def _done(self, connection: _engine.Connection) -> None:
         with self._changed:
             before = len(self._running)
-            # Not there: this view has forked, and this is the child.
+            # In the child of a view that has forked, the id is not in the set.
             self._running.discard(connection.id)
             running = len(self._running)
             if not running:
@@ -164,7 +164,7 @@ def _after_fork_in_child() -> None:
     runner.forget()
 
 
-# The child is to have neither a lock that nobody releases nor a small default stack.
+# Otherwise the child could get a lock that is never released, or a small default stack.
 os.register_at_fork(
     before=_stack_lock.acquire,
     after_in_parent=_stack_lock.release,
