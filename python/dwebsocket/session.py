@@ -11,10 +11,11 @@
     def chat(request):
         Chat(request.websocket, request).run()
 
-JSON text frames both ways: the client joins and leaves groups, publishes to them and
-asks who is there; after a reconnect it says what it has seen of each group, and gets
-the rest. Whatever a client sends, it gets an answer, and stays connected. (One message
-may have ``MAX_MESSAGE_SIZE`` bytes, as everywhere.)
+Both sides send JSON in text frames. The client joins and leaves groups, publishes to
+them and asks for their members. After a reconnect the client says what it has seen of
+each group, and gets the messages after that. The server answers each wrong command with
+an error, and the client stays connected. (As everywhere, one message may have at most
+``MAX_MESSAGE_SIZE`` bytes.)
 """
 
 from __future__ import annotations
@@ -44,23 +45,23 @@ logger = logging.getLogger("dwebsocket.session")
 
 trouble = Trouble(logger, "may_join() could not be asked again")
 
-#: What it costs to join a group again: all of its members may hear of that.
+#: Points that joining a group again costs: all members may be told of the join.
 REJOIN = 20
-#: Bytes of a publish that count as one command more.
+#: This many bytes of a publish count as one more command.
 WEIGHT = 16_384
-#: Values of a message (its commas and brackets) that count as one command more: to read
-#: 1 MiB of them takes up to a second, in which no other view has a turn.
+#: This many values of a message (its commas and brackets) count as one more command:
+#: parsing 1 MiB of them takes up to a second, in which no other view can run.
 VALUES = 2_048
-#: Commands that one message counts as for that, at most.
+#: The most commands that the values of one message count as.
 MAX_WORK = 400
-#: Names of groups that are remembered of a client.
+#: The most group names that are remembered for one client.
 MAX_KNOWN = 1_000
-#: Of the protocol, for clients that may meet several; also in its subprotocol's name.
+#: The version of the protocol, for clients; the subprotocol's name has it, too.
 VERSION = 1
 
 
 class _Points:
-    """What a client may spend."""
+    """The points that a client may spend."""
 
     __slots__ = ("_burst", "_left", "_rate", "_then")
 
@@ -70,7 +71,7 @@ class _Points:
         self._then = time.monotonic()
 
     def spend(self, points: float) -> float:
-        """Take points, and return the seconds until they are earned."""
+        """Spend points; return the seconds until the client has earned them."""
         if self._rate is None:
             return 0
         now = time.monotonic()
@@ -81,37 +82,39 @@ class _Points:
 
 
 class Session:
-    """One client that speaks the protocol; subclass it to say what is allowed.
+    """One client that speaks the protocol; a subclass decides what is allowed.
 
     Args:
         websocket: The WebSocket.
-        request: The request that opened it.
+        request: The request that opened the WebSocket.
     """
 
-    #: Seconds of silence after which the client makes sure that the server is there.
+    #: Seconds of silence after which the client pings the server.
     ping = 25.0
-    #: Groups that one client may be in.
+    #: The most groups that one client may be in.
     max_groups = 100
-    #: Commands a second that are carried out for a client that goes on sending them;
-    #: None: as many as it likes.
-    rate: float | None = 50.0
-    #: Commands that are carried out at once: enough for a page that comes back to all
-    #: of its groups, with the 256 commands that dwebsocket.js keeps meanwhile.
-    burst = 400
-    #: Whether it may join "prefix*", which is every group that begins so. may_join()
-    #: then gets that name, star and all, and must think of every group it stands for.
-    patterns = False
-    #: Seconds between two checks whether the user is still logged in and active, and of
-    #: may_join() for the groups that the client is in; None: no checks. The setting
-    #: RECHECK_INTERVAL and the decorator's argument go before it.
-    recheck: float | None = 30.0
-    #: Points that a client earns each second for what costs others something, and may
-    #: save up: a join costs 1, of a group that it is or was in REJOIN, a leave 1, an
-    #: answer to "members" 1 and another for each 50 of them. Whoever has none waits.
+    #: Commands that are carried out each second for a client that goes on sending them;
     #: None: no limit.
+    rate: float | None = 50.0
+    #: Commands that are carried out at once: enough for a page that joins all of its
+    #: groups again and sends the 256 commands that dwebsocket.js keeps meanwhile.
+    burst = 400
+    #: Whether the client may join "prefix*", which means every group whose name begins
+    #: with the prefix. may_join() gets the name with the star then, and must decide for
+    #: all of these groups.
+    patterns = False
+    #: Seconds between two checks that the user is still logged in and active, and that
+    #: may_join() still allows each of the client's groups. None: no checks. The setting
+    #: RECHECK_INTERVAL and the decorator's argument take precedence.
+    recheck: float | None = 30.0
+    #: Points that a client earns each second for commands that cause work for others,
+    #: and the most points that it may save up. A join costs 1, but REJOIN for a group
+    #: that the client is or was in; a leave costs 1; an answer to "members" costs 1 and
+    #: another for each 50 members in it. A client without points has to wait. None: no
+    #: limit.
     membership_rate: float | None = 5.0
     membership_burst = 400
-    #: Members that one answer to "members" names; it has the number of all.
+    #: The most members that an answer to "members" lists; its count is of all members.
     max_members = 1_000
 
     def __init__(self, websocket: WebSocket, request: HttpRequest) -> None:
@@ -120,9 +123,10 @@ class Session:
         self._credit = float(self.burst)
         self._counted = time.monotonic()
         self._membership = _Points(self.membership_rate, self.membership_burst)
-        #: Groups that the client has joined, and when may_join() was asked.
+        #: The groups that the client has joined, and when may_join() was last asked.
         self._asked: dict[str, float] = {}
-        #: Groups that it is or was in; a client that knows so many is not believed.
+        #: Groups that the client is or was in. With MAX_KNOWN of them, each join costs
+        #: REJOIN.
         self._known: set[str] = set()
         self._interval: float | None = None
         self._reviewed = time.monotonic()
@@ -136,46 +140,49 @@ class Session:
         }
 
     def may_join(self, group: str) -> bool:
-        """Return whether the client may be in a group and see who is; by default no."""
+        """Return whether the client may be in a group and list its members.
+
+        By default, a client may be in no group.
+        """
         return False
 
     def may_publish(self, group: str, data: Any) -> bool:
-        """Return whether the client may publish this; it is in the group already."""
+        """Return whether the client, a member of the group, may publish this."""
         return True
 
     def info(self, group: str) -> Any:
-        """Return what the other members see of this one."""
+        """Return what the other members see of this client."""
         user = getattr(self.request, "user", None)
         return {"name": str(user)} if user is not None else {}
 
     def group(self, name: str) -> hub.Group:
-        """Return a group as this session joins it and sends to it.
+        """Return the group that this session joins and sends to.
 
-        By default, what it keeps is as the settings have it (``GROUPS``).
+        By default, the group's options are those of the setting ``GROUPS``.
         """
         return hub.group(name)
 
     def on_publish(self, group: str, data: Any) -> Any:
-        """Return what goes to the group instead of what the client has sent.
+        """Return the data that is sent to the group in place of the client's data.
 
         Raises:
-            Refused: It does not go.
+            Refused: Nothing is sent to the group.
         """
         return data
 
     def on_data(self, data: Any) -> None:
-        """Take what the client's application has sent to the server's."""
+        """Receive data that the client has sent to the server's application."""
 
     def send(self, frame: dict[str, Any]) -> None:
         """Send one frame of the protocol."""
         self.websocket.send(hub.to_json(frame), False)
 
     def send_data(self, data: Any) -> None:
-        """Send something to the client's application."""
+        """Send data to the client's application."""
         self.send({"type": "data", "data": data})
 
     def run(self) -> None:
-        """Serve the client until it goes."""
+        """Serve the client until the connection ends."""
         self._begin_watch()
         endpoint.of(self.websocket).connection.envelop()
         self.send(
@@ -202,7 +209,7 @@ class Session:
         self._interval = known.interval
 
     def _next(self) -> str | bytes:
-        """Return the next message; ask again what the client may, when it is time."""
+        """Return the next message; review the client's groups whenever that is due."""
         while True:
             left = None
             if self._interval is not None:
@@ -215,18 +222,18 @@ class Session:
                 return message
 
     def _review(self) -> None:
-        """Take the client out of the groups that it may not be in any longer."""
+        """Remove the client from the groups that it may no longer be in."""
         self._reviewed = time.monotonic()
         known = endpoint.of(self.websocket).rights
         if known is not None:
-            # As the watcher has read it.
+            # The user as the watcher has read it.
             rights.renew(self.request, known.user)
         for group in list(self._asked):
             if not self._may_stay(group):
                 self._remove(group)
 
     def _refresh(self) -> None:
-        """Read the user anew, if the latest time is too long ago.
+        """Read the user again, if the latest check was too long ago.
 
         Raises:
             WebSocketClosed: The login has ended.
@@ -246,7 +253,7 @@ class Session:
         except (PermissionDenied, Refused):
             return False
         except Exception as error:
-            # The database is away, say: nobody is sent out for that.
+            # The database is away, say: the client stays in the group.
             trouble.note(error)
             return True
 
@@ -256,10 +263,10 @@ class Session:
             self.send({"type": "removed", "group": group})
 
     def _must_be_in(self, group: str) -> None:
-        """Make sure that the client is in a group, and still may be.
+        """Make sure that the client is in a group, and may still be in it.
 
         Raises:
-            Refused: It is not.
+            Refused: The client is not in the group, or may not be in it any longer.
         """
         if group not in self.websocket.groups:
             raise Refused("forbidden", "join the group first")
@@ -279,7 +286,7 @@ class Session:
             number = command.get("id")
             action = self._command(command)
             if command["type"] == "publish":
-                # Many get it: a long one counts as several.
+                # All members get the message: a long one counts as several commands.
                 self._credit -= len(message) / WEIGHT
             if command["type"] != "ping":
                 self._refresh()
@@ -291,7 +298,7 @@ class Session:
         except PermissionDenied as error:
             self._error(number, "forbidden", str(error) or "not allowed")
         except hub.BrokerError as error:
-            # What it says of the servers is not for visitors.
+            # The error names servers, which visitors must not see.
             logger.warning(
                 "A client's command at %s had to wait: %s",
                 shown(self.request.path),
@@ -309,10 +316,10 @@ class Session:
             self._error(number, "invalid", "the server could not do this")
 
     def _pace(self, work: float) -> None:
-        """Wait until this command may be carried out, which counts as so many more.
+        """Wait until a command may be carried out; it counts as ``1 + work`` commands.
 
-        Not refused: a page could not tell what to do about it. Nothing is read
-        meanwhile, so that TCP slows the client down.
+        The command waits and is not refused, because a page could not handle a refusal.
+        Nothing is read meanwhile, so TCP slows the client down.
         """
         if self.rate is None:
             return
@@ -325,7 +332,7 @@ class Session:
             time.sleep(-self._credit / self.rate)
 
     def _spend(self, points: float) -> None:
-        """Pay for what costs others something; wait until there are points enough."""
+        """Spend points on work for others; wait until the client has earned them."""
         left = self._membership.spend(points)
         while left > 0 and not endpoint.of(self.websocket).connection.ended:
             time.sleep(min(left, 0.25))
@@ -385,7 +392,7 @@ class Session:
             raise Refused("forbidden", "you may not publish here")
         data = self.on_publish(group, data)
         with _names():
-            # Numbers that JSON has no form for (1e999) are refused here, too.
+            # This also refuses numbers that JSON cannot express (1e999).
             published = self.group(group).send_json(data)
         if published.broker == "unavailable":
             raise Refused("unavailable", "not everybody can be reached now; try again")
@@ -409,7 +416,7 @@ class Session:
                 "members": members,
             }
         )
-        # The next command waits for that.
+        # The next command waits until these points are earned.
         self._spend(len(members) / 50)
 
     def _allowed(self, command: dict[str, Any]) -> str:
@@ -423,7 +430,7 @@ class Session:
 
 @contextlib.contextmanager
 def _names() -> Iterator[None]:
-    """Take what the hub does not accept for the client's mistake."""
+    """Report values that the hub does not accept as the client's mistake."""
     try:
         yield
     except (ValueError, RecursionError) as error:
@@ -431,7 +438,7 @@ def _names() -> Iterator[None]:
 
 
 def _work(message: str | bytes) -> float:
-    """Return how many commands more it is to read a message."""
+    """Return how many more commands the parsing of a message counts as."""
     if len(message) < VALUES:
         return 0
     if isinstance(message, str):
@@ -442,7 +449,7 @@ def _work(message: str | bytes) -> float:
 
 
 def _no_constant(name: str) -> Any:
-    # Python's own extension: other clients' JSON.parse() would stumble over it.
+    # An extension of Python's: JSON.parse() of other clients would fail on it.
     raise ValueError(f"{name} is not a JSON value")
 
 

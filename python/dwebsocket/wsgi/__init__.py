@@ -1,4 +1,4 @@
-"""From a WSGI request to a running view: the socket is taken from the server."""
+"""Takes the socket of a WSGI request from the server, and starts the view."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""From an accepted handshake to a running WebSocket view.
+"""Leads from an accepted handshake to a running WebSocket view.
 
-The decorator returns a :class:`HandoffResponse`. When the server iterates it, every
-middleware has spoken: a cookie that one sets travels in the 101, and one that answers
-something else has refused the WebSocket. Only then is the socket taken from the server
-and the view started.
+The decorator returns a :class:`HandoffResponse`. When the server iterates it, all
+middleware has run: a cookie that a middleware sets is sent with the 101, and a
+middleware that returns another response refuses the WebSocket. Only the iteration takes
+the socket from the server and starts the view.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ("Handoff", "HandoffResponse", "hand_over")
 
 logger = logging.getLogger("dwebsocket.handshake")
 
-#: What servers keep in the environ for as long as a request lasts.
+#: Objects of servers in the environ, which are needed only during the request.
 _SERVER_KEYS = (
     "gunicorn.socket",
     "gunicorn.sock",
@@ -60,10 +60,10 @@ _EMPTY = _empty_stream()
 
 
 def _detach(request: Any) -> None:
-    """Let go of what belongs to the server.
+    """Remove the references to the server's objects from a request.
 
-    The environ is copied because uWSGI empties its own after the request, and stripped
-    because a parser or a socket object held for hours is memory for nothing.
+    The environ is copied because uWSGI empties its own after the request. The objects
+    are removed because a parser or a socket object would waste memory for hours.
     """
     while "_request" in request.__dict__:
         request = request.__dict__["_request"]
@@ -82,15 +82,15 @@ def _remote_address(meta: Mapping[str, Any]) -> tuple[str, int]:
 
 
 class Handoff:
-    """A checked handshake with everything that is needed to act on it.
+    """An accepted handshake, with everything that is needed to start the view.
 
     Args:
-        accepted: What was agreed on.
+        accepted: The result of the handshake.
         permit: The connection's place in the process.
         server: The server's socket, held by a descriptor of our own.
         call: The view's call.
-        runner: What runs it.
-        seat: The thread that waits for it.
+        runner: The runner of the view.
+        seat: The thread (greenlet) that is reserved for the call.
         context: The state of the request's thread.
     """
 
@@ -117,9 +117,9 @@ class Handoff:
         seat: runners.Seat,
         context: RequestContext,
     ) -> None:
-        #: The process, until the handoff has been run or called off.
+        #: The id of the process; None when the handoff was run or called off.
         self._made_in: int | None = os.getpid()
-        #: Whether its request has ended.
+        #: Whether the request has ended.
         self._over = False
         self.runner = runner
         self.seat = seat
@@ -135,13 +135,13 @@ class Handoff:
         """Take the socket, answer the handshake and start the view, once.
 
         Args:
-            headers: What middleware has put into the response.
+            headers: The headers that middleware has put into the response.
 
         Raises:
             OSError: The socket cannot be taken; nothing has been sent yet.
-            ClientGone: The server has seen the client go; it ends the request.
-            ValueError: A header cannot be sent; the same.
-            ConfigurationError: Its request has ended.
+            ClientGone: The server has seen the client go, and ends the request.
+            ValueError: A header cannot be sent; nothing has been sent yet.
+            ConfigurationError: The request has ended.
         """
         if self._over:
             raise ConfigurationError(
@@ -161,7 +161,7 @@ class Handoff:
         handshake, subprotocol, profile, _ = self.accepted
         head = handshake.response(subprotocol, headers)
         adoption = self.server.adopt()
-        # From here on, no answer of the server reaches the client any more.
+        # From here on, no response of the server reaches the client.
         try:
             connection = adoption.start(
                 head,
@@ -172,7 +172,7 @@ class Handoff:
                 self.runner.wake_queue(),
             )
         except BaseException as error:
-            # The socket is closed with it; the traceback would keep it open.
+            # This closes the socket; the traceback would keep the adoption alive.
             del adoption
             if not isinstance(error, Exception):
                 # Ctrl-C, in a server that answers in its main thread: the process ends.
@@ -191,7 +191,7 @@ class Handoff:
                 raise
 
     def _begin(self, connection: _engine.Connection) -> None:
-        """Start the view."""
+        """Make the WebSocket and start the view."""
         request = self.call.request
         _, subprotocol, profile, factory = self.accepted
         options = {
@@ -210,30 +210,30 @@ class Handoff:
             )
         _detach(request)
         mark(request, True, websocket)
-        # The middleware has saved it; what the view changes comes on top of that.
+        # The middleware has saved the session; later only the view's changes count.
         session = getattr(request, "session", None)
         if session is not None:
             session.modified = False
         self.seat.run(runners.Job(self.context, self.call, websocket, connection))
 
     def _release(self) -> None:
-        """Give back what has not been used; a traceback may keep this object."""
+        """Free what was not used, even if a traceback keeps this object alive."""
         self.seat.cancel()
         self.server.close()
         del self.seat, self.permit, self.server
 
     def close(self) -> None:
-        """Note that the request has ended: nothing can be started any more."""
+        """Note that the request has ended: the view can no longer be started."""
         self._over = True
         self.call_off()
 
     def call_off(self) -> None:
-        """Give everything back, unless the view has been started; idempotent."""
+        """Free everything, unless the view has been started; idempotent."""
         made_in, self._made_in = self._made_in, None
         if made_in is None:
             return
         self._release()
-        # The child of a fork has a copy of it, which nobody misses.
+        # The copy in a forked child is no lost handshake, and needs no warning.
         if made_in == os.getpid() and not sys.is_finalizing():
             logger.warning(
                 "The WebSocket of %s was not opened: the decorator's response was "
@@ -244,7 +244,7 @@ class Handoff:
             )
 
     def __reduce__(self) -> Any:
-        """Refuse to be pickled: a cache would hand out a connection that is gone.
+        """Refuse to be pickled: a cached copy would refer to a connection that is gone.
 
         Raises:
             TypeError: Always.
@@ -252,22 +252,22 @@ class Handoff:
         raise TypeError("the response to a WebSocket's handshake cannot be kept")
 
     def __del__(self) -> None:
-        # Middleware need not close the responses that it throws away.
+        # Middleware may throw a response away without closing it.
         if getattr(self, "_made_in", None) is not None:
             self.call_off()
 
 
 class Switching(int):
-    """The status 101, which is of no use in a response of somebody else's.
+    """The status 101, which another response must not copy.
 
-    The client would wait for a WebSocket that nobody has opened.
+    The client would wait for a WebSocket that was never opened.
     """
 
     def __int__(self) -> int:
         caller = sys._getframe(1)
         if caller.f_code is _COPIES:
             response = caller.f_locals.get("self")
-            # One that streams the original starts the view when it is iterated.
+            # A streaming response that wraps ours starts the view when iterated.
             if not getattr(response, "streaming", False):
                 raise ConfigurationError(
                     "A middleware makes a response of its own with the status of a "
@@ -280,16 +280,16 @@ class Switching(int):
         caller = sys._getframe(1)
         if caller.f_code is _ANSWERS:
             response: Any = caller.f_locals.get("response")
-            # Its own content, and our status: the client would get a 101 of nothing.
+            # Content of its own with our status: a 101 without a WebSocket.
             if type(response).__iter__ is HttpResponse.__iter__:
                 response.status_code = 500
                 return True
         return super().__ge__(other)
 
 
-#: What turns a status into a number where a response is made.
+#: The code in Django that converts the status of a new response to a number.
 _COPIES = HttpResponseBase.__init__.__code__
-#: What looks at the status of a response that has been through all middleware.
+#: The code in Django that checks the status of a response after all middleware.
 _ANSWERS = BaseHandler.get_response.__code__
 
 
@@ -297,7 +297,7 @@ class HandoffResponse(HttpResponse):
     """The 101 on its way through the middleware; starts the view when iterated.
 
     Args:
-        handoff: What to do then.
+        handoff: The handoff to run then.
     """
 
     status_code = Switching(101)
@@ -309,8 +309,8 @@ class HandoffResponse(HttpResponse):
     def __iter__(self) -> Iterator[bytes]:
         with contextlib.suppress(servers.ClientGone):
             self._handoff.run(self._all_headers())
-        # Nothing for the server to send: it sends no header before a body's first byte
-        # (PEP 3333), and what it sends at the end goes nowhere.
+        # The body is empty: a server sends no header before the first byte of the body
+        # (PEP 3333), and whatever it sends at the end does not reach the client.
         yield from ()
 
     def _all_headers(self) -> list[tuple[str, str]]:
@@ -320,12 +320,12 @@ class HandoffResponse(HttpResponse):
         return [*self.items(), *cookies]
 
     def close(self) -> None:
-        """Give the connection's place and descriptor back if nobody has iterated."""
+        """Free the connection's place and descriptor if the view was not started."""
         self._handoff.close()
         super().close()
 
 
-#: The process that is prepared for WebSockets, and what runs views there.
+#: The id of the process that is prepared for WebSockets, and its runner of views.
 _serving: tuple[int, runners.Runner] | None = None
 
 
@@ -333,7 +333,7 @@ def hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     """Return the response that starts a view, or a refusal.
 
     Args:
-        accepted: What was agreed on.
+        accepted: The result of the handshake.
         call: The view's call.
     """
     request = call.request
@@ -344,16 +344,16 @@ def hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     except SocketUnavailable as error:
         return refuse(request, 501, str(error))
     except servers.ClientGone:
-        return HttpResponse(status=400)  # nobody reads it
+        return HttpResponse(status=400)  # the client is gone and does not read it
 
 
 def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
-    """Return the response that holds all that the WebSocket needs."""
+    """Return the response that starts a view, or one that refuses the WebSocket."""
     request = call.request
     server = servers.known(request.META, accepted.factory.get_wsgi_sock())
-    # Taken here: response middleware may set language and time zone back. And in a
-    # frame that holds no thread, no descriptor and no place: exceptions inside asgiref
-    # keep the frames that call this until the garbage collector runs.
+    # The state is taken here because response middleware may reset the language and the
+    # time zone. This frame holds no thread, no descriptor and no place: exceptions in
+    # asgiref keep the calling frames alive until the garbage collector runs.
     call.carried = carried(request) or ()
     return _reserve(accepted, call, server, RequestContext())
 
@@ -364,9 +364,9 @@ def _reserve(
     server: servers.ServerSocket,
     context: RequestContext,
 ) -> HttpResponse:
-    """Return the response, with a place, a descriptor and a thread in it."""
+    """Reserve a place, a descriptor and a thread; return the response with them."""
     request = call.request
-    # All that takes a thread comes at a moment at which it can still be refused.
+    # Start every thread now, while the handshake can still be refused.
     try:
         _engine.start()
         runner = _serve(bool(request.META.get("wsgi.multiprocess")))
@@ -393,10 +393,10 @@ def _reserve(
 
 
 def _serve(several: bool) -> runners.Runner:
-    """Prepare this process for WebSockets, once; return what runs their views.
+    """Prepare this process for WebSockets, once; return its runner of views.
 
     Args:
-        several: Whether the server has other processes beside this one.
+        several: Whether the server has other worker processes.
     """
     global _serving
     if _serving is None or _serving[0] != os.getpid():

@@ -1,10 +1,10 @@
-"""WebSockets that a site's own middleware opens; the view runs in the server's thread.
+"""WebSockets that a site's middleware opens; the view runs in the server's thread.
 
     websocket = WebSocketFactory(request).create_websocket()
     websocket.accept_connection()
 
-As in the old package, the view that is called next uses this WebSocket, and holds the
-server's thread as long as it does. The server's response goes nowhere.
+As in the old package, the view that is called next uses this WebSocket, and occupies
+the server's thread until it returns. Its response does not reach the client.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .handoff import HandoffResponse, hand_over
 
 __all__ = ("accept",)
 
-#: The request's attribute with the conversation that it carries.
+#: The name of the request's attribute that holds its conversation.
 _ATTRIBUTE = "_dwebsocket_conversation"
 
 
@@ -39,11 +39,11 @@ class RefusedHandshake(HandshakeError, BadRequest):
 
 
 def _no_view(request: HttpRequest) -> None:
-    """Stand in for the view, which the server's thread calls."""
+    """Do nothing, in place of the view, which the server's thread calls."""
 
 
 def _refusal(response: HttpResponse) -> Exception:
-    """Return the exception for which Django gives an answer like this one."""
+    """Return the exception for which Django gives a response like this one."""
     text = response.content.decode().strip()
     if response.status_code == 403:
         return PermissionDenied(text)
@@ -53,7 +53,7 @@ def _refusal(response: HttpResponse) -> Exception:
 
 
 class Conversation(Call):
-    """Stands in for the view's call: closes the WebSocket when the request has ended.
+    """Replaces the view's call: closes the WebSocket when the request has ended.
 
     Args:
         request: The handshake.
@@ -69,7 +69,7 @@ class Conversation(Call):
         self.code = NORMAL
 
     def run(self, opened: WebSocket) -> None:
-        """Wait for the end of the request, in the thread that a view would have."""
+        """Wait for the end of the request, in the thread reserved for the view."""
         websocket = self.websocket
         unopened.become(websocket, opened)
         databases.begin()
@@ -90,14 +90,14 @@ def accept(request: HttpRequest, websocket: WebSocket) -> None:
     Raises:
         HandshakeError: The handshake is not acceptable.
         PermissionDenied: The Origin is not allowed.
-        SocketUnavailable: The server's socket cannot be had, or there are too many
-            connections.
+        SocketUnavailable: The server's socket cannot be taken over, or there are too
+            many connections.
     """
     conversation = Conversation(request, websocket)
     response = Opening().decide(request, factory_of(request))
     if isinstance(response, Accepted):
         response = hand_over(response, conversation)
-    # The middleware goes on with its own, also to close it after a refusal.
+    # The middleware goes on using its own WebSocket, and closes it after a refusal.
     mark(request, True, websocket)
     if not isinstance(response, HandoffResponse):
         raise _refusal(response)
@@ -108,14 +108,14 @@ def accept(request: HttpRequest, websocket: WebSocket) -> None:
     of(websocket).begin()
     mark(request, True, websocket)
     if session is not None:
-        # The middleware saves it when this request ends, as ever.
+        # Django's middleware saves the session when this request ends, as usual.
         session.modified = modified
     _at_the_end(request, conversation)
     rights.identify(request, of(websocket).connection)
 
 
 def _at_the_end(request: HttpRequest, conversation: Conversation) -> None:
-    """Have the conversation end with the request: every server closes its response."""
+    """End the conversation when the server closes the response, as all servers do."""
     close = request.close
 
     def finish() -> None:
