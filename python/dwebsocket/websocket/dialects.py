@@ -14,7 +14,7 @@ __all__ = ("CLASSIC", "MODERN", "Answer", "Dialect", "End")
 
 
 class End(enum.Enum):
-    """What has happened to a conversation that is over."""
+    """How a conversation is over, as its view knows it."""
 
     #: The connection has ended, and no call of the view has met the end yet.
     UNTOLD = enum.auto()
@@ -25,7 +25,7 @@ class End(enum.Enum):
 
 
 class Answer(enum.Enum):
-    """What a call gets that finds no message, and never will."""
+    """The answer to a call that finds no message after the end."""
 
     #: There is nothing: None, the caller's ``fallback``, or a count of 0.
     NOTHING = enum.auto()
@@ -41,8 +41,8 @@ class Dialect(NamedTuple):
     Args:
         binary: How ``send()`` sends ``bytes``. True: as a binary message. None: as text
             if they are valid UTF-8, else as binary.
-        wait: What ``wait()`` answers at each kind of end.
-        ask: What calls that never block answer: ``read()``, ``count_messages()``.
+        wait: The answer of ``wait()`` at each kind of end.
+        ask: The answer of calls that never block: ``read()``, ``count_messages()``.
         over: The kinds of end at which ``is_closed()`` is True.
         yields_end: Whether iteration yields a last None.
     """

@@ -130,7 +130,7 @@ class Endpoint:
         self._failed_at = 0
 
     def use(self, connection: _engine.Connection, port: Port | None) -> None:
-        """Have this endpoint speak through a connection, from now on."""
+        """Make this endpoint use a connection from now on."""
         self.connection = connection
         self.port = port
         if port is None:
@@ -141,7 +141,7 @@ class Endpoint:
     # The view.
 
     def begin(self, gone_timeout: float | None = None) -> None:
-        """Make the calling thread (greenlet) that of the view.
+        """Note that the calling thread (greenlet) runs the view.
 
         Args:
             gone_timeout: Seconds after which :exc:`PeerGone` ends a view that calls a
@@ -221,7 +221,7 @@ class Endpoint:
         return answer
 
     def closed_error(self) -> WebSocketClosed:
-        """Return what ``receive()`` raises at the end, which the view knows then.
+        """Return the error that ``receive()`` raises at the end; it tells the view.
 
         Raises:
             PeerGone: See :meth:`note_vain_call`.

@@ -18,7 +18,7 @@ _opener: Callable[[HttpRequest, Any], None] | None = None
 
 
 def open_by(opener: Callable[[HttpRequest, Any], None]) -> None:
-    """Have ``accept_connection()`` call this with the request and the WebSocket."""
+    """Make ``accept_connection()`` call ``opener(request, websocket)``."""
     global _opener
     _opener = opener
 
@@ -104,7 +104,7 @@ def is_open(websocket: Any) -> bool:
 
 
 def become(websocket: Any, opened: Any) -> None:
-    """Have a WebSocket take over the connection that was opened for it."""
+    """Let a WebSocket use the connection that was opened for it."""
     taken = of(opened)
     of(websocket).use(taken.connection, taken.port)
     websocket.subprotocol = opened.subprotocol

@@ -1,12 +1,12 @@
 /** Types of dwebsocket.js; the guide is docs/client.md. */
 
-/** Where in a group's history somebody is; opaque but for its fields. */
+/** A place in a group's history: the offset and the epoch of a message. */
 export interface Position {
   readonly offset: number;
   readonly epoch: string;
 }
 
-/** Somebody in a group; `info` is what the server's `Session.info()` says of them. */
+/** A member of a group; `info` is the value that the server's `Session.info()` returned. */
 export interface Member<Info = any> {
   readonly id: string;
   readonly info: Info;
@@ -14,43 +14,44 @@ export interface Member<Info = any> {
 
 export interface Options {
   /**
-   * WebSocket subprotocols to offer before "dwebsocket.v1", which is offered always. null:
-   * none at all, for a server that takes none; browsers give a connection up where nothing
-   * of what they offer is taken.
+   * WebSocket subprotocols to offer before "dwebsocket.v1", which is always offered. null:
+   * offer none at all, for a server that accepts none: browsers close a connection if the
+   * server accepts nothing of their offer.
    */
   protocols?: string | string[] | null;
   /**
-   * Returns what the server's application (`Session.on_data`) gets first on every
-   * connection, before groups are joined: a token, say. Default: nothing is sent.
+   * Returns the data that the server's application (`Session.on_data`) gets first on every
+   * connection, before groups are joined: a token, say. Default: no data is sent.
    */
   hello?: () => any;
   /**
-   * Milliseconds of silence after which the server has to show that it is there; 0: never.
-   * Default: what the server's welcome says (`Session.ping`, 25 s).
+   * Milliseconds of silence after which the client pings the server; 0: never.
+   * Default: the value in the server's welcome (`Session.ping`, 25 s).
    */
   heartbeat?: number;
-  /** Milliseconds that the welcome, an answer and a pong may take. Default: 10000. */
+  /** Milliseconds to wait for the welcome, for an answer and for a pong. Default: 10000. */
   timeout?: number;
   /**
    * Pauses between attempts, in milliseconds. Each is random, from 0 up to a limit that
    * starts at `min` and doubles up to `max`. Default: 1000 and 30000.
    */
   backoff?: { min?: number; max?: number };
-  /** How many messages may wait for a connection; 0: they fail instead. Default: 256. */
+  /** How many messages may wait for a connection; 0: they fail at once. Default: 256. */
   queue?: number;
-  /** Whether a close means not to come back. Default: 1008 and 4000 to 4099 do. */
+  /** Returns whether a close is final: no reconnect. Default: 1008 and 4000 to 4099 are final. */
   isFinal?: (code: number, reason: string) => boolean;
 }
 
 export interface SendOptions {
-  /** Whether it may wait for a connection. Default: true. */
+  /** Whether the message may wait for a connection. Default: true. */
   queue?: boolean;
 }
 
 /**
- * From the server: "forbidden", "invalid", "too_many", "unavailable". From here: "offline",
- * "queue_full" (not sent); "disconnected", "timeout" (sent, but whether it was done is not
- * known); "closed", "left" (not wanted any more); "protocol" (what came makes no sense).
+ * From the server: "forbidden", "invalid", "too_many", "unavailable". From the client:
+ * "offline", "queue_full" (not sent); "disconnected", "timeout" (sent, but the server may or
+ * may not have carried it out); "closed", "left" (given up, as `close()` or `leave()` was
+ * called); "protocol" (the server's answer makes no sense).
  */
 export type ErrorCode =
   | "forbidden" | "invalid" | "too_many" | "unavailable"
@@ -60,40 +61,40 @@ export type ErrorCode =
 export class DWebSocketError extends Error {
   constructor(code: ErrorCode, message: string, group?: { readonly name: string });
   readonly code: ErrorCode;
-  /** The group's name, where it is about one. */
+  /** The group's name, if the error concerns a group. */
   readonly group?: string;
 }
 
 export interface MessageEvent<Data = any> extends Event {
-  /** What was sent; a Uint8Array if that was binary. */
+  /** The data that was sent; a Uint8Array if the message was binary. */
   readonly data: Data;
-  /** The group's name; undefined if it was sent to the user or to everybody. */
+  /** The group's name; undefined if the message was sent to the user or to everybody. */
   readonly group?: string;
-  /** Only in groups with a history. */
+  /** The message's position, only in groups with a history. */
   readonly offset?: number;
   readonly epoch?: string;
 }
 
 export interface SocketEvents {
-  /** Connected, and welcomed; `id` is what others know this client by. */
+  /** The server has sent its welcome; `id` is the id by which others know this client. */
   open: Event & { readonly id: string };
-  /** An open connection has ended, or there will be none any more. */
+  /** An open connection has ended, or no further attempt will be made. */
   close: Event & {
     readonly code: number;
     readonly reason: string;
     readonly willReconnect: boolean;
   };
-  /** The next attempt (1 is the first) is made after so many milliseconds. */
+  /** The next attempt (the first is 1) is made after `delay` milliseconds. */
   reconnecting: Event & {
     readonly attempt: number;
     readonly delay: number;
-    /** Why the one before has ended. */
+    /** The close code and the reason of the previous connection. */
     readonly code: number;
     readonly reason: string;
   };
-  /** The server has refused something that nobody waits for, or has sent nonsense. */
+  /** The server has refused something that no promise waits for, or has sent an invalid frame. */
   error: Event & { readonly error: DWebSocketError };
-  /** Sent to the user, to everybody, or to a group that only the server's view has joined. */
+  /** A message to the user, to everybody, or to a group that only the server's view has joined. */
   message: MessageEvent;
   /** The server's application has called `Session.send_data()`. */
   data: Event & { readonly data: any };
@@ -101,23 +102,23 @@ export interface SocketEvents {
 
 export interface GroupEvents<Data = any, Info = any> {
   message: MessageEvent<Data>;
-  /** Somebody has come. */
+  /** A member has joined. */
   join: Event & { readonly member: Member<Info> };
-  /** Somebody has gone. */
+  /** A member has left. */
   leave: Event & { readonly member: Member<Info> };
-  /** A member now, for the first time or again; `missed` messages follow. */
+  /** This client is a member now, for the first time or again; `missed` messages follow. */
   joined: Event & Joined;
-  /** Messages were lost for good: what the page shows is to be loaded anew. */
+  /** Messages were lost for good: the page has to load its content again. */
   reset: Event & { readonly position: Position | null };
   /**
-   * It could not be joined (again), which is tried again only if `willRetry`; or the server has
-   * ended the membership ("forbidden").
+   * The group could not be joined (again); the client retries only if `willRetry` is true. Or
+   * the server has ended the membership ("forbidden").
    */
   error: Event & { readonly error: DWebSocketError; readonly willRetry: boolean };
 }
 
 export interface Joined {
-  /** Whether everything since the position asked for comes; false if none was. */
+  /** Whether all messages after the requested position follow; false if none was requested. */
   readonly recovered: boolean;
   readonly missed: number;
 }
@@ -126,39 +127,39 @@ type Listener<Target, E> =
   | ((this: Target, event: E) => any)
   | { handleEvent(event: E): any };
 
-/** A WebSocket that speaks the protocol of `dwebsocket.session`, and comes back. */
+/** A WebSocket that speaks the protocol of `dwebsocket.session`, and reconnects by itself. */
 export class DWebSocket extends EventTarget {
-  /** The position before the first message: asks for all that is kept. */
+  /** The position before the first message: asks for all messages that the group keeps. */
   static readonly START: Position;
 
   /**
    * Connects.
    *
-   * @param url An address relative to the page, or a whole one (ws, wss, http, https).
+   * @param url An address relative to the page, or an absolute one (ws, wss, http, https).
    */
   constructor(url: string | URL, options?: Options);
 
   readonly url: string;
   readonly state: "connecting" | "open" | "waiting" | "closed";
-  /** What others know this client by; null while there is no connection. */
+  /** The id by which others know this client; null while there is no connection. */
   readonly id: string | null;
 
-  /** Returns the group of this name, always the same object. A name ending in "*" stands for
-   * all groups that begin with what is before it. */
+  /** Returns the group of this name, always the same object. A name that ends in "*" stands for
+   * all groups whose names begin with the part before the star. */
   group<Data = any, Info = any>(name: string): Group<Data, Info>;
 
   /**
-   * Sends something to the server's application, `Session.on_data()`. There is no answer.
+   * Sends data to the server's application, `Session.on_data()`. The server does not answer.
    *
    * @throws DWebSocketError "closed", "offline" or "queue_full".
    */
   send(data: unknown, options?: SendOptions): void;
 
-  /** Connects again after a close. Groups that were joined are joined again. */
+  /** Connects again after a close, and joins the groups again. */
   open(): void;
 
   /**
-   * Ends the connection for good, and rejects what waits.
+   * Ends the connection for good, and rejects the promises that still wait.
    *
    * @param code 1000, or 3000 to 4999.
    */
@@ -182,31 +183,31 @@ export class Group<Data = any, Info = any> extends EventTarget {
 
   readonly name: string;
   readonly state: "out" | "joining" | "joined" | "leaving";
-  /** Of the latest message seen; null in groups without a history. */
+  /** The position of the latest message seen; null in groups without a history. */
   readonly position: Position | null;
 
   /**
-   * Becomes a member, and stays one over reconnects. Waits for a connection as long as it takes.
+   * Becomes a member, and stays one over reconnects. Waits for a connection without a limit.
    *
-   * @param options.since The position from which to go on; `DWebSocket.START` for all that
-   *   is kept. Default: from now.
+   * @param options.since The position after which messages are sent; `DWebSocket.START`: all
+   *   messages that the group keeps. Default: only new messages.
    * @throws DWebSocketError "forbidden", "invalid", "too_many", "left" or "closed".
    */
   join(options?: { since?: Position | null }): Promise<Joined>;
 
-  /** Is no member any more. */
+  /** Ends the membership. */
   leave(): Promise<void>;
 
   /**
-   * Publishes to the group; resolves when it is out, with its position (null if the group has
-   * no history).
+   * Publishes to the group; resolves when the server has sent the message on, with the message's
+   * position (null if the group has no history).
    *
-   * @throws DWebSocketError What the server says, "offline", "queue_full", "left" or "closed"; after
-   *   "disconnected" and "timeout" it may have been published.
+   * @throws DWebSocketError The server's error, or "offline", "queue_full", "left" or "closed"; after
+   *   "disconnected" and "timeout" the message may have been published all the same.
    */
   send(data: unknown, options?: SendOptions): Promise<Position | null>;
 
-  /** Who is here. */
+  /** Returns the group's members. */
   members(): Promise<Member<Info>[]>;
 
   addEventListener<K extends keyof GroupEvents>(
