@@ -1,11 +1,11 @@
-"""This tree beside an earlier commit: what a change costs.
+"""The cost of a change: this tree compared with an earlier commit.
 
     python3 benches/before.py --before HEAD~3
 
-Builds the commit and the working tree, then runs both in turn, round by round, by the
-same load program. Printed are, for each scenario, the medians of both and the ratio of
-this tree to the commit: below 1, this tree is cheaper. The lowest and the highest of
-the rounds' ratios say how far the machine can be trusted.
+The program builds the commit and the working tree, then runs both in turn, round by
+round, with the same load program. For each scenario it prints the medians of both and
+the ratio of this tree to the commit: below 1, this tree is cheaper. The lowest and the
+highest ratio of the rounds show how reliable the machine is.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def echo(**options: object) -> Measure:
 
 
 def fanout(in_flight: int) -> Measure:
-    """Measure broadcasts to 1,000 members, by delivery."""
+    """Measure broadcasts to 1,000 members, in CPU time per delivery."""
     options = {"members": 1000, "in_flight": in_flight, "size": 128}
     return alone("fanout", "fanout", **options)
 
@@ -80,7 +80,7 @@ def handshakes(tree: Path, arguments: argparse.Namespace) -> float:
 
 
 def memory(tree: Path, arguments: argparse.Namespace) -> float:
-    """Measure the RSS of an idle connection, after an echo each, in KiB."""
+    """Measure the RSS per idle connection that has echoed once, in KiB."""
     interpreter = common.new_environment(arguments.python, tree)
     with common.serve(interpreter, "sync", arguments.cpus) as server:
         holder = common.Holder(arguments.cpus, server.address)
@@ -153,7 +153,7 @@ SCENARIOS: dict[str, tuple[str, Measure]] = {
 
 
 def checkout(revision: str) -> Path:
-    """Unpack a commit; return where."""
+    """Unpack a commit; return the directory."""
     git = ["git", "-C", str(common.ROOT)]
     commit = subprocess.run(
         [*git, "rev-parse", "--verify", revision + "^{commit}"],

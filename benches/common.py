@@ -1,4 +1,4 @@
-"""What the benchmarks share: builds, environments, servers, the load program."""
+"""Code that the benchmarks share: builds, environments, servers, the load program."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def raise_descriptor_limit() -> None:
 
 
 def pinned(command: Sequence[str], cpus: str, side: int) -> list[str]:
-    """Return the command, run on the processors of one side of ``--cpus``."""
+    """Return the command that runs on the processors of one side of ``--cpus``."""
     if cpus == "none":
         return list(command)
     return ["taskset", "-c", cpus.split(":")[side], *command]
@@ -72,17 +72,17 @@ def cargo(package: str, binary: str, tree: Path = ROOT) -> str:
 
 
 def target_of(tree: Path) -> Path:
-    """Return where a tree's programs are built: two trees do not share a place."""
+    """Return the directory where a tree's programs are built; each tree has its own."""
     return TARGET if tree == ROOT else TARGET / "before"
 
 
 def load(
     arguments: argparse.Namespace, command: str, *pids: int, **options: object
 ) -> dict[str, float]:
-    """Run the load program against server processes; return what it printed.
+    """Run the load program against server processes; return the figures it printed.
 
-    "others" in it is how many processors other work took meanwhile. Where that is more
-    than ``--quiet`` allows, the run is thrown away and made again.
+    The figure "others" is how many processors other work took meanwhile. If this is
+    more than ``--quiet`` allows, the run is discarded and repeated.
     """
     words = [cargo("load", "load"), command, "--pid", ",".join(map(str, pids))]
     for name, value in options.items():
@@ -102,11 +102,11 @@ class Others:
     """Measures how many processors other work takes while the block runs."""
 
     def __init__(self, *pids: int) -> None:
-        """Leave this program, its children that end, and some processes out."""
+        """Exclude this program, its ended children, and the given processes."""
         self.pids = pids
 
     def read(self) -> tuple[float, float]:
-        """Return the time, and the CPU time that others have used so far."""
+        """Return the time, and the CPU time that other work has used so far."""
         user, nice, system, _, _, irq, soft, steal = (
             int(word) for word in Path("/proc/stat").read_text().split()[1:9]
         )
@@ -119,12 +119,12 @@ class Others:
         return time.monotonic(), busy - own - sum(map(cpu_seconds, self.pids))
 
     def __enter__(self) -> Others:
-        """Begin."""
+        """Begin to measure."""
         self.start = self.read()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End."""
+        """End the measurement, and compute ``processors``."""
         (start, before), (end, after) = self.start, self.read()
         self.processors = max(0.0, (after - before) / (end - start))
 
@@ -142,7 +142,7 @@ class Holder:
     def __init__(
         self, cpus: str, address: str, path: str = "/echo", *more: str
     ) -> None:
-        """Start the program; it opens nothing yet."""
+        """Start the program, without any connection yet."""
         words = [cargo("load", "load"), "hold", "--address", address, "--path", path]
         words += more
         self.process = subprocess.Popen(
@@ -153,7 +153,7 @@ class Holder:
         )
 
     def __call__(self, command: str) -> dict[str, float]:
-        """Give a command ("open 500", "echo", "close", "check"), return the answer."""
+        """Give a command ("open 500", "echo", "close", "check"); return the answer."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(command + "\n")
@@ -182,7 +182,7 @@ def environment(name: str, python: str, requirements: Iterable[str]) -> Path:
 
 
 def pip(interpreter: Path, *arguments: str) -> None:
-    """Run ``pip install`` with what it prints left out."""
+    """Run ``pip install`` quietly."""
     command = [str(interpreter), "-m", "pip", "install", "--quiet"]
     command += ["--disable-pip-version-check", *arguments]
     subprocess.run(command, check=True)
@@ -196,8 +196,8 @@ def new_environment(python: str, tree: Path = ROOT) -> Path:
         python,
         ["--upgrade", "Django", "gunicorn", "maturin>=1.9.4,<2"],
     )
-    # Of its own: the servers of "engine" have the same library without Python's half,
-    # which would take this one's place.
+    # A target directory of its own: the servers of "engine" build the same library
+    # without the Python bindings, and would replace this one.
     target = str(target_of(tree) / "wheel")
     with tempfile.TemporaryDirectory() as wheels:
         subprocess.run(
@@ -216,14 +216,14 @@ def new_environment(python: str, tree: Path = ROOT) -> Path:
 
 
 class Server:
-    """A server of the project in ``benches/project``, and the process that works."""
+    """A server of the project in ``benches/project``, and its worker process."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        """Remember a server that listens."""
+        """Remember a server that listens already."""
         self.process = process
         self.address = f"127.0.0.1:{port}"
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        # Gunicorn's one worker; a server without children works itself.
+        # The only worker of gunicorn; a server without children is its own worker.
         self.pid = int((children.split() or [str(process.pid)])[0])
 
 
@@ -272,7 +272,7 @@ def serve(
 
 
 def free_port() -> int:
-    """Return a port that nobody has."""
+    """Return a port that no process uses."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     return port
@@ -310,7 +310,7 @@ def state(pid: int) -> dict[str, int]:
 
 
 def settled(pid: int, limit: float = 20) -> dict[str, int]:
-    """Return the state once it has stayed the same (RSS within 0.2 %) for a second."""
+    """Return the state once it is unchanged for a second (RSS within 0.2 %)."""
     deadline = time.monotonic() + limit
     before = state(pid)
     while True:
@@ -341,7 +341,7 @@ def ratio(
 ) -> float:
     """Return the median of the ratios of one figure, round by round.
 
-    What slows the machine down for a while slows both runs of a round.
+    Anything that slows the machine down for a while slows both runs of a round.
     """
     pairs = zip(some, others, strict=True)
     return statistics.median(one[name] / other[name] for one, other in pairs)

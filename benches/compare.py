@@ -1,7 +1,7 @@
-"""This package beside dwebsocket 0.5.12: messages a second through the same views.
+"""This package and dwebsocket 0.5.12: messages a second through the same views.
 
-Both are installed into virtual environments of their own and served in turn, round
-by round, by the same kind of server.
+Each package is installed into a virtual environment of its own. Both are served in
+turn, round by round, by the same kind of server.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The engine alone, without Python, beside other Rust WebSocket crates.
+"""The engine alone, without Python, compared with other Rust WebSocket crates.
 
-Echo servers that differ in the crate only are run in turn, round by round. Printed are
-the medians of the server process's CPU time per message and of messages a second, and
-the bytes that a reply has on the wire.
+Echo servers that differ only in the crate run in turn, round by round. The tables show
+the medians of the server's CPU time per message and of messages a second, and the
+number of bytes that a reply has on the wire.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SCENARIOS: dict[str, tuple[list[str], dict[str, object]]] = {
         JSON | {"deflate": "takeover"},
     ),
 }
-# The crate that each scenario is held against.
+# The crate with which each scenario is compared.
 RATIOS = dict(
     zip(
         SCENARIOS,
@@ -60,7 +60,7 @@ class Process:
         cpus: str,
         tree: Path = common.ROOT,
     ) -> None:
-        """Start it and wait until it listens."""
+        """Start the server, and wait until it listens."""
         words = [common.cargo("engine", binary, tree), name, str(threads)]
         self.process = subprocess.Popen(
             common.pinned(words, cpus, 0),
@@ -73,7 +73,7 @@ class Process:
         self.address = f"127.0.0.1:{int(self.process.stdout.readline())}"
 
     def heap(self) -> dict[str, int]:
-        """Ask ``heap`` what it holds."""
+        """Ask the program ``heap`` for the heap that it holds."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")

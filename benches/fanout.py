@@ -1,8 +1,8 @@
-"""Broadcasts to thousands: the hub beside other servers.
+"""Broadcasts to thousands of members: the hub compared with other servers.
 
-Servers that do the same are run in turn, round by round: the hub in Rust and in Django
-under gunicorn, broadcast servers on four Rust crates, and four in Python. Printed are
-deliveries a second, the server process's CPU time per delivery, and latencies.
+Servers that do the same work run in turn, round by round: the hub in Rust and in Django
+under gunicorn, broadcast servers on four Rust crates, and four in Python. The tables
+show deliveries a second, the server's CPU time per delivery, and latencies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import engine
 RUST = ["tokio-websockets", "yawc", "fastwebsockets", "tungstenite"]
 HUB = "hub in Rust"
 DJANGO = "hub in Django"
-# What each server in Python needs, and how it is started.
+# For each server in Python: its packages, and its command line.
 PYTHON = {
     "websockets": (["websockets", "uvloop"], ["websockets_server.py"]),
     "picows": (["picows", "uvloop"], ["picows_server.py"]),
@@ -62,7 +62,7 @@ def serving(
 
 @functools.cache
 def rival_environment(name: str, python: str) -> Path:
-    """Install what a server in Python needs."""
+    """Install the packages that a server in Python needs."""
     try:
         return common.environment(name.lower(), python, PYTHON[name][0])
     except subprocess.CalledProcessError as error:
@@ -91,7 +91,7 @@ def python_server(name: str, arguments: argparse.Namespace) -> Iterator[common.S
 
 
 def accepts(port: int) -> bool:
-    """Return whether somebody listens on the port."""
+    """Return whether a server listens on the port."""
     try:
         socket.create_connection(("127.0.0.1", port), 5).close()
     except OSError:
@@ -116,7 +116,7 @@ def measure(
                 size=arguments.size,
                 seconds=arguments.seconds,
                 warmup=arguments.warmup,
-                # A slow server takes the messages in flight for one burst.
+                # A slow server spends the time on one burst; measure three at least.
                 least=3 * members * in_flight,
             )
         except subprocess.CalledProcessError as error:
@@ -175,7 +175,7 @@ def describe(setting: Setting) -> str:
 
 
 def report(setting: Setting, names: list[str], runs: Runs) -> None:
-    """Print the medians of one setting, and the hub's cost by that of the others."""
+    """Print the medians of one setting, and the ratios of the hub's CPU time."""
 
     def by(hub: str, name: str) -> str:
         if hub not in names or hub == name:

@@ -1,9 +1,9 @@
-"""What floods cost the neighbours: the latency of an echo while others flood.
+"""The cost of floods for neighbours: the latency of an echo while others flood.
 
-One gunicorn gthread worker. A neighbour sends a message, waits for its echo, pauses for
-a millisecond, and so on, while two clients flood the same worker as fast as they can,
-each kind of flood in turn. Every client is a process of its own. A flooder whom the
-server has cut off comes back at once.
+The server is one gunicorn gthread worker. A neighbour sends a message, waits for its
+echo, pauses for a millisecond, and repeats. Meanwhile two clients flood the same worker
+as fast as they can, with each kind of flood in turn. Every client is a process of its
+own. When the server has cut a flooder off, the flooder connects again at once.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pathlib import Path
 
 import common
 
-#: Bytes that a flooder offers to its socket at once.
+#: Bytes that a flooder passes to its socket at once.
 PORTION = 256 * 1024
 
-#: The share of the time of a kind that passes before anything is counted.
+#: The share of the time of each kind that passes before anything is counted.
 WARM_UP = 0.2
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
@@ -38,7 +38,7 @@ FIN, COMPRESSED = 0x80, 0x40
 
 
 def frame(first: int, payload: bytes = b"") -> bytes:
-    """Return a frame, masked with a key of zeros, which changes nothing."""
+    """Return a frame; its mask is a key of zeros, which leaves the payload as it is."""
     size = len(payload)
     if size < 126:
         head = struct.pack("!BB", first, 0x80 | size)
@@ -50,14 +50,14 @@ def frame(first: int, payload: bytes = b"") -> bytes:
 
 
 def deflated(payload: bytes) -> bytes:
-    """Return a payload as permessage-deflate has it, without a context."""
+    """Return a payload compressed for permessage-deflate, without a context."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
     return data[:-4]
 
 
 def fragments(payload: bytes, count: int, text: int = TEXT) -> bytes:
-    """Return a message of so many fragments with the same payload."""
+    """Return a message of ``count`` fragments with the same payload."""
     middle = frame(CONTINUATION, payload) * (count - 2)
     return frame(text, payload) + middle + frame(FIN | CONTINUATION, payload)
 
@@ -67,9 +67,9 @@ class Flood:
     """A kind of flood."""
 
     path: str
-    #: What is sent again and again.
+    #: The bytes that are sent again and again.
     unit: bytes
-    #: What is sent before it.
+    #: The bytes that are sent once before the unit.
     first: bytes = b""
     reads: bool = False
     deflate: bool = False
@@ -135,7 +135,7 @@ def connect(port: int, path: str, deflate: bool) -> socket.socket:
 
 
 def flood(port: int, kind: str, seconds: float, answer: Connection) -> None:
-    """Flood for some time; tell the bytes that passed and how often it began anew."""
+    """Flood for some time; send back the bytes that passed and the connections made."""
     chosen = FLOODS[kind]
     unit = chosen.unit * max(1, PORTION // max(1, len(chosen.unit)))
     end = time.monotonic() + seconds
@@ -151,7 +151,7 @@ def flood(port: int, kind: str, seconds: float, answer: Connection) -> None:
 
 
 def pump(client: socket.socket, unit: bytes, reads: bool, end: float) -> int:
-    """Send a unit again and again until the end or until it is cut off."""
+    """Send a unit again and again until the end, or until the server cuts it off."""
     client.setblocking(False)
     passed, rest = 0, memoryview(unit)
     to_read = [client] if reads else []
@@ -176,7 +176,7 @@ def pump(client: socket.socket, unit: bytes, reads: bool, end: float) -> int:
 
 
 def neighbour(port: int, seconds: float, answer: Connection) -> None:
-    """Echo one message after the other; tell how long each one took, in seconds."""
+    """Echo one message after the other; send back the seconds that each one took."""
     client = connect(port, "/echo", deflate=False)
     message = frame(FIN | TEXT, b"n" * 32)
     expected = b"\x81 " + b"n" * 32
@@ -250,7 +250,7 @@ def measure(
 
 
 def received(client: tuple[multiprocessing.Process, Connection], limit: float):
-    """Return what a client has to tell."""
+    """Return the result that a client sends back."""
     process, pipe = client
     if not pipe.poll(limit):
         raise SystemExit("a client does not come to an end")
@@ -277,7 +277,7 @@ def main() -> None:
     runs: dict[str | None, list[dict[str, float]]] = {kind: [] for kind in kinds}
     for _ in range(arguments.rounds):
         for kind, results in runs.items():
-            # A fresh server for each, so that what one leaves behind does not count.
+            # A fresh server for each kind, so that no flood affects the next.
             with common.serve(
                 interpreter.absolute(),
                 "gthread",

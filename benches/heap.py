@@ -1,9 +1,9 @@
 """Heap that an idle connection holds in the engine alone, without Python.
 
-The echo servers of ``engine.py`` with an allocator that counts. The baseline is read
-after some hundred connections were opened, used and closed again. Each connection
-then echoes one message of 1 KiB and falls idle. Kernel memory of the sockets is not
-in it, nor is anybody's bookkeeping inside malloc.
+The servers are the echo servers of ``engine.py`` with an allocator that counts. The
+baseline is read after some hundred connections were opened, used and closed again.
+Then each connection echoes one message of 1 KiB and becomes idle. The figures contain
+neither kernel memory of the sockets nor the bookkeeping inside malloc.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OFFERS = {
 
 
 def each(before: dict[str, int], now: dict[str, int], connections: int) -> str:
-    """Return the growth by the number of connections, as text."""
+    """Return the growth per connection, as text."""
     size, blocks = (
         (now[kind] - before[kind]) / connections for kind in ("bytes", "blocks")
     )
@@ -31,7 +31,7 @@ def each(before: dict[str, int], now: dict[str, int], connections: int) -> str:
 
 
 def measure(name: str, offer: str, arguments: argparse.Namespace) -> list[str]:
-    """Return what a connection holds just opened, after an echo, and idle again."""
+    """Return a connection's heap just opened, after an echo, and idle again."""
     cpus, connections = arguments.cpus, arguments.connections
     with running("heap", name, 2, cpus) as server:
         more = ["--extensions", offer, "--kind", "json", "--size", "1024"]

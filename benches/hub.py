@@ -1,10 +1,10 @@
 """One sends to many: the plain loop, one push, and two processes over a broker.
 
 The plain loop ``for user in users: user.send(message)`` runs in the same view on
-Django's runserver, with this package and with dwebsocket 0.5.12 in turn. One push is
-timed inside the view that makes it. Over a broker, one process publishes to the
-members of both. Every client checks every message: none lost, each publisher's in
-order.
+Django's runserver, with this package and with dwebsocket 0.5.12 in turn. A push is
+timed inside the view that makes it. Over a broker, one of two processes publishes to
+the members of both. Every client checks that no message is lost and that the messages
+of each publisher come in order.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from compare import OLD
 Runs = defaultdict[str, list[dict[str, float]]]
 PARTS = ["loop", "push", "processes"]
 
-# Whom one push goes to; a user's and everybody's include the one that talks.
+# The receivers of a push; "user" and "all" include the publisher itself.
 TARGETS = {"group": "push.to_group", "user": "push.to_user", "all": "push.to_all"}
-# Whether the group keeps a history, by the addresses of the views.
+# By the end of the view's address: whether the group keeps a history.
 HISTORIES = {"": "no history", "/kept": "history of 1,000"}
 
 
@@ -38,13 +38,13 @@ def fanout(
     *more: int,
     **options: object,
 ) -> dict[str, float]:
-    """Let one publisher talk to the members of some servers; return what was measured.
+    """Let one publisher send to the members of some servers; return the figures.
 
     Args:
-        arguments: Of the program.
-        servers: Those that the members are spread over.
+        arguments: The arguments of the program.
+        servers: The servers over which the members are spread.
         more: Other processes whose CPU time counts.
-        options: Of ``load fanout``, beside those that all parts have in common.
+        options: Options of ``load fanout``, in addition to the common ones.
     """
     common_options = {
         "address": ",".join(server.address for server in servers),
@@ -149,7 +149,7 @@ CLIENTS = ["server_cpu_us", "latency_p50_ms", "latency_p99_ms"]
 def push_once(
     arguments: argparse.Namespace, kind: str, target: str
 ) -> tuple[dict[str, float], list[int]]:
-    """Push for a while; return what the clients saw, and each call's nanoseconds."""
+    """Push for a while; return the clients' figures, and each call's nanoseconds."""
     with common.serve(
         common.new_environment(arguments.python),
         kind,
@@ -211,7 +211,7 @@ def measure_processes(arguments: argparse.Namespace) -> None:
 def over_broker(
     arguments: argparse.Namespace, kind: str, path: str
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Publish as fast as it goes, then a tenth of that; return what was measured."""
+    """Publish at full speed, then at a tenth of it; return the figures of both."""
     interpreter = common.new_environment(arguments.python)
     with brokers.running(kind, arguments.python, arguments.cpus) as broker:
         variables = {"BENCH_URLCONF": "group_urls", "BENCH_BROKER": broker.url}
@@ -228,7 +228,7 @@ def over_broker(
 
 
 def progress(where: str, what: str, run: dict[str, float]) -> None:
-    """Print one run."""
+    """Print the figures of one run."""
     print(
         f"{where}: {what}: {run['rate']:,.0f}/s, "
         f"{run['server_cpu_us']:.2f} us of CPU each",

@@ -1,10 +1,10 @@
-"""What an open WebSocket costs in memory while its synchronous view sits in wait().
+"""The memory of an open WebSocket while its synchronous view waits in wait().
 
-One gunicorn sync worker. The baseline is read after some hundred connections were
-opened, used and closed again; then the connections are opened, and opened only; at
-last each echoes one message and falls idle again. "Each" is the difference to the
-baseline by the number of connections, everything counted: Django's request, the
-view's thread, the engine.
+The server is one gunicorn sync worker. The baseline is read after some hundred
+connections were opened, used and closed again. Then the connections are only opened;
+after that, each echoes one message and becomes idle again. "Each" is the difference to
+the baseline divided by the number of connections. The difference contains everything:
+Django's request, the view's thread, the engine.
 """
 
 from __future__ import annotations

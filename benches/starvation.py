@@ -1,7 +1,7 @@
-"""Whether open WebSockets slow plain HTTP down: latency with none and with many.
+"""Do open WebSockets slow plain HTTP down? Latency with none and with many.
 
-One gunicorn sync worker. HTTP requests, one after the other, with no WebSocket open;
-then with many, all of whose views sit in wait(); and so on in turn.
+The server is one gunicorn sync worker. HTTP requests are made one after the other:
+with no WebSocket open, then with many WebSockets whose views wait in wait(), in turn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The addresses that are flooded."""
+"""The addresses for ``floods.py``."""
 
 from __future__ import annotations
 

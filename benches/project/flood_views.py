@@ -1,4 +1,4 @@
-"""The views that are flooded, and their neighbours'."""
+"""The views for ``floods.py``: of the flooders and of their neighbour."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def echo(request: HttpRequest) -> None:
 
 @websocket
 def discard(request: HttpRequest) -> None:
-    """Throw every message away."""
+    """Discard every message."""
     for _ in request.websocket:
         pass
 

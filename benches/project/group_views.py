@@ -11,7 +11,7 @@ from dwebsocket import hub, push, websocket
 
 GROUP = "room"
 USER = 7
-# Keeps its latest messages, by the settings.
+# A group that keeps its latest messages, by the settings.
 KEPT = "kept.room"
 
 Message = str | bytes
@@ -55,21 +55,21 @@ def timed(request: HttpRequest, to: str) -> None:
 
 
 def taken(request: HttpRequest) -> JsonResponse:
-    """Tell how many nanoseconds each push took."""
+    """Return how many nanoseconds each push took."""
     return JsonResponse({"timings": timings})
 
 
 class OneUser:
-    """A middleware that logs everybody in, as one and the same user."""
+    """A middleware that logs every visitor in as the same user."""
 
     is_authenticated = True
     pk = USER
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Remember what answers the request."""
+        """Remember the function that answers the request."""
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request of this user."""
+        """Answer the request as one of this user."""
         request.user = self  # type: ignore[assignment]
         return self.get_response(request)

@@ -1,4 +1,4 @@
-"""A small Django project, the same for every package and version that is measured."""
+"""The settings of a small project, the same for every package that is measured."""
 
 from __future__ import annotations
 

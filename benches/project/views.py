@@ -29,7 +29,7 @@ def echo(request):
 
 @accept_websocket
 def chat(request):
-    """Send every message to everybody, one after the other."""
+    """Send every message to all users, one after the other."""
     if not request.is_websocket():
         return HttpResponse("please connect with a WebSocket")
     users.append(request.websocket)
@@ -44,7 +44,7 @@ def chat(request):
 
 @accept_websocket
 def listen(request):
-    """Listen to what the plain loop sends."""
+    """Receive the messages that the plain loop sends."""
     if not request.is_websocket():
         return HttpResponse("please connect with a WebSocket")
     listeners.append(request.websocket)

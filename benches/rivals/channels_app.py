@@ -1,4 +1,4 @@
-"""Channels in memory: what arrives on /publish goes to all connections to /member.
+"""Channels in memory: messages to /publish go to all connections to /member.
 
 An ASGI application for uvicorn.
 """
@@ -21,17 +21,17 @@ GROUP = "room"
 
 
 class Member(AsyncWebsocketConsumer):
-    """Somebody who listens."""
+    """A connection that listens."""
 
     groups = [GROUP]
 
     async def room_message(self, event: dict[str, Any]) -> None:
-        """Hand a message of the group on."""
+        """Forward a message of the group."""
         await self.send(text_data=event["text"])
 
 
 class Publisher(AsyncWebsocketConsumer):
-    """Somebody who talks."""
+    """A connection that publishes."""
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None

@@ -1,4 +1,4 @@
-"""picows: what arrives on /publish goes to all connections to /member.
+"""picows: messages to /publish go to all connections to /member.
 
 Usage: ``picows_server.py PORT``.
 """
@@ -17,17 +17,17 @@ from picows import (
     ws_create_server,
 )
 
-# The space that picows wants before a message, for its header.
+# The space that picows needs before a message, for the frame header.
 SPACE = bytes(14)
 
 members: set[WSTransport] = set()
 
 
 class Member(WSListener):
-    """Somebody who listens."""
+    """A connection that listens."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Remember it."""
+        """Add the connection to the members."""
         members.add(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -37,15 +37,15 @@ class Member(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Forget it."""
+        """Remove the connection from the members."""
         members.discard(transport)
 
 
 class Publisher(Member):
-    """Somebody who talks."""
+    """A connection that publishes."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Leave the members as they are."""
+        """Do nothing: a publisher is no member."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Send a message to all, from one buffer."""
@@ -58,7 +58,7 @@ class Publisher(Member):
 
 
 def listener(request: WSUpgradeRequest) -> WSListener:
-    """Choose who handles a connection."""
+    """Choose the listener of a connection."""
     return Publisher() if request.path == b"/publish" else Member()
 
 

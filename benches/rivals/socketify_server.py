@@ -1,4 +1,4 @@
-"""socketify (uWebSockets): what arrives on /publish goes to all connections to /member.
+"""socketify (uWebSockets): messages to /publish go to all connections to /member.
 
 Usage: ``socketify_server.py PORT``.
 """

@@ -1,4 +1,4 @@
-"""``websockets``: what arrives on /publish goes to all connections to /member.
+"""``websockets``: messages to /publish go to all connections to /member.
 
 Usage: ``websockets_server.py PORT``.
 """
