@@ -1,7 +1,7 @@
-"""A Django site in one file, with a WebSocket that sends back what it gets.
+"""A Django site in one file, with a WebSocket that sends every message back.
 
-``python examples/minimal.py runserver`` and open http://127.0.0.1:8000/, or
-``gunicorn --chdir examples minimal`` for the same on gunicorn.
+Run ``python examples/minimal.py runserver`` and open http://127.0.0.1:8000/. To run it
+on gunicorn instead: ``gunicorn --chdir examples minimal``.
 """
 
 from __future__ import annotations

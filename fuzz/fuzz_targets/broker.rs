@@ -1,4 +1,4 @@
-//! Whatever comes from the broker: an envelope or none, and what other processes say of their members.
+//! Any bytes from the broker, taken as an envelope and as messages of other processes about their members.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use dwebsocket::hub::{
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 
-/// Bytes of what goes to the other processes at once.
+/// The most bytes of one message to the other processes.
 const MAX_MESSAGE: usize = 250 * 1024;
 
 fuzz_target!(|data: &[u8]| {
@@ -27,12 +27,12 @@ fuzz_target!(|data: &[u8]| {
         check(&presence.receive(message, begun));
     }
     check(&presence.tick(begun));
-    // All that have joined leave when nothing more is heard.
+    // Without further messages, every member that has joined leaves.
     check(&presence.tick(begun + Duration::from_secs(60)));
     assert!(presence.counts("").is_empty());
 });
 
-/// What the pages are told is JSON, and what the others are told is of a limited size.
+/// Pages are told valid JSON; messages to other processes have a limited size.
 fn check(outputs: &[Output]) {
     for output in outputs {
         match output {

@@ -1,12 +1,12 @@
-//! A connection whose bytes come in pieces of any size: the same events and the same error as in
-//! one piece.
+//! A connection whose bytes come in pieces of any size has the same events and the same error as one
+//! whose bytes come in one piece.
 
 #![no_main]
 
 use dwebsocket_fuzz::Setup;
 use libfuzzer_sys::fuzz_target;
 
-/// Bytes of an input that say how long the pieces are, over and over.
+/// Bytes of an input that give the lengths of the pieces, used again and again.
 const SIZES: usize = 4;
 
 fuzz_target!(|data: &[u8]| {

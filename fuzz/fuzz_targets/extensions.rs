@@ -1,5 +1,5 @@
-//! Any `Sec-WebSocket-Extensions` header: what is read can be written and read again, and an answer
-//! names nothing that was not offered.
+//! Any `Sec-WebSocket-Extensions` header: parsed offers survive being written and parsed again, and an
+//! answer names only offered extensions and parameters.
 
 #![no_main]
 
@@ -46,7 +46,7 @@ fn write(offer: &Offer) -> String {
     text
 }
 
-/// RFC 7692 section 7.1: a window only where it was named.
+/// Whether the offer permits the answer. RFC 7692 section 7.1: a window only if the offer names it.
 fn allows(offer: &Offer, answer: &Offer) -> bool {
     offer.name == answer.name
         && answer.parameters.iter().all(|(name, _)| {

@@ -1,4 +1,4 @@
-//! Any bytes as frames: no panic, every event within its limits, and each survives being sent back.
+//! Any bytes as frames: no panic, every event keeps the limits, and survives being encoded and decoded.
 
 #![no_main]
 

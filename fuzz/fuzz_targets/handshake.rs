@@ -1,4 +1,4 @@
-//! Any request: a handshake or a refusal, and a response that is nothing but its headers.
+//! Any request gets a handshake or a refusal; the response consists of its status line and headers only.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use dwebsocket::{
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    // Latin-1, as WSGI has header values; one field a line.
+    // Latin-1, like header values in WSGI; one field per line.
     let text: String = data.iter().map(|&byte| char::from(byte)).collect();
     let mut fields = text.split('\n');
     let mut next = || fields.next();
@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// One status line, then at most `most` headers, each with a token for a name.
+/// Checks for one status line and at most `most` headers, each of which has a token as its name.
 fn check(head: &[u8], most: usize) {
     let head: String = head.iter().map(|&byte| char::from(byte)).collect();
     let lines = head

@@ -1,4 +1,4 @@
-//! What a broker says of a history: a message with its position, and the entries of an answer.
+//! Data of a history from the broker: a message with its position, and the entries of an answer.
 
 #![no_main]
 
@@ -11,10 +11,10 @@ use dwebsocket::hub::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// Entries of one answer. Up to a thousand that are missing may be made up between two of them.
+/// The most entries of one answer. Between two entries, up to a thousand holes may be filled.
 const MAX_ENTRIES: usize = 64;
 
-/// A message that was made up for a hole.
+/// The message that fills a hole.
 const HOLE: &[u8] = b"";
 
 fuzz_target!(|data: &[u8]| {
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     answer(data);
 });
 
-/// Nothing gets lost or is invented where a message is taken apart.
+/// Splitting a message into position and envelope neither loses nor adds anything.
 fn split(data: &[u8]) {
     let announced = Bytes::copy_from_slice(data);
     let Some((position, envelope)) = positioned(&announced) else {
@@ -37,13 +37,13 @@ fn split(data: &[u8]) {
     assert_eq!(offset, Some(position.offset));
 }
 
-/// Whatever the answer is, its entries are a run without a gap that ends at its top, and those that were
-/// found stand at their places.
+/// For any answer, the entries are a run without a gap that ends at the top, and found entries keep
+/// their offsets.
 fn answer(data: &[u8]) {
     let Some((&[flags, base, high, low], rest)) = data.split_first_chunk() else {
         return;
     };
-    // Offsets that lie close together, some of them far away from 0.
+    // Offsets that are close together, and in some inputs far from 0.
     let base = if flags & 1 == 0 {
         0
     } else {

@@ -1,4 +1,4 @@
-//! Any bytes as compressed payloads, and any bytes compressed and inflated again.
+//! Any bytes as compressed payloads; and any bytes that are compressed and inflated again.
 
 #![no_main]
 
@@ -10,13 +10,13 @@ fuzz_target!(|data: &[u8]| {
     let Some((mut setup, payload)) = Setup::take(data) else {
         return;
     };
-    // A client reads frames without a mask, so that the input is the payload.
+    // A client reads frames without a mask: the payload is exactly the input.
     setup.role = Role::Client;
     corrupt(&setup, payload);
     round_trip(&setup, payload);
 });
 
-/// The payloads are no compressor's work: refused or read, within the limit either way.
+/// Payloads that no compressor has made are refused, or read within the limit; byte by byte as in one piece.
 fn corrupt(setup: &Setup, data: &[u8]) {
     let mut stream = Vec::new();
     for payload in data.chunks(data.len() / 2 + 1) {
@@ -35,7 +35,7 @@ fn corrupt(setup: &Setup, data: &[u8]) {
     assert_eq!(by_one, whole);
 }
 
-/// What is compressed comes back, twice and after the compressor was given back.
+/// Compressed data comes back unchanged: repeatedly, and after the compressor was released.
 fn round_trip(setup: &Setup, data: &[u8]) {
     if data.len()
         > setup

@@ -1,9 +1,9 @@
 """Settings of the demo. It needs no database, no migrations and no secrets.
 
-For a phone in the same network: ``python manage.py runserver 0.0.0.0:8000``, then
-open the address of this computer. Where the site is reached by another name, put it
-into the environment: ``CHAT_HOSTS=chat.example.org,chat.example.net``. With several
-processes (gunicorn's workers, say), give them a broker:
+To use the demo from a phone in the same network, run ``python manage.py runserver
+0.0.0.0:8000`` and open the address of this computer. If the site has another name, set
+the environment variable ``CHAT_HOSTS=chat.example.org,chat.example.net``. Several
+processes (gunicorn's workers, say) need a broker:
 ``CHAT_BROKER=redis://localhost:6379/0``.
 """
 
@@ -18,7 +18,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def own_addresses() -> list[str]:
-    """Return the names and addresses that other devices can know this computer by."""
+    """Return the names and addresses by which other devices reach this computer."""
     addresses = [socket.gethostname()]
     # Connecting a UDP socket sends nothing; it only picks the outgoing interface.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -26,14 +26,14 @@ def own_addresses() -> list[str]:
             probe.connect(("192.0.2.1", 9))
             addresses.append(probe.getsockname()[0])
         except OSError:
-            pass  # no network: this computer is all there is
+            pass  # no network: only this computer can reach the site
     return addresses
 
 
 DEBUG = True
-# Nothing here is signed for longer than the process lives.
+# A new key for each process: nothing signed here is needed for longer.
 SECRET_KEY = secrets.token_urlsafe(50)
-# Not "*": with it, any web site could point a name of its own at this server.
+# With "*", any web site could point a name of its own at this server.
 ALLOWED_HOSTS = [
     "localhost",
     "127.0.0.1",
@@ -73,7 +73,7 @@ USE_TZ = True
 DWEBSOCKET = {
     "BROKER": os.environ.get("CHAT_BROKER") or None,
     "CHAT": {
-        # Everybody may come in, under a name of their choice.
+        # Every visitor may come in, under a name of their choice.
         "PERMISSIONS": "dwebsocket.contrib.chat.Guests",
         "ROOMS": ["lobby"],
     },

@@ -1,4 +1,4 @@
-"""The page of a room. What is said there is the business of contrib.chat."""
+"""The page of a room; ``contrib.chat`` handles the messages of the room."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 
 from dwebsocket.contrib.chat import clean_room
 
-# Even if a name or message ever got into the page as HTML, no script would run.
+# Even if a name or a message got into the page as HTML, no script would run.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self' ws: wss:; form-action 'self'; base-uri 'none'"

@@ -1,4 +1,4 @@
-"""As little as a Django project needs. No database, no migrations."""
+"""The smallest settings of a Django project: no database, no migrations."""
 
 from __future__ import annotations
 

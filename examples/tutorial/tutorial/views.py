@@ -9,7 +9,7 @@ from dwebsocket import accept_websocket, websocket
 
 @websocket
 def ws_test(request):
-    """Send every message back to where it came from."""
+    """Send every message back to its sender."""
     if not request.is_websocket():
         return HttpResponse("please connect with a WebSocket")
     while True:
@@ -24,7 +24,7 @@ users = []
 
 @accept_websocket
 def ws_chat(request):
-    """Send every message to everybody."""
+    """Send every message to all users."""
     if not request.is_websocket():
         return HttpResponse("please connect with a WebSocket")
     users.append(request.websocket)
