@@ -1,4 +1,4 @@
-"""What the tests share: a live site, and a WebSocket with its peer in hand."""
+"""Fixtures that the tests share: a live site, and a WebSocket with its peer."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from tests.python.peer import Peer, open_pair
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django.setup()
-# As in a server's process: WebSockets come, and nobody is warned that none can.
+# Mark this process as a server's: push does not warn that it has no connections.
 connecting.note_server(False)
 
 
 @pytest.fixture(autouse=True)
 def no_databases_in_use() -> None:
-    """Forget that a test before this one has opened a connection in this thread."""
+    """Forget the database connections of earlier tests in this thread."""
     databases.begin()
 
 
 @pytest.fixture
 def quiet() -> int:
-    """Wait until the connections of earlier tests have gone; return how many stay."""
-    # The place of a response that was never closed goes with the response.
+    """Wait until the connections of earlier tests have ended; return how many stay."""
+    # Collecting a response that was never closed frees its connection's place.
     gc.collect()
     deadline = time.monotonic() + 10
     while (count := _engine.connection_count()) and time.monotonic() < deadline:
@@ -56,7 +56,7 @@ def site() -> Iterator[Callable[..., Site]]:
 
 @pytest.fixture
 def pair() -> Iterator[Callable[..., tuple[Any, Peer]]]:
-    """Return a function that opens a WebSocket and hands over both of its ends."""
+    """Return a function that opens a WebSocket and returns both of its ends."""
     peers: list[Peer] = []
 
     def start(**options: Any) -> tuple[Any, Peer]:

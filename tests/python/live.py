@@ -21,11 +21,11 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 class Site:
-    """Views by path, served until :meth:`stop`.
+    """A site that serves views by path until :meth:`stop`.
 
     Args:
         views: The views.
-        settings: Settings in force meanwhile.
+        settings: Settings that apply until then.
     """
 
     def __init__(self, views: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ class Site:
         urlconf = type("Urls", (), {"urlpatterns": patterns})
         self._settings = override_settings(ROOT_URLCONF=urlconf, **settings)
         self._settings.enable()
-        # What the server would print: an error in it is an error of the test.
+        # Errors that the server would print; each one fails the test.
         self.errors: list[BaseException] = []
         self._server = ThreadedWSGIServer(("127.0.0.1", 0), _QuietHandler)
         self._server.handle_error = self._note_error  # type: ignore[method-assign]
@@ -53,7 +53,7 @@ class Site:
         self.errors.append(error)
 
     def stop(self) -> None:
-        """Stop serving; does nothing the second time."""
+        """Stop serving. Idempotent."""
         if self._stopped:
             return
         self._stopped = True
@@ -79,7 +79,7 @@ class Site:
         Args:
             route: The path without its slash.
             method: The method.
-            headers: With _ for -.
+            headers: The headers; their names have _ for -.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         names = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -90,7 +90,7 @@ class Site:
         return response, body
 
 
-#: A handshake's headers, for requests that are to be refused.
+#: The headers of a handshake, for requests that must be refused.
 HANDSHAKE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",

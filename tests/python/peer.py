@@ -1,4 +1,4 @@
-"""The client's end of a connection, in the test's own hands."""
+"""The client's end of a connection, which a test controls frame by frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMEOUT = 10.0
 
 
 class Peer:
-    """A client past its handshake, on a plain socket."""
+    """A client whose handshake is done, on a plain socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(TIMEOUT)
@@ -49,11 +49,11 @@ class Peer:
         self._flush()
 
     def drop(self) -> None:
-        """Vanish: no Close frame."""
+        """Close the socket without a Close frame."""
         self.sock.close()
 
     def reset(self) -> None:
-        """Vanish with a TCP reset, where the socket is one of TCP."""
+        """Close the socket without a Close frame; on TCP, with a reset."""
         self.sock.setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
         )
@@ -70,7 +70,7 @@ class Peer:
             if not data:
                 raise EOFError
             self.protocol.receive_data(data)
-            # Its answers to pings and to a Close frame.
+            # Send the protocol's answers to pings and to a Close frame.
             self._flush()
             for event in self.protocol.events_received():
                 assert isinstance(event, Frame)
@@ -85,7 +85,7 @@ class Peer:
         return data.decode() if frame.opcode is Opcode.TEXT else data
 
     def closing(self) -> Close:
-        """Return what the server's Close frame says."""
+        """Return the code and the reason of the server's Close frame."""
         frame = self.frame()
         assert frame.opcode is Opcode.CLOSE, frame
         return Close.parse(bytes(frame.data))
@@ -102,7 +102,7 @@ def socket_pair(tcp: bool = False) -> tuple[socket.socket, socket.socket]:
 
 
 def shake(options: _engine.Options, **headers: Any) -> _engine.Handshake:
-    """Return a handshake that is in order."""
+    """Return a valid handshake."""
     values = {
         "method": "GET",
         "connection": "Upgrade",
