@@ -28,7 +28,7 @@ NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
 
 ASYNC = (
     "{} is an async view. WebSocket views are synchronous: write 'def', not 'async "
-    "def'. (Each runs in a thread of its own, so that waiting holds nobody up.)"
+    "def'. (Each view runs in a thread of its own: one that waits blocks no other.)"
 )
 
 #: Statuses of responses that turn a visitor away: redirects and errors of the client.
@@ -188,8 +188,8 @@ class Call:
             return INTERNAL_ERROR
         except PeerGone as gone:
             logger.warning(
-                "Ended the WebSocket view %s of %s: %s, and it did not notice "
-                "(GONE_TIMEOUT)",
+                "Ended the WebSocket view %s of %s: %s, and the view did not "
+                "notice (GONE_TIMEOUT)",
                 reporting.name_of(self.view),
                 shown(request.path),
                 gone,
@@ -230,9 +230,9 @@ class Call:
             return NORMAL
         logger.warning(
             "Refused (%s): %s: %s returned this response when the WebSocket was open "
-            "already, where nobody gets it. Put what answers so (login_required, "
-            "api_view, ...) above the WebSocket's decorator: then it answers the "
-            "handshake.",
+            "already, so the client does not get it. Put the decorator that returns "
+            "the response (login_required, api_view, ...) above the WebSocket's "
+            "decorator: then the response answers the handshake.",
             status,
             shown(self.request.path),
             reporting.name_of(self.view),
@@ -299,7 +299,7 @@ def give_up(
     connection.close(code, "")
     reporting.report(
         logger,
-        "The WebSocket of %s was closed, for it could not be served",
+        "The WebSocket of %s was closed because it could not be served",
         request.path,
         request=request,
     )

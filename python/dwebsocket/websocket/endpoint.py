@@ -55,8 +55,8 @@ def _tell_swallowed() -> None:
     while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == _PACKAGE:
         frame = frame.f_back
     logger.warning(
-        "A WebSocket's peer has gone, and %s.%s (line %d) goes on all the same: it has "
-        "caught PeerGone. Write 'except Exception:' instead of 'except:', or ask "
+        "A WebSocket's peer has gone, but %s.%s (line %d) has caught PeerGone and "
+        "continues. Write 'except Exception:' instead of 'except:', or call "
         "is_closed().",
         frame.f_globals["__name__"],
         frame.f_code.co_name,

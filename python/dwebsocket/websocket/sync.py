@@ -447,7 +447,7 @@ class WebSocket:
         if not positive(interval):
             raise ValueError(f"{SECONDS}, not {interval!r}")
         if allowed is not None and not callable(allowed):
-            raise TypeError(f"allowed is a function, not {type(allowed).__name__}")
+            raise TypeError(f"allowed must be a function, not {type(allowed).__name__}")
         found = self._endpoint.rights
         if found is None:
             raise RuntimeError("the view has ended")
