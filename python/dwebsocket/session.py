@@ -43,7 +43,7 @@ __all__ = ("Refused", "Session")
 
 logger = logging.getLogger("dwebsocket.session")
 
-trouble = Trouble(logger, "may_join() could not be asked again")
+trouble = Trouble(logger, "may_join() failed when it was asked again")
 
 #: Points that joining a group again costs: all members may be told of the join.
 REJOIN = 20
@@ -300,7 +300,7 @@ class Session:
         except hub.BrokerError as error:
             # The error names servers, which visitors must not see.
             logger.warning(
-                "A client's command at %s had to wait: %s",
+                "A client's command at %s could not be carried out: %s",
                 shown(self.request.path),
                 error,
                 extra={"request": self.request},
@@ -346,7 +346,7 @@ class Session:
         found = self._commands.get(kind) if isinstance(kind, str) else None
         if found is None:
             known = ", ".join(self._commands)
-            raise Refused("invalid", f"unknown type; these are known: {known}")
+            raise Refused("invalid", f"unknown type; the known types are: {known}")
         return found
 
     def _join(self, command: dict[str, Any]) -> None:
@@ -395,7 +395,7 @@ class Session:
             # This also refuses numbers that JSON cannot express (1e999).
             published = self.group(group).send_json(data)
         if published.broker == "unavailable":
-            raise Refused("unavailable", "not everybody can be reached now; try again")
+            raise Refused("unavailable", "not all members can be reached; try again")
         answer = {"type": "ack", "id": command.get("id")}
         if published.epoch:
             answer |= {"offset": published.offset, "epoch": published.epoch}
@@ -490,4 +490,4 @@ def _was(was: Any) -> list[str]:
         return []
     if isinstance(was, list) and all(isinstance(one, str) for one in was):
         return was
-    raise Refused("invalid", "was is an array of ids that welcome frames had")
+    raise Refused("invalid", "was is an array of ids from welcome frames")

@@ -66,7 +66,7 @@ def test_nobody_is_nobody(pair, attributes):
     assert sent.local == 0
 
 
-def test_a_user_that_cannot_be_found_is_logged(pair, caplog):
+def test_a_user_that_cannot_be_read_is_logged(pair, caplog):
     class Request:
         path = "/"
 
@@ -75,7 +75,7 @@ def test_a_user_that_cannot_be_found_is_logged(pair, caplog):
             raise RuntimeError("no database")
 
     rights.identify(Request(), endpoint.of(pair()[0]).connection)
-    assert "could not be found" in caplog.text
+    assert "could not be read" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -309,7 +309,7 @@ def _make_sure(store: Any, key: str) -> None:
         probe = f"dwebsocket.{get_random_string(12)}"
         store._cache.set(probe, probe, 10)
         if store._cache.get(probe) != probe:
-            raise OSError("the cache that has the sessions keeps nothing")
+            raise OSError("the cache of the sessions keeps nothing")
         store._cache.delete(probe)
     elif issubclass(kind, file_sessions.SessionStore):
         # A missing directory, or a lack of descriptors, looks like a missing file.
@@ -406,7 +406,7 @@ def identify(request: HttpRequest, connection: _engine.Connection) -> None:
             connection.identify(of_tenant(str(user.pk)))
     except Exception:
         logger.exception(
-            "The user of %s could not be found",
+            "The user of %s could not be read",
             shown(request.path),
             extra={"request": request},
         )

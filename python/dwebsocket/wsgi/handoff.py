@@ -146,8 +146,8 @@ class Handoff:
         if self._over:
             raise ConfigurationError(
                 "A middleware has kept the response to a WebSocket's handshake, and "
-                "answers another request with it, or has closed it. It must return the "
-                "response that it gets."
+                "has closed it or answers another request with it. The middleware must "
+                "return the response that it gets."
             )
         if self._made_in is None:
             return
@@ -236,9 +236,9 @@ class Handoff:
         # The copy in a forked child is no lost handshake, and needs no warning.
         if made_in == os.getpid() and not sys.is_finalizing():
             logger.warning(
-                "The WebSocket of %s was not opened: the decorator's response was "
-                "thrown away. A middleware has answered something else; if it was not "
-                "to refuse, it must return the response that it gets.",
+                "The WebSocket of %s was not opened: the decorator's response was not "
+                "sent. A middleware has returned another response; unless it does so "
+                "to refuse the WebSocket, it must return the response that it gets.",
                 shown(self.call.request.path),
                 extra={"request": self.call.request},
             )
@@ -270,9 +270,9 @@ class Switching(int):
             # A streaming response that wraps ours starts the view when iterated.
             if not getattr(response, "streaming", False):
                 raise ConfigurationError(
-                    "A middleware makes a response of its own with the status of a "
-                    "WebSocket's (101), so that the WebSocket cannot be opened. It "
-                    "must return the response that it gets."
+                    "A middleware has copied the status 101 of a WebSocket's response "
+                    "into a response of its own, which cannot open the WebSocket. The "
+                    "middleware must return the response that it gets."
                 )
         return 101
 
@@ -412,7 +412,7 @@ def _refuse_at_the_limit(request: HttpRequest) -> HttpResponse:
         request,
         503,
         f"This process has {_engine.connection_count()} WebSockets open, which is the "
-        "limit (DWEBSOCKET['MAX_CONNECTIONS'], or what the system has of files and "
+        "limit (DWEBSOCKET['MAX_CONNECTIONS'], or the system's limit of files or "
         "threads).",
         LATER,
         level="warning",
@@ -423,7 +423,7 @@ def _refuse_without_thread(request: HttpRequest, error: Exception) -> HttpRespon
     return refuse(
         request,
         503,
-        "This process can start no thread for another WebSocket: "
+        "This process cannot start a thread for another WebSocket: "
         f"{error or type(error).__name__}.",
         LATER,
     )
