@@ -50,8 +50,8 @@ export interface SendOptions {
 /**
  * From the server: "forbidden", "invalid", "too_many", "unavailable". From the client:
  * "offline", "queue_full" (not sent); "disconnected", "timeout" (sent, but the server may or
- * may not have carried it out); "closed", "left" (given up, as `close()` or `leave()` was
- * called); "protocol" (the server's answer makes no sense).
+ * may not have carried it out); "closed" (the connection has ended for good), "left" (the
+ * group was left meanwhile); "protocol" (the server has sent an invalid frame).
  */
 export type ErrorCode =
   | "forbidden" | "invalid" | "too_many" | "unavailable"
