@@ -15,7 +15,13 @@ from datetime import tzinfo
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
+from django.urls import (
+    clear_script_prefix,
+    get_script_prefix,
+    get_urlconf,
+    set_script_prefix,
+    set_urlconf,
+)
 from django.utils import timezone, translation
 from django.utils.module_loading import import_string
 
@@ -134,4 +140,11 @@ class RequestContext:
         if self._prefix != "/":
             set_script_prefix(self._prefix)
         databases.share(self._databases)
-        return function(*args)
+        try:
+            return function(*args)
+        finally:
+            # The thread may serve another request next.
+            translation.deactivate()
+            timezone.deactivate()
+            set_urlconf(None)
+            clear_script_prefix()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from dwebsocket.conf import settings
 
 from .gevent import is_patched
 
-__all__ = ("UNLIMITED", "Pool", "connections", "pools", "views")
+__all__ = ("UNLIMITED", "Pool", "connections", "count_spare", "pools", "views")
 
 UNLIMITED = 1 << 30
 
@@ -133,11 +133,21 @@ def pools() -> Iterator[Pool]:
             yield Pool(most, used)
 
 
+#: Returns how many threads of this process wait for a view.
+_spare: Callable[[], int] = int
+
+
+def count_spare(spare: Callable[[], int]) -> None:
+    """Have threads that wait for a view count as free; set by the runner of threads."""
+    global _spare
+    _spare = spare
+
+
 def _threads() -> int:
     """Return how many views may have a thread."""
     most = UNLIMITED
     for pool in pools():
-        others = max(pool.used - _engine.connection_count(), 0)
+        others = max(pool.used - _engine.connection_count() - _spare(), 0)
         spared = min(pool.most // 4, _SPARED)
         most = min(most, max(pool.most - spared - others, 0))
     return most

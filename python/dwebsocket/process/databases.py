@@ -15,7 +15,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.signals import connection_created
 
-__all__ = ("begin", "end", "in_use", "receive", "rest", "share", "shared")
+__all__ = ("begin", "end", "forget", "in_use", "receive", "rest", "share", "shared")
 
 #: Seconds for which a connection with ``CONN_MAX_AGE`` is kept while its view waits.
 KEEP = 10.0
@@ -75,6 +75,18 @@ def end() -> None:
     if in_use.get():
         connections.close_all()
         in_use.set(False)
+
+
+def forget() -> None:
+    """Close and forget the connections of a thread that will run another view.
+
+    That view must not find what this one has set on a connection (a tenant's schema,
+    say). Not for greenlets: those of ``gunicorn --preload`` share the connections of
+    their thread.
+    """
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        del connections[connection.alias]
 
 
 def _let_go(everything: bool = False) -> float | None:

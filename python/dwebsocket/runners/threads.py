@@ -1,24 +1,84 @@
 """Runs each view in a thread of its own.
 
-The server's thread goes on answering requests meanwhile.
+The server's threads go on answering requests meanwhile. When a view ends, its thread is
+kept for a moment: for a site with many short connections, to start a thread costs more
+than the rest of a handshake.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import Any
 
 from dwebsocket import _engine
 from dwebsocket.conf import settings
+from dwebsocket.process import capacity, databases
 from dwebsocket.process.trim import Crowd
 
 from .call import Job
 
 __all__ = ("runner",)
 
+#: Seconds that a thread whose view has ended waits for another view.
+KEEP = 1.0
+#: How many threads wait so at most.
+MOST = 256
+
+#: Names of threads that a handshake has reserved, and of those that are kept.
+_RESERVED, _KEPT = "websocket-waiting", "websocket-kept"
+
 #: Held while the stack size of new threads, a process-wide setting, is a view's.
 _stack_lock = threading.RLock()
+
+
+class Worker:
+    """A thread that runs one view after the other.
+
+    Args:
+        threads: The runner.
+        stack: The size of its stack, in bytes; 0: the default.
+    """
+
+    __slots__ = ("_called", "_job", "_threads", "stack", "thread")
+
+    def __init__(self, threads: Threads, stack: int) -> None:
+        self._threads = threads
+        self.stack = stack
+        # A bare lock is cheaper than an Event, and a forked child may release it.
+        self._called = threading.Lock()
+        self._called.acquire()
+        #: What the thread does when it gets the lock: run this, or (None) end.
+        self._job: Job | None = None
+        self.thread = threading.Thread(target=self._run, name=_RESERVED, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        _start_small(self.thread, self.stack)
+
+    def call(self, job: Job | None) -> None:
+        """Have the thread run a view's call; None: have it end."""
+        self._job = job
+        self._called.release()
+
+    def _run(self) -> None:
+        _engine.settle_stack()
+        self._called.acquire()
+        while self._job is not None:
+            job, self._job = self._job, None
+            again = self._threads.run(self.thread, job)
+            # The request and the WebSocket belong to nobody while this thread waits.
+            del job
+            if not (again and self._threads.park(self)):
+                return
+            if not self._called.acquire(timeout=KEEP):
+                if self._threads.unpark(self):
+                    return
+                # A seat has taken this worker at the last moment.
+                self._called.acquire()
 
 
 class Seat:
@@ -26,33 +86,14 @@ class Seat:
 
     Args:
         threads: The runner.
+        worker: The thread.
     """
 
-    __slots__ = ("_box", "_called", "_thread", "_threads")
+    __slots__ = ("_threads", "_worker")
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: Threads, worker: Worker) -> None:
         self._threads = threads
-        self._thread: threading.Thread | None = None
-        # A bare lock is cheaper than an Event, and a forked child may release it.
-        self._called = threading.Lock()
-        self._called.acquire()
-        #: The lock, then also the job. The thread takes the lock, then the job if any.
-        self._box: list[Any] = [self._called]
-
-    def begin(self) -> None:
-        """Start the thread.
-
-        Raises:
-            RuntimeError: The system has no thread left.
-        """
-        self._thread = threading.Thread(
-            # A method of this seat would keep the seat, and so the thread, alive.
-            target=self._threads.wait,
-            args=(self._box,),
-            name="websocket-waiting",
-            daemon=True,
-        )
-        _start_small(self._thread, settings.THREAD_STACK_SIZE)
+        self._worker: Worker | None = worker
 
     def run(self, job: Job) -> None:
         """Have the thread run the call.
@@ -61,20 +102,18 @@ class Seat:
             RuntimeError: The thread has ended already: by a MemoryError, or by an
                 error of a debugger or profiler, whose code runs in each thread.
         """
-        if self._thread is None or not self._thread.is_alive():
+        worker = self._worker
+        if worker is None or not worker.thread.is_alive():
             raise RuntimeError("the thread that waited for the view has ended")
-        self._box.append(job)
-        try:
-            self._threads.enter(job.connection)
-        except BaseException:
-            self._box.pop()
-            raise
-        self._called.release()
+        self._threads.enter(job.connection)
+        self._worker = None
+        worker.call(job)
 
     def cancel(self) -> None:
         """Let the thread end, unless it runs a call; idempotent."""
-        if self._called.locked():
-            self._called.release()
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.call(None)
 
     __del__ = cancel
 
@@ -89,6 +128,8 @@ class Threads:
         """Reset the state: a forked child has none of its parent's threads."""
         self._changed = threading.Condition(threading.Lock())
         self._running: set[int] = set()
+        #: Threads without a view. Each call of a list's method is atomic.
+        self._parked: list[Worker] = []
         self._crowd = Crowd()
 
     def wake_queue(self) -> None:
@@ -105,37 +146,75 @@ class Threads:
         Raises:
             RuntimeError: The system has no thread left.
         """
-        seat = Seat(self)
-        seat.begin()
-        return seat
+        stack = settings.THREAD_STACK_SIZE
+        while True:
+            try:
+                worker = self._parked.pop()
+            except IndexError:
+                break
+            if worker.stack == stack and worker.thread.is_alive():
+                worker.thread.name = _RESERVED
+                return Seat(self, worker)
+            worker.call(None)
+        worker = Worker(self, stack)
+        worker.start()
+        return Seat(self, worker)
 
-    def wait(self, box: list[Any]) -> None:
-        """Wait for the call of a seat, and run it; the target of the seat's thread."""
-        _engine.settle_stack()
-        box.pop(0).acquire()
-        if not box:
-            return
-        job: Job = box.pop()
-        threading.current_thread().name = f"websocket-{job.connection.id}"
+    def run(self, thread: threading.Thread, job: Job) -> bool:
+        """Run a view's call in its thread; return whether the thread may run another.
+
+        A project with context hooks has state of its own in threads: its threads end.
+        """
+        thread.name = f"websocket-{job.connection.id}"
         try:
             job.run()
         finally:
-            self._done(job.connection)
+            ours = self._done(job.connection)
+        if not ours or job.call.carried:
+            return False
+        try:
+            databases.forget()
+        except Exception:
+            # A connection that cannot be closed goes with its thread.
+            return False
+        thread.name = _KEPT
+        return True
+
+    def park(self, worker: Worker) -> bool:
+        """Keep a worker for the next view; return whether there is room for it."""
+        if len(self._parked) >= MOST:
+            return False
+        self._parked.append(worker)
+        return True
+
+    def unpark(self, worker: Worker) -> bool:
+        """Keep a worker no longer; return False if a seat has taken it."""
+        try:
+            self._parked.remove(worker)
+        except ValueError:
+            return False
+        return True
+
+    def spare(self) -> int:
+        """Return how many threads wait for a view."""
+        return len(self._parked)
 
     def enter(self, connection: _engine.Connection) -> None:
         """Note that a view begins."""
         with self._changed:
             self._running.add(connection.id)
 
-    def _done(self, connection: _engine.Connection) -> None:
+    def _done(self, connection: _engine.Connection) -> bool:
+        """Take note that a view has ended; False if it has forked, in the child."""
         with self._changed:
             before = len(self._running)
-            # In the child of a view that has forked, the id is not in the set.
+            ours = connection.id in self._running
             self._running.discard(connection.id)
             running = len(self._running)
             if not running:
                 self._changed.notify_all()
         self._crowd.left(running, before)
+        return ours
 
     def join(self, timeout: float) -> bool:
         """Wait until every view has ended; return whether that was in time."""
@@ -157,6 +236,7 @@ def _start_small(thread: threading.Thread, stack: int) -> None:
 
 
 runner = Threads()
+capacity.count_spare(runner.spare)
 
 
 def _after_fork_in_child() -> None:

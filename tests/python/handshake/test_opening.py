@@ -430,13 +430,14 @@ class TestThatCannotBegin:
         )
         monkeypatch.setattr(_engine, "adopt", adopt)
         monkeypatch.setattr(handoff, "_serving", None)
+        monkeypatch.setattr(threads.runner, "_parked", [])
         monkeypatch.setattr(where, fail)
         response = echo(environ(server))
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "10"
         assert b"thread" in response.content
         [record] = [r for r in caplog.records if r.name.startswith("dwebsocket")]
-        assert "no thread" in record.getMessage()
+        assert "start a thread" in record.getMessage()
         assert _engine.connection_count() == quiet
         server.close()
         client.close()

@@ -42,6 +42,15 @@ def system(monkeypatch, tmp_path):
 
 
 class TestViews:
+    @pytest.fixture(autouse=True)
+    def no_spare_threads(self, monkeypatch):
+        monkeypatch.setattr(capacity, "_spare", int)
+
+    def test_count_threads_that_wait_for_a_view_as_free(self, monkeypatch):
+        monkeypatch.setattr(capacity, "pools", lambda: iter([Pool(100, 30)]))
+        capacity.count_spare(lambda: 7)
+        assert capacity.views() == 55 + 7
+
     @pytest.mark.parametrize(
         ("pools", "expected"),
         [

@@ -302,32 +302,6 @@ class TestTrouble:
             logger.removeFilter(fail)
 
 
-class TestSeat:
-    def waiting(self):
-        return [t for t in threading.enumerate() if t.name == "websocket-waiting"]
-
-    def wait_until(self, count):
-        deadline = time.monotonic() + TIMEOUT
-        while len(self.waiting()) != count and time.monotonic() < deadline:
-            time.sleep(0.005)
-        assert len(self.waiting()) == count
-
-    def test_that_is_called_off_ends_its_thread(self):
-        before = len(self.waiting())
-        seat = runners.kind().reserve()
-        self.wait_until(before + 1)
-        seat.cancel()
-        self.wait_until(before)
-        seat.cancel()
-
-    def test_that_is_forgotten_ends_its_thread(self):
-        before = len(self.waiting())
-        seat = runners.kind().reserve()
-        self.wait_until(before + 1)
-        del seat
-        self.wait_until(before)
-
-
 class Session(SimpleNamespace):
     modified = False
 
@@ -399,13 +373,18 @@ class TestSession:
 
 class TestThreads:
     def test_a_view_has_a_named_daemon_thread_of_its_own(self, pair):
-        threads = []
-        socket, peer = run(pair, lambda r: threads.append(threading.current_thread()))
+        seen = []
+
+        def view(request):
+            thread = threading.current_thread()
+            seen.append((thread, thread.name))
+
+        socket, peer = run(pair, view)
         peer.closing()
-        [thread] = threads
+        [(thread, name)] = seen
         assert thread is not threading.current_thread()
         assert thread.daemon is True
-        assert thread.name == f"websocket-{socket.id}"
+        assert name == f"websocket-{socket.id}"
 
     def test_the_stack_size_of_other_threads_stays(self, pair):
         before = threading.stack_size()

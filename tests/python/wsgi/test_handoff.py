@@ -626,11 +626,12 @@ class TestAfterTheAdoption:
             ended.set()
 
         # What a debugger or a profiler does in each thread may fail, too.
-        monkeypatch.setattr(threads.Threads, "wait", die)
+        monkeypatch.setattr(threads.Worker, "_run", die)
+        monkeypatch.setattr(threads.runner, "_parked", [])
         server, client = socket_pair()
         response = echo(environ(server))
         assert ended.wait(TIMEOUT)
-        response._handoff.seat._thread.join(TIMEOUT)
+        response._handoff.seat._worker.thread.join(TIMEOUT)
         list(response)
         server.close()
         client.settimeout(TIMEOUT)

@@ -1,0 +1,205 @@
+"""The threads that views run in: reserved before the 101, and used again."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import os
+import threading
+import time
+import weakref
+
+import pytest
+from django.db import DatabaseError, connections
+from django.test import RequestFactory, override_settings
+from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
+from django.utils import timezone, translation
+
+from dwebsocket import runners
+from dwebsocket.context import RequestContext
+from dwebsocket.runners import Call, Job, threads
+from dwebsocket.websocket import endpoint
+from tests.python.peer import TIMEOUT
+from tests.python.runners.test_call import run
+
+VARIABLE = contextvars.ContextVar("variable", default="default")
+
+
+class TestSeat:
+    def seat(self):
+        seat = threads.runner.reserve()
+        thread = seat._worker.thread
+        assert thread.is_alive()
+        assert thread.name == "websocket-waiting"
+        return seat, thread
+
+    def test_that_is_called_off_ends_its_thread(self):
+        seat, thread = self.seat()
+        seat.cancel()
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+        seat.cancel()
+
+    def test_that_is_forgotten_ends_its_thread(self):
+        seat, thread = self.seat()
+        del seat
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Begin without threads that have run a view."""
+    monkeypatch.setattr(threads.runner, "_parked", [])
+
+
+@pytest.mark.usefixtures("fresh")
+class TestWorkers:
+    """A view's thread may run another view, which finds nothing of the first one."""
+
+    def ask(self, pair, view=None, request=None):
+        """Run a view; return its thread, what it returned, and wait for its end."""
+        answers = []
+
+        def ask(request):
+            answers.append((threading.current_thread(), view and view(request)))
+
+        _, peer = run(pair, ask, request)
+        peer.closing()
+        assert runners.join(TIMEOUT)
+        deadline = time.monotonic() + TIMEOUT
+        while not threads.runner._parked and time.monotonic() < deadline:
+            if not answers[0][0].is_alive():
+                break
+            time.sleep(0.001)
+        return answers[0]
+
+    def test_run_one_view_after_the_other(self, pair):
+        first, _ = self.ask(pair)
+        second, _ = self.ask(pair)
+        assert first is second
+        assert first.name == "websocket-kept"
+
+    def test_end_when_no_view_comes(self, pair, monkeypatch):
+        monkeypatch.setattr(threads, "KEEP", 0.02)
+        thread, _ = self.ask(pair)
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+        assert threads.runner._parked == []
+
+    def test_are_few(self, pair, monkeypatch):
+        monkeypatch.setattr(threads, "MOST", 2)
+        release, used = threading.Event(), []
+
+        def view(request):
+            used.append(threading.current_thread())
+            release.wait(TIMEOUT)
+
+        opened = [run(pair, view) for _ in range(6)]
+        release.set()
+        for _, peer in opened:
+            peer.closing()
+        assert runners.join(TIMEOUT)
+        deadline = time.monotonic() + TIMEOUT
+        while sum(t.is_alive() for t in used) > 2 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert sum(t.is_alive() for t in used) == len(threads.runner._parked) == 2
+
+    def test_of_another_stack_size_are_not_used(self, pair):
+        first, _ = self.ask(pair)
+        with override_settings(DWEBSOCKET={"THREAD_STACK_SIZE": 4 << 20}):
+            second, _ = self.ask(pair)
+        assert first is not second
+
+    def test_that_have_died_are_not_used(self, pair, monkeypatch):
+        worker = threads.Worker(threads.runner, 0)
+        worker.start()
+        worker.call(None)
+        worker.thread.join(TIMEOUT)
+        threads.runner.park(worker)
+        thread, _ = self.ask(pair)
+        assert thread is not worker.thread
+
+    def test_that_ran_a_project_s_hooks_end(self, pair):
+        socket, peer = pair()
+        request = RequestFactory().get("/path")
+        request.websocket = socket
+        call = Call(lambda request: None, request, (request,), {})
+        call.carried = [lambda: None]
+        seat = runners.kind().reserve()
+        thread = seat._worker.thread
+        connection = endpoint.of(socket).connection
+        seat.run(Job(RequestContext(), call, socket, connection))
+        peer.closing()
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+
+    @pytest.mark.parametrize(
+        "name", ["language", "zone", "urlconf", "prefix", "variable"]
+    )
+    def test_leave_nothing_of_the_view_behind(self, pair, name):
+        variable = contextvars.ContextVar("variable", default="default")
+        change, look = {
+            "language": (
+                lambda: translation.activate("zh-hans"),
+                translation.get_language,
+            ),
+            "zone": (
+                lambda: timezone.activate("Asia/Tokyo"),
+                timezone.get_current_timezone_name,
+            ),
+            "urlconf": (lambda: set_urlconf("tests.urls_of_another"), get_urlconf),
+            "prefix": (lambda: set_script_prefix("/elsewhere/"), get_script_prefix),
+            "variable": (lambda: variable.set("changed"), variable.get),
+        }[name]
+        before = look()
+        first, _ = self.ask(pair, lambda request: change())
+        second, found = self.ask(pair, lambda request: look())
+        assert first is second
+        assert found == before
+
+    @pytest.mark.django_db(transaction=True)
+    def test_leave_no_database_connection_behind(self, pair):
+        def connect(request):
+            connection = connections["default"]
+            connection.ensure_connection()
+            connection.schema_name = "of a tenant"
+            return connection
+
+        def look(request):
+            return hasattr(connections["default"], "schema_name")
+
+        first, connection = self.ask(pair, connect)
+        second, found = self.ask(pair, look)
+        assert first is second
+        assert found is False
+        assert connection.connection is None or connection.is_in_memory_db()
+
+    def test_with_a_connection_that_cannot_be_closed_end(self, pair, monkeypatch):
+        def fail():
+            raise DatabaseError("of another thread")
+
+        monkeypatch.setattr(threads.databases, "forget", fail)
+        thread, _ = self.ask(pair)
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+
+    def test_hold_nothing_of_a_request_while_they_wait(self, pair):
+        request = RequestFactory().get("/path")
+        gone = weakref.ref(request)
+        self.ask(pair, request=request)
+        del request
+        gc.collect()
+        assert gone() is None
+
+    def test_in_the_child_of_a_view_that_forks_end(self, pair):
+        def fork(request):
+            child = os.fork()
+            if child:
+                return os.waitpid(child, 0)[1]
+            return None
+
+        begun = time.monotonic()
+        _, status = self.ask(pair, fork)
+        assert status == 0
+        assert time.monotonic() - begun < TIMEOUT
