@@ -11,7 +11,7 @@ from typing import Any
 import django
 import pytest
 
-from dwebsocket import _engine
+from dwebsocket import _engine, runners
 from dwebsocket.hub import connecting
 from dwebsocket.process import databases
 from tests.python.live import Site
@@ -27,6 +27,12 @@ connecting.note_server(False)
 def no_databases_in_use() -> None:
     """Forget the database connections of earlier tests in this thread."""
     databases.begin()
+
+
+@pytest.fixture(autouse=True)
+def no_views_of_earlier_tests() -> None:
+    """Wait for views that still end: they would log, and call what a test replaces."""
+    runners.join(10)
 
 
 @pytest.fixture
