@@ -80,5 +80,5 @@ def made_by(factory: Any, connection: _engine.Connection, options: Any) -> Any:
     ours = getattr(create, "__func__", None) is WebSocketFactory.create_websocket
     if ours or inspect.signature(create).parameters:
         return create(connection, **options)
-    factory._opened = connection, options
+    factory._opened = connection, options  # noqa: SLF001 - of the class above
     return create()

@@ -28,6 +28,7 @@ from . import _engine, hub
 from ._engine import Published
 from .conf import settings
 from .hub import blocking, connecting
+from .hub.handles import publish_to
 from .hub.messages import TargetKind
 from .logins.rights import LOGGED_OUT, of_tenant
 
@@ -63,7 +64,7 @@ def _run(
     return None
 
 
-def _key(user: Any) -> str:
+def key_of(user: Any) -> str:
     """Return a user's name in the hub: the primary key, and the tenant.
 
     Raises:
@@ -158,7 +159,7 @@ def to_group(
     group = hub.group(name)
     data = hub.payload(message)
     excluded = hub.ids(exclude)
-    return _run(lambda: group._publish(data, excluded), on_commit, using)
+    return _run(lambda: publish_to(group, data, excluded), on_commit, using)
 
 
 def to_user(
@@ -177,7 +178,7 @@ def to_user(
             user of this site can have this primary key (it is a name, for example).
         TypeError: ``user`` is neither a user nor a primary key.
     """
-    return _to("user", [_key(user)], message, on_commit, using)
+    return _to("user", [key_of(user)], message, on_commit, using)
 
 
 def to_all(
@@ -238,7 +239,7 @@ def disconnect(
             primary key, or no user of this site can have this primary key.
         TypeError: ``user`` is neither a user nor a primary key.
     """
-    targets = [_key(user)]
+    targets = [key_of(user)]
     hub.check_reason(reason)
     return _run(lambda: hub.disconnect("user", targets, code, reason), on_commit, using)
 

@@ -178,7 +178,7 @@ class Group:
                 f"a message is str or bytes, not {type(message).__name__}; send_json() "
                 "sends anything that JSON can express"
             )
-        return self._publish(payload(message), ids(exclude))
+        return publish_to(self, payload(message), ids(exclude))
 
     def send_json(self, data: Any, *, exclude: Any = None, **kwargs: Any) -> Published:
         """Send ``data`` as JSON text.
@@ -191,22 +191,7 @@ class Group:
         Raises:
             TypeError, ValueError: As :func:`to_json`, and as :meth:`send`.
         """
-        return self._publish((to_json(data, **kwargs), False, True), ids(exclude))
-
-    def _publish(self, message: Payload, excluded: list[str]) -> Published:
-        use()
-        blocking.note_many()
-        data, binary, is_json = message
-        return blocking.call(
-            _engine.publish,
-            "group",
-            list(self.names),
-            data,
-            binary=binary,
-            json=is_json,
-            exclude=excluded,
-            histories=[(each.history, float(each.ttl)) for each in self.each],
-        )
+        return publish_to(self, (to_json(data, **kwargs), False, True), ids(exclude))
 
     def close(self, code: int = 1000, reason: str = "") -> Published:
         """Close the connections of all members, in all processes.
@@ -297,6 +282,29 @@ class Group:
 
     def __repr__(self) -> str:
         return f"<Group {', '.join(self.names)}>"
+
+
+def publish_to(group: Group, message: Payload, excluded: list[str]) -> Published:
+    """Publish a message to the members of a group, or of several.
+
+    Args:
+        group: The group.
+        message: What :func:`dwebsocket.hub.messages.payload` returned.
+        excluded: The ids of members that do not get it.
+    """
+    use()
+    blocking.note_many()
+    data, binary, is_json = message
+    return blocking.call(
+        _engine.publish,
+        "group",
+        list(group.names),
+        data,
+        binary=binary,
+        json=is_json,
+        exclude=excluded,
+        histories=[(each.history, float(each.ttl)) for each in group.each],
+    )
 
 
 def disconnect(

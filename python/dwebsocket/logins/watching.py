@@ -35,7 +35,7 @@ SOON = 1.0
 #: Seconds after which a failed check is made again.
 AGAIN = 5.0
 #: After this many database errors in a row, the rest of a round is put off.
-_PATIENCE = 3
+_REFUSALS = 3
 
 
 class Watch:
@@ -142,7 +142,7 @@ class Watcher:
         refused = 0
         for watch in watches:
             found, later = watch.found, watch.interval
-            if refused >= _PATIENCE:
+            if refused >= _REFUSALS:
                 # Sooner than the failed ones, which would otherwise always come first.
                 later = min(later, AGAIN / 2)
             elif not found.connection.ended:

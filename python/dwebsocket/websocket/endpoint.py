@@ -32,7 +32,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 #: How many calls after the end return at full speed, and the pause in seconds of each
 #: later call: a loop that overlooks the end must leave the processor to other views.
-_PATIENCE = 3
+_FULL_SPEED = 3
 _PAUSE = 0.075
 #: A view is ended only after this many calls in a row on a closed connection.
 _VAIN_CALLS = 5
@@ -45,7 +45,7 @@ _end_lock = fork.Lock()
 
 def of(websocket: Any) -> Endpoint:
     """Return the endpoint of a WebSocket."""
-    found: Endpoint = websocket._endpoint
+    found: Endpoint = websocket._endpoint  # noqa: SLF001 - the one place
     return found
 
 
@@ -214,7 +214,7 @@ class Endpoint:
         answer = answers[end]
         self.note_vain_call()
         refused = answer is Answer.REFUSED
-        if told - refused >= _PATIENCE:
+        if told - refused >= _FULL_SPEED:
             time.sleep(_PAUSE)
         if refused:
             raise WebSocketEOF("the WebSocket has been closed")

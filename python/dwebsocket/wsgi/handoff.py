@@ -313,6 +313,14 @@ class HandoffResponse(HttpResponse):
         # (PEP 3333), and whatever it sends at the end does not reach the client.
         yield from ()
 
+    def start(self) -> None:
+        """Open the WebSocket without the headers that middleware would add.
+
+        Raises:
+            OSError, ClientGone, ConfigurationError: As :meth:`Handoff.run` does.
+        """
+        self._handoff.run([])
+
     def _all_headers(self) -> list[tuple[str, str]]:
         cookies = [
             ("Set-Cookie", morsel.OutputString()) for morsel in self.cookies.values()

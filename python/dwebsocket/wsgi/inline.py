@@ -103,7 +103,7 @@ def accept(request: HttpRequest, websocket: WebSocket) -> None:
         raise _refusal(response)
     session = getattr(request, "session", None)
     modified = session is not None and session.modified
-    response._handoff.run([])
+    response.start()
     unopened.become(websocket, request.websocket)  # type: ignore[attr-defined]
     of(websocket).begin()
     mark(request, True, websocket)

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from dwebsocket import _engine, hub, push
 from dwebsocket._engine import Published
 from dwebsocket.conf import settings
+from dwebsocket.hub.handles import publish_to
 from dwebsocket.hub.messages import TargetKind
 
 __all__ = ("Command",)
@@ -96,7 +97,7 @@ class Command(BaseCommand):
             return hub.disconnect(kind, targets, options["disconnect"], reason)
         payload = _payload(options)
         if kind == "group":
-            return hub.groups(*targets)._publish(payload, [])
+            return publish_to(hub.groups(*targets), payload, [])
         return push.publish(kind, targets, payload)
 
 
@@ -104,7 +105,7 @@ def _targets(options: dict[str, Any]) -> tuple[TargetKind, list[str]]:
     if options["group"] is not None:
         return "group", list(options["group"])
     if options["user"] is not None:
-        return "user", [push._key(options["user"])]
+        return "user", [push.key_of(options["user"])]
     return "all", []
 
 
