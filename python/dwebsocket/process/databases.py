@@ -7,6 +7,7 @@ variable.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -84,9 +85,11 @@ def forget() -> None:
     say). Not for greenlets: those of ``gunicorn --preload`` share the connections of
     their thread.
     """
-    for connection in connections.all(initialized_only=True):
-        connection.close()
-        del connections[connection.alias]
+    with contextlib.ExitStack() as closing:
+        for connection in connections.all(initialized_only=True):
+            # A connection that cannot be closed must not stay, nor keep others.
+            closing.callback(connection.close)
+            del connections[connection.alias]
 
 
 def _let_go(everything: bool = False) -> float | None:

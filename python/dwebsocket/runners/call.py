@@ -136,9 +136,10 @@ class Call:
                 following.begin(found, self.recheck_interval)
             signals.emit(signals.websocket_opened, websocket, request=self.request)
             code = self._close_code(websocket)
-            endpoint.leave()
             self._save_session()
         finally:
+            # This thread may run another view next.
+            endpoint.leave()
             try:
                 websocket.close(code)
                 if endpoint.rights is not None:
@@ -287,9 +288,19 @@ class Job(NamedTuple):
     def run(self) -> None:
         """Run the call; after an unhandled exception, close the connection and log."""
         try:
-            self.context.run(self.call.run, self.websocket)
+            self.context.run(self._run)
         except BaseException:
             give_up(self.connection, self.call.request)
+
+    def _run(self) -> None:
+        try:
+            self.call.run(self.websocket)
+        except BaseException:
+            give_up(self.connection, self.call.request)
+        finally:
+            # Hooks and handlers of the log have run since the view's connections were
+            # closed, and the thread may run another view next.
+            databases.end()
 
 
 def give_up(

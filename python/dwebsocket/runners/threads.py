@@ -7,6 +7,7 @@ than the rest of a handshake.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 
@@ -177,6 +178,8 @@ class Threads:
         except Exception:
             # A connection that cannot be closed goes with its thread.
             return False
+        # The view may have closed the loop that it has set.
+        asyncio.set_event_loop(None)
         thread.name = _KEPT
         return True
 

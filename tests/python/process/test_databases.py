@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from dwebsocket import runners, websocket
 from dwebsocket.context import RequestContext
@@ -291,3 +291,18 @@ class TestShared:
             return "default" in [c.alias for c in connections.all(True)]
 
         assert self._in_thread(context, view) is False
+
+
+def test_a_connection_that_cannot_be_closed_is_forgotten(monkeypatch, file_database):
+    def fail(connection):
+        raise OperationalError("the server has gone away")
+
+    def view():
+        connections["default"].ensure_connection()
+        with monkeypatch.context() as patch:
+            patch.setattr(type(connections["default"]), "close", fail)
+            with pytest.raises(OperationalError):
+                databases.end()
+        return [one.alias for one in connections.all(initialized_only=True)]
+
+    assert in_thread(view) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import gc
 import os
@@ -11,6 +12,7 @@ import weakref
 
 import pytest
 from django.db import DatabaseError, connections
+from django.http import HttpResponseRedirect
 from django.test import RequestFactory, override_settings
 from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
@@ -66,13 +68,17 @@ class TestWorkers:
 
         _, peer = run(pair, ask, request)
         peer.closing()
+        self.wait_for_a_kept_thread(answers[0][0])
+        return answers[0]
+
+    def wait_for_a_kept_thread(self, thread=None):
+        """Wait until the view's thread is kept, or has ended."""
         assert runners.join(TIMEOUT)
         deadline = time.monotonic() + TIMEOUT
         while not threads.runner._parked and time.monotonic() < deadline:
-            if not answers[0][0].is_alive():
+            if thread is not None and not thread.is_alive():
                 break
             time.sleep(0.001)
-        return answers[0]
 
     def test_run_one_view_after_the_other(self, pair):
         first, _ = self.ask(pair)
@@ -183,6 +189,49 @@ class TestWorkers:
         thread, _ = self.ask(pair)
         thread.join(TIMEOUT)
         assert not thread.is_alive()
+
+    @pytest.mark.django_db(transaction=True)
+    def test_leave_no_connection_of_the_log_s_handlers_behind(self, pair, monkeypatch):
+        def drain():
+            connections["default"].ensure_connection()
+
+        def look(request):
+            return [one.alias for one in connections.all(initialized_only=True)]
+
+        monkeypatch.setattr("dwebsocket.process.log.drain", drain)
+        first, _ = self.ask(pair)
+        second, found = self.ask(pair, look)
+        assert first is second
+        assert found == []
+
+    def test_leave_no_event_loop_behind(self, pair):
+        def set_loop(request):
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+            loop.close()
+
+        def look(request):
+            with pytest.raises(RuntimeError, match="no current event loop"):
+                asyncio.get_event_loop()
+            return True
+
+        first, _ = self.ask(pair, set_loop)
+        second, found = self.ask(pair, look)
+        assert first is second
+        assert found is True
+
+    def test_serve_no_connection_of_a_view_that_failed(self, pair):
+        def fail(request):
+            request.websocket.close = lambda: None  # it takes no code
+            return HttpResponseRedirect("/login/")
+
+        socket, peer = run(pair, fail)
+        peer.closing()
+        self.wait_for_a_kept_thread()
+        first = threads.runner._parked[0].thread
+        second, served = self.ask(pair, lambda request: endpoint.of(socket).is_served())
+        assert first is second
+        assert served is False
 
     def test_hold_nothing_of_a_request_while_they_wait(self, pair):
         request = RequestFactory().get("/path")
