@@ -37,6 +37,9 @@ def begin(found: rights.Rights, interval: float) -> None:
         for channel in found.channels():
             found.connection.identify(channel)
     watcher.add(Watch(found, interval))
+    if found.over:
+        # The view has ended meanwhile: a helper thread has called watch().
+        watcher.remove(found.connection.id)
 
 
 def end(found: rights.Rights) -> None:
