@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from . import _engine, servers
-from .websocket import WebSocket, unopened
+from .websocket import WebSocket, endpoint, unopened
 
 __all__ = ("WebSocketFactory", "made_by")
 
@@ -27,6 +27,9 @@ class WebSocketFactory:
     websocket_class: type[WebSocket] = WebSocket
     #: The connection and its options, for a create_websocket() that takes no arguments.
     _opened: tuple[_engine.Connection, dict[str, Any]] | None = None
+    #: The WebSocket of a connection, which a create_websocket() may return in another
+    #: object.
+    _made: WebSocket | None = None
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
@@ -67,7 +70,8 @@ class WebSocketFactory:
         if connection is None:
             made: WebSocket | None = unopened.create(self)
             return made
-        return self.websocket_class(connection, **options)
+        self._made = self.websocket_class(connection, **options)
+        return self._made
 
 
 def made_by(factory: Any, connection: _engine.Connection, options: Any) -> Any:
@@ -79,6 +83,11 @@ def made_by(factory: Any, connection: _engine.Connection, options: Any) -> Any:
     create = factory.create_websocket
     ours = getattr(create, "__func__", None) is WebSocketFactory.create_websocket
     if ours or inspect.signature(create).parameters:
-        return create(connection, **options)
-    factory._opened = connection, options  # noqa: SLF001 - of the class above
-    return create()
+        made = create(connection, **options)
+    else:
+        factory._opened = connection, options  # noqa: SLF001 - of the class above
+        made = create()
+    inner = vars(factory).pop("_made", None)
+    if made is not inner and made is not None and inner is not None:
+        endpoint.lend(made, inner)
+    return made

@@ -4,6 +4,7 @@ import pytest
 from django.core.exceptions import BadRequest
 from django.test import RequestFactory
 from django.utils.deprecation import MiddlewareMixin
+from websockets.exceptions import ConnectionClosedOK
 
 from dwebsocket import SocketUnavailable, accept_websocket
 from dwebsocket.backends.default.factory import WebSocketFactory
@@ -73,6 +74,43 @@ def test_a_project_may_bring_one_that_was_written_for_the_old_package(site):
     running = site({"": view}, WEBSOCKET_FACTORY_CLASS=path)
     with running.connect() as connection:
         assert connection.recv(timeout=10) == "old code"
+
+
+class Wrapper:
+    """Has a WebSocket, and methods of its own only."""
+
+    def __init__(self, websocket):
+        self._websocket = websocket
+
+    def send(self, message):
+        return self._websocket.send(f"<{message}>")
+
+    def wait(self):
+        return self._websocket.wait()
+
+    def close(self, code=None, reason=None):
+        self._websocket.close(code, reason)
+
+
+class WrappingFactory(WebSocketFactory):
+    def create_websocket(self):
+        websocket = super().create_websocket()
+        return websocket and Wrapper(websocket)
+
+
+def test_a_factory_may_wrap_the_websocket(site, caplog):
+    @accept_websocket
+    def view(request):
+        request.websocket.send(request.websocket.wait().decode())
+
+    path = "tests.python.test_factory.WrappingFactory"
+    running = site({"": view}, WEBSOCKET_FACTORY_CLASS=path)
+    with running.connect() as connection:
+        connection.send("hello")
+        assert connection.recv(timeout=10) == "<hello>"
+        with pytest.raises(ConnectionClosedOK):
+            connection.recv(timeout=10)
+    assert caplog.records == []
 
 
 def test_the_classes_are_related():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .port import Port
 
-__all__ = ("Endpoint", "of")
+__all__ = ("Endpoint", "lend", "of")
 
 logger = logging.getLogger("dwebsocket.view")
 _PACKAGE = __name__.partition(".")[0]
@@ -47,6 +47,12 @@ def of(websocket: Any) -> Endpoint:
     """Return the endpoint of a WebSocket."""
     found: Endpoint = websocket._endpoint  # noqa: SLF001 - the one place
     return found
+
+
+def lend(wrapper: Any, websocket: Any) -> None:
+    """Give an object that wraps a WebSocket, and hides its attributes, the endpoint."""
+    if not hasattr(wrapper, "_endpoint"):
+        wrapper._endpoint = of(websocket)  # noqa: SLF001 - as above
 
 
 def _tell_swallowed() -> None:
