@@ -64,6 +64,7 @@ def site() -> Iterator[Callable[..., Site]]:
 def pair() -> Iterator[Callable[..., tuple[Any, Peer]]]:
     """Return a function that opens a WebSocket and returns both of its ends."""
     peers: list[Peer] = []
+    before = _engine.connection_count()
 
     def start(**options: Any) -> tuple[Any, Peer]:
         websocket, peer = open_pair(**options)
@@ -73,3 +74,7 @@ def pair() -> Iterator[Callable[..., tuple[Any, Peer]]]:
     yield start
     for peer in peers:
         peer.drop()
+    # A later test must not find them in a group, or as a user's.
+    deadline = time.monotonic() + 1
+    while _engine.connection_count() > before and time.monotonic() < deadline:
+        time.sleep(0.001)

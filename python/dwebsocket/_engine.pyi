@@ -572,6 +572,9 @@ def start() -> None:
             ending.
     """
 
+def forget_sends() -> None:
+    """Forget the connections to which the calling thread has sent."""
+
 def settle_stack() -> None:
     """Keep huge pages off the calling thread's stack."""
 

@@ -131,6 +131,15 @@ pub fn turns() -> u64 {
     with_past(|past| past.turns)
 }
 
+/// Forgets the habit of the calling thread, which runs another view from now on.
+pub fn forget() {
+    LATEST.with(|latest| {
+        latest.begin(NOBODY);
+        latest.in_a_row.set(0);
+    });
+    with_past(|past| *past = Past::default());
+}
+
 /// A habit as a value, for a sender that is not a thread, such as a greenlet.
 #[derive(Debug)]
 pub struct Habit {
@@ -237,6 +246,20 @@ mod tests {
         assert!(!habit.serves(1));
         assert!(!habit.serves(MANY));
         assert_eq!(habit.turns(), 3);
+    }
+
+    #[test]
+    fn a_thread_that_runs_another_view_has_no_habit() {
+        for id in [1, 1, 2, 3, 3, 3] {
+            note(id);
+        }
+        assert!(serves(3));
+        forget();
+        assert_eq!(turns(), 0);
+        note(3);
+        assert!(!serves(3), "a first send proves nothing");
+        note(3);
+        assert!(serves(3), "no connection came before");
     }
 
     #[test]

@@ -66,7 +66,7 @@ mod _engine {
         options::PyOptions,
         permit::{PyPermit, connection_count, reserve},
         seal,
-        sender::{PySender, turns},
+        sender::{PySender, forget_sends, turns},
         start::{json_depth, settle_stack, start},
         stop,
         wake::PyWakeQueue,

@@ -12,6 +12,12 @@ pub(super) fn turns() -> u64 {
     habit::turns()
 }
 
+/// Forgets the connections to which the calling thread has sent.
+#[pyfunction]
+pub(super) fn forget_sends() {
+    habit::forget();
+}
+
 /// The habit of a sender that is a greenlet.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Sender")]
 pub(super) struct PySender(Mutex<Habit>);

@@ -98,7 +98,15 @@ pub(super) fn bound() {}
 fn is_about_malloc(name: &std::ffi::OsStr, value: &std::ffi::OsStr) -> bool {
     match name.to_str() {
         Some("MALLOC_MMAP_THRESHOLD_" | "MALLOC_TRIM_THRESHOLD_" | "MALLOC_TOP_PAD_") => true,
-        Some("GLIBC_TUNABLES") => value.to_string_lossy().contains("glibc.malloc."),
+        Some("GLIBC_TUNABLES") => {
+            ["mmap_threshold", "trim_threshold", "top_pad"]
+                .iter()
+                .any(|name| {
+                    value
+                        .to_string_lossy()
+                        .contains(&format!("glibc.malloc.{name}="))
+                })
+        }
         _ => false,
     }
 }
@@ -132,6 +140,7 @@ mod tests {
             ("MALLOC_TRIM_THRESHOLD_", "131072", true),
             ("MALLOC_MMAP_THRESHOLD_", "131072", true),
             ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=1", true),
+            ("GLIBC_TUNABLES", "glibc.malloc.arena_max=2", false),
             ("GLIBC_TUNABLES", "glibc.pthread.rseq=0", false),
             ("MALLOC_ARENA_MAX", "2", false),
             ("PATH", "glibc.malloc.", false),

@@ -178,6 +178,7 @@ class Threads:
         except Exception:
             # A connection that cannot be closed goes with its thread.
             return False
+        _engine.forget_sends()
         # The view may have closed the loop that it has set.
         asyncio.set_event_loop(None)
         thread.name = _KEPT

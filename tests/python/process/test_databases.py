@@ -302,7 +302,7 @@ def test_a_connection_that_cannot_be_closed_is_forgotten(monkeypatch, file_datab
         with monkeypatch.context() as patch:
             patch.setattr(type(connections["default"]), "close", fail)
             with pytest.raises(OperationalError):
-                databases.end()
+                databases.forget()
         return [one.alias for one in connections.all(initialized_only=True)]
 
     assert in_thread(view) == []

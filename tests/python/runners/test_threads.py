@@ -233,6 +233,18 @@ class TestWorkers:
         assert first is second
         assert served is False
 
+    def test_have_no_habit_of_sending(self, pair):
+        third, _ = pair()
+
+        def send(request):
+            served = endpoint.of(third).is_served()
+            third.send("from a view that comes and goes")
+            return served, endpoint.of(third).is_served()
+
+        asked = [self.ask(pair, send) for _ in range(4)]
+        assert len({thread for thread, _ in asked}) == 1
+        assert {answers for _, answers in asked} == {(False, False)}
+
     def test_hold_nothing_of_a_request_while_they_wait(self, pair):
         request = RequestFactory().get("/path")
         gone = weakref.ref(request)

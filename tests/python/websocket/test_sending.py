@@ -28,9 +28,10 @@ class TestOutbox:
             pass
 
     def test_a_stranger_closes_a_full_connection(self, pair):
-        websocket, _ = pair(engine=self.ENGINE)
+        websocket, _ = pair(engine=self.ENGINE, send_timeout=600)
         self.fill(websocket)
-        assert websocket.send(self.BLOCK, True) is False
+        # This thread has sent to nobody else, and would wait. A new one is a stranger.
+        assert in_thread(lambda: websocket.send(self.BLOCK, True))() is False
         assert websocket.close_code == 1013
 
     def test_the_view_itself_waits_for_room(self, pair):
