@@ -15,7 +15,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from django.contrib import auth
 from django.contrib.sessions.backends import cache as cache_sessions
@@ -103,13 +103,20 @@ def active_channel(key: str) -> str:
     return f"~active:{of_tenant(key)}:"
 
 
+class Closable(Protocol):
+    """The part of a WebSocket that its rights use."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection with a code and a reason."""
+
+
 class Rights:
     """The login that a connection was opened with, and whether it still holds.
 
     Args:
         request: The request.
         connection: The engine's connection.
-        close: A function that closes the WebSocket, with a code and a reason.
+        websocket: The WebSocket, to be closed when the login has ended.
     """
 
     __slots__ = (
@@ -120,7 +127,6 @@ class Rights:
         "allowed",
         "carried",
         "checked",
-        "close",
         "connection",
         "doubted",
         "interval",
@@ -129,17 +135,18 @@ class Rights:
         "request",
         "tried",
         "user",
+        "websocket",
     )
 
     def __init__(
         self,
         request: HttpRequest,
         connection: _engine.Connection,
-        close: Callable[[int, str], None],
+        websocket: Closable,
     ) -> None:
         self.request = request
         self.connection = connection
-        self.close = close
+        self.websocket = websocket
         #: Whether the view has ended; the login is not checked any more then.
         self.over = False
         #: Seconds between two checks of the watcher; None: no checks.
@@ -367,7 +374,7 @@ def _passes(rights: Rights) -> bool:
 def hang_up(rights: Rights, error: Revoked) -> None:
     """Close a connection whose login has ended."""
     logger.info("Hung up on connection %d: %s", rights.connection.id, error.reason)
-    rights.close(error.code, error.reason)
+    rights.websocket.close(error.code, error.reason)
 
 
 def of_tenant(name: str) -> str:

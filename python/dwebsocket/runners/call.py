@@ -128,7 +128,7 @@ class Call:
             databases.begin()
             endpoint.begin(self.gone_timeout)
             rights.identify(self.request, connection)
-            found = rights.Rights(self.request, connection, websocket.close)
+            found = rights.Rights(self.request, connection, websocket)
             found.carried = spare
             found.never = self.recheck_interval == 0
             endpoint.rights = found

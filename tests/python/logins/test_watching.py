@@ -28,6 +28,7 @@ class Fake:
         self.interval = 0.05
         self.connection = SimpleNamespace(ended=False, id=number)
         self.over = False
+        self.websocket = self
         self.carried = []
 
     def check(self):
