@@ -37,7 +37,7 @@ from .process import reporting
 from .process.reporting import shown
 from .process.trouble import Trouble
 from .websocket import WebSocket, endpoint
-from .websocket.parsing import from_json
+from .websocket.parsing import strict_json
 
 __all__ = ("Refused", "Session")
 
@@ -448,14 +448,9 @@ def _work(message: str | bytes) -> float:
     return values / VALUES
 
 
-def _no_constant(name: str) -> Any:
-    # An extension of Python's: JSON.parse() of other clients would fail on it.
-    raise ValueError(f"{name} is not a JSON value")
-
-
 def _parse(message: str | bytes) -> dict[str, Any]:
     try:
-        command = from_json(message, parse_constant=_no_constant)
+        command = strict_json(message)
     except (ValueError, RecursionError) as error:
         raise Refused("invalid", f"not JSON: {error}") from error
     if not isinstance(command, dict):

@@ -152,7 +152,6 @@ class Call:
     def _leave(self, connection: _engine.Connection) -> None:
         """Release what the thread holds for the view, and give up its turn."""
         try:
-            databases.end()
             log.drain()
         finally:
             # The engine wakes views in turn; this view receives no more messages.
@@ -295,11 +294,8 @@ class Job(NamedTuple):
     def _run(self) -> None:
         try:
             self.call.run(self.websocket)
-        except BaseException:
-            give_up(self.connection, self.call.request)
         finally:
-            # Hooks and handlers of the log have run since the view's connections were
-            # closed, and the thread may run another view next.
+            # Last: hooks and handlers of the log may use the database, too.
             databases.end()
 
 

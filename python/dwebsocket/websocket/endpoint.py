@@ -214,7 +214,7 @@ class Endpoint:
             PeerGone: See :meth:`note_vain_call`.
         """
         with _end_lock:
-            end = End.CLOSED if self.closed else End.TOLD if self.told else End.UNTOLD
+            end = self.end() or End.UNTOLD
             self.told += 1
             told = self.told
         answer = answers[end]

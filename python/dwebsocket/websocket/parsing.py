@@ -7,7 +7,7 @@ from typing import Any
 
 from dwebsocket import _engine
 
-__all__ = ("MAX_DEPTH", "from_json")
+__all__ = ("MAX_DEPTH", "from_json", "strict_json")
 
 #: Levels of arrays and objects that a message may have. Code that walks the value by
 #: recursion has room for this many levels, even on a small stack.
@@ -31,3 +31,18 @@ def from_json(message: str | bytes, **options: Any) -> Any:
             if depth > MAX_DEPTH:
                 raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     return json.loads(message, **options)
+
+
+def strict_json(message: str | bytes) -> Any:
+    """Parse JSON that a client has sent; NaN and Infinity are no JSON values.
+
+    They are extensions of Python, on which ``JSON.parse()`` of other clients fails.
+
+    Raises:
+        ValueError: As :func:`from_json`, or the message contains such a value.
+    """
+    return from_json(message, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON value")

@@ -23,7 +23,7 @@ from . import membership
 from .dialects import CLASSIC, MODERN, Answer, End
 from .endpoint import Endpoint
 from .legacy import Protocol
-from .parsing import from_json
+from .parsing import strict_json
 from .port import Port
 from .shown import Shown
 from .unopened import Unopened
@@ -37,11 +37,6 @@ _TEXT = (str, Promise)
 _POLL_LIMIT = 2**31 - 1
 
 _in_use = databases.in_use.get
-
-
-def _no_constant(name: str) -> Any:
-    # NaN and Infinity are extensions of Python; send_json() refuses them, too.
-    raise ValueError(f"{name} is not a JSON value")
 
 
 class WebSocket:
@@ -182,7 +177,7 @@ class WebSocket:
             WebSocketClosed, ReceiveTimeout: As :meth:`receive` does.
             ValueError: The message is not JSON, or nested deeper than 128 levels.
         """
-        return from_json(self.receive(timeout), parse_constant=_no_constant)
+        return strict_json(self.receive(timeout))
 
     def has_messages(self) -> bool:
         """Return whether a message waits (classic dialect: or the final None)."""

@@ -80,7 +80,6 @@ class Conversation(Call):
             of(websocket).leave()
             websocket.close(self.code)
             self._tell_end(websocket)
-            databases.end()
             log.drain()
 
 
