@@ -1,61 +1,22 @@
-"""What the tests of the contrib apps share: a database that views' threads see, too."""
+"""What the tests of the contrib apps share."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 
 from tests.python.live import Site
 
 T = TypeVar("T")
-
-
-@contextmanager
-def database(file: Path) -> Iterator[None]:
-    """Have each thread open connections to a database in a file."""
-    options = connections.settings["default"]
-    before = dict(options)
-    connections.close_all()
-    # The connection of this thread has the options of before.
-    mine = connections["default"]
-    del connections["default"]
-    options["NAME"] = str(file)
-    try:
-        yield
-    finally:
-        connections.close_all()
-        options.clear()
-        options.update(before)
-        connections["default"] = mine
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory, django_db_blocker) -> Path:
-    file = tmp_path_factory.mktemp("database") / "empty.sqlite3"
-    with django_db_blocker.unblock(), database(file):
-        call_command("migrate", verbosity=0)
-    return file
-
-
-@pytest.fixture
-def tables(empty_database: Path, tmp_path: Path, django_db_blocker) -> Iterator[None]:
-    """Give the test a database of its own, with all tables."""
-    file = tmp_path / "db.sqlite3"
-    shutil.copy(empty_database, file)
-    with django_db_blocker.unblock(), database(file):
-        yield
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -27,14 +27,14 @@ from dwebsocket.logins.watching import watcher
 from dwebsocket.session import Session
 from dwebsocket.websocket import endpoint
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("tables")
 
 ENGINES = ["db", "cached_db", "cache", "file", "signed_cookies"]
 COOKIE = django_settings.SESSION_COOKIE_NAME
 
 
 @pytest.fixture
-def user():
+def user(tables):
     return User.objects.create_user("ada", password="analytical")
 
 

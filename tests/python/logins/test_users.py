@@ -14,11 +14,11 @@ from django.test import Client
 from dwebsocket import push, websocket
 from dwebsocket.process import databases
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 @pytest.fixture
-def user():
+def user(tables):
     """Return a user."""
     return User.objects.create_user("ada")
 

@@ -1,0 +1,52 @@
+"""A database that the threads of a live site see, too, and may lock for a moment."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+
+@contextmanager
+def database(file: Path) -> Iterator[None]:
+    """Have each thread open connections to a database in a file."""
+    options = connections.settings["default"]
+    before = dict(options)
+    connections.close_all()
+    # The connection of this thread has the options of before.
+    mine = connections["default"]
+    del connections["default"]
+    options["NAME"] = str(file)
+    try:
+        yield
+    finally:
+        connections.close_all()
+        options.clear()
+        options.update(before)
+        connections["default"] = mine
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory, django_db_blocker) -> Path:
+    file = tmp_path_factory.mktemp("database") / "empty.sqlite3"
+    with django_db_blocker.unblock(), database(file):
+        call_command("migrate", verbosity=0)
+    return file
+
+
+@pytest.fixture
+def tables(empty_database: Path, tmp_path: Path, django_db_blocker) -> Iterator[None]:
+    """Give the test a database of its own, with all tables.
+
+    In a file, a query waits for the locks of other threads. Django's test database in
+    memory has one cache for all threads, where SQLite fails at once: "table is locked".
+    """
+    file = tmp_path / "db.sqlite3"
+    shutil.copy(empty_database, file)
+    with django_db_blocker.unblock(), database(file):
+        yield
