@@ -13,6 +13,8 @@ ARGS ?=
 WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 3 ? cores + 1 : 4)))
 # Whether the tests measure coverage: make test COVERAGE=1
 COVERAGE ?=
+# Whether the figures of instructions are written anew: make instructions UPDATE=1
+UPDATE ?=
 # The time of each fuzz target: make fuzz FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 1800
 
@@ -34,7 +36,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python coverage coverage-floors coverage-all lint format docs third-party wheel bench conformance fuzz clean FORCE
+.PHONY: help demo test test-rust test-python coverage coverage-floors coverage-all lint format docs third-party wheel bench instructions conformance fuzz clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
@@ -122,6 +124,10 @@ bench: $(VENV)/.created ## compare with the old package and others; measure memo
 	$(BIN)/python benches/engine.py
 	$(BIN)/python benches/fanout.py
 	$(BIN)/python benches/hub.py
+
+instructions: $(VENV)/.created ## count the engine's instructions, and compare with the committed figures
+	@tools/check-tools.sh >/dev/null
+	$(BIN)/python benches/instructions.py $(if $(UPDATE),--update)
 
 conformance: $(VENV)/.engine $(VENV)/.test ## run the whole Autobahn suite (ten minutes)
 	$(BIN)/python tests/autobahn/conformance.py all
