@@ -7,8 +7,8 @@ use std::{
 
 use dwebsocket::engine::engine;
 
-/// The worker threads of the engine (`WORKER_THREADS` in `src/runtime/start.rs`).
-const WORKERS: usize = 2;
+/// The longest wait for a worker, under valgrind on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// While a pause lasts, no thread of the engine runs: none takes a lock that the counted code needs, none
 /// writes what this thread queues, and no worker sleeps that would have to be woken. Without that, the counts
@@ -20,21 +20,22 @@ pub(crate) struct Pause {
 impl Pause {
     /// Waits until every worker is held.
     pub(crate) fn begin() -> Self {
+        let engine = engine().unwrap().handle();
+        let workers = engine.metrics().num_workers();
         let (tell, held) = channel();
         let hold = || {
             let (release, released) = channel::<()>();
             let tell = tell.clone();
-            engine().unwrap().handle().spawn(async move {
+            engine.spawn(async move {
                 tell.send(()).unwrap();
                 // Returns when `release` is dropped.
                 let _ = released.recv();
             });
             release
         };
-        let release = (0..WORKERS).map(|_| hold()).collect();
-        for _ in 0..WORKERS {
-            let told = held.recv_timeout(Duration::from_secs(60));
-            told.expect("the engine has WORKERS workers");
+        let release = (0..workers).map(|_| hold()).collect();
+        for _ in 0..workers {
+            held.recv_timeout(LIMIT).unwrap();
         }
         Self { _release: release }
     }
