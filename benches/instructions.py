@@ -3,14 +3,13 @@
     python benches/instructions.py            exits with 1 if a count has changed
     python benches/instructions.py --update   writes the figures anew
 
-Unlike times, counts hardly depend on the machine: two runs differ by less than 0.1 %,
+Unlike times, counts hardly depend on the machine: two runs differ by less than 0.2 %,
 so 3 % more is a change of the code. 3 % less fails, too: the figures must stay true, or
 they would hide the next growth.
 
 Why a program and a script instead of a crate for that: gungraun, the maintained one,
-needs a runner of exactly its own version that each machine compiles first, and the
-engine's threads have to be held while it counts, which its harness does not know.
-What it would save is the few lines here that call callgrind and read its total.
+needs a runner of exactly its own version, which each machine would have to compile
+first. It would save the few lines here that call callgrind and read its total.
 """
 
 from __future__ import annotations
