@@ -341,21 +341,23 @@ def test_nothing_is_lost_in_a_history_while_the_broker_is_away(
         page.join("kept.away")
         page.join("plain.away")
     one.publish("kept.away", "before")
+    # The broker may have stored a message that it has not passed on.
+    assert one.messages(1) == two.messages(1) == ["before"]
     broker.kill()
     numbers = [one.ask("publish", group="kept.away", data=n) for n in range(20)]
     # What is not kept goes on within the process, and the publisher learns the rest.
     refused = one.ask("publish", group="plain.away", data="local")
     error = one.hear("error")
     assert (error["id"], error["code"]) == (refused, "unavailable")
-    assert one.messages(2) == ["before", "local"]
+    assert one.messages(1) == ["local"]
     broker.start()
     assert [one.hear("ack")["id"] for _ in numbers] == numbers
     two.publish("kept.away", "after")
     expected = list(range(20))
-    for page, more in ((one, []), (two, ["before"])):
-        got = page.messages(len(expected) + len(more) + 1)
+    for page in (one, two):
+        got = page.messages(len(expected) + 1)
         got.remove("after")
-        assert got == more + expected
+        assert got == expected
 
 
 @pytest.mark.parametrize("name", ["STOP", "KILL"])
