@@ -4,8 +4,10 @@
 //! The server must send a message that arrives on `--publish-path` to all connections on `--path`. Every
 //! delivery is checked: the bytes are right, each message arrives once, and those of each publisher
 //! arrive in order.
+//!
+//! `--in-flight 1,16` measures twice: first with one message on its way, then with up to 16. The top level
+//! of the result has the figures of the last measurement, `phases` those of each.
 
-mod histogram;
 mod members;
 mod publisher;
 
@@ -13,18 +15,18 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use self::histogram::Histogram;
-use self::members::Members;
+use self::members::{Members, Tally};
 use self::publisher::Publishers;
-use crate::Result;
 use crate::args::Args;
 use crate::open::Target;
 use crate::window::Window;
+use crate::{Outcome, Result};
 
 /// Time limit for all members to join.
 const JOIN: Duration = Duration::from_secs(120);
 
-/// Time without a probe's delivery after which the next probe is sent.
+/// Time without a probe's delivery after which the second probe is sent. It doubles with each probe, so that
+/// a slow server is not flooded.
 const SILENCE: Duration = Duration::from_millis(250);
 
 struct Plan {
@@ -35,18 +37,47 @@ struct Plan {
     members: usize,
     publishers: usize,
     threads: usize,
-    /// The most messages of one publisher that are on their way.
-    in_flight: usize,
+    /// The most messages of one publisher that are on their way, for each measurement; they grow.
+    in_flight: Vec<usize>,
     size: usize,
     /// Messages per second of each publisher; 0: as many as `in_flight` allows.
     rate: f64,
-    /// Time limit for the messages that are on their way at the end.
+    /// Time without any delivery after which the messages on their way count as lost.
     drain: Duration,
     /// Whether the publishers get their own messages, too; these are ignored.
     heard: bool,
 }
 
 impl Plan {
+    /// The most messages on their way of all measurements.
+    fn most(&self) -> usize {
+        self.in_flight.last().copied().unwrap_or_default()
+    }
+
+    fn take(args: &mut Args) -> Result<Self> {
+        let addresses: String = args.need("address")?;
+        Ok(Self {
+            addresses: addresses
+                .split(',')
+                .map(str::parse)
+                .collect::<std::result::Result<_, _>>()?,
+            path: args.take("path", "/member".to_owned())?,
+            publish_path: args.take("publish-path", "/publish".to_owned())?,
+            members: args.take("members", 1000)?,
+            publishers: args.take("publishers", 1)?,
+            threads: args.take("threads", 2)?,
+            in_flight: args
+                .take("in-flight", "16".to_owned())?
+                .split(',')
+                .map(str::parse)
+                .collect::<std::result::Result<_, _>>()?,
+            size: args.take("size", 128)?,
+            rate: args.take("rate", 0.0)?,
+            drain: Duration::try_from_secs_f64(args.take("drain", 20.0)?)?,
+            heard: args.take("heard", false)?,
+        })
+    }
+
     fn target(&self, number: usize, path: &str) -> Target {
         Target {
             address: self.addresses[number % self.addresses.len()],
@@ -67,6 +98,8 @@ struct Shared {
     delivered: AtomicU64,
     talking: AtomicBool,
     measuring: AtomicBool,
+    /// The current measurement.
+    phase: AtomicUsize,
     stop: AtomicBool,
     failed: AtomicBool,
 }
@@ -81,6 +114,7 @@ impl Shared {
             delivered: AtomicU64::new(0),
             talking: AtomicBool::new(false),
             measuring: AtomicBool::new(false),
+            phase: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         }
@@ -93,34 +127,22 @@ impl Shared {
 }
 
 /// Runs the command and returns its result as JSON. Each delivery to one member counts as a message.
-pub fn run(mut args: Args) -> Result<String> {
-    let addresses: String = args.need("address")?;
-    let plan = Plan {
-        addresses: addresses
-            .split(',')
-            .map(str::parse)
-            .collect::<std::result::Result<_, _>>()?,
-        path: args.take("path", "/member".to_owned())?,
-        publish_path: args.take("publish-path", "/publish".to_owned())?,
-        members: args.take("members", 1000)?,
-        publishers: args.take("publishers", 1)?,
-        threads: args.take("threads", 2)?,
-        in_flight: args.take("in-flight", 16)?,
-        size: args.take("size", 128)?,
-        rate: args.take("rate", 0.0)?,
-        drain: Duration::try_from_secs_f64(args.take("drain", 60.0)?)?,
-        heard: args.take("heard", false)?,
-    };
+pub fn run(mut args: Args) -> Result<Outcome> {
+    let plan = Plan::take(&mut args)?;
     let window = Window::take(&mut args)?;
     args.finish()?;
-    if plan.size < publisher::HEAD || plan.in_flight == 0 || plan.threads == 0 {
+    let bounds = &plan.in_flight;
+    if plan.size < publisher::HEAD || bounds.contains(&0) || plan.threads == 0 {
         let least = publisher::HEAD;
         return Err(
             format!("--size is at least {least}, --in-flight and --threads at least 1").into(),
         );
     }
+    if !bounds.is_sorted() {
+        return Err("the numbers of --in-flight must grow".into());
+    }
     let shared = Shared::new();
-    let publishers = Publishers::open(&plan, &shared)?;
+    let publishers = Publishers::new(&plan, &shared)?;
     std::thread::scope(|scope| {
         let work = |number| {
             let (plan, shared, publishers) = (&plan, &shared, &publishers);
@@ -138,62 +160,64 @@ pub fn run(mut args: Args) -> Result<String> {
             .collect();
         let outcome = conduct(&plan, &shared, &publishers, &window);
         shared.stop.store(true, Ordering::Relaxed);
-        let mut latencies = Histogram::default();
+        let mut all = Tally::new(plan.in_flight.len());
         for thread in threads {
-            latencies.add(&thread.join().map_err(|_| "a client thread panicked")??);
+            all.add(&thread.join().map_err(|_| "a client thread panicked")??);
         }
-        let percentile = |share| latencies.percentile(share) as f64 / 1e6;
-        Ok(format!(
-            "{{{},\"latency_p50_ms\":{:.3},\"latency_p99_ms\":{:.3},\"latency_max_ms\":{:.3}}}",
-            outcome?,
-            percentile(0.5),
-            percentile(0.99),
-            percentile(1.0),
-        ))
+        let (phases, missing) = outcome?;
+        all.faults.lost += missing;
+        Ok(all.outcome(&plan, &phases))
     })
 }
 
 /// Waits until all members have joined, starts the publishers, measures, and waits for the messages that
-/// are on their way.
+/// are on their way. Returns the figures of each measurement, and the number of messages that have not come by then.
 fn conduct(
     plan: &Plan,
     shared: &Shared,
     publishers: &Publishers<'_>,
     window: &Window,
-) -> Result<String> {
+) -> Result<(Vec<String>, u64)> {
     let failed = || shared.failed.load(Ordering::Relaxed);
     gather(plan, shared, publishers)?;
     shared.talking.store(true, Ordering::Relaxed);
     std::thread::scope(|scope| {
         let pacer = scope.spawn(|| publishers.pace());
-        let result = window.measure(
-            || true,
-            || {
-                // The first call is at the beginning of the measured time.
-                shared.measuring.store(true, Ordering::Relaxed);
-                shared.delivered.load(Ordering::Relaxed)
-            },
-            failed,
-        );
-        shared.measuring.store(false, Ordering::Relaxed);
+        let mut phases = Vec::new();
+        for phase in 0..plan.in_flight.len() {
+            shared.phase.store(phase, Ordering::Relaxed);
+            phases.push(window.measure(
+                || true,
+                || {
+                    // The first call is at the beginning of the measured time.
+                    shared.measuring.store(true, Ordering::Relaxed);
+                    shared.delivered.load(Ordering::Relaxed)
+                },
+                failed,
+            )?);
+            shared.measuring.store(false, Ordering::Relaxed);
+        }
         shared.talking.store(false, Ordering::Relaxed);
         pacer.join().map_err(|_| "the pacing thread panicked")??;
-        let deadline = Instant::now() + plan.drain;
+        let (mut before, mut since) = (publishers.waiting(), Instant::now());
         while !failed() && publishers.waiting() > 0 {
-            if Instant::now() > deadline {
-                let missing = publishers.waiting();
-                return Err(format!("{missing} deliveries were lost at the end").into());
+            let waiting = publishers.waiting();
+            if waiting != before {
+                (before, since) = (waiting, Instant::now());
+            }
+            if since.elapsed() > plan.drain {
+                break;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        result
+        Ok((phases, publishers.waiting()))
     })
 }
 
 /// Sends probes until every member has received one.
 fn gather(plan: &Plan, shared: &Shared, publishers: &Publishers<'_>) -> Result<()> {
     let deadline = Instant::now() + JOIN;
-    let (mut before, mut since) = (u64::MAX, Instant::now());
+    let (mut before, mut since, mut silence) = (u64::MAX, Instant::now(), SILENCE);
     loop {
         if shared.failed.load(Ordering::Relaxed) {
             // The thread that failed reports the error.
@@ -204,8 +228,9 @@ fn gather(plan: &Plan, shared: &Shared, publishers: &Publishers<'_>) -> Result<(
             if shared.joined.load(Ordering::Relaxed) == plan.members {
                 return Ok(());
             }
-            if before == u64::MAX || (probed == before && since.elapsed() > SILENCE) {
+            if before == u64::MAX || (probed == before && since.elapsed() > silence) {
                 publishers.probe()?;
+                silence *= 2;
                 since = Instant::now();
             }
             if probed != before {

@@ -131,12 +131,8 @@ impl Holder {
     }
 
     fn open(&mut self, count: usize) -> Result<()> {
-        // Connections are opened in portions, so that pings on the open ones are answered in time.
-        const PORTION: usize = 500;
-        let end = self.next + count;
-        while self.next < end {
-            let portion = self.next..end.min(self.next + PORTION);
-            let first = self.next;
+        for portion in open::portions(self.next..self.next + count) {
+            let first = portion.start;
             self.next = portion.end;
             for (offset, opened) in open::several(&self.target, portion)?
                 .into_iter()
@@ -190,7 +186,7 @@ impl Holder {
 
     /// Handles the events of the sockets; waits for them for at most `timeout`.
     fn turn(&mut self, timeout: Option<Duration>) -> Result<()> {
-        self.poll.poll(&mut self.events, timeout)?;
+        crate::again(|| self.poll.poll(&mut self.events, timeout))?;
         for event in &self.events {
             let Token(number) = event.token();
             let Some(held) = self.peers.get_mut(&number) else {

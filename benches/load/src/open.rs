@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -26,14 +27,52 @@ pub struct Opened {
     pub extensions: String,
 }
 
+/// The number of connections in a row that have the same source address.
+pub const PER_SOURCE: usize = 5000;
+
 /// The source address for the connection with this number, so that ports do not run out.
 pub fn source(number: usize) -> Ipv4Addr {
     Ipv4Addr::new(
         127,
         0,
         0,
-        u8::try_from(2 + number / 5000 % 250).unwrap_or(2),
+        u8::try_from(2 + number / PER_SOURCE % 250).unwrap_or(2),
     )
+}
+
+/// Sends one HTTP request on a connection of its own, and waits for the end of the response.
+pub fn get(address: SocketAddr, path: &str, number: usize) -> Result<()> {
+    let mut stream = connect(address, source(number))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut response = Vec::new();
+    let mut chunk = [0; 4096];
+    while !is_whole(&response) {
+        match crate::again(|| stream.read(&mut chunk))? {
+            0 => break,
+            count => response.extend_from_slice(&chunk[..count]),
+        }
+    }
+    if response.starts_with(b"HTTP/1.1 200") {
+        Ok(())
+    } else {
+        let text = String::from_utf8_lossy(&response).into_owned();
+        Err(format!("not a 200: {text}").into())
+    }
+}
+
+/// Whether an HTTP response has come as far as its `Content-Length` says; without one, it ends with the
+/// connection.
+fn is_whole(response: &[u8]) -> bool {
+    let Some(end) = response.windows(4).position(|part| part == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&response[..end]).to_ascii_lowercase();
+    head.lines()
+        .find_map(|line| line.strip_prefix("content-length:"))
+        .and_then(|length| length.trim().parse::<usize>().ok())
+        .is_some_and(|length| response.len() >= end + 4 + length)
 }
 
 /// Opens one TCP connection; binds it to the source address if the server is on loopback.
@@ -63,7 +102,7 @@ pub fn websocket(target: &Target, number: usize) -> Result<Opened> {
     let mut received = Vec::new();
     let end = loop {
         let mut chunk = [0; 1024];
-        let count = stream.read(&mut chunk)?;
+        let count = crate::again(|| stream.read(&mut chunk))?;
         if count == 0 {
             return Err("the server closed the connection during the handshake".into());
         }
@@ -89,8 +128,18 @@ pub fn websocket(target: &Target, number: usize) -> Result<Opened> {
     })
 }
 
+/// Divides connections that are to be opened into portions. The caller reads in between, so that the server
+/// gets answers to its pings.
+pub fn portions(numbers: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    const PORTION: usize = 500;
+    let end = numbers.end;
+    numbers
+        .step_by(PORTION)
+        .map(move |first| first..end.min(first + PORTION))
+}
+
 /// Opens several WebSockets, a few at a time.
-pub fn several(target: &Target, numbers: std::ops::Range<usize>) -> Result<Vec<Opened>> {
+pub fn several(target: &Target, numbers: Range<usize>) -> Result<Vec<Opened>> {
     const AT_A_TIME: usize = 8;
     let next = std::sync::atomic::AtomicUsize::new(numbers.start);
     let next = &next;
@@ -117,4 +166,28 @@ pub fn several(target: &Target, numbers: std::ops::Range<usize>) -> Result<Vec<O
         }
         Ok(all)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_whole, portions};
+
+    #[test]
+    fn portions_hold_every_number_once() {
+        let numbers: Vec<_> = portions(3..1234).flatten().collect();
+        assert_eq!(numbers, (3..1234).collect::<Vec<_>>());
+        assert_eq!(portions(7..7).count(), 0);
+    }
+
+    #[test]
+    fn a_response_is_whole_when_its_length_has_come() {
+        assert!(!is_whole(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"));
+        assert!(!is_whole(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"
+        ));
+        assert!(is_whole(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
+        ));
+        assert!(!is_whole(b"HTTP/1.1 200 OK\r\n\r\nhello"));
+    }
 }

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::wire;
 
 /// The number of different messages.
-const VARIETY: usize = 64;
+pub const VARIETY: usize = 64;
 
 /// The content of the messages.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -28,6 +28,9 @@ pub struct Peer {
     stream: TcpStream,
     partial: Vec<u8>,
     backlog: Vec<u8>,
+    /// Whether the Close frame was sent; nothing may follow it.
+    closing: bool,
+    /// Whether the server's Close frame has come.
     closed: bool,
 }
 
@@ -41,6 +44,7 @@ impl Peer {
             stream,
             partial: opened.leftover,
             backlog: Vec::new(),
+            closing: false,
             closed: false,
         })
     }
@@ -87,6 +91,7 @@ impl Peer {
             [1, 2, 3, 4],
             &1000_u16.to_be_bytes(),
         );
+        self.closing = true;
         self.send(&frame)
     }
 
@@ -145,12 +150,12 @@ impl Peer {
         let mut rest = if joined { held.as_slice() } else { bytes };
         while let Some(frame) = wire::decode(rest)? {
             match frame.opcode {
-                wire::PING => {
+                wire::PING if !self.closing => {
                     let mut pong = Vec::new();
                     wire::encode(&mut pong, wire::PONG, false, [5, 6, 7, 8], frame.payload);
                     self.send(&pong)?;
                 }
-                wire::PONG => {}
+                wire::PING | wire::PONG => {}
                 wire::CLOSE => self.closed = true,
                 _ => on_data(&frame)?,
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::{Registry, Token};
 
 use super::{Plan, Shared};
-use crate::open::{self, Opened};
+use crate::open;
 use crate::payload::{Kind, Pool};
 use crate::peer::{Peer, State};
 use crate::{Result, wire};
@@ -28,8 +28,7 @@ struct Slot {
 }
 
 struct Talker {
-    /// The connection before it is placed on an event loop.
-    unplaced: Option<Opened>,
+    /// The connection, once it is open.
     peer: Option<Peer>,
     sent: u64,
 }
@@ -45,17 +44,14 @@ pub struct Publishers<'a> {
 }
 
 impl<'a> Publishers<'a> {
-    /// Opens the publishers' connections.
-    pub fn open(plan: &'a Plan, shared: &'a Shared) -> Result<Self> {
-        let mut talkers = Vec::new();
-        for number in 0..plan.publishers {
-            let target = plan.target(number, &plan.publish_path);
-            talkers.push(Mutex::new(Talker {
-                unplaced: Some(open::websocket(&target, plan.members + number)?),
+    /// Makes the publishers, without connections yet.
+    pub fn new(plan: &'a Plan, shared: &'a Shared) -> Result<Self> {
+        let silent = || {
+            Mutex::new(Talker {
                 peer: None,
                 sent: 0,
-            }));
-        }
+            })
+        };
         let free = || Slot {
             count: AtomicU64::new(plan.members as u64),
             at: AtomicU64::new(0),
@@ -64,20 +60,22 @@ impl<'a> Publishers<'a> {
             plan,
             shared,
             pool: Pool::new(Kind::Text, plan.size - HEAD, false)?,
-            talkers,
+            talkers: std::iter::repeat_with(silent)
+                .take(plan.publishers)
+                .collect(),
             slots: std::iter::repeat_with(free)
-                .take(plan.publishers * plan.in_flight)
+                .take(plan.publishers * plan.most())
                 .collect(),
         })
     }
 
-    /// Places the connections on an event loop, with tokens from `first` on.
-    pub fn place(&self, registry: &Registry, first: usize) -> Result<()> {
+    /// Opens the connections on an event loop, with tokens from `first` on. They are opened after those of
+    /// the members, which may take longer than a server waits for the answer to a ping.
+    pub fn open(&self, registry: &Registry, first: usize) -> Result<()> {
         for number in 0..self.talkers.len() {
-            let mut talker = self.talker(number);
-            if let Some(opened) = talker.unplaced.take() {
-                talker.peer = Some(Peer::new(opened, registry, Token(first + number))?);
-            }
+            let target = self.plan.target(number, &self.plan.publish_path);
+            let opened = open::websocket(&target, self.plan.members + number)?;
+            self.talker(number).peer = Some(Peer::new(opened, registry, Token(first + number))?);
         }
         Ok(())
     }
@@ -169,12 +167,17 @@ impl<'a> Publishers<'a> {
 
     fn send_while(&self, publisher: usize, due: u64, at: impl Fn(u64) -> u64) -> Result<()> {
         let mut talker = self.talker(publisher);
+        let in_flight = self.plan.in_flight[self.shared.phase.load(Ordering::Relaxed)] as u64;
         while talker.sent < due && self.shared.talking.load(Ordering::Relaxed) {
             let message = talker.sent;
-            let slot = self.slot(publisher, message);
-            if slot.count.load(Ordering::Acquire) < self.plan.members as u64 {
-                return Ok(());
+            // Members get the messages in order: if this one was delivered, so were all before it.
+            if message >= in_flight {
+                let before = self.slot(publisher, message - in_flight);
+                if before.count.load(Ordering::Acquire) < self.plan.members as u64 {
+                    return Ok(());
+                }
             }
+            let slot = self.slot(publisher, message);
             slot.at.store(at(message), Ordering::Relaxed);
             slot.count.store(0, Ordering::Release);
             talker.sent += 1;
@@ -195,8 +198,9 @@ impl<'a> Publishers<'a> {
     }
 
     fn slot(&self, publisher: usize, message: u64) -> &Slot {
-        let within = (message % self.plan.in_flight as u64) as usize;
-        &self.slots[publisher * self.plan.in_flight + within]
+        let most = self.plan.most();
+        let within = (message % most as u64) as usize;
+        &self.slots[publisher * most + within]
     }
 
     fn talker(&self, number: usize) -> MutexGuard<'_, Talker> {

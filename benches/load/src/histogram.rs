@@ -24,6 +24,11 @@ impl Histogram {
         }
     }
 
+    /// A percentile of nanoseconds, in microseconds.
+    pub fn micros(&self, share: f64) -> f64 {
+        self.percentile(share) as f64 / 1000.0
+    }
+
     /// The value that this share of all values does not exceed, to the width of a bucket; 0 if no value
     /// was counted.
     pub fn percentile(&self, share: f64) -> u64 {
