@@ -40,8 +40,11 @@ BROKERS: dict[str, tuple[str, Callable[[int, str], list[str]]]] = {
 
 
 @functools.cache
-def _programs(kind: str, python: str) -> Path:
-    return common.environment(kind, python, [BROKERS[kind][0]]).parent
+def programs(kind: str, python: str) -> Path:
+    """Install a broker; return the directory of its programs."""
+    pins = str(common.HERE / "peers" / "versions.txt")
+    words = ["--constraint", pins, BROKERS[kind][0]]
+    return common.environment(kind, python, words).parent
 
 
 @contextlib.contextmanager
@@ -56,12 +59,12 @@ def running(kind: str, python: str, cpus: str) -> Iterator[Broker]:
     Raises:
         SystemExit: The broker does not start.
     """
-    programs = _programs(kind, python)
+    place = programs(kind, python)
     port = common.free_port()
     with tempfile.TemporaryDirectory() as directory:
         name, *words = BROKERS[kind][1](port, directory)
         process = subprocess.Popen(
-            common.pinned([str(programs / name), *words], cpus, 0),
+            common.pinned([str(place / name), *words], cpus, 0),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

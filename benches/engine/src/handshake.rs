@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::Result;
+use crate::{Purpose, Result};
 
 /// The head of a request, and the parts of it that the handshake needs.
 pub struct Request {
@@ -43,20 +43,27 @@ pub fn path(head: &str) -> &str {
     head.split(' ').nth(1).unwrap_or_default()
 }
 
-/// Opens the WebSocket without extensions; returns the path of the request.
-pub async fn plain(stream: &mut TcpStream) -> Result<String> {
-    let request = Request::read(stream).await?;
-    respond(stream, &request, "").await?;
-    Ok(path(&request.head).to_owned())
+/// An open WebSocket.
+pub struct Opened {
+    /// What the connection is for.
+    pub purpose: Purpose,
+    /// The extensions in use, as the client offered them; empty: none.
+    pub extensions: String,
 }
 
-/// Opens the WebSocket, and accepts the client's offer of permessage-deflate as it is. Returns the
-/// extensions in use.
-pub async fn deflate(stream: &mut TcpStream) -> Result<String> {
+/// Opens the WebSocket. If `deflates`, the client's offer of permessage-deflate is accepted as it is.
+pub async fn open(stream: &mut TcpStream, deflates: bool) -> Result<Opened> {
     let request = Request::read(stream).await?;
-    let extensions = request.header("sec-websocket-extensions").to_owned();
+    let extensions = if deflates {
+        request.header("sec-websocket-extensions").to_owned()
+    } else {
+        String::new()
+    };
     respond(stream, &request, &extensions).await?;
-    Ok(extensions)
+    Ok(Opened {
+        purpose: Purpose::of(path(&request.head)),
+        extensions,
+    })
 }
 
 async fn respond(stream: &mut TcpStream, request: &Request, extensions: &str) -> Result<()> {

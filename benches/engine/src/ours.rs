@@ -1,14 +1,18 @@
-//! The engine's echo server: a connection as in the Python package, without Python.
+//! The engine's server: connections and groups as in the Python package, without Python.
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dwebsocket::config::{Compression, Config};
 use dwebsocket::engine::{Connection, Handler, Overflow, Parts};
+use dwebsocket::hub::{Join, Outgoing, PayloadKind as Kind, Target, hub};
 use dwebsocket::protocol::{Message, OpCode, Request, accept};
 
-use crate::{Result, handshake};
+use crate::{Purpose, Result, handshake};
+
+const ROOM: &str = "room";
 
 /// An echo: the task that reads a message sends it back.
 struct Echo;
@@ -29,35 +33,78 @@ impl Handler for Echo {
     fn on_end(&self, _connection: &Connection) {}
 }
 
+/// A member, whose own messages are ignored.
+struct Member;
+
+impl Handler for Member {
+    fn on_message(&self, _connection: &Arc<Connection>, _message: Message) {}
+
+    fn on_end(&self, _connection: &Connection) {}
+}
+
+/// A publisher: the task that reads its message sends it to the group.
+struct Publisher;
+
+impl Handler for Publisher {
+    fn on_message(&self, _connection: &Arc<Connection>, message: Message) {
+        let (kind, payload) = match message {
+            Message::Text(payload) => (Kind::Text, payload),
+            Message::Binary(payload) => (Kind::Binary, payload),
+        };
+        let outgoing = Outgoing {
+            targets: vec![Target::Group(ROOM.to_owned())],
+            kind,
+            payload,
+            excluded: Vec::new(),
+            timeout: Duration::ZERO,
+        };
+        match hub().map(|hub| hub.publish(&outgoing)) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => eprintln!("a message was not sent: {error}"),
+            Err(error) => eprintln!("the engine does not run: {error}"),
+        }
+    }
+
+    fn on_end(&self, _connection: &Connection) {}
+}
+
 /// Accepts connections for ever and hands them to the engine, which has its own runtime.
 ///
-/// The name chooses the compression: `dwebsocket` or `dwebsocket-dedicated`, at the engine's default
-/// level or, with the suffix `-level6`, at zlib's default level.
+/// The name chooses the compression: `dwebsocket-off`, or `dwebsocket` or `dwebsocket-dedicated`, at the
+/// engine's default level or, with the suffix `-level6`, at zlib's default level.
 pub fn serve(listener: &TcpListener, name: &str) -> Result<()> {
     let mut config = Config::default();
     if name.contains("dedicated") {
         config.protocol.compression = Compression::Dedicated;
+    } else if name.ends_with("off") {
+        config.protocol.compression = Compression::Off;
     }
     if name.ends_with("level6") {
         config.protocol.compression_level = 6;
     }
     let config = Arc::new(config);
-    let handler: Arc<dyn Handler> = Arc::new(Echo);
+    let handlers = Handlers {
+        echo: Arc::new(Echo),
+        member: Arc::new(Member),
+        publisher: Arc::new(Publisher),
+    };
     loop {
         let (stream, _) = listener.accept()?;
-        if let Err(error) = open(stream, &config, |_| Arc::clone(&handler)) {
+        if let Err(error) = open(stream, &config, &handlers) {
             eprintln!("a connection was refused: {error}");
         }
     }
 }
 
-/// Opens a WebSocket on the engine; `choose` returns the handler for a path. Returns the connection
-/// and its path.
-pub fn open(
-    mut stream: TcpStream,
-    config: &Arc<Config>,
-    choose: impl FnOnce(&str) -> Arc<dyn Handler>,
-) -> Result<(Arc<Connection>, String)> {
+/// The handler of each purpose.
+struct Handlers {
+    echo: Arc<dyn Handler>,
+    member: Arc<dyn Handler>,
+    publisher: Arc<dyn Handler>,
+}
+
+/// Opens a WebSocket on the engine.
+fn open(mut stream: TcpStream, config: &Arc<Config>, handlers: &Handlers) -> Result<()> {
     let mut head = Vec::with_capacity(512);
     while !head.ends_with(b"\r\n\r\n") {
         let mut chunk = [0; 512];
@@ -87,7 +134,15 @@ pub fn open(
         config: Arc::clone(config),
         permit: None,
     };
-    let path = handshake::path(&head);
-    let connection = Connection::start(parts, choose(path))?;
-    Ok((connection, path.to_owned()))
+    let purpose = Purpose::of(handshake::path(&head));
+    let handler = match purpose {
+        Purpose::Echo => &handlers.echo,
+        Purpose::Member => &handlers.member,
+        Purpose::Publisher => &handlers.publisher,
+    };
+    let connection = Connection::start(parts, Arc::clone(handler))?;
+    if purpose == Purpose::Member {
+        hub()?.join(&connection, ROOM, Join::default())?;
+    }
+    Ok(())
 }

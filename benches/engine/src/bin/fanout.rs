@@ -1,5 +1,6 @@
-//! `fanout NAME [THREADS]`: a broadcast server on the crate of that name.
+//! `fanout NAME [THREADS]`: the server of `serve`, under the name that its broadcasts had before.
+//! `benches/before.py` starts it in older trees too.
 
 fn main() -> engine_bench::Result<()> {
-    engine_bench::fanout::serve(std::env::args().skip(1))
+    engine_bench::serve(std::env::args().skip(1))
 }

@@ -1,4 +1,4 @@
-//! `serve NAME [THREADS]`: an echo server on the crate of that name.
+//! `serve NAME [THREADS]`: an echo and broadcast server on the crate of that name.
 
 fn main() -> engine_bench::Result<()> {
     engine_bench::serve(std::env::args().skip(1))

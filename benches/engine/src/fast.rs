@@ -1,17 +1,42 @@
-//! fastwebsockets. The crate writes every frame at once, so a buffered stream gathers several frames.
+//! fastwebsockets.
 
 use bytes::Bytes;
-use fastwebsockets::{FragmentCollectorRead, Frame, OpCode, Payload, Role};
+use fastwebsockets::{
+    FragmentCollector, FragmentCollectorRead, Frame, OpCode, Payload, Role, WebSocket,
+};
 use tokio::io::{AsyncWrite, BufWriter};
 use tokio::net::TcpStream;
 use tokio::sync::broadcast::Sender;
 use tokio::sync::mpsc;
 
-use crate::Result;
+use crate::handshake::Opened;
+use crate::{Purpose, Result};
 
 type Writer<S> = fastwebsockets::WebSocketWrite<S>;
 
-pub async fn connection(stream: TcpStream, publishes: bool, sender: Sender<Bytes>) -> Result<()> {
+pub async fn serve(stream: TcpStream, opened: Opened, sender: Sender<Bytes>) -> Result<()> {
+    match opened.purpose {
+        Purpose::Echo => echo(stream).await,
+        Purpose::Member => broadcast(stream, false, sender).await,
+        Purpose::Publisher => broadcast(stream, true, sender).await,
+    }
+}
+
+/// Writes every frame right after it is read: the crate cannot gather several.
+async fn echo(stream: TcpStream) -> Result<()> {
+    let mut socket = FragmentCollector::new(WebSocket::after_handshake(stream, Role::Server));
+    loop {
+        let frame = socket.read_frame().await?;
+        match frame.opcode {
+            OpCode::Close => return Ok(()),
+            OpCode::Text | OpCode::Binary => socket.write_frame(frame).await?,
+            _ => {}
+        }
+    }
+}
+
+/// The crate writes every frame at once, so a buffered stream gathers several.
+async fn broadcast(stream: TcpStream, publishes: bool, sender: Sender<Bytes>) -> Result<()> {
     let (read, write) = stream.into_split();
     let (read, mut write) =
         fastwebsockets::after_handshake_split(read, BufWriter::new(write), Role::Server);

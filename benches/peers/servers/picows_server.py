@@ -1,6 +1,6 @@
 """picows: messages to /publish go to all connections to /member.
 
-Usage: ``picows_server.py PORT``.
+Usage: ``picows_server.py PORT``. Keepalive: after 20 seconds without a frame.
 """
 
 from __future__ import annotations
@@ -23,7 +23,22 @@ SPACE = bytes(14)
 members: set[WSTransport] = set()
 
 
-class Member(WSListener):
+DATA = (WSMsgType.TEXT, WSMsgType.BINARY)
+
+
+class Echo(WSListener):
+    """A connection that gets its messages back."""
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Send a message back, from the buffer that it was read into."""
+        if frame.msg_type in DATA:
+            transport.send(frame.msg_type, frame.get_payload_as_memoryview())
+        elif frame.msg_type == WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+
+
+class Member(Echo):
     """A connection that listens."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -31,35 +46,34 @@ class Member(WSListener):
         members.add(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Answer the Close frame."""
-        if frame.msg_type == WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code(), frame.get_close_message())
-            transport.disconnect()
+        """Answer the Close frame only."""
+        if frame.msg_type not in DATA:
+            super().on_ws_frame(transport, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Remove the connection from the members."""
         members.discard(transport)
 
 
-class Publisher(Member):
+class Publisher(Echo):
     """A connection that publishes."""
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        """Do nothing: a publisher is no member."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Send a message to all, from one buffer."""
-        if frame.msg_type != WSMsgType.TEXT:
+        if frame.msg_type not in DATA:
             super().on_ws_frame(transport, frame)
             return
         buffer = bytearray(SPACE + frame.get_payload_as_bytes())
         for member in members:
-            member.send_reuse_external_bytearray(WSMsgType.TEXT, buffer, len(SPACE))
+            member.send_reuse_external_bytearray(frame.msg_type, buffer, len(SPACE))
+
+
+LISTENERS: dict[bytes, type[WSListener]] = {b"/member": Member, b"/publish": Publisher}
 
 
 def listener(request: WSUpgradeRequest) -> WSListener:
     """Choose the listener of a connection."""
-    return Publisher() if request.path == b"/publish" else Member()
+    return LISTENERS.get(request.path, Echo)()
 
 
 async def main() -> None:

@@ -1,0 +1,69 @@
+"""This package, and dwebsocket 0.5.12: views in ``benches/project`` under gunicorn."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+
+import common
+
+from .base import CONNECTIONS, HERE, PythonPeer
+from .commands import gunicorn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package(PythonPeer):
+    """This package, built from the tree that the benchmarks lie in."""
+
+    def prepare(self) -> None:
+        """Install the packages, and build this one."""
+        super().prepare()
+        try:
+            common.install_package(self.interpreter)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise self.error(f"the package cannot be built: {error}") from error
+
+
+VARIABLES = {
+    "DJANGO_SETTINGS_MODULE": "settings",
+    "BENCH_URLCONF": "group_urls",
+    "BENCH_COMPRESSION": "off",
+}
+PROJECT = common.HERE / "project"
+
+# Keepalive of both: the package's default. A view in a thread has its own thread, not
+# one of gunicorn's 200.
+OURS = Package(
+    name="ours",
+    title="dwebsocket-rs, gthread",
+    group="ours",
+    threads=True,
+    packages=["Django", "gunicorn", "maturin"],
+    words=gunicorn("wsgi", "gthread", "--threads", "200"),
+    directory=PROJECT,
+    variables=VARIABLES,
+)
+OURS_GEVENT = Package(
+    name="ours-gevent",
+    title="dwebsocket-rs, gevent",
+    group="ours",
+    packages=["Django", "gunicorn[gevent]", "maturin", "gevent"],
+    words=gunicorn("wsgi", "gevent"),
+    directory=PROJECT,
+    variables=VARIABLES,
+)
+# Keepalive: it has none. Each view occupies a thread of gunicorn's pool, which starts
+# threads when they are needed. It waits with select(), so it serves about 1,000
+# connections. On CPython 3.12 Django 3.0 needs the ``distutils`` of setuptools, and
+# 3.13 no longer has the module ``cgi``.
+OLD = PythonPeer(
+    name="old",
+    title="dwebsocket 0.5.12, gthread",
+    group="old",
+    threads=True,
+    packages=["dwebsocket", "Django", "gunicorn", "six"],
+    pins=HERE / "versions-old.txt",
+    words=gunicorn("wsgi", "gthread", "--threads", str(CONNECTIONS)),
+    directory=PROJECT,
+    variables={"DJANGO_SETTINGS_MODULE": "settings"},
+)
