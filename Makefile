@@ -17,6 +17,16 @@ COVERAGE ?=
 UPDATE ?=
 # The time of each fuzz target: make fuzz FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 1800
+# What make bench measures: make bench PEERS=ours,picows SCENARIOS=echo CORES=one. Empty:
+# everything. FULL=1 is the thorough run, REPORT=FILE the report of saved results.
+PEERS ?=
+SCENARIOS ?=
+CORES ?=
+ROUNDS ?=
+SECONDS ?=
+FULL ?=
+REPORT ?=
+OUT ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -117,13 +127,12 @@ wheel: $(VENV)/.build ## build a wheel for CPython 3.10 and newer, into dist/
 	$(BIN)/maturin build --release --locked --strip --out dist
 	@ls -l dist/*.whl
 
-bench: $(VENV)/.created ## compare with the old package and others; measure memory, the engine, the hub
-	$(BIN)/python benches/compare.py
-	$(BIN)/python benches/memory.py
-	$(BIN)/python benches/starvation.py
-	$(BIN)/python benches/engine.py
-	$(BIN)/python benches/fanout.py
-	$(BIN)/python benches/hub.py
+bench: $(VENV)/.created ## compare with other servers: PEERS= SCENARIOS= CORES= run a part
+	$(BIN)/python benches/bench.py \
+		$(if $(PEERS),--peers "$(PEERS)") $(if $(SCENARIOS),--scenarios "$(SCENARIOS)") \
+		$(if $(CORES),--cores "$(CORES)") $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(FULL),--full) \
+		$(if $(REPORT),--report $(REPORT)) $(if $(OUT),--out "$(OUT)")
 
 instructions: $(VENV)/.created ## count the engine's instructions, and compare with the committed figures
 	@tools/check-tools.sh >/dev/null

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,22 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 ENVIRONMENTS = Path(os.environ.get("BENCH_VENVS", ROOT / ".venvs"))
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the arguments that every benchmark has."""
+def parser(description: str | None, *, pins: bool = True) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that every benchmark has.
+
+    Without ``pins`` the caller chooses the processors and sets ``cpus`` itself.
+    """
     made = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     made.add_argument("--python", default="python3.11", help="CPython for the servers")
-    made.add_argument(
-        "--cpus",
-        default="0,1:2,3" if (os.cpu_count() or 1) >= 4 else "none",
-        help="processors of the server and of the client; 'none' pins nothing",
-    )
+    if pins:
+        made.add_argument(
+            "--cpus",
+            default="0,1:2,3" if (os.cpu_count() or 1) >= 4 else "none",
+            help="processors of the server and of the client; 'none' pins nothing",
+        )
     made.add_argument(
         "--quiet",
         type=float,
@@ -73,7 +77,8 @@ def cargo(package: str, binary: str, tree: Path = ROOT) -> str:
 
 def target_of(tree: Path) -> Path:
     """Return the directory where a tree's programs are built; each tree has its own."""
-    return TARGET if tree == ROOT else TARGET / "before"
+    # Cargo takes two trees for the same one and would not build the second anew.
+    return TARGET if tree == ROOT else TARGET / "before" / tree.name[:12]
 
 
 def load(
@@ -84,18 +89,44 @@ def load(
     The figure "others" is how many processors other work took meanwhile. If this is
     more than ``--quiet`` allows, the run is discarded and repeated.
     """
-    words = [cargo("load", "load"), command, "--pid", ",".join(map(str, pids))]
-    for name, value in options.items():
-        words += ["--" + name.replace("_", "-"), str(value)]
-    words = pinned(words, arguments.cpus, 1)
     while True:
         if arguments.quiet is not None:
             wait_for(lambda: others(1, *pids) < arguments.quiet, 3600)
         with Others(*pids) as measured:
-            run = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+            result = load_once(arguments.cpus, command, pids, options)
         if arguments.quiet is None or measured.processors < arguments.quiet:
-            result: dict[str, float] = json.loads(run.stdout)
             return result | {"others": measured.processors}
+
+
+class Failed(Exception):
+    """A run of the load program failed, or the server did wrong; the text says why."""
+
+
+def load_once(
+    cpus: str,
+    command: str,
+    pids: Iterable[int],
+    options: Mapping[str, object],
+    limit: float | None = None,
+) -> dict[str, Any]:
+    """Run the load program for at most ``limit`` seconds; return what it printed.
+
+    Raises:
+        Failed: It ended with an error. It does if one message was not right.
+    """
+    words = [cargo("load", "load"), command, "--pid", ",".join(map(str, pids))]
+    for name, value in options.items():
+        words += ["--" + name.replace("_", "-"), str(value)]
+    try:
+        run = subprocess.run(
+            pinned(words, cpus, 1), capture_output=True, text=True, timeout=limit
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"the load program took more than {limit:g} s") from error
+    if run.returncode:
+        raise Failed(run.stderr.strip().removeprefix("load: "))
+    printed: dict[str, Any] = json.loads(run.stdout)
+    return printed
 
 
 class Others:
@@ -172,30 +203,61 @@ class Holder:
 
 
 def environment(name: str, python: str, requirements: Iterable[str]) -> Path:
-    """Return the interpreter of a virtual environment that has the requirements."""
+    """Return the interpreter of a virtual environment that has the requirements.
+
+    Args:
+        name: The environment's name.
+        python: The interpreter that makes it.
+        requirements: Arguments of ``pip install``; none if nothing is to be installed.
+    """
     place = ENVIRONMENTS / f"bench-{name}"
     interpreter = place / "bin" / "python"
     if not interpreter.exists():
         subprocess.run([python, "-m", "venv", str(place)], check=True)
-    pip(interpreter, *requirements)
+    words = list(requirements)
+    if words:
+        pip(interpreter, *words)
     return interpreter
 
 
 def pip(interpreter: Path, *arguments: str) -> None:
-    """Run ``pip install`` quietly."""
+    """Run ``pip install`` quietly; the error of a failure has pip's own words."""
     command = [str(interpreter), "-m", "pip", "install", "--quiet"]
     command += ["--disable-pip-version-check", *arguments]
-    subprocess.run(command, check=True)
+    run = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    sys.stderr.write(run.stderr)
+    if run.returncode:
+        raise subprocess.CalledProcessError(run.returncode, command, stderr=run.stderr)
+
+
+def profile() -> dict[str, str]:
+    """Return the variables that change how cargo builds; none: as users build."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith("CARGO_PROFILE_RELEASE_") or name == "RUSTFLAGS"
+    }
 
 
 @functools.cache
 def new_environment(python: str, tree: Path = ROOT) -> Path:
     """Build a tree's package in release mode; return an interpreter that has it."""
-    interpreter = environment(
-        "new" if tree == ROOT else "before",
-        python,
-        ["--upgrade", "Django", "gunicorn", "maturin>=1.9.4,<2"],
-    )
+    name = "new" if tree == ROOT else f"before-{tree.name[:12]}"
+    # gunicorn's worker for gevent needs packaging.
+    requirements = ["Django", "gunicorn", "gevent", "packaging", "maturin>=1.9.4,<2"]
+    interpreter = environment(name, python, ["--upgrade", *requirements])
+    # A commit stays as it is: it is built once for each profile.
+    built = interpreter.parent.parent / "built.json"
+    if tree == ROOT:
+        install_package(interpreter)
+    elif not built.exists() or json.loads(built.read_text()) != profile():
+        install_package(interpreter, tree)
+        built.write_text(json.dumps(profile()))
+    return interpreter
+
+
+def install_package(interpreter: Path, tree: Path = ROOT) -> None:
+    """Build a tree's package in release mode into an environment that has maturin."""
     # A target directory of its own: the servers of "engine" build the same library
     # without the Python bindings, and would replace this one.
     target = str(target_of(tree) / "wheel")
@@ -212,7 +274,6 @@ def new_environment(python: str, tree: Path = ROOT) -> Path:
             "--no-deps",
             *map(str, Path(wheels).iterdir()),
         )
-    return interpreter
 
 
 class Server:
@@ -231,7 +292,9 @@ class Server:
 def serve(
     interpreter: Path, kind: str, cpus: str, **variables: str
 ) -> Iterator[Server]:
-    """Serve the project ("runserver", "gthread" or "sync") until the block ends.
+    """Serve the project until the block ends.
+
+    ``kind`` is "runserver" or gunicorn's worker class: "gthread", "sync", "gevent".
 
     ``variables`` are added to the server's environment.
     """

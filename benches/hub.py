@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import json
 import statistics
-import subprocess
 import sys
 import urllib.request
 from collections import defaultdict
@@ -21,10 +20,10 @@ from collections.abc import Iterable, Sequence
 
 import brokers
 import common
-from compare import OLD
 
 Runs = defaultdict[str, list[dict[str, float]]]
 PARTS = ["loop", "push", "processes"]
+OLD = ["dwebsocket==0.5.12", "Django==3.0.*", "six", "setuptools<81", "gunicorn"]
 
 # The receivers of a push; "user" and "all" include the publisher itself.
 TARGETS = {"group": "push.to_group", "user": "push.to_user", "all": "push.to_all"}
@@ -179,7 +178,7 @@ def measure_processes(arguments: argparse.Namespace) -> None:
                 name = f"{kind}, {history}"
                 try:
                     busy, calm = over_broker(arguments, kind, path)
-                except (SystemExit, subprocess.CalledProcessError) as error:
+                except (SystemExit, common.Failed) as error:
                     print(f"{name} is left out: {error}", file=sys.stderr, flush=True)
                     continue
                 runs[name].append(busy)

@@ -22,6 +22,10 @@ MIDDLEWARE = [
 if os.environ.get("BENCH_ONE_USER"):
     MIDDLEWARE.append("group_views.OneUser")
 DWEBSOCKET: dict[str, Any] = {
+    "COMPRESSION": os.environ.get("BENCH_COMPRESSION", "shared"),
+    # Three quarters of 20,000 descriptors, the default, leave no room for a publisher
+    # beside 15,000 members.
+    "MAX_CONNECTIONS": 19_000,
     "BROKER": os.environ.get("BENCH_BROKER"),
     "GROUPS": {"kept.*": {"history": 1000}},
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from django.urls import path
-from views import chat, echo, hello, listen, loop
+from views import echo, hello, listen, loop
 
 urlpatterns = [
     path("hello", hello),
     path("echo", echo),
-    path("chat", chat),
     path("listen", listen),
     path("loop", loop),
+    # The names that the hub's views have.
+    path("member", listen),
+    path("publish", loop),
 ]

@@ -6,7 +6,6 @@ from django.http import HttpRequest, HttpResponse
 
 from dwebsocket import accept_websocket
 
-users = []
 listeners = []
 
 
@@ -25,21 +24,6 @@ def echo(request):
         if message is None:
             break
         request.websocket.send(message)
-
-
-@accept_websocket
-def chat(request):
-    """Send every message to all users, one after the other."""
-    if not request.is_websocket():
-        return HttpResponse("please connect with a WebSocket")
-    users.append(request.websocket)
-    while True:
-        message = request.websocket.wait()
-        if message is None:
-            break
-        for user in users:
-            user.send(message)
-    users.remove(request.websocket)
 
 
 @accept_websocket
