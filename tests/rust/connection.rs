@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{Echo, connect, connect_inbox, fill, limited, parts, tcp_pair, until};
+use common::{Echo, connect, connect_inbox, fill, fill_up, limited, parts, tcp_pair, until};
 use dwebsocket::{
     config::Config,
     engine::{Connection, Consumer, Inbox, Overflow, Received, Sent},
@@ -333,12 +333,7 @@ fn a_blocked_sender_goes_on_when_the_peer_reads() {
             ..Config::default()
         };
         let (connection, _inbox, mut peer) = connect_inbox(config);
-        let soon = || Some(Instant::now() + Duration::from_millis(10));
-        assert_eq!(fill(&connection, Overflow::Refuse), Sent::Full);
-        // The kernel may enlarge its buffers a moment later.
-        while connection.wait_for_room(64 * 1024, soon()) {
-            assert_eq!(fill(&connection, Overflow::Refuse), Sent::Full);
-        }
+        fill_up(&connection, 64 * 1024);
         let reader = thread::spawn(move || {
             // The kernel reports the socket writable only when much of its buffer is free.
             while peer.read().unwrap() != Wire::text("last") {}

@@ -114,3 +114,13 @@ pub fn fill(connection: &Arc<Connection>, overflow: Overflow) -> Sent {
     }
     panic!("the outbox has no limit");
 }
+
+/// Fills the outbox of a connection until no room for `len` bytes appears any more. The kernel may enlarge
+/// its buffers a moment after they have been full.
+pub fn fill_up(connection: &Arc<Connection>, len: usize) {
+    let soon = || Some(Instant::now() + Duration::from_millis(10));
+    assert_eq!(fill(connection, Overflow::Refuse), Sent::Full);
+    while connection.wait_for_room(len, soon()) {
+        assert_eq!(fill(connection, Overflow::Refuse), Sent::Full);
+    }
+}

@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{Echo, LIMIT, fill, limited, until};
+use common::{Echo, LIMIT, fill, fill_up, limited, until};
 use dwebsocket::{
     config::Config,
     engine::{Connection, Overflow, Received, Sent, habit},
@@ -162,12 +162,7 @@ fn the_policies_of_a_full_outbox(over: Over) {
 
 fn a_blocked_sender_goes_on_when_the_peer_reads(over: Over) {
     let mut one = over.one(small_outbox());
-    let soon = || Some(Instant::now() + Duration::from_millis(10));
-    assert_eq!(fill(&one.connection, Overflow::Refuse), Sent::Full);
-    // The kernel may enlarge its buffers a moment later.
-    while one.connection.wait_for_room(64 * 1024, soon()) {
-        assert_eq!(fill(&one.connection, Overflow::Refuse), Sent::Full);
-    }
+    fill_up(&one.connection, 64 * 1024);
     let mut far = one.far;
     let reader = thread::spawn(move || {
         while far.hear() != Event::Message(Message::Text("last".into())) {}
