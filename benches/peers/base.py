@@ -196,7 +196,11 @@ def started(
     """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            pinned(words, cpus), cwd=directory, env=environment, stdout=log, stderr=log
+            common.pinned(words, cpus or "none", 0),
+            cwd=directory,
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
         try:
             deadline = time.monotonic() + 30
@@ -224,11 +228,6 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
-
-
-def pinned(words: Sequence[str], cpus: str | None) -> list[str]:
-    """Return the command that runs on the processors."""
-    return [*words] if cpus is None else ["taskset", "-c", cpus, *words]
 
 
 def accepts(port: int) -> bool:

@@ -7,9 +7,7 @@ an error if one peer fails.
 from __future__ import annotations
 
 import argparse
-import json
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -35,15 +33,13 @@ class Wrong(Exception):
 
 def load(command: str, running: Running, **options: object) -> dict[str, float]:
     """Run the load program for a moment; return its figures."""
-    words = [common.cargo("load", "load"), command, "--address", running.address]
-    words += ["--pid", ",".join(map(str, running.pids))]
-    words += ["--seconds", "0.3", "--warmup", "0.1"]
-    for name, value in options.items():
-        words += ["--" + name.replace("_", "-"), str(value)]
-    run = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    if run.returncode:
-        raise Wrong(f"{command} {options}: {run.stderr.strip()}")
-    figures: dict[str, float] = json.loads(run.stdout)
+    fixed = {"address": running.address, "seconds": 0.3, "warmup": 0.1}
+    try:
+        figures = common.load_once(
+            "none", command, running.pids, {**fixed, **options}, limit=60
+        )
+    except common.Failed as error:
+        raise Wrong(f"{command} {options}: {error}") from error
     if not figures["rate"]:
         raise Wrong(f"{command} {options}: no message came back")
     return figures
@@ -137,7 +133,7 @@ def main() -> None:
     for name in names:
         try:
             print(f"OK      {name}: {check(PEERS[name])}", flush=True)
-        except (PeerError, Wrong, subprocess.TimeoutExpired) as error:
+        except (PeerError, Wrong) as error:
             failed += 1
             print(f"FAILED  {name}: {error}", flush=True)
     if failed:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import common
 
-from .base import Peer, Running, Scenario, pinned
+from .base import Peer, Running, Scenario
 
 # The engine has two threads of its own; the crates get as many at most.
 THREADS = 2
@@ -42,7 +42,7 @@ class RustPeer(Peer):
         """Start the program with a thread per processor, two at most."""
         words = [common.cargo("engine", "serve"), self.server, str(threads(cpus))]
         process = subprocess.Popen(
-            pinned(words, cpus),
+            common.pinned(words, cpus or "none", 0),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -93,39 +93,24 @@ def versions(crate: str) -> dict[str, str]:
 # The crates take the handshake from code of this benchmark, which nobody else uses.
 WITHOUT_HANDSHAKE: frozenset[Scenario] = frozenset({"echo", "fanout", "idle"})
 
-FASTWEBSOCKETS = RustPeer(
-    name="fastwebsockets",
-    title="fastwebsockets (Rust)",
-    group="rust",
-    scenarios=WITHOUT_HANDSHAKE,
-    server="fastwebsockets",
-    crate="fastwebsockets",
-)
-TOKIO_WEBSOCKETS = RustPeer(
-    name="tokio-websockets",
-    title="tokio-websockets (Rust)",
-    group="rust",
-    scenarios=WITHOUT_HANDSHAKE,
-    server="tokio-websockets",
-    crate="tokio-websockets",
-)
+
+def crate(name: str, title: str, server: str | None = None) -> RustPeer:
+    """Make the peer of a crate; ``server`` is its name in the program, if another."""
+    return RustPeer(
+        name=name,
+        title=title,
+        group="rust",
+        scenarios=WITHOUT_HANDSHAKE,
+        server=server or name,
+        crate=name,
+    )
+
+
+FASTWEBSOCKETS = crate("fastwebsockets", "fastwebsockets (Rust)")
+TOKIO_WEBSOCKETS = crate("tokio-websockets", "tokio-websockets (Rust)")
 # The crate's default read buffer of 128 KiB costs time at every read.
-TUNGSTENITE = RustPeer(
-    name="tungstenite",
-    title="tungstenite, 8 KiB (Rust)",
-    group="rust",
-    scenarios=WITHOUT_HANDSHAKE,
-    server="tungstenite-8k",
-    crate="tungstenite",
-)
-YAWC = RustPeer(
-    name="yawc",
-    title="yawc (Rust)",
-    group="rust",
-    scenarios=WITHOUT_HANDSHAKE,
-    server="yawc",
-    crate="yawc",
-)
+TUNGSTENITE = crate("tungstenite", "tungstenite, 8 KiB (Rust)", "tungstenite-8k")
+YAWC = crate("yawc", "yawc (Rust)")
 ENGINE = RustPeer(
     name="engine",
     title="dwebsocket-rs, engine alone",

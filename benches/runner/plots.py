@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from pathlib import Path
 
 import common
+from peers.base import PYTHON
 
 from runner.results import Results
 
-PYTHON = os.environ.get("BENCH_PYTHON", "python3.11")
 PACKAGES = ("matplotlib==3.10.9", "numpy==2.3.5", "pillow==12.0.0")
 
 
