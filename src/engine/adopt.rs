@@ -145,11 +145,23 @@ fn identity(fd: RawFd) -> io::Result<(libc::dev_t, libc::ino_t)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// Registers a socket with the reactor of the runtime that the caller has entered.
-pub(super) fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
+/// Registers a socket with the reactor of the runtime that the caller has entered. If a poller reads the
+/// socket, the reactor only tells when there is room to write.
+pub(super) fn register(socket: Socket, polled: bool) -> io::Result<AsyncFd<Socket>> {
+    let interest = if polled {
+        Interest::WRITABLE
+    } else {
+        Interest::READABLE | Interest::WRITABLE
+    };
     // SAFETY: a `Socket` owns its descriptor, which stays the same and open as long as it lives, and
     // `AsyncFd` owns the `Socket`.
-    Ok(unsafe { AsyncFd::register(socket) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+}
+
+/// Registers a descriptor that outlives the result, to be told when it is readable.
+pub(super) fn register_reading(fd: RawFd) -> io::Result<AsyncFd<RawFd>> {
+    // SAFETY: the caller keeps the descriptor open for as long as it uses the result.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
 /// Reads and discards what the server writes, until the server has closed its end.

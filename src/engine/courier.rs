@@ -58,6 +58,11 @@ pub(super) fn is_in_a_row() -> bool {
     matches!(last, Ok(Some(last)) if now.duration_since(last) < IN_A_ROW)
 }
 
+/// Notes that this thread waits for a message: what it sends next is the first of a row.
+pub(super) fn end_row() {
+    let _ = LAST.try_with(|last| last.set(None));
+}
+
 /// The latest round in which a courier wrote a connection.
 #[derive(Debug, Default)]
 pub(super) struct Round(AtomicU32);

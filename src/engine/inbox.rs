@@ -262,10 +262,6 @@ impl Wake for Inbox {
     fn grant(&self, turn: Option<Turn>) -> bool {
         self.let_go(turn)
     }
-
-    fn call_up(&self) {
-        self.put_on_deck();
-    }
 }
 
 impl Handler for Inbox {
@@ -279,6 +275,10 @@ impl Handler for Inbox {
             self.full.store(true, Ordering::Release);
         }
         self.notify(state, connection);
+    }
+
+    fn is_polled(&self) -> bool {
+        self.seats.are_polled()
     }
 
     fn wants_more(&self) -> bool {

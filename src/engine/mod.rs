@@ -3,11 +3,12 @@
 //! Each part of this list uses only the parts below it:
 //!
 //! * `Connection::start` (`start`): makes a running connection from a socket or a queue.
-//! * `connection/actor`: the task that reads a connection.
+//! * `connection/actor`: the task of a connection, which writes and keeps the time limits.
 //! * `Engine` (`table`): the table of open connections; closes all of them within a time limit.
 //! * `Inbox` (`inbox`): the messages that wait for a view.
 //! * [`connection`]: a connection as an application sees it, and how it ends.
 //! * `shared`: the parts of a process that all connections use: the turnstile and the couriers.
+//! * `poller`: reads the sockets of the views that wait in threads.
 //! * `consumer`: how a view takes messages out of an inbox: in threads or in an event loop.
 //! * `outbox`, `courier`, `permit`, [`habit`], [`adopt`]: parts that do not depend on connections.
 
@@ -19,6 +20,7 @@ pub mod habit;
 mod inbox;
 mod outbox;
 mod permit;
+mod poller;
 mod shared;
 mod start;
 mod table;

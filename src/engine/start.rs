@@ -1,12 +1,12 @@
 //! Makes a running connection from a socket or a queue.
 
-use std::{io, sync::Arc};
+use std::{io, os::fd::AsRawFd, sync::Arc};
 
 use socket2::Socket;
 
 use super::{
     adopt,
-    connection::{Connection, Handler, actor::Actor},
+    connection::{Connection, Handler, actor::Actor, input::Input},
     outbox::{Capacity, FarEnd, Outbox, Queue, Signal, Wakeup, Way},
     permit::Permit,
     table::{Engine, engine},
@@ -68,7 +68,7 @@ impl Connection {
         let _ = socket.set_tcp_nodelay(true);
         let socket = {
             let _context = engine.handle().enter();
-            Arc::new(adopt::register(socket)?)
+            Arc::new(adopt::register(socket, handler.is_polled())?)
         };
         let fresh = Fresh {
             way: Way::Socket(socket),
@@ -157,7 +157,26 @@ impl Fresh {
         // returns.
         let _ = connection.outbox().flush_ready();
         let open = Arc::clone(&connection);
-        let actor = Actor::new(engine, open, self.way, decoder, self.leftover, self.permit);
+        let polled = match &self.way {
+            Way::Socket(socket) if connection.is_polled() => Some(socket.get_ref().as_raw_fd()),
+            _ => None,
+        };
+        let way = self.way.clone();
+        let config = connection.config();
+        let input = Input::new(config, way, decoder, self.leftover, polled.is_some());
+        connection.start_input(input);
+        if let Some(fd) = polled {
+            let source = Arc::clone(&connection) as _;
+            if engine
+                .shared
+                .poller
+                .add(connection.id(), fd, source)
+                .is_err()
+            {
+                connection.abort();
+            }
+        }
+        let actor = Actor::new(engine, open, self.way, self.permit);
         engine.handle().spawn(actor);
         connection
     }

@@ -15,7 +15,7 @@ use common::{Echo, limited, parts, tcp_pair};
 use dwebsocket::{
     config::Config,
     engine::{
-        Connection, Consumer, Inbox, Parts, Received,
+        Connection, Inbox, Parts, Received,
         adopt::{adopt, hold},
     },
 };
@@ -89,7 +89,7 @@ fn a_socket_that_the_peer_has_reset_is_taken_and_ends_at_once() {
             .unwrap();
         drop(peer);
         let socket = adopt(server.as_raw_fd(), None).unwrap().socket;
-        let inbox = Inbox::new(&Config::default(), Consumer::Threads(Arc::default()));
+        let inbox = Inbox::new(&Config::default(), common::threads());
         let mut parts = parts(server, Config::default());
         parts.socket = socket;
         let connection = Connection::start(parts, Arc::clone(&inbox) as _).unwrap();

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use common::{Echo, connect, connect_inbox, fill, fill_up, limited, parts, tcp_pair, until};
 use dwebsocket::{
     config::Config,
-    engine::{Connection, Consumer, Inbox, Overflow, Received, Sent},
+    engine::{Connection, Inbox, Overflow, Received, Sent},
     protocol::{Message, OpCode},
 };
 use tungstenite::{
@@ -218,7 +218,7 @@ fn nothing_follows_the_close_frame() {
     limited(|| {
         let (server, mut peer) = tcp_pair();
         let config = Config::default();
-        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let inbox = Inbox::new(&config, common::threads());
         let connection = Connection::start(parts(server, config), inbox).unwrap();
         connection.send(OpCode::Text, b"x", Overflow::Close);
         connection.close(1000, "");
@@ -256,7 +256,7 @@ fn a_protocol_error_is_told_after_the_messages_before_it() {
     limited(|| {
         let (server, mut peer) = tcp_pair();
         let config = Config::default();
-        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let inbox = Inbox::new(&config, common::threads());
         let connection = Connection::start(parts(server, config), Arc::clone(&inbox) as _).unwrap();
         // The peer sends a good frame, then one with a reserved bit.
         peer.write_all(b"\x81\x81\0\0\0\0a\xc1\x81\0\0\0\0b")
@@ -349,6 +349,22 @@ fn a_blocked_sender_goes_on_when_the_peer_reads() {
 }
 
 #[test]
+fn a_last_message_and_the_end_that_arrive_together_are_both_noticed() {
+    limited(|| {
+        for _ in 0..50 {
+            let (connection, inbox, mut peer) = connect_inbox(Config::default());
+            peer.send(Wire::text("last")).unwrap();
+            drop(peer);
+            let soon = Some(Instant::now() + Duration::from_secs(10));
+            let last = Received::Message(Message::Text("last".into()));
+            assert_eq!(inbox.wait(&connection, soon), last);
+            assert_eq!(inbox.wait(&connection, soon), Received::End);
+            assert_eq!(connection.end().unwrap().code, 1006);
+        }
+    });
+}
+
+#[test]
 fn a_blocked_sender_is_released_by_the_end() {
     limited(|| {
         let config = Config {
@@ -428,7 +444,7 @@ fn a_peer_that_dribbles_bytes_and_answers_no_ping_is_dropped() {
             ping_timeout: Duration::from_millis(100),
             ..Config::default()
         };
-        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let inbox = Inbox::new(&config, common::threads());
         let connection = Connection::start(parts(server, config), Arc::clone(&inbox) as _).unwrap();
         // The header of a message of 64 KiB less one byte. Its payload then arrives byte by byte.
         peer.write_all(b"\x82\xfe\xff\xff\0\0\0\0").unwrap();

@@ -17,7 +17,7 @@ use std::{
 use common::{Echo, connect, connect_inbox, limited, parts, tcp_pair, until};
 use dwebsocket::{
     config::{Config, Overflow},
-    engine::{Connection, Consumer, Handler, Inbox, Received, Sent},
+    engine::{Connection, Handler, Inbox, Received, Sent},
     protocol::{Message, OpCode, extensions::DeflateParams},
 };
 use tungstenite::{Message as Wire, protocol::frame::coding::CloseCode};
@@ -348,7 +348,7 @@ fn many_tiny_messages_that_came_with_the_handshake_all_arrive_in_order() {
             inbox_messages: 4,
             ..Config::default()
         };
-        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let inbox = Inbox::new(&config, common::threads());
         let mut parts = parts(server, config);
         parts.leftover = (0..50_000_u32)
             .flat_map(|number| frame(0x82, &number.to_be_bytes()))

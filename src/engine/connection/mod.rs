@@ -2,18 +2,21 @@
 //! a socket as the transport:
 //!
 //! ```text
-//! peer -> socket -> actor (tokio task) -> Decoder -> Handler (an Inbox for Python) -> the view
+//! peer -> socket -> Reader -> Decoder -> Handler (an Inbox for Python) -> the view
 //! peer <- socket <- Outbox (any thread; the actor when the socket is slow) <- Encoder <- send()
 //! ```
 //!
-//! Only the actor reads. Any thread may write: a sender takes the outbox's lock, writes to the socket at
-//! once if nothing is queued, and leaves the rest to the actor.
+//! One thread at a time reads: the actor (a tokio task), or whoever attends the poller. Any thread may
+//! write: a sender takes the outbox's lock, writes to the socket at once if nothing is queued, and leaves
+//! the rest to the actor.
 
 pub(super) mod actor;
 mod closing;
 mod counters;
+pub(super) mod input;
 mod keepalive;
 mod lifecycle;
+mod reader;
 mod sending;
 mod stats;
 
@@ -28,6 +31,7 @@ use std::{
 
 use self::{
     counters::{Counters, Pinged},
+    input::Input,
     lifecycle::Lifecycle,
 };
 pub use self::{lifecycle::End, stats::Stats};
@@ -39,7 +43,7 @@ use super::{
 pub use crate::config::Overflow;
 use crate::{config::Config, protocol::Message, runtime::fork};
 
-/// The application's side of a connection. The actor calls these methods, so none of them may block.
+/// The application's side of a connection. Whoever reads calls these methods, so none of them may block.
 pub trait Handler: Send + Sync + 'static {
     /// A message has arrived.
     fn on_message(&self, connection: &Arc<Connection>, message: Message);
@@ -54,6 +58,11 @@ pub trait Handler: Send + Sync + 'static {
     /// slows the peer. [`Connection::resume`] tells the actor that this has changed.
     fn wants_more(&self) -> bool {
         true
+    }
+
+    /// Whether the socket is read by whoever attends the poller, and not by the actor alone.
+    fn is_polled(&self) -> bool {
+        false
     }
 
     /// No further message will arrive. Called exactly once, by the actor or by a thread that closes the
@@ -112,6 +121,8 @@ pub struct Connection {
     counters: Counters,
     /// Set at the first [`Connection::owned`], or when the connection is gone.
     owner: OnceLock<Arc<dyn Owner>>,
+    /// The input; `None` before the start and after the end.
+    input: Mutex<Option<Input>>,
 }
 
 impl fmt::Debug for Connection {
@@ -136,6 +147,7 @@ impl Connection {
         Arc::new(Self {
             id,
             generation: fork::generation(),
+            input: Mutex::default(),
             shared,
             outbox: Mutex::new(outbox),
             signal,
@@ -212,6 +224,34 @@ impl Connection {
         let mut outbox = self.outbox();
         let may_send = self.lifecycle.state().may_send();
         may_send.then(|| work(&mut outbox))
+    }
+
+    /// Whether the poller has the socket.
+    pub(super) fn is_polled(&self) -> bool {
+        self.handler.is_polled()
+    }
+
+    /// Gives the connection its input.
+    pub(super) fn start_input(&self, input: Input) {
+        *self.input() = Some(input);
+    }
+
+    /// Frees the input.
+    fn end_input(&self) {
+        if let Some(mut input) = self.input().take() {
+            input.pace.end(&self.shared.floods);
+        }
+    }
+
+    /// Calls `work` with the input; returns the default if there is none.
+    fn with_input<T: Default>(&self, work: impl FnOnce(&mut Input) -> T) -> T {
+        self.input().as_mut().map_or_else(T::default, work)
+    }
+
+    /// Locked from a read until its events are handled. Handlers run under this lock, so it is taken before
+    /// those of the outbox and of the inbox.
+    fn input(&self) -> MutexGuard<'_, Option<Input>> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {

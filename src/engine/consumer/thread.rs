@@ -2,18 +2,14 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Condvar, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Condvar, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::turnstile::{Turn, Turnstile, Wake};
-
-/// The time for which a thread stays awake when its turn is next. A turn takes some 20 microseconds, and
-/// so does waking a thread on an idle processor.
-const ON_DECK: Duration = Duration::from_micros(50);
+use super::{
+    super::{courier, poller::Attendance},
+    turnstile::{Turn, Turnstile, Wake},
+};
 
 /// The time for which a view may take one message after another while other threads wait for their turns.
 const SLICE: Duration = Duration::from_micros(500);
@@ -28,10 +24,10 @@ pub(in crate::engine) struct Waiting {
     threads: usize,
     /// A waiting thread may go on: it was given a turn, or needs none.
     admitted: bool,
-    /// A waiting thread must stay awake: its turn is next.
-    on_deck: bool,
     /// A waiting thread is asleep.
     asleep: bool,
+    /// A waiting thread attends the poller.
+    attends: bool,
     /// The inbox stands in the turnstile's line.
     in_line: bool,
     /// The turn that the view has.
@@ -59,8 +55,6 @@ pub(in crate::engine) struct Seats {
     turnstile: Option<Arc<Turnstile>>,
     /// Signalled for waiting threads.
     ready: Condvar,
-    /// Set together with [`Waiting::admitted`]; a thread that stays awake polls it without the lock.
-    go: AtomicBool,
 }
 
 impl fmt::Debug for Seats {
@@ -75,8 +69,14 @@ impl Seats {
         Self {
             turnstile,
             ready: Condvar::new(),
-            go: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the threads attend a poller while they wait.
+    pub(in crate::engine) fn are_polled(&self) -> bool {
+        self.turnstile
+            .as_ref()
+            .is_some_and(|turnstile| turnstile.poller().is_some())
     }
 
     /// Ends a turn. The caller must not hold the inbox's lock: the turnstile takes the locks of other
@@ -84,23 +84,6 @@ impl Seats {
     pub(in crate::engine) fn release(&self, turn: Option<Turn>) {
         if let (Some(turnstile), Some(turn)) = (&self.turnstile, turn) {
             turnstile.release(turn);
-        }
-    }
-
-    /// Polls for the turn that is next, for as long as a turn may take.
-    fn stay_awake(&self) {
-        let until = Instant::now() + ON_DECK;
-        let mut looks = 0_u32;
-        while !self.go.load(Ordering::Acquire) {
-            looks += 1;
-            if !looks.is_multiple_of(64) {
-                std::hint::spin_loop();
-            } else if Instant::now() > until {
-                return;
-            } else {
-                // Another thread may need this processor more.
-                std::thread::yield_now();
-            }
         }
     }
 }
@@ -137,6 +120,7 @@ pub(in crate::engine) trait Seated {
                 state = self.state();
             }
             if Self::has_nothing(&state) {
+                courier::end_row();
                 Self::waiting(&mut state).threads += 1;
                 state = self.await_turn(state, deadline);
             }
@@ -191,16 +175,19 @@ pub(in crate::engine) trait Seated {
     ) -> MutexGuard<'a, Self::State> {
         let seats = self.seats();
         while !Self::waiting(&mut state).admitted {
-            if std::mem::take(&mut Self::waiting(&mut state).on_deck) {
-                drop(state);
-                seats.stay_awake();
-                state = self.state();
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                break;
+            }
+            if !Self::waiting(&mut state).attends
+                && let Some(turnstile) = &seats.turnstile
+                && let Some(attendance) = turnstile.attend()
+            {
+                state = self.attend(state, turnstile, &attendance, deadline);
                 continue;
             }
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             Self::waiting(&mut state).asleep = true;
             state = match left {
-                Some(Duration::ZERO) => break,
                 Some(left) => seats.ready.wait_timeout(state, left).map_or_else(
                     |poisoned| poisoned.into_inner().0,
                     |(state, _timeout)| state,
@@ -214,9 +201,34 @@ pub(in crate::engine) trait Seated {
         let waiting = Self::waiting(&mut state);
         waiting.threads -= 1;
         waiting.admitted = false;
-        waiting.on_deck = false;
         waiting.asleep = waiting.threads > 0;
-        seats.go.store(false, Ordering::Relaxed);
+        state
+    }
+
+    /// Attends the poller until this thread may go on, the deadline has passed, or a turn is out: then
+    /// the messages that arrive wait in the sockets until the last turn has ended.
+    fn attend<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, Self::State>,
+        turnstile: &Turnstile,
+        attendance: &Attendance<'_>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, Self::State> {
+        Self::waiting(&mut state).attends = true;
+        loop {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if Self::waiting(&mut state).admitted
+                || left == Some(Duration::ZERO)
+                || turnstile.has_turn_out()
+            {
+                break;
+            }
+            // Reading the sockets takes the locks of inboxes, and of this one.
+            drop(state);
+            attendance.round(left);
+            state = self.state();
+        }
+        Self::waiting(&mut state).attends = false;
         state
     }
 
@@ -246,26 +258,20 @@ pub(in crate::engine) trait Seated {
         }
         waiting.admitted = true;
         waiting.turn = turn;
-        self.seats().go.store(true, Ordering::Release);
         self.rouse(state);
         true
     }
 
-    /// Wakes a waiting thread, because its turn is next. See [`Wake::call_up`].
-    fn put_on_deck(&self) {
-        let mut state = self.state();
-        let waiting = Self::waiting(&mut state);
-        if waiting.threads > 0 && !waiting.admitted {
-            waiting.on_deck = true;
-            self.rouse(state);
-        }
-    }
-
     fn rouse(&self, mut state: MutexGuard<'_, Self::State>) {
+        let waiting = Self::waiting(&mut state);
         // Notifying is a system call even if no thread sleeps.
-        if std::mem::take(&mut Self::waiting(&mut state).asleep) {
-            drop(state);
+        let (asleep, attends) = (std::mem::take(&mut waiting.asleep), waiting.attends);
+        drop(state);
+        if asleep {
             self.seats().ready.notify_one();
+        }
+        if attends && let Some(turnstile) = &self.seats().turnstile {
+            turnstile.end_attendance();
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A message wakes a thread that needs the interpreter's lock next. If a hundred threads were woken at
 //! once, they would queue up at that lock, and every handover there costs each of them another sleep and
 //! wake-up. Threads are therefore woken in turn: the thread that comes back for its next message hands
-//! its turn to the next thread in the line, which finds the lock free.
+//! its turn to the next thread in the line, which finds the lock free. The thread that ends the last turn
+//! attends the [`Poller`]: it reads the messages that have arrived meanwhile.
 //!
 //! A turn is a hint, not a lock: a view may block for seconds before it comes back. If no turn has ended
 //! within a tick, the turn that is out becomes void and the next one is given. As long as that goes on,
@@ -25,6 +26,8 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::super::poller::{Attendance, Poller};
+
 /// The longest time for which the line stands still.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -42,9 +45,6 @@ const SHARE: u32 = 8;
 pub(in crate::engine) trait Wake: Send + Sync {
     /// Lets a waiting thread go on, with this turn or without one; false if no thread waits any more.
     fn grant(&self, turn: Option<Turn>) -> bool;
-
-    /// Wakes a waiting thread, which stays awake because its turn is next.
-    fn call_up(&self);
 }
 
 /// The right to run in the interpreter. One turn is out at a time: a second thread that is woken early
@@ -62,12 +62,14 @@ pub struct Turnstile {
     state: Mutex<State>,
     /// Wakes the watch when a line forms.
     line: Notify,
-    /// Whether more threads wait than the one that is awake for its turn; a hint, read without the lock.
+    /// Whether more than one thread waits for a turn; a hint, read without the lock.
     crowded: AtomicBool,
     /// Whether a thread waits for a turn; a hint, too.
     wanted: AtomicBool,
     /// The number of the turn that is out; 0 while none is. A hint, too.
     running: AtomicU64,
+    /// The poller that a thread attends while no turn is out.
+    poller: Option<Arc<Poller>>,
 }
 
 #[derive(Default)]
@@ -82,10 +84,7 @@ struct State {
     stalled: u32,
     /// Whether the watch is running.
     watched: bool,
-    /// The first in line, whose thread is awake already.
-    next: Option<Waiter>,
-    /// The others in line. Each connection stands in line at most once, so their number limits the
-    /// length.
+    /// Each connection stands in line at most once, so their number limits the length.
     line: VecDeque<Waiter>,
     /// The waiters that have stood back.
     back: VecDeque<Waiter>,
@@ -100,21 +99,48 @@ impl fmt::Debug for Turnstile {
 }
 
 impl Turnstile {
+    /// A turnstile whose threads attend a poller while they wait.
+    pub(in crate::engine) fn with_poller(poller: Arc<Poller>) -> Self {
+        Self {
+            poller: Some(poller),
+            ..Self::default()
+        }
+    }
+
+    /// The poller that the threads attend.
+    pub(in crate::engine) fn poller(&self) -> Option<&Poller> {
+        self.poller.as_deref()
+    }
+
+    /// Has the calling thread attend the poller, unless a turn is out or another thread attends.
+    pub(in crate::engine) fn attend(&self) -> Option<Attendance<'_>> {
+        if self.has_turn_out() {
+            return None;
+        }
+        self.poller.as_ref()?.attend()
+    }
+
+    /// Has the thread that attends the poller look at its inbox.
+    pub(in crate::engine) fn end_attendance(&self) {
+        if let Some(poller) = &self.poller {
+            poller.wake();
+        }
+    }
+
+    /// Whether a thread runs in the interpreter; a hint.
+    pub(in crate::engine) fn has_turn_out(&self) -> bool {
+        self.running.load(Relaxed) > 0
+    }
+
     /// Wakes a thread of `waiter`: at once if no turn is out, otherwise when its turn comes.
     pub(in crate::engine) fn admit(&self, waiter: Waiter) {
         let mut state = self.state();
         if state.out.is_some() {
             let unwatched = !std::mem::replace(&mut state.watched, true);
             self.wanted.store(true, Relaxed);
-            if state.next.is_none() {
-                state.next = Some(Arc::clone(&waiter));
-                drop(state);
-                waiter.call_up();
-            } else {
-                state.line.push_back(waiter);
-                self.crowded.store(true, Relaxed);
-                drop(state);
-            }
+            state.line.push_back(waiter);
+            self.crowded.store(state.line.len() > 1, Relaxed);
+            drop(state);
             if unwatched {
                 self.line.notify_one();
             }
@@ -126,7 +152,7 @@ impl Turnstile {
     /// Like [`Turnstile::admit`], but behind all waiters that come by `admit`.
     pub(in crate::engine) fn stand_back(&self, waiter: Waiter) {
         let mut state = self.state();
-        if state.out.is_none() && state.next.is_none() {
+        if state.out.is_none() && state.line.is_empty() {
             return self.grant_new(state, &*waiter);
         }
         state.back.push_back(waiter);
@@ -164,41 +190,37 @@ impl Turnstile {
 
     /// Ends a turn; the next waiter in line gets it.
     pub(in crate::engine) fn release(&self, turn: Turn) {
-        while let Some((next, second)) = self.advance(turn) {
+        while let Some(next) = self.advance(turn) {
             // The thread that waited may have given up meanwhile; then the next waiter gets the turn.
-            let taken = next.grant(Some(turn));
-            if let Some(second) = second {
-                second.call_up();
-            }
-            if taken {
+            if next.grant(Some(turn)) {
                 return;
             }
         }
     }
 
-    /// Takes the next waiter out of the line, and the waiter to be called up after it. `None` if nobody
-    /// waits or the turn is void.
-    fn advance(&self, turn: Turn) -> Option<(Waiter, Option<Waiter>)> {
+    /// Takes the next waiter out of the line. `None` if nobody waits or the turn is void.
+    fn advance(&self, turn: Turn) -> Option<Waiter> {
         let mut state = self.state();
         if state.out != Some(turn) {
             return None;
         }
         state.moved = true;
         state.handed = state.handed.wrapping_add(1);
-        if state.next.is_none() || (state.handed.is_multiple_of(SHARE) && !state.back.is_empty()) {
-            let next = state.back.pop_front();
-            self.wanted.store(state.has_line(), Relaxed);
-            if next.is_none() {
-                state.out = None;
-                self.running.store(0, Relaxed);
-                self.crowded.store(false, Relaxed);
-            }
-            return next.map(|next| (next, None));
+        if let Some(poller) = &self.poller {
+            poller.note_turn();
         }
-        let second = state.line.pop_front();
-        let next = std::mem::replace(&mut state.next, second.clone())?;
+        let next = if state.handed.is_multiple_of(SHARE) && !state.back.is_empty() {
+            state.back.pop_front()
+        } else {
+            state.line.pop_front().or_else(|| state.back.pop_front())
+        };
         self.wanted.store(state.has_line(), Relaxed);
-        Some((next, second))
+        self.crowded.store(state.line.len() > 1, Relaxed);
+        if next.is_none() {
+            state.out = None;
+            self.running.store(0, Relaxed);
+        }
+        next
     }
 
     /// Keeps the line moving; runs as long as the engine does.
@@ -246,17 +268,12 @@ impl Turnstile {
             turn = Some(new);
         }
         let many = (1_usize << state.stalled) - 1 + usize::from(turn.is_some());
-        let mut line = std::mem::take(&mut state.line);
-        if let Some(next) = state.next.take() {
-            line.push_front(next);
-        }
+        let State { line, back, .. } = &mut *state;
         let first = many.min(line.len());
-        let more = (many - first).min(state.back.len());
-        let due = line.drain(..first).chain(state.back.drain(..more));
+        let more = (many - first).min(back.len());
+        let due = line.drain(..first).chain(back.drain(..more));
         let due = due.map(|waiter| (waiter, turn.take())).collect();
-        state.next = line.pop_front();
-        state.line = line;
-        self.crowded.store(state.next.is_some(), Relaxed);
+        self.crowded.store(state.line.len() > 1, Relaxed);
         self.wanted.store(state.has_line(), Relaxed);
         due
     }
@@ -268,7 +285,7 @@ impl Turnstile {
 
 impl State {
     fn has_line(&self) -> bool {
-        self.next.is_some() || !self.back.is_empty()
+        !self.line.is_empty() || !self.back.is_empty()
     }
 
     /// Gives out a new turn; a turn that is still out becomes void.

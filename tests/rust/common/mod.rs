@@ -10,7 +10,7 @@ use std::{
 
 use dwebsocket::{
     config::Config,
-    engine::{Connection, Consumer, Handler, Inbox, Overflow, Parts, Sent},
+    engine::{self, Connection, Consumer, Handler, Inbox, Overflow, Parts, Sent},
     protocol::{Message, OpCode},
 };
 use tungstenite::{WebSocket, protocol::Role};
@@ -76,9 +76,15 @@ pub fn connect(config: Config, handler: Arc<dyn Handler>) -> (Arc<Connection>, P
     )
 }
 
+/// Threads that wait in turn and read the sockets of the others, as in Python.
+pub fn threads() -> Consumer {
+    let engine = engine::engine().unwrap();
+    Consumer::Threads(Arc::clone(engine.turnstile()))
+}
+
 /// A connection whose messages wait in an inbox, as those of a view do.
 pub fn connect_inbox(config: Config) -> (Arc<Connection>, Arc<Inbox>, Peer) {
-    let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+    let inbox = Inbox::new(&config, threads());
     let (connection, peer) = connect(config, Arc::clone(&inbox) as Arc<dyn Handler>);
     (connection, inbox, peer)
 }

@@ -1,18 +1,17 @@
-//! The task that reads a connection, and writes what its senders could not write.
+//! The task of a connection: writes what its senders could not write, keeps the time limits, and reads what
+//! nobody else reads.
 //!
 //! This future is written by hand. It waits for a signal, the socket and one timer at once, holds no
 //! buffer while it waits, and may be dropped at any point; its `Drop` ends the connection. This file
-//! follows the lifecycle and writes. `reading` handles the input of the peer, `timer` the time limits,
-//! and `pace` how much the task may do before other tasks run.
+//! follows the lifecycle and writes; `timer` handles the time limits. The input of the peer is handled by
+//! the [`reader`](super::reader).
 
-mod pace;
-mod reading;
-mod stash;
 mod timer;
 
 use std::{
     future::Future,
     net::Shutdown,
+    os::fd::AsRawFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -21,17 +20,14 @@ use std::{
 
 use tokio::time::Sleep;
 
-use self::{pace::Pace, stash::Stash};
 use super::{
     super::{outbox::Way, permit::Permit, table::Engine},
     Connection,
-    keepalive::Keepalive,
+    input::yield_now,
     lifecycle::{End, State, Step},
+    reader,
 };
-use crate::{
-    protocol::Decoder,
-    runtime::{Level, Weight},
-};
+use crate::runtime::Level;
 
 /// The longest time for which the answer to the peer's Close waits for a view that is still busy with
 /// earlier messages, so that its replies go out first.
@@ -40,29 +36,19 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The time that the peer may take to close its side of TCP after the close handshake.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The reader of a connection, as a task.
+/// The task of a connection.
 pub(in crate::engine) struct Actor {
     engine: &'static Engine,
     connection: Arc<Connection>,
     way: Way,
-    decoder: Decoder,
-    /// Bytes that were read but not decoded, because the handler accepts no more messages.
-    stash: Stash,
     /// The latest state that the actor has acted upon.
     seen: State,
     /// The time limit of this state. An open connection has several limits instead, which `timer` knows.
     until: Option<Instant>,
     /// The outbox has bytes that the socket did not take.
     writing: bool,
-    keepalive: Keepalive,
-    pace: Pace,
-    /// The memory of a message that has arrived in part.
-    weight: Weight,
-    /// Bytes that have arrived since the connection ceased to deliver messages.
-    ignored: usize,
     /// The time by which the response head must be written; `None` once it is.
     handshake_until: Option<Instant>,
-    last_message: Instant,
     timer: Pin<Box<Sleep>>,
     _permit: Option<Permit>,
 }
@@ -72,8 +58,6 @@ impl Actor {
         engine: &'static Engine,
         connection: Arc<Connection>,
         way: Way,
-        decoder: Decoder,
-        leftover: Vec<u8>,
         permit: Option<Permit>,
     ) -> Self {
         let now = Instant::now();
@@ -83,18 +67,11 @@ impl Actor {
         Self {
             engine,
             way,
-            decoder,
-            stash: Stash::new(leftover),
             seen: State::Open,
             until: None,
             // The head of the response may still wait in the outbox.
             writing: true,
-            keepalive: Keepalive::new(config, now),
-            pace: Pace::default(),
-            weight: Weight::default(),
-            ignored: 0,
             handshake_until: Some(handshake_until),
-            last_message: now,
             timer: Box::pin(tokio::time::sleep_until(handshake_until.into())),
             _permit: permit,
             connection,
@@ -110,7 +87,7 @@ impl Actor {
             self.writing = self.poll_write(cx);
             self.obey();
         }
-        let read = self.poll_read(cx).is_ready();
+        let read = reader::poll_read(&self.connection, cx);
         let timed = self.poll_timer(cx).is_ready();
         signalled || read || timed
     }
@@ -215,7 +192,7 @@ impl Actor {
             let flushed = guard.try_io(|_| self.connection.outbox().flush_ready());
             if matches!(flushed, Ok(Ok(true))) {
                 // The peer reads fast: other tasks run before it gets more.
-                self.pace.exhaust();
+                self.connection.with_input(|input| input.pace.exhaust());
                 return true;
             }
         }
@@ -226,11 +203,14 @@ impl Future for Actor {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.pace.begin();
+        self.connection.with_input(|input| input.pace.begin());
         while self.seen != State::Gone {
             let again = self.round(cx);
-            if self.pace.is_exhausted() {
-                pace::yield_now(cx);
+            if self
+                .connection
+                .with_input(|input| input.pace.is_exhausted())
+            {
+                yield_now(cx);
                 return Poll::Pending;
             }
             if !again {
@@ -243,7 +223,13 @@ impl Future for Actor {
 
 impl Drop for Actor {
     fn drop(&mut self) {
-        self.pace.end(&self.engine.shared.floods);
+        if let Way::Socket(socket) = &self.way
+            && self.connection.is_polled()
+        {
+            let fd = socket.get_ref().as_raw_fd();
+            self.engine.shared.poller.remove(self.connection.id(), fd);
+        }
+        self.connection.end_input();
         // However the task has ended, the view must learn of the end, and senders must not wait any
         // longer.
         if std::thread::panicking() {

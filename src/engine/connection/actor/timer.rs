@@ -16,7 +16,10 @@ use super::{
 impl Actor {
     fn deadline(&self) -> Option<Instant> {
         let due = self.stage_deadline();
-        match self.pace.paused_until() {
+        let pause = self
+            .connection
+            .with_input(|input| input.pace.paused_until());
+        match pause {
             Some(pause) => Some(due.map_or(pause, |due| due.min(pause))),
             None => due,
         }
@@ -29,8 +32,11 @@ impl Actor {
                     .connection
                     .config()
                     .idle_timeout
-                    .map(|idle| self.last_message + idle);
-                [self.handshake_until, self.keepalive.deadline(), idle]
+                    .and_then(|idle| Some(self.last_message()? + idle));
+                let ping = self
+                    .connection
+                    .with_input(|input| input.keepalive.deadline());
+                [self.handshake_until, ping, idle]
                     .into_iter()
                     .flatten()
                     .min()
@@ -38,6 +44,10 @@ impl Actor {
             State::Gone => None,
             _ => self.until,
         }
+    }
+
+    fn last_message(&self) -> Option<Instant> {
+        self.connection.with_input(|input| Some(input.last_message))
     }
 
     pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -50,7 +60,8 @@ impl Actor {
         }
         ready!(self.timer.as_mut().poll(cx));
         let now = Instant::now();
-        self.pace.go_on(now, &self.engine.shared.floods);
+        self.connection
+            .with_input(|input| input.pace.go_on(now, &self.engine.shared.floods));
         if self.stage_deadline().is_some_and(|due| due <= now) {
             self.expire(now);
         }
@@ -80,13 +91,16 @@ impl Actor {
         let config = self.connection.config();
         if config
             .idle_timeout
-            .is_some_and(|idle| self.last_message + idle <= now)
+            .is_some_and(|idle| self.last_message().is_some_and(|last| last + idle <= now))
         {
             self.connection.close(1001, "idle for too long");
             return self.obey();
         }
         let listening = self.connection.handler.wants_more();
-        match self.keepalive.check(now, listening) {
+        let due = self
+            .connection
+            .with_input(|input| Some(input.keepalive.check(now, listening)));
+        match due.unwrap_or(Due::Nothing) {
             Due::Nothing => {}
             Due::Ping(payload) => {
                 self.connection.sending(|outbox| {

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// The most bytes that are read at once; see [`Pace::portion`].
-pub(super) const CHUNK: usize = 64 * 1024;
+pub(in crate::engine) const CHUNK: usize = 64 * 1024;
 
 /// The working time of one turn. No other task runs in this thread during a turn.
 const TURN: Duration = Duration::from_micros(500);
@@ -39,7 +39,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 
 /// The pace of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(in crate::engine::connection) struct Pace {
     rounds: u32,
     worked: Duration,
     /// A portion is [`CHUNK`] divided by two to this power.
@@ -49,35 +49,39 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Begins a turn.
-    pub(super) fn begin(&mut self) {
+    pub(in crate::engine::connection) fn begin(&mut self) {
         self.rounds = 0;
         self.worked = Duration::ZERO;
     }
 
     /// Whether the turn is over. Called once for each round, because it counts the rounds.
-    pub(super) fn is_exhausted(&mut self) -> bool {
+    pub(in crate::engine::connection) fn is_exhausted(&mut self) -> bool {
         self.rounds += 1;
         self.rounds >= ROUNDS || self.worked >= TURN
     }
 
     /// Ends the turn.
-    pub(super) fn exhaust(&mut self) {
+    pub(in crate::engine::connection) fn exhaust(&mut self) {
         self.worked = TURN;
     }
 
     /// The number of bytes to read at once.
-    pub(super) fn portion(&self) -> usize {
+    pub(in crate::engine::connection) fn portion(&self) -> usize {
         CHUNK >> self.halvings
     }
 
     /// The current time if work on this many bytes is to be timed; otherwise `None`. `always`: time any
     /// amount.
-    pub(super) fn clock(&self, bytes: usize, always: bool) -> Option<Instant> {
+    pub(in crate::engine::connection) fn clock(
+        &self,
+        bytes: usize,
+        always: bool,
+    ) -> Option<Instant> {
         (always || bytes >= TIMED.min(self.portion())).then(Instant::now)
     }
 
     /// Counts the work on a portion of which `bytes` were read. `idle`: the portion carried nothing.
-    pub(super) fn worked(
+    pub(in crate::engine::connection) fn worked(
         &mut self,
         began: Option<Instant>,
         bytes: usize,
@@ -118,19 +122,19 @@ impl Pace {
     }
 
     /// The end of the pause: until then nothing is read.
-    pub(super) fn paused_until(&self) -> Option<Instant> {
+    pub(in crate::engine::connection) fn paused_until(&self) -> Option<Instant> {
         self.paused_until
     }
 
     /// Ends the pause if its time is over.
-    pub(super) fn go_on(&mut self, now: Instant, floods: &AtomicUsize) {
+    pub(in crate::engine::connection) fn go_on(&mut self, now: Instant, floods: &AtomicUsize) {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.end(floods);
         }
     }
 
     /// Ends the pause, if there is one.
-    pub(super) fn end(&mut self, floods: &AtomicUsize) {
+    pub(in crate::engine::connection) fn end(&mut self, floods: &AtomicUsize) {
         if self.paused_until.take().is_some() {
             floods.fetch_sub(1, Relaxed);
         }
@@ -139,7 +143,7 @@ impl Pace {
 
 /// Has the task polled again after all other ready tasks, including tasks that the runtime has not woken
 /// yet although their sockets are ready. A task that wakes itself would run before those.
-pub(super) fn yield_now(cx: &mut Context<'_>) {
+pub(in crate::engine::connection) fn yield_now(cx: &mut Context<'_>) {
     let yielded = pin!(tokio::task::yield_now());
     // The first poll is pending and leaves the waker with the scheduler.
     let _ = yielded.poll(cx);

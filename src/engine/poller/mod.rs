@@ -1,0 +1,377 @@
+//! Reads the sockets of the views that wait in threads: whoever waits reads.
+//!
+//! These sockets are in one epoll instance, which one thread at a time *attends*: the thread of a view that
+//! waits for its next message while no view runs in the interpreter (see the turnstile). This thread reads
+//! every socket that is ready. If its own message is among them, nobody has to be woken for it; the other
+//! messages go to their inboxes, and the first of them starts a chain of turns. During the chain nobody
+//! attends: what arrives gathers in the sockets, and the thread that ends the last turn reads all of it at
+//! once. A message therefore costs one wake-up at most.
+//!
+//! A view may keep its turn for long, or all views may be busy with something else. If nobody has attended
+//! for a while, a task of the runtime stands in until a thread comes back. Large amounts are left to the
+//! task of their connection, as soon as one connection has had its share of a round.
+
+use std::{
+    cell::Cell,
+    collections::{HashMap, VecDeque},
+    fmt, io,
+    os::fd::{AsRawFd, RawFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Registry, Token, Waker, unix::SourceFd};
+use tokio::sync::Notify;
+
+use super::adopt;
+
+/// The watch looks once a tick. If no turn has ended since the last look, the watch stands in.
+const TICK: Duration = Duration::from_millis(1);
+
+/// The most ticks without attendance, although turns end. A chain of turns is rarely longer.
+const LONGEST: u32 = 10;
+
+/// The watch ends after this many ticks in which a thread attended.
+const QUIET: u32 = 10;
+
+/// The most sockets that one call of epoll reports.
+const EVENTS: usize = 256;
+
+/// A round ends after so many bytes: more would leave the processor's cache before the views take them.
+const BYTES: usize = 128 * 1024;
+
+/// A round ends after so much time, since the thread has a view of its own.
+const ROUND: Duration = Duration::from_millis(1);
+
+/// The token of the waker; connections have their ids.
+const WAKER: Token = Token(0);
+
+thread_local! {
+    /// Whether this thread attends.
+    static ATTENDS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A connection, as the poller sees it.
+pub(in crate::engine) trait Source: Send + Sync {
+    /// Reads what has arrived by way of `chunk`, and handles it. `ends`: the peer has shut its side, which is
+    /// reported once. Returns the number of bytes.
+    fn read(self: Arc<Self>, chunk: &mut [u8], ends: bool) -> usize;
+}
+
+/// The sockets, and who attends them.
+pub(in crate::engine) struct Poller {
+    registry: Registry,
+    waker: Waker,
+    sources: Mutex<HashMap<Token, Arc<dyn Source>>>,
+    /// Locked for a round.
+    desk: Mutex<Desk>,
+    /// A std mutex: held for a look or a change.
+    state: Mutex<State>,
+    /// Counts the turns that have ended.
+    turns: AtomicU64,
+    /// Starts the watch.
+    left: Notify,
+    /// Tells the watch, which stands in, that a thread attends.
+    taken: Notify,
+}
+
+/// The place of whoever attends.
+struct Desk {
+    poll: Poll,
+    events: Events,
+    /// Connections whose sockets are ready and not read yet, and whether their peers have shut their sides.
+    ready: VecDeque<(Arc<dyn Source>, bool)>,
+    chunk: Box<[u8]>,
+}
+
+#[derive(Default)]
+struct State {
+    attendant: Attendant,
+    /// Counts the times that a thread has ceased to attend.
+    left: u64,
+    /// Whether the watch is running.
+    watched: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Attendant {
+    #[default]
+    Nobody,
+    Thread,
+    Watch,
+}
+
+impl fmt::Debug for Poller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poller").finish_non_exhaustive()
+    }
+}
+
+impl Poller {
+    /// A poller without sockets, which reads at most `chunk` bytes at once.
+    ///
+    /// # Errors
+    ///
+    /// The process has no descriptor left.
+    pub(in crate::engine) fn new(chunk: usize) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        Ok(Self {
+            waker: Waker::new(&registry, WAKER)?,
+            registry,
+            sources: Mutex::default(),
+            desk: Mutex::new(Desk {
+                poll,
+                events: Events::with_capacity(EVENTS),
+                ready: VecDeque::new(),
+                chunk: vec![0; chunk].into(),
+            }),
+            state: Mutex::default(),
+            turns: AtomicU64::new(0),
+            left: Notify::new(),
+            taken: Notify::new(),
+        })
+    }
+
+    /// Adds the socket of a connection, until [`Poller::remove`].
+    ///
+    /// # Errors
+    ///
+    /// The system has no memory for it.
+    pub(in crate::engine) fn add(
+        &self,
+        id: u64,
+        fd: RawFd,
+        source: Arc<dyn Source>,
+    ) -> io::Result<()> {
+        let token = token(id)?;
+        lock(&self.sources).insert(token, source);
+        let mut socket = SourceFd(&fd);
+        if let Err(error) = self
+            .registry
+            .register(&mut socket, token, Interest::READABLE)
+        {
+            lock(&self.sources).remove(&token);
+            return Err(error);
+        }
+        let mut state = lock(&self.state);
+        if state.attendant == Attendant::Nobody {
+            self.start_watch(&mut state);
+        }
+        Ok(())
+    }
+
+    /// Removes the socket of a connection, which is still open.
+    pub(in crate::engine) fn remove(&self, id: u64, fd: RawFd) {
+        if let Ok(token) = token(id)
+            && lock(&self.sources).remove(&token).is_some()
+        {
+            // The kernel forgets a socket that it does not know any more.
+            let _ = self.registry.deregister(&mut SourceFd(&fd));
+        }
+    }
+
+    /// Counts a turn that has ended: views still take what was read.
+    pub(in crate::engine) fn note_turn(&self) {
+        self.turns.fetch_add(1, Relaxed);
+    }
+
+    /// Ends the round of the thread that attends, unless this is the calling thread.
+    pub(in crate::engine) fn wake(&self) {
+        if !ATTENDS.get() {
+            // An error means that the waker is set already.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Has the calling thread attend, unless another thread does.
+    pub(in crate::engine) fn attend(&self) -> Option<Attendance<'_>> {
+        let mut state = lock(&self.state);
+        match state.attendant {
+            Attendant::Thread => return None,
+            Attendant::Watch => self.taken.notify_one(),
+            Attendant::Nobody => {}
+        }
+        state.attendant = Attendant::Thread;
+        drop(state);
+        ATTENDS.set(true);
+        Some(Attendance(self))
+    }
+
+    /// Starts the watch, unless it is running.
+    fn start_watch(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.watched, true) {
+            self.left.notify_one();
+        }
+    }
+
+    /// Stands in when no thread attends; runs as long as the engine does.
+    pub(in crate::engine) async fn watch(&self) {
+        loop {
+            self.left.notified().await;
+            let mut watch = Watch::default();
+            loop {
+                tokio::time::sleep(TICK).await;
+                match self.look(&mut watch) {
+                    Look::Wait => {}
+                    Look::End => break,
+                    // Without a descriptor for it, the watch tries again at the next tick.
+                    Look::StandIn => {
+                        if self.stand_in().await.is_err() {
+                            self.stand_down();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides what the watch does at a tick.
+    fn look(&self, watch: &mut Watch) -> Look {
+        let mut state = lock(&self.state);
+        let turns = self.turns.load(Relaxed);
+        let moved = std::mem::replace(&mut watch.turns, turns) != turns;
+        let left = std::mem::replace(&mut watch.left, state.left) != state.left;
+        if state.attendant == Attendant::Thread {
+            watch.alone = 0;
+            watch.attended += 1;
+            if watch.attended < QUIET {
+                return Look::Wait;
+            }
+            state.watched = false;
+            return Look::End;
+        }
+        watch.attended = 0;
+        watch.alone = if left { 0 } else { watch.alone + 1 };
+        if left || (moved && watch.alone < LONGEST) {
+            return Look::Wait;
+        }
+        state.attendant = Attendant::Watch;
+        Look::StandIn
+    }
+
+    /// Whether the watch attends.
+    fn stands_in(&self) -> bool {
+        lock(&self.state).attendant == Attendant::Watch
+    }
+
+    /// Has nobody attend if the watch does.
+    fn stand_down(&self) {
+        let mut state = lock(&self.state);
+        if state.attendant == Attendant::Watch {
+            state.attendant = Attendant::Nobody;
+        }
+    }
+
+    /// Attends until a thread does.
+    async fn stand_in(&self) -> io::Result<()> {
+        let fd = match self.desk.try_lock() {
+            Ok(desk) => desk.poll.as_raw_fd(),
+            // A thread attends already.
+            Err(_) => return Ok(()),
+        };
+        // The poll lives as long as this poller does, and longer than this call.
+        let events = adopt::register_reading(fd)?;
+        loop {
+            while self.stands_in() && self.try_round() > 0 {
+                tokio::task::yield_now().await;
+            }
+            tokio::select! {
+                () = self.taken.notified() => return Ok(()),
+                guard = events.readable() => guard?.clear_ready(),
+            }
+        }
+    }
+
+    /// Reads the sockets that are ready now, unless a thread attends meanwhile. Returns how many it has read.
+    fn try_round(&self) -> usize {
+        // A thread holds this lock for as long as it waits for sockets.
+        self.desk.try_lock().map_or(0, |mut desk| {
+            desk.round(&self.sources, Some(Duration::ZERO))
+        })
+    }
+}
+
+/// What the watch remembers from one tick to the next.
+#[derive(Default)]
+struct Watch {
+    /// Ticks in a row in which a thread attended.
+    attended: u32,
+    /// Ticks in a row in which nobody attended.
+    alone: u32,
+    turns: u64,
+    left: u64,
+}
+
+/// What the watch does after a look.
+enum Look {
+    Wait,
+    StandIn,
+    End,
+}
+
+impl Desk {
+    fn round(
+        &mut self,
+        sources: &Mutex<HashMap<Token, Arc<dyn Source>>>,
+        timeout: Option<Duration>,
+    ) -> usize {
+        if self.ready.is_empty() {
+            // A signal ends the wait early, which is no error.
+            if self.poll.poll(&mut self.events, timeout).is_err() {
+                return 0;
+            }
+            let sources = lock(sources);
+            self.ready.extend(self.events.iter().filter_map(|event| {
+                let source = sources.get(&event.token())?;
+                Some((Arc::clone(source), event.is_read_closed()))
+            }));
+        }
+        let began = Instant::now();
+        let (mut many, mut bytes) = (0, 0);
+        while bytes < BYTES
+            && let Some((source, ends)) = self.ready.pop_front()
+        {
+            many += 1;
+            bytes += source.read(&mut self.chunk, ends);
+            if began.elapsed() > ROUND {
+                break;
+            }
+        }
+        many
+    }
+}
+
+/// The attendance of a thread, which ends when this value is dropped.
+pub(in crate::engine) struct Attendance<'a>(&'a Poller);
+
+impl Attendance<'_> {
+    /// Waits for sockets that are ready, at most `timeout`, and reads them.
+    pub(in crate::engine) fn round(&self, timeout: Option<Duration>) {
+        lock(&self.0.desk).round(&self.0.sources, timeout);
+    }
+}
+
+impl Drop for Attendance<'_> {
+    fn drop(&mut self) {
+        ATTENDS.set(false);
+        let mut state = lock(&self.0.state);
+        state.attendant = Attendant::Nobody;
+        state.left = state.left.wrapping_add(1);
+        self.0.start_watch(&mut state);
+    }
+}
+
+fn token(id: u64) -> io::Result<Token> {
+    usize::try_from(id).map(Token).map_err(io::Error::other)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
