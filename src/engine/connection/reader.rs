@@ -55,6 +55,18 @@ pub(super) fn poll_read(connection: &Arc<Connection>, cx: &mut Context<'_>) -> b
     connection.with_input(|input| Reader { connection, input }.poll_read(cx).is_ready())
 }
 
+/// Reads for the connection's task what whoever attends the poller may not have read yet. Returns whether
+/// something was read.
+pub(super) fn catch_up(connection: &Arc<Connection>, cx: &mut Context<'_>) -> bool {
+    connection.with_input(|input| {
+        if !input.polled {
+            return false;
+        }
+        input.more = true;
+        Reader { connection, input }.poll_read(cx).is_ready()
+    })
+}
+
 impl Source for Connection {
     fn read(self: Arc<Self>, chunk: &mut [u8], ends: bool) -> usize {
         let connection = &self;

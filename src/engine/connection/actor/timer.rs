@@ -9,6 +9,7 @@ use super::{
     super::{
         keepalive::Due,
         lifecycle::{End, State},
+        reader,
     },
     Actor,
 };
@@ -46,6 +47,10 @@ impl Actor {
         }
     }
 
+    fn is_due(&self, now: Instant) -> bool {
+        self.stage_deadline().is_some_and(|due| due <= now)
+    }
+
     fn last_message(&self) -> Option<Instant> {
         self.connection.with_input(|input| Some(input.last_message))
     }
@@ -62,8 +67,15 @@ impl Actor {
         let now = Instant::now();
         self.connection
             .with_input(|input| input.pace.go_on(now, &self.engine.shared.floods));
-        if self.stage_deadline().is_some_and(|due| due <= now) {
-            self.expire(now);
+        if self.is_due(now) {
+            // Whoever attends the poller may be late, for example after the process was stopped for a
+            // while. What has arrived counts.
+            if reader::catch_up(&self.connection, cx) {
+                self.obey();
+            }
+            if self.is_due(now) {
+                self.expire(now);
+            }
         }
         Poll::Ready(())
     }

@@ -1,0 +1,131 @@
+//! Sockets that are read by whoever attends the poller, while that thread is late or busy.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Peer, connect, connect_inbox, limited, until};
+use dwebsocket::{
+    config::Config,
+    engine::{Connection, End, Handler, Received},
+    protocol::Message,
+};
+use tungstenite::Message as Wire;
+
+/// How long whoever reads is held up.
+const HELD: Duration = Duration::from_millis(600);
+
+/// Holds up whoever reads at each message.
+struct HoldsUp;
+
+impl Handler for HoldsUp {
+    fn on_message(&self, _connection: &Arc<Connection>, _message: Message) {
+        thread::sleep(HELD);
+    }
+
+    fn is_polled(&self) -> bool {
+        true
+    }
+
+    fn on_end(&self, _connection: &Connection) {}
+}
+
+/// A thread that waits for a message and reads for all, and a peer whose messages hold it up.
+struct Late {
+    idle: (Arc<Connection>, Peer),
+    thread: thread::JoinHandle<Received>,
+    peer: Peer,
+}
+
+impl Late {
+    fn new() -> Self {
+        let (connection, inbox, idle) = connect_inbox(Config::default());
+        let waits = Arc::clone(&connection);
+        let thread = thread::spawn(move || inbox.wait(&waits, None));
+        let (_, peer) = connect(Config::default(), Arc::new(HoldsUp));
+        thread::sleep(Duration::from_millis(50));
+        Self {
+            idle: (connection, idle),
+            thread,
+            peer,
+        }
+    }
+
+    fn hold_up(&mut self) {
+        self.peer.send(Wire::text("wait")).unwrap();
+        thread::sleep(Duration::from_millis(10));
+    }
+
+    fn end(self) {
+        self.idle.0.close(1000, "");
+        assert_eq!(self.thread.join().unwrap(), Received::End);
+    }
+}
+
+/// A peer that answers pings until the connection ends.
+fn answers(mut peer: Peer) {
+    thread::spawn(move || while peer.read().is_ok() {});
+}
+
+#[test]
+fn a_pong_that_nobody_has_read_yet_counts() {
+    limited(|| {
+        let mut late = Late::new();
+        let config = Config {
+            ping_interval: Some(Duration::from_millis(50)),
+            ping_timeout: Duration::from_millis(100),
+            ..Config::default()
+        };
+        let (connection, _inbox, peer) = connect_inbox(config);
+        answers(peer);
+        until("a ping is answered", || connection.latency().is_some());
+        late.hold_up();
+        thread::sleep(HELD);
+        assert_eq!(connection.end(), None);
+        late.end();
+    });
+}
+
+#[test]
+fn a_message_that_nobody_has_read_yet_keeps_a_connection_from_being_idle() {
+    limited(|| {
+        let mut late = Late::new();
+        let config = Config {
+            idle_timeout: Some(Duration::from_millis(200)),
+            ..Config::default()
+        };
+        let (connection, _inbox, mut peer) = connect_inbox(config);
+        late.hold_up();
+        let end = Instant::now() + HELD;
+        while Instant::now() < end {
+            peer.send(Wire::text("busy")).unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(connection.end(), None);
+        late.end();
+    });
+}
+
+#[test]
+fn a_close_frame_that_nobody_has_read_yet_counts() {
+    limited(|| {
+        let mut late = Late::new();
+        let config = Config {
+            close_timeout: Duration::from_millis(200),
+            ..Config::default()
+        };
+        let (connection, _inbox, peer) = connect_inbox(config);
+        answers(peer);
+        late.hold_up();
+        connection.close(4000, "");
+        thread::sleep(HELD);
+        let code = connection.end().map(|End { code, .. }| code);
+        assert_eq!(code, Some(4000));
+        late.end();
+    });
+}
