@@ -264,3 +264,31 @@ fn the_watch_ends_after_ticks_in_which_a_thread_attends() {
     assert!(matches!(room.poller.look(watch), Look::End));
     assert!(!lock(&room.poller.state).watched);
 }
+
+#[test]
+fn the_lookout_tells_of_ready_sockets_only_while_the_poller_is_shown() {
+    let room = Room::new();
+    let (mut outer, mut events) = (Poll::new().unwrap(), Events::with_capacity(1));
+    let lookout = room.poller.lookout.as_raw_fd();
+    outer
+        .registry()
+        .register(&mut SourceFd(&lookout), POLLER, Interest::READABLE)
+        .unwrap();
+    let mut told = || {
+        outer.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        !events.is_empty()
+    };
+    let mut peer = room.add(1, None);
+    for _ in 0..3 {
+        peer.write_all(b"hidden").unwrap();
+        assert!(!told());
+        room.poller.lookout.show().unwrap();
+        // What was ready before is for a round to find.
+        assert_eq!(room.poller.try_round(), 1);
+        told();
+        peer.write_all(b"shown").unwrap();
+        assert!(told());
+        room.poller.try_round();
+        room.poller.lookout.hide().unwrap();
+    }
+}
