@@ -129,3 +129,67 @@ fn a_close_frame_that_nobody_has_read_yet_counts() {
         late.end();
     });
 }
+
+#[test]
+fn waits_that_end_at_once_do_not_keep_messages_in_the_sockets() {
+    limited(|| {
+        for wait in [50, 100, 200, 400, 800, 1600].map(Duration::from_nanos) {
+            let (hasty, inbox, _idle) = connect_inbox(Config::default());
+            let (_connection, quiet, mut peer) = connect_inbox(Config::default());
+            let ends = Arc::clone(&hasty);
+            let thread = thread::spawn(move || {
+                while inbox.wait(&hasty, Some(Instant::now() + wait)) != Received::End {}
+            });
+            for n in 1..=20 {
+                let began = Instant::now();
+                peer.send(Wire::text("text")).unwrap();
+                until("the message is read", || quiet.pending() == n);
+                let late = began.elapsed();
+                assert!(late < Duration::from_millis(250), "{late:?}, {wait:?}");
+            }
+            ends.close(1000, "");
+            thread.join().unwrap();
+        }
+    });
+}
+
+/// Panics at each message.
+struct Panics;
+
+impl Handler for Panics {
+    fn on_message(&self, _connection: &Arc<Connection>, _message: Message) {
+        panic!("a defect");
+    }
+
+    fn is_polled(&self) -> bool {
+        true
+    }
+
+    fn on_end(&self, _connection: &Connection) {}
+}
+
+#[test]
+fn a_panic_ends_its_connection_and_no_other() {
+    limited(|| {
+        let (waiting, inbox, mut other) = connect_inbox(Config::default());
+        let waits = Arc::clone(&waiting);
+        let thread = thread::spawn(move || inbox.wait(&waits, None));
+        for _ in 0..3 {
+            let (connection, mut peer) = connect(Config::default(), Arc::new(Panics));
+            thread::sleep(Duration::from_millis(20));
+            peer.send(Wire::text("text")).unwrap();
+            until("the connection ends", || connection.end().is_some());
+            assert!(peer.read().is_err());
+        }
+        other.send(Wire::text("text")).unwrap();
+        assert!(matches!(thread.join().unwrap(), Received::Message(_)));
+        // Now the watch reads.
+        let (_connection, quiet, mut peer) = connect_inbox(Config::default());
+        let (connection, mut defect) = connect(Config::default(), Arc::new(Panics));
+        thread::sleep(Duration::from_millis(20));
+        defect.send(Wire::text("text")).unwrap();
+        until("the connection ends", || connection.end().is_some());
+        peer.send(Wire::text("text")).unwrap();
+        until("the message is read", || quiet.pending() == 1);
+    });
+}

@@ -216,17 +216,19 @@ pub(in crate::engine) trait Seated {
     ) -> MutexGuard<'a, Self::State> {
         Self::waiting(&mut state).attends = true;
         loop {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if Self::waiting(&mut state).admitted
-                || left == Some(Duration::ZERO)
-                || turnstile.has_turn_out()
-            {
+            if Self::waiting(&mut state).admitted || turnstile.has_turn_out() {
                 break;
             }
+            // There is a round even if no time is left: a view that waits again and again for too short a
+            // time keeps the watch from standing in.
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             // Reading the sockets takes the locks of inboxes, and of this one.
             drop(state);
             attendance.round(left);
             state = self.state();
+            if left == Some(Duration::ZERO) {
+                break;
+            }
         }
         Self::waiting(&mut state).attends = false;
         state
