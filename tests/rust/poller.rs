@@ -4,7 +4,7 @@
 mod common;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +16,13 @@ use dwebsocket::{
     protocol::Message,
 };
 use tungstenite::Message as Wire;
+
+/// The tests run one after another, since each of them holds up whoever reads.
+fn alone(test: impl FnOnce() + Send + 'static) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    limited(test);
+}
 
 /// How long whoever reads is held up.
 const HELD: Duration = Duration::from_millis(600);
@@ -74,7 +81,7 @@ fn answers(mut peer: Peer) {
 
 #[test]
 fn a_pong_that_nobody_has_read_yet_counts() {
-    limited(|| {
+    alone(|| {
         let mut late = Late::new();
         let config = Config {
             ping_interval: Some(Duration::from_millis(50)),
@@ -93,7 +100,7 @@ fn a_pong_that_nobody_has_read_yet_counts() {
 
 #[test]
 fn a_message_that_nobody_has_read_yet_keeps_a_connection_from_being_idle() {
-    limited(|| {
+    alone(|| {
         let mut late = Late::new();
         let config = Config {
             idle_timeout: Some(Duration::from_millis(200)),
@@ -113,7 +120,7 @@ fn a_message_that_nobody_has_read_yet_keeps_a_connection_from_being_idle() {
 
 #[test]
 fn a_close_frame_that_nobody_has_read_yet_counts() {
-    limited(|| {
+    alone(|| {
         let mut late = Late::new();
         let config = Config {
             close_timeout: Duration::from_millis(200),
@@ -132,7 +139,7 @@ fn a_close_frame_that_nobody_has_read_yet_counts() {
 
 #[test]
 fn waits_that_end_at_once_do_not_keep_messages_in_the_sockets() {
-    limited(|| {
+    alone(|| {
         for wait in [50, 100, 200, 400, 800, 1600].map(Duration::from_nanos) {
             let (hasty, inbox, _idle) = connect_inbox(Config::default());
             let (_connection, quiet, mut peer) = connect_inbox(Config::default());
@@ -170,7 +177,7 @@ impl Handler for Panics {
 
 #[test]
 fn a_panic_ends_its_connection_and_no_other() {
-    limited(|| {
+    alone(|| {
         let (waiting, inbox, mut other) = connect_inbox(Config::default());
         let waits = Arc::clone(&waiting);
         let thread = thread::spawn(move || inbox.wait(&waits, None));

@@ -8,6 +8,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io::{self, Read},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::Instant,
@@ -29,6 +30,7 @@ use super::{
 use crate::{
     error::ProtocolError,
     protocol::{CloseFrame, Event, Message, close::fitting_reason},
+    runtime::Level,
 };
 
 /// The most bytes that are discarded after this side has said Close. A peer on a usual network needs
@@ -70,9 +72,20 @@ pub(super) fn catch_up(connection: &Arc<Connection>, cx: &mut Context<'_>) -> bo
 impl Source for Connection {
     fn read(self: Arc<Self>, chunk: &mut [u8], ends: bool) -> usize {
         let connection = &self;
-        self.with_input(|input| {
-            input.ends |= ends;
-            Reader { connection, input }.read_polled(chunk)
+        // The calling thread has a view of its own, or serves all connections: a defect ends this
+        // connection only.
+        catch_unwind(AssertUnwindSafe(|| {
+            self.with_input(|input| {
+                input.ends |= ends;
+                Reader { connection, input }.read_polled(chunk)
+            })
+        }))
+        .unwrap_or_else(|_| {
+            let error = "the engine has a defect: reading panicked";
+            let message = format!("connection {}: {error}", self.id());
+            self.shared.runtime.log().push(Level::Error, message);
+            self.abort();
+            0
         })
     }
 }
