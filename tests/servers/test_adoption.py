@@ -164,10 +164,16 @@ def _python_threads(worker: psutil.Process) -> Iterator[Path]:
                 yield thread
 
 
-def _wakeups(worker: psutil.Process) -> int:
-    """Return how often the worker's Python threads have gone to sleep so far."""
+def _wakeups(worker: psutil.Process, view: int) -> int:
+    """Return how often the server's threads have gone to sleep so far.
+
+    A view's own thread reads for the engine while it waits, outside of the interpreter.
+    A greenlet is in a thread of the server, which counts.
+    """
     total = 0
     for thread in _python_threads(worker):
+        if thread.name == str(view) and view != worker.pid:
+            continue
         with contextlib.suppress(FileNotFoundError):
             status = (thread / "status").read_text()
             total += int(status.split("voluntary_ctxt_switches:")[1].split()[0])
@@ -187,16 +193,16 @@ def test_traffic_that_is_the_engines_wakes_no_thread_of_the_server(
     server: Server, report: Channel
 ):
     client = server.open(f"/hold?key={report.key}")
-    report.expect("open")
+    view = report.expect("open")
     worker = server.worker()
-    before = _wakeups(worker)
+    before = _wakeups(worker, view)
     start = time.monotonic()
     for number in range(2000):
         client.frame(frames.PING, str(number).encode())
         assert client.read_frame() == frames.Frame(frames.PONG, str(number).encode())
     # Servers that look around once a second, or ten times, may go on doing so.
     ticks = (time.monotonic() - start) * 25 + 50
-    assert _wakeups(worker) - before < min(ticks, 1000)
+    assert _wakeups(worker, view) - before < min(ticks, 1000)
     client.close()
 
 

@@ -33,7 +33,7 @@ def scripted(request: HttpRequest) -> None:
 def hold(request: Any) -> None:
     """Sit in wait() until the end; echo what comes meanwhile."""
     report = Report(request)
-    report("open")
+    report("open", threading.get_native_id())
     message = request.websocket.wait()
     while message is not None:
         request.websocket.send(message)
