@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -148,11 +148,7 @@ class Conductor:
 
     def measure(self, block: Block, bench: Bench) -> None:
         """Measure a peer; a task that fails gets a fresh server for the next one."""
-        tasks = [
-            task
-            for task in block.tasks
-            if self.failures[task, block.setting.name, block.peer.name] < PATIENCE
-        ]
+        tasks = list(self.hopeful(block))
         while tasks:
             try:
                 with block.peer.serve(block.setting.server) as running:
@@ -160,35 +156,45 @@ class Conductor:
                     while tasks:
                         task = tasks.pop(0)
                         if not self.attempt(block, task, bench, running):
+                            if task.easier:
+                                tasks.insert(0, task.easier)
                             break
             except (PeerError, OSError, SystemExit) as error:
                 for task in tasks:
-                    self.fail(block, task, str(error))
+                    self.fail(block, task, str(error), task.leaves)
                 return
+
+    def hopeful(self, block: Block) -> Iterator[Task]:
+        """Return the tasks that have not failed too often, or what is easier."""
+        for task in block.tasks:
+            hope: Task | None = task
+            while hope and self.failed(block, hope) >= PATIENCE:
+                hope = hope.easier
+            if hope:
+                yield hope
+
+    def failed(self, block: Block, task: Task) -> int:
+        """Return how often a task has failed with this peer and setting."""
+        return self.failures[task, block.setting.name, block.peer.name]
 
     def attempt(self, block: Block, task: Task, bench: Bench, running: Running) -> bool:
         """Measure one task; return whether every message was right."""
         try:
             measured = task.measure(bench, running)
         except (common.Failed, OSError) as error:
-            self.fail(block, task, str(error))
+            self.fail(block, task, str(error), task.hardest)
             return False
-        reasons = [told for told in measured.values() if isinstance(told, str)]
-        if reasons:
-            self.failures[task, block.setting.name, block.peer.name] += 1
         for leaf in task.leaves:
-            told = measured[leaf]
-            if isinstance(told, str):
-                self.note(block.run(leaf, failure=brief(told)))
-            else:
-                self.note(block.run(leaf, figures=told))
-        return not reasons
+            self.note(block.run(leaf, figures=measured[leaf]))
+        return True
 
-    def fail(self, block: Block, task: Task, reason: str) -> None:
-        """Note that a task failed."""
+    def fail(
+        self, block: Block, task: Task, reason: str, leaves: Iterable[Leaf]
+    ) -> None:
+        """Note that a task failed, and which measurements with it."""
         self.failures[task, block.setting.name, block.peer.name] += 1
         told = brief(reason)
-        for leaf in task.leaves:
+        for leaf in leaves:
             self.note(block.run(leaf, failure=told))
 
     def note(self, run: Run) -> None:

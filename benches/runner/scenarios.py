@@ -111,7 +111,7 @@ def figures(printed: dict[str, Any]) -> Figures:
 # A scenario's name, and the number of connections where it has several.
 Leaf = tuple[str, int]
 # The figures, or why there are none.
-Measured = dict[Leaf, Figures | str]
+Measured = dict[Leaf, Figures]
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ class Task:
         connections: How many connections it opens.
         windows: How many times it measures for ``Bench.seconds``.
         measure: Measures a server.
+        easier: A part of it that is tried with a fresh server if it fails.
     """
 
     name: str
@@ -135,6 +136,13 @@ class Task:
     connections: int
     windows: int
     measure: Callable[[Bench, Running], Measured]
+    easier: Task | None = None
+
+    @property
+    def hardest(self) -> Iterator[Leaf]:
+        """The measurements that are not tried again if the task fails."""
+        again = self.easier.leaves if self.easier else ()
+        return (leaf for leaf in self.leaves if leaf not in again)
 
     def seconds(self, bench: Bench) -> float:
         """Return about how long it takes."""
@@ -186,31 +194,14 @@ def in_phases(
 ) -> Measured:
     """Measure several values of an option with the same connections, easy ones first.
 
-    If that fails, the first value is measured alone: the harder ones may be at fault.
-
     Raises:
-        common.Failed: The first value failed, too.
+        common.Failed: One of them failed.
     """
     name, values = varied
-
-    def load(some: Mapping[Leaf, object]) -> Measured:
-        words = ",".join(map(str, some.values()))
-        printed = bench.load(command, running, {**options, name: words}, LONG)
-        phases = [phase | {"others": printed["others"]} for phase in printed["phases"]]
-        return dict(zip(some, map(figures, phases), strict=True))
-
-    try:
-        return load(values)
-    except common.Failed as error:
-        first, *others = values
-        if not others:
-            raise
-        failed: Measured = dict.fromkeys(others, str(error))
-        try:
-            return load({first: values[first]}) | failed
-        except common.Failed:
-            # The server may still send what the first run asked for.
-            raise error from None
+    words = ",".join(map(str, values.values()))
+    printed = bench.load(command, running, {**options, name: words}, LONG)
+    phases = [phase | {"others": printed["others"]} for phase in printed["phases"]]
+    return dict(zip(values, map(figures, phases), strict=True))
 
 
 def fanout(
@@ -228,14 +219,21 @@ def fanout(
         }
         return in_phases(bench, running, "fanout", options, ("in_flight", depths))
 
-    return Task(name, group, "fanout", tuple(depths), members, len(depths), measure)
+    first, *harder = in_flight
+    easier = fanout(name, group, members, (first,), leaf) if harder else None
+    leaves = tuple(depths)
+    return Task(name, group, "fanout", leaves, members, len(depths), measure, easier)
 
 
-def growth(connections: int) -> Task:
-    """Make an echo with so many connections: a few active, then all."""
+def growth(connections: int, *, few: bool = False) -> Task:
+    """Make an echo with so many connections: a few active, then all unless ``few``."""
     shares: dict[Leaf, object] = {("growth-echo", connections): 1.0}
-    if connections * FEW > 1:
+    easier = None
+    if few:
+        shares = {("growth-few", connections): FEW}
+    elif connections * FEW > 1:
         shares = {("growth-few", connections): FEW} | shares
+        easier = growth(connections, few=True)
 
     def measure(bench: Bench, running: Running) -> Measured:
         options = {
@@ -255,6 +253,7 @@ def growth(connections: int) -> Task:
         connections,
         len(shares),
         measure,
+        easier,
     )
 
 

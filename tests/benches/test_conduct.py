@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,21 @@ def test_a_failed_task_is_noted_and_the_next_one_gets_a_fresh_server(run: Any) -
 def test_what_failed_twice_is_not_tried_again(run: Any) -> None:
     found = run([Peer("a")], task("echo-32", fails="a"), rounds=5)
     assert len(found.runs["echo-32", 0, "one", "a"]) == conduct.PATIENCE
+
+
+def test_the_easier_part_of_a_failed_task_gets_a_fresh_server(run: Any) -> None:
+    hard = replace(
+        task("hard", "echo", fails="a"),
+        leaves=(("easy", 0), ("hard", 0)),
+        easier=task("easy", "echo"),
+    )
+    peer = Peer("a")
+    found = run([peer], hard, task("echo-64k", "echo"), rounds=3)
+    assert len(found.runs["easy", 0, "one", "a"]) == 3
+    assert found.failure(("easy", 0, "one", "a")) is None
+    assert len(found.runs["hard", 0, "one", "a"]) == conduct.PATIENCE
+    assert found.failure(("hard", 0, "one", "a")) is not None
+    assert len(peer.started) == 2 * conduct.PATIENCE + 1
 
 
 def test_a_server_that_does_not_start_does_not_stop_the_others(run: Any) -> None:
