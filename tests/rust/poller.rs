@@ -4,6 +4,8 @@
 mod common;
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -12,8 +14,8 @@ use std::{
 use common::{Peer, connect, connect_inbox, limited, until};
 use dwebsocket::{
     config::Config,
-    engine::{Connection, End, Handler, Received},
-    protocol::Message,
+    engine::{Connection, End, Handler, Overflow, Received, Sent},
+    protocol::{Message, OpCode},
 };
 use tungstenite::Message as Wire;
 
@@ -198,5 +200,41 @@ fn a_panic_ends_its_connection_and_no_other() {
         until("the connection ends", || connection.end().is_some());
         peer.send(Wire::text("text")).unwrap();
         until("the message is read", || quiet.pending() == 1);
+    });
+}
+
+/// Sends small messages, one after another, until the connection ends.
+fn talks(mut peer: TcpStream, pause: Duration) {
+    while peer.write_all(b"\x82\x81\0\0\0\0x").is_ok() {
+        let began = Instant::now();
+        while began.elapsed() < pause {
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_download_goes_on_although_its_peer_sends_meanwhile() {
+    const MANY: usize = 96 << 20;
+    alone(|| {
+        let payload = vec![b'x'; MANY];
+        let mut chunk = vec![0; 1 << 20];
+        for pause in (4..16).map(|tens| Duration::from_micros(10 * tens)) {
+            let (connection, inbox, peer) = connect_inbox(Config::default());
+            let waits = Arc::clone(&connection);
+            let view = thread::spawn(move || while inbox.wait(&waits, None) != Received::End {});
+            let mut reader = peer.get_ref().try_clone().unwrap();
+            let writer = peer.get_ref().try_clone().unwrap();
+            let talker = thread::spawn(move || talks(writer, pause));
+            let sent = connection.send(OpCode::Binary, &payload, Overflow::Refuse);
+            assert_eq!(sent, Sent::Done);
+            let mut bytes = 0;
+            while bytes < MANY {
+                bytes += reader.read(&mut chunk).unwrap();
+            }
+            connection.abort();
+            view.join().unwrap();
+            talker.join().unwrap();
+        }
     });
 }

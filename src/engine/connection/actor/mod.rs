@@ -23,7 +23,7 @@ use tokio::time::Sleep;
 use super::{
     super::{outbox::Way, permit::Permit, table::Engine},
     Connection,
-    input::yield_now,
+    input::{Input, yield_now},
     lifecycle::{End, State, Step},
     reader,
 };
@@ -47,6 +47,9 @@ pub(in crate::engine) struct Actor {
     until: Option<Instant>,
     /// The outbox has bytes that the socket did not take.
     writing: bool,
+    /// The socket took all that may be written before other tasks run. The pace would not do: whoever
+    /// attends the poller begins it anew.
+    yields: bool,
     /// The time by which the response head must be written; `None` once it is.
     handshake_until: Option<Instant>,
     timer: Pin<Box<Sleep>>,
@@ -71,6 +74,7 @@ impl Actor {
             until: None,
             // The head of the response may still wait in the outbox.
             writing: true,
+            yields: false,
             handshake_until: Some(handshake_until),
             timer: Box::pin(tokio::time::sleep_until(handshake_until.into())),
             _permit: permit,
@@ -192,7 +196,7 @@ impl Actor {
             let flushed = guard.try_io(|_| self.connection.outbox().flush_ready());
             if matches!(flushed, Ok(Ok(true))) {
                 // The peer reads fast: other tasks run before it gets more.
-                self.connection.with_input(|input| input.pace.exhaust());
+                self.yields = true;
                 return true;
             }
         }
@@ -206,10 +210,8 @@ impl Future for Actor {
         self.connection.with_input(|input| input.pace.begin());
         while self.seen != State::Gone {
             let again = self.round(cx);
-            if self
-                .connection
-                .with_input(|input| input.pace.is_exhausted())
-            {
+            let exhausted = |input: &mut Input| input.pace.is_exhausted();
+            if std::mem::take(&mut self.yields) || self.connection.with_input(exhausted) {
                 yield_now(cx);
                 return Poll::Pending;
             }

@@ -60,11 +60,6 @@ impl Pace {
         self.rounds >= ROUNDS || self.worked >= TURN
     }
 
-    /// Ends the turn.
-    pub(in crate::engine::connection) fn exhaust(&mut self) {
-        self.worked = TURN;
-    }
-
     /// The number of bytes to read at once.
     pub(in crate::engine::connection) fn portion(&self) -> usize {
         CHUNK >> self.halvings
