@@ -280,7 +280,7 @@ impl Poller {
     async fn stand_in(&self, events: &AsyncFd<RawFd>) -> io::Result<()> {
         self.lookout.show()?;
         let attended = loop {
-            while self.stands_in() && self.try_round() > 0 {
+            while self.try_round() > 0 {
                 tokio::task::yield_now().await;
             }
             tokio::select! {
@@ -295,12 +295,28 @@ impl Poller {
         attended
     }
 
-    /// Reads the sockets that are ready now, unless a thread attends meanwhile. Returns how many it has read.
+    /// Reads the sockets that are ready now, unless a thread attends. Returns how many it has read.
     fn try_round(&self) -> usize {
+        if self.stands_in() {
+            self.late_round()
+        } else {
+            0
+        }
+    }
+
+    /// The round of a watch that stood in a moment ago.
+    fn late_round(&self) -> usize {
         // A thread holds this lock for as long as it waits for sockets.
-        self.desk.try_lock().map_or(0, |mut desk| {
-            desk.round(&self.sources, Some(Duration::ZERO))
-        })
+        let Ok(mut desk) = self.desk.try_lock() else {
+            return 0;
+        };
+        let many = desk.round(&self.sources, Some(Duration::ZERO));
+        if !self.stands_in() {
+            // The thread that has taken over waits for the desk. It may have been woken already, and this
+            // round may have taken the event.
+            let _ = self.waker.wake();
+        }
+        many
     }
 }
 

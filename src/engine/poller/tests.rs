@@ -143,6 +143,23 @@ fn another_thread_wakes_the_one_that_attends() {
 }
 
 #[test]
+fn a_thread_is_woken_although_the_watch_ends_its_round_late() {
+    let room = Room::new();
+    let _peer = room.add(1, None);
+    let attendance = room.poller.attend().unwrap();
+    let poller = &room.poller;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            poller.wake();
+            poller.late_round();
+        });
+    });
+    let began = Instant::now();
+    attendance.round(Some(LIMIT));
+    assert!(began.elapsed() < LIMIT);
+}
+
+#[test]
 fn a_thread_that_attends_does_not_wake_itself() {
     let room = Room::new();
     let attendance = room.poller.attend().unwrap();
@@ -284,11 +301,11 @@ fn the_lookout_tells_of_ready_sockets_only_while_the_poller_is_shown() {
         assert!(!told());
         room.poller.lookout.show().unwrap();
         // What was ready before is for a round to find.
-        assert_eq!(room.poller.try_round(), 1);
+        assert_eq!(room.poller.late_round(), 1);
         told();
         peer.write_all(b"shown").unwrap();
         assert!(told());
-        room.poller.try_round();
+        room.poller.late_round();
         room.poller.lookout.hide().unwrap();
     }
 }
