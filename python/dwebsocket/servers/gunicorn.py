@@ -28,9 +28,14 @@ def find(environ: Environ) -> ServerSocket | None:
         return None
     if "eventlet" in sys.modules and type(sock).__module__.startswith("eventlet."):
         raise SocketUnavailable(_EVENTLET)
-    unreader = _unreader(environ.get("wsgi.input"))
+    body = environ.get("wsgi.input")
+    unreader = _unreader(body)
 
     def leftover() -> bytes:
+        if hasattr(body, "failed"):
+            # No request follows, so gunicorn need not keep the connection and wait for
+            # one: a thread of its pool would be called to read the end of the file.
+            body.failed = True
         buffer = getattr(unreader, "buf", None)
         if buffer is None:
             return b""

@@ -84,6 +84,18 @@ def test_gunicorns_parser_gives_back_what_it_read_too_much(ends):
     assert found.leftover() == b""
 
 
+def test_gunicorn_waits_for_no_request_on_an_adopted_connection(ends):
+    server, client = ends
+    client.sendall(REQUEST)
+    parser = RequestParser(Config(), server, ("127.0.0.1", 1))
+    environ = {"gunicorn.socket": server, "wsgi.input": next(parser).body}
+    found = servers.find(environ)
+    assert parser.finish_body()
+    found.leftover()
+    # gunicorn closes a connection whose next request it cannot find.
+    assert not parser.finish_body()
+
+
 def test_gunicorns_socket_does_without_its_parser(ends):
     server, _ = ends
     found = servers.find({"gunicorn.socket": server, "wsgi.input": io.BytesIO()})
