@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from datetime import tzinfo
 from typing import Any
 
+from asgiref.local import Local
 from django.conf import settings as django_settings
 from django.urls import (
     clear_script_prefix,
@@ -100,6 +101,20 @@ def again(things: Sequence[Any]) -> list[Any]:
     return found
 
 
+def _outlives_context() -> bool:
+    """Return whether a value that is set in a context stays in its thread afterwards.
+
+    Django keeps language, time zone, URLconf and script prefix in ``Local`` objects:
+    since asgiref 3.7 these live in the context, before that in the thread.
+    """
+    local = Local()
+    Context().run(setattr, local, "value", True)
+    return hasattr(local, "value")
+
+
+_OUTLIVES = _outlives_context()
+
+
 class RequestContext:
     """A snapshot of the calling thread's state."""
 
@@ -144,7 +159,12 @@ class RequestContext:
             return function(*args)
         finally:
             # The thread may serve another request next.
-            translation.deactivate()
-            timezone.deactivate()
-            set_urlconf(None)
-            clear_script_prefix()
+            if _OUTLIVES:
+                _reset()
+
+
+def _reset() -> None:
+    translation.deactivate()
+    timezone.deactivate()
+    set_urlconf(None)
+    clear_script_prefix()

@@ -53,6 +53,25 @@ def test_the_language_holds(language):
     assert in_thread(translation.get_language) == language
 
 
+@pytest.mark.parametrize("outlives", [False, True])
+def test_a_thread_that_has_run_a_view_has_forgotten_the_language(outlives, monkeypatch):
+    if not outlives and context._OUTLIVES:
+        pytest.skip("this asgiref keeps the state in the thread")
+    monkeypatch.setattr(context, "_OUTLIVES", outlives)
+    translation.activate("de")
+    request_context = RequestContext()
+    found = []
+
+    def run():
+        request_context.run(lambda: found.append(translation.get_language()))
+        found.append(translation.get_language())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+    assert found == ["de", "en-us"]
+
+
 def test_no_language_holds():
     translation.deactivate_all()
     assert in_thread(translation.get_language) is None
