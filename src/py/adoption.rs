@@ -86,7 +86,6 @@ impl PyAdoption {
     #[allow(clippy::too_many_arguments)] // the parts of a connection
     fn start(
         &self,
-        py: Python<'_>,
         head: Vec<u8>,
         leftover: Vec<u8>,
         handshake: &PyHandshake,
@@ -118,9 +117,10 @@ impl PyAdoption {
                 .take(),
         };
         let handler = Arc::clone(&inbox);
-        let connection = py
-            .detach(|| Connection::start(parts, handler))
-            .map_err(|error| errors::engine(&error))?;
+        // Attached: nothing here waits. To release the interpreter lock between two threads that need it costs
+        // more than the system calls.
+        let connection =
+            Connection::start(parts, handler).map_err(|error| errors::engine(&error))?;
         Ok(PyConnection::new(connection, inbox, options.text_as_bytes))
     }
 }

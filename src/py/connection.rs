@@ -248,7 +248,7 @@ impl PyConnection {
     }
 
     #[pyo3(signature = (code=1000, reason=""))]
-    fn close(&self, py: Python<'_>, code: u16, reason: &str) -> PyResult<bool> {
+    fn close(&self, code: u16, reason: &str) -> PyResult<bool> {
         if !is_sendable(code) {
             return Err(errors::value(format!(
                 "{code} is not a close code that may be sent (RFC 6455 section 7.4)"
@@ -259,7 +259,7 @@ impl PyConnection {
                 "a close reason is at most {MAX_REASON} bytes of UTF-8 (RFC 6455 section 5.5)"
             )));
         }
-        Ok(py.detach(|| self.connection.close(code, reason)))
+        Ok(self.connection.close(code, reason))
     }
 
     fn abort(&self) {

@@ -19,8 +19,9 @@ fn record(record: Record) -> PyRecord {
 }
 
 #[pyfunction]
-pub(super) fn drain_log(py: Python<'_>) -> Vec<PyRecord> {
-    let records = py.detach(|| running().map(|engine| engine.log().drain()));
+pub(super) fn drain_log() -> Vec<PyRecord> {
+    // Attached, since each view's end comes here: there is nothing to wait for.
+    let records = running().map(|engine| engine.log().drain());
     let records = records.unwrap_or_default().into_iter();
     records.map(record).collect()
 }
