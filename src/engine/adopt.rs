@@ -16,10 +16,16 @@ use std::{
     },
 };
 
-use socket2::{Socket, Type};
+use socket2::{SockRef, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::runtime::runtime;
+use crate::runtime::{Chore, runtime};
+
+/// Reads of one look at what the server has written; more of it is left to a task.
+const LOOKS: usize = 8;
+
+/// Looks at a server that has not closed its end, before a task waits for that.
+const PASSES: u32 = 10;
 
 /// A socket that was taken from a server.
 #[derive(Debug)]
@@ -99,7 +105,9 @@ impl Held {
             theirs,
             ours,
         } = self;
-        theirs.set_nonblocking(is_nonblocking(socket.as_raw_fd())?)?;
+        if is_nonblocking(socket.as_raw_fd())? {
+            theirs.set_nonblocking(true)?;
+        }
         // The server's next read returns the end of the file at once.
         ours.shutdown(Shutdown::Write)?;
         if identity(fd)? != identity(socket.as_raw_fd())? {
@@ -109,9 +117,12 @@ impl Held {
             forget_in_epoll(epoll, fd);
         }
         replace(&theirs.into(), fd)?;
-        // The task that reads `ours` needs the runtime; if it cannot be started, this end of the pair is
-        // closed.
-        runtime()?.handle().spawn(swallow(ours));
+        // Reading `ours` needs the runtime; if it cannot be started, this end of the pair is closed.
+        let mut rest = Rest {
+            ours: Some(ours),
+            passes: 0,
+        };
+        runtime()?.chores().add(move || rest.look());
         Ok(Adopted { socket })
     }
 }
@@ -145,26 +156,53 @@ fn identity(fd: RawFd) -> io::Result<(libc::dev_t, libc::ino_t)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// Registers a socket with the reactor of the runtime that the caller has entered. If a poller reads the
-/// socket, the reactor only tells when there is room to write.
-pub(super) fn register(socket: Socket, polled: bool) -> io::Result<AsyncFd<Socket>> {
-    let interest = if polled {
-        Interest::WRITABLE
-    } else {
-        Interest::READABLE | Interest::WRITABLE
-    };
-    // SAFETY: a `Socket` owns its descriptor, which stays the same and open as long as it lives, and
-    // `AsyncFd` owns the `Socket`.
-    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
-}
-
-/// Registers a descriptor that outlives the result, to be told when it is readable.
-pub(super) fn register_reading(fd: RawFd) -> io::Result<AsyncFd<RawFd>> {
+/// Registers a descriptor that outlives the result with the reactor of the runtime that the caller has
+/// entered.
+pub(super) fn register(fd: RawFd, interest: Interest) -> io::Result<AsyncFd<RawFd>> {
     // SAFETY: the caller keeps the descriptor open for as long as it uses the result.
-    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
-/// Reads and discards what the server writes, until the server has closed its end.
+/// What the server still writes. Most servers write a few bytes and close their end at once, so that a look
+/// or two among the chores is enough; otherwise a task reads on.
+struct Rest {
+    ours: Option<UnixStream>,
+    /// How often nothing was there.
+    passes: u32,
+}
+
+impl Rest {
+    fn look(&mut self) -> Chore {
+        let Some(ours) = &self.ours else {
+            return Chore::Done;
+        };
+        let mut buffer = [MaybeUninit::uninit(); 1024];
+        for _ in 0..LOOKS {
+            match SockRef::from(ours).recv_with_flags(&mut buffer, libc::MSG_DONTWAIT) {
+                Ok(0) => return Chore::Done,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.passes < PASSES => {
+                    self.passes += 1;
+                    return Chore::Again;
+                }
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) =>
+                {
+                    break;
+                }
+                Err(_) => return Chore::Done,
+            }
+        }
+        self.ours.take().map(|ours| tokio::spawn(swallow(ours)));
+        Chore::Done
+    }
+}
+
+/// Reads and discards what the server writes, until the server has closed its end. Called on a thread of the
+/// runtime.
 async fn swallow(ours: UnixStream) {
     let Ok(()) = ours.set_nonblocking(true) else {
         return;

@@ -10,6 +10,7 @@
 //! * `shared`: the parts of a process that all connections use: the turnstile and the couriers.
 //! * `poller`: reads the sockets of the views that wait in threads.
 //! * `consumer`: how a view takes messages out of an inbox: in threads or in an event loop.
+//! * `wire`: the socket of a connection.
 //! * `outbox`, `courier`, `permit`, [`habit`], [`adopt`]: parts that do not depend on connections.
 
 pub mod adopt;
@@ -24,6 +25,7 @@ mod poller;
 mod shared;
 mod start;
 mod table;
+mod wire;
 
 pub(crate) use self::courier::Mailbag;
 pub use self::{

@@ -5,15 +5,16 @@ use std::{io, os::fd::AsRawFd, sync::Arc};
 use socket2::Socket;
 
 use super::{
-    adopt,
     connection::{Connection, Handler, actor::Actor, input::Input},
     outbox::{Capacity, FarEnd, Outbox, Queue, Signal, Wakeup, Way},
     permit::Permit,
     table::{Engine, engine},
+    wire::Wire,
 };
 use crate::{
     config::Config,
     protocol::{Decoder, Encoder, Role, extensions::DeflateParams},
+    runtime::Chore,
 };
 
 /// The parts from which a new connection starts.
@@ -66,13 +67,15 @@ impl Connection {
         // Without this option, small frames would wait for an ACK. The call fails on a stream socket that
         // is not TCP.
         let _ = socket.set_tcp_nodelay(true);
-        let socket = {
+        let wire = if handler.is_polled() {
+            Wire::unwatched(socket)
+        } else {
             let _context = engine.handle().enter();
-            Arc::new(adopt::register(socket, handler.is_polled())?)
+            Wire::watched(socket)?
         };
         let fresh = Fresh {
-            way: Way::Socket(socket),
-            signal: Arc::default(),
+            way: Way::Socket(Arc::new(wire)),
+            signal: Signal::with_chores(engine.shared.runtime.chores()),
             head,
             leftover,
             deflate,
@@ -155,12 +158,13 @@ impl Fresh {
         engine.register(&connection);
         // The caller's thread writes the head: usually the peer has its response before this function
         // returns.
-        let _ = connection.outbox().flush_ready();
+        let written = matches!(connection.outbox().flush_ready(), Ok(false));
         let open = Arc::clone(&connection);
         let polled = match &self.way {
-            Way::Socket(socket) if connection.is_polled() => Some(socket.get_ref().as_raw_fd()),
+            Way::Socket(wire) if connection.is_polled() => Some(wire.socket().as_raw_fd()),
             _ => None,
         };
+        let patient = polled.is_some() && written && self.leftover.is_empty();
         let way = self.way.clone();
         let config = connection.config();
         let input = Input::new(config, way, decoder, self.leftover, polled.is_some());
@@ -177,7 +181,16 @@ impl Fresh {
             }
         }
         let actor = Actor::new(engine, open, self.way, self.permit);
-        engine.handle().spawn(actor);
+        if patient {
+            // There is nothing for it to do but to keep the time limits.
+            let mut actor = Some(actor);
+            engine.shared.runtime.chores().add(move || {
+                actor.take().map(tokio::spawn);
+                Chore::Done
+            });
+        } else {
+            engine.handle().spawn(actor);
+        }
         connection
     }
 }

@@ -8,6 +8,7 @@
 //! per process is a [`PerProcess`] value: the runtime here, the engine and the hub in the layers above.
 //! A fork increments the generation of the child (see [`fork`]), which voids all these values at once.
 
+mod chores;
 pub mod fork;
 mod gate;
 mod log;
@@ -23,6 +24,12 @@ mod weight;
 
 #[cfg(feature = "python")]
 pub(crate) use self::stack::settle;
+pub(crate) use self::{
+    chores::{Chore, Chores},
+    start::WORKER_THREADS,
+    wake::Flag,
+    weight::Weight,
+};
 pub use self::{
     gate::{Gate, Pass},
     log::{Level, Log, Record},
@@ -30,4 +37,3 @@ pub use self::{
     process::{Runtime, running, runtime},
     wake::WakeQueue,
 };
-pub(crate) use self::{start::WORKER_THREADS, wake::Flag, weight::Weight};

@@ -2,11 +2,11 @@
 
 use std::{
     io,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use super::{Gate, Log, PerProcess, start, trim};
+use super::{Chores, Gate, Log, PerProcess, start, trim};
 
 /// The runtime of this process.
 static RUNTIME: PerProcess<Runtime> = PerProcess::new();
@@ -20,6 +20,7 @@ pub struct Runtime {
     tokio: Mutex<Option<tokio::runtime::Runtime>>,
     log: Log,
     gate: Gate,
+    chores: Arc<Chores>,
     pub(super) held: trim::Held,
 }
 
@@ -32,11 +33,15 @@ pub fn runtime() -> io::Result<&'static Runtime> {
     RUNTIME.get_or_try_init(|| {
         let tokio = start::runtime()?;
         trim::bound();
+        let chores = Arc::<Chores>::default();
+        let left = Arc::clone(&chores);
+        tokio.spawn(async move { left.run().await });
         Ok(Runtime {
             handle: tokio.handle().clone(),
             tokio: Mutex::new(Some(tokio)),
             log: Log::default(),
             gate: Gate::default(),
+            chores,
             held: trim::Held::default(),
         })
     })
@@ -67,6 +72,11 @@ impl Runtime {
         &self.gate
     }
 
+    /// Work that can wait for a moment.
+    pub(crate) fn chores(&self) -> &Chores {
+        &self.chores
+    }
+
     /// Ends tokio's threads; waits for them for at most `timeout`.
     pub(crate) fn shut_down(&self, timeout: Duration) {
         let tokio = self
@@ -76,6 +86,7 @@ impl Runtime {
             .take();
         if let Some(tokio) = tokio {
             tokio.shutdown_timeout(timeout);
+            self.chores.end();
         }
     }
 }

@@ -45,6 +45,19 @@ fn the_server_writes_into_nothing_and_reads_the_end_of_the_file() {
 }
 
 #[test]
+fn a_server_that_writes_late_writes_into_nothing_too() {
+    limited(|| {
+        let (mut server, _peer) = tcp_pair();
+        let _adopted = adopt(server.as_raw_fd(), None).unwrap();
+        for _ in 0..2 {
+            // Long enough for the looks among the chores to end.
+            std::thread::sleep(Duration::from_millis(400));
+            server.write_all(&[b'x'; 300_000]).unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_nonblocking_server_stays_nonblocking() {
     limited(|| {
         let (mut server, _peer) = tcp_pair();

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{
+    super::outbox::Outbox,
     Connection,
     lifecycle::{End, State, Step},
 };
@@ -66,10 +67,24 @@ impl Connection {
                 }
                 _ => outbox.close(code, reason),
             };
+            if self.is_polled() && outbox.close_is_written() {
+                self.close_is_written(&outbox);
+            } else {
+                self.signal.raise();
+            }
             (before, started)
         };
         self.tell_end(before);
         started
+    }
+
+    /// Takes the steps after the Close frame has been written, as the actor would.
+    fn close_is_written(&self, outbox: &Outbox) {
+        let _ = self.lifecycle.step(Step::Written, None);
+        if self.lifecycle.state() == State::Lingering {
+            outbox.shut();
+        }
+        self.signal.raise_later();
     }
 
     /// Takes a step that the peer or the transport has caused.

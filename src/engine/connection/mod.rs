@@ -211,6 +211,16 @@ impl Connection {
         }
     }
 
+    /// Wakes the actor to close the connection. While a view waits in a thread, nothing depends on the actor
+    /// but the time limits, so it is woken together with others.
+    fn raise_in_time(&self) {
+        if self.is_polled() {
+            self.signal.raise_later();
+        } else {
+            self.signal.raise();
+        }
+    }
+
     /// Whether another process made the connection, before a fork. Its locks may be held by threads that
     /// do not exist here, and its socket belongs to that process.
     #[must_use]

@@ -16,12 +16,12 @@ use std::{
 
 use bytes::Bytes;
 use socket2::Socket;
-use tokio::io::unix::AsyncFd;
 
 use super::{
     super::{
         outbox::{PONGS, Queue, Way},
         poller::Source,
+        wire::Wire,
     },
     Connection,
     input::{CHUNK, Input, Stash},
@@ -118,11 +118,11 @@ impl Reader<'_> {
         }
         CHUNK_BUFFER.with_borrow_mut(|chunk| {
             let portion = self.input.pace.portion();
-            let Way::Socket(socket) = &self.input.way else {
+            let Way::Socket(wire) = &self.input.way else {
                 return Poll::Pending;
             };
             let result = if self.input.polled {
-                match read_once(socket.get_ref(), &mut chunk[..portion]) {
+                match read_once(wire.socket(), &mut chunk[..portion]) {
                     Ok(Some(len)) => {
                         self.input.more = len == portion || self.input.ends;
                         Ok(len)
@@ -134,7 +134,7 @@ impl Reader<'_> {
                     Err(error) => Err(error),
                 }
             } else {
-                ready!(read_some(socket, cx, &mut chunk[..portion]))
+                ready!(read_some(wire, cx, &mut chunk[..portion]))
             };
             self.took(chunk, result);
             Poll::Ready(())
@@ -155,10 +155,10 @@ impl Reader<'_> {
                 break;
             }
             let portion = self.input.pace.portion();
-            let Way::Socket(socket) = &self.input.way else {
+            let Way::Socket(wire) = &self.input.way else {
                 return 0;
             };
-            match read_once(socket.get_ref(), &mut chunk[..portion]) {
+            match read_once(wire.socket(), &mut chunk[..portion]) {
                 Ok(Some(len)) => {
                     bytes += len;
                     self.took(chunk, Ok(len));
@@ -423,13 +423,13 @@ fn fail(connection: &Connection, error: &ProtocolError) {
 
 fn peer_ended(connection: &Connection, end: End) {
     connection.end_with(Step::PeerClose, end);
-    connection.signal.raise();
+    connection.raise_in_time();
 }
 
 /// Ends the connection. `end` says how, unless the peer has said Close or the connection has failed before.
 fn leave(connection: &Connection, end: End) {
     connection.end_with(Step::Leave, end);
-    connection.signal.raise();
+    connection.raise_in_time();
 }
 
 fn wants_to_read(connection: &Connection) -> bool {
@@ -454,14 +454,10 @@ fn read_once(mut socket: &Socket, chunk: &mut [u8]) -> io::Result<Option<usize>>
 
 /// Reads once. A short read has emptied the socket, so the next call waits for readiness without a system
 /// call.
-fn read_some(
-    socket: &AsyncFd<Socket>,
-    cx: &mut Context<'_>,
-    chunk: &mut [u8],
-) -> Poll<io::Result<usize>> {
+fn read_some(wire: &Wire, cx: &mut Context<'_>, chunk: &mut [u8]) -> Poll<io::Result<usize>> {
     loop {
-        let mut guard = ready!(socket.poll_read_ready(cx))?;
-        match guard.try_io(|socket| socket.get_ref().read(chunk)) {
+        let mut guard = ready!(wire.poll_read_ready(cx))?;
+        match guard.try_io(|_| wire.socket().read(chunk)) {
             Ok(Ok(len)) => {
                 if len > 0 && len < chunk.len() {
                     guard.clear_ready();

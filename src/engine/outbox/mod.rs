@@ -17,7 +17,7 @@ mod transport;
 mod way;
 mod write;
 
-use std::sync::Arc;
+use std::{net::Shutdown, sync::Arc};
 
 use self::backlog::{Backlog, Item};
 pub(super) use self::{queue::Queue, signal::Signal, way::Way, write::write_posted};
@@ -244,8 +244,13 @@ impl Outbox {
         let code = (code != 1005).then_some(code);
         self.backlog.push(Item::Close(code, reason.to_owned()));
         self.flush_or_signal();
-        self.signal.raise();
         true
+    }
+
+    /// Tells the peer of a socket that nothing follows; false if that is left to the actor.
+    pub(super) fn shut(&self) -> bool {
+        // The server shuts its side of TCP first (section 7.1.1).
+        matches!(&self.way, Some(Way::Socket(wire)) if wire.socket().shutdown(Shutdown::Write).is_ok())
     }
 
     /// Discards the messages that wait; returns how many.

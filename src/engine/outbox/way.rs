@@ -2,16 +2,13 @@
 
 use std::{io, sync::Arc};
 
-use socket2::Socket;
-use tokio::io::unix::AsyncFd;
-
-use super::{backlog::Backlog, queue::Queue, transport::Transport};
+use super::{super::wire::Wire, backlog::Backlog, queue::Queue, transport::Transport};
 use crate::protocol::OpCode;
 
 /// A transport. An enum avoids a call through a pointer on the way to a socket.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum Way {
-    Socket(Arc<AsyncFd<Socket>>),
+    Socket(Arc<Wire>),
     Queue(Arc<Queue>),
 }
 
@@ -19,7 +16,7 @@ impl Transport for Way {
     #[inline]
     fn take(&self, backlog: &mut Backlog) -> io::Result<()> {
         match self {
-            Self::Socket(socket) => socket.get_ref().take(backlog),
+            Self::Socket(wire) => wire.socket().take(backlog),
             Self::Queue(queue) => queue.take(backlog),
         }
     }
@@ -32,7 +29,7 @@ impl Transport for Way {
         payload: &[u8],
     ) -> io::Result<()> {
         match self {
-            Self::Socket(socket) => socket.get_ref().take_through(backlog, opcode, payload),
+            Self::Socket(wire) => wire.socket().take_through(backlog, opcode, payload),
             Self::Queue(queue) => queue.take_through(backlog, opcode, payload),
         }
     }

@@ -8,9 +8,9 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use socket2::Socket;
-use tokio::io::unix::AsyncFd;
 
 use super::{
+    super::wire::Wire,
     Outbox,
     backlog::{Backlog, Item},
     transport::Transport,
@@ -70,10 +70,10 @@ pub(in crate::engine) fn write_posted<'a>(lock: impl Fn() -> MutexGuard<'a, Outb
     let mut written = 0;
     let mut outbox = with_scratch(|scratch| {
         while written < STINT
-            && let Some(socket) = outbox.begin(scratch)
+            && let Some(wire) = outbox.begin(scratch)
         {
             drop(outbox);
-            let result = send(socket.get_ref(), scratch);
+            let result = send(wire.socket(), scratch);
             written += scratch.len();
             outbox = lock();
             outbox.end(result, scratch);
@@ -129,8 +129,8 @@ impl Outbox {
 
     /// Encodes a batch from the queue into `scratch`, to be written without the lock. `None` if there is
     /// nothing to write, or if it must be written with the lock.
-    fn begin(&mut self, scratch: &mut Vec<u8>) -> Option<Arc<AsyncFd<Socket>>> {
-        let Some(Way::Socket(socket)) = &self.way else {
+    fn begin(&mut self, scratch: &mut Vec<u8>) -> Option<Arc<Wire>> {
+        let Some(Way::Socket(wire)) = &self.way else {
             return None;
         };
         let backlog = &mut self.backlog;
@@ -146,7 +146,7 @@ impl Outbox {
         match backlog.take_front(scratch) {
             Front::Batch => {
                 self.writing = true;
-                Some(Arc::clone(socket))
+                Some(Arc::clone(wire))
             }
             // The frame has turned out to be large: `flush` writes it.
             Front::Whole(frame) => {

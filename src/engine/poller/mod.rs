@@ -227,7 +227,11 @@ impl Poller {
                     // If the system has no memory for it, the watch tries again at the next tick.
                     Look::StandIn => {
                         if events.is_none() {
-                            events = adopt::register_reading(self.lookout.as_raw_fd()).ok();
+                            events = adopt::register(
+                                self.lookout.as_raw_fd(),
+                                tokio::io::Interest::READABLE,
+                            )
+                            .ok();
                         }
                         match &events {
                             Some(events) if self.stand_in(events).await.is_ok() => {}

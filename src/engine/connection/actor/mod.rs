@@ -136,7 +136,7 @@ impl Actor {
             State::Lingering if before != state => {
                 let shut = match &self.way {
                     // The server shuts its side of TCP first (section 7.1.1).
-                    Way::Socket(socket) => socket.get_ref().shutdown(Shutdown::Write).is_ok(),
+                    Way::Socket(wire) => wire.socket().shutdown(Shutdown::Write).is_ok(),
                     // Nothing can overtake the Close frame in a queue.
                     Way::Queue(_) => false,
                 };
@@ -180,11 +180,11 @@ impl Actor {
                     return false;
                 }
             }
-            let Way::Socket(socket) = &self.way else {
+            let Way::Socket(wire) = &self.way else {
                 // A queue raises the signal once it has room.
                 return self.connection.outbox().flush_ready().is_err();
             };
-            let mut guard = match socket.poll_write_ready(cx) {
+            let mut guard = match wire.poll_write_ready(cx) {
                 Poll::Pending => return true,
                 Poll::Ready(Ok(guard)) => guard,
                 Poll::Ready(Err(_)) => {
@@ -225,10 +225,10 @@ impl Future for Actor {
 
 impl Drop for Actor {
     fn drop(&mut self) {
-        if let Way::Socket(socket) = &self.way
+        if let Way::Socket(wire) = &self.way
             && self.connection.is_polled()
         {
-            let fd = socket.get_ref().as_raw_fd();
+            let fd = wire.socket().as_raw_fd();
             self.engine.shared.poller.remove(self.connection.id(), fd);
         }
         self.connection.end_input();

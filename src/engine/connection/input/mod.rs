@@ -49,6 +49,7 @@ impl Input {
         Self {
             way,
             decoder,
+            more: polled && !leftover.is_empty(),
             stash: Stash::new(leftover),
             keepalive: Keepalive::new(config, now),
             pace: Pace::default(),
@@ -57,7 +58,6 @@ impl Input {
             last_message: now,
             polled,
             ends: false,
-            more: polled,
         }
     }
 }
