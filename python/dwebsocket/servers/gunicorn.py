@@ -28,7 +28,7 @@ def find(environ: Environ) -> ServerSocket | None:
         return None
     if "eventlet" in sys.modules and type(sock).__module__.startswith("eventlet."):
         raise SocketUnavailable(_EVENTLET)
-    body = environ.get("wsgi.input")
+    body: Any = environ.get("wsgi.input")
     unreader = _unreader(body)
 
     def leftover() -> bytes:
