@@ -69,6 +69,12 @@ impl Encoder {
         }
     }
 
+    /// Whether messages may be compressed.
+    #[must_use]
+    pub fn compresses(&self) -> bool {
+        self.deflater.is_some()
+    }
+
     /// Encodes a message as one frame; messages are never fragmented.
     ///
     /// `opcode` is [`OpCode::Text`] or [`OpCode::Binary`]. The caller makes sure that the payload of

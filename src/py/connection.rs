@@ -28,6 +28,10 @@ use crate::{
 /// the interpreter lock and taking it again costs more than the system call.
 const DETACH: usize = 32 * 1024;
 
+/// The same for a connection that compresses: at the lowest level that many bytes take some ten microseconds,
+/// and at higher levels several times that.
+const DETACH_COMPRESSING: usize = 4 * 1024;
+
 /// An open WebSocket.
 #[pyclass(frozen, weakref, module = "dwebsocket._engine", name = "Connection")]
 pub(super) struct PyConnection {
@@ -57,7 +61,12 @@ impl PyConnection {
     }
 
     fn transmit(&self, py: Python<'_>, opcode: OpCode, payload: &[u8], overflow: Overflow) -> Sent {
-        if payload.len() < DETACH {
+        let detach = if self.connection.compresses() {
+            DETACH_COMPRESSING
+        } else {
+            DETACH
+        };
+        if payload.len() < detach {
             self.connection.send(opcode, payload, overflow)
         } else {
             py.detach(|| self.connection.send(opcode, payload, overflow))

@@ -120,13 +120,14 @@ def open_pair(
     tcp: bool = False,
     engine: dict[str, Any] | None = None,
     websocket_class: Any = DefaultWebSocket,
+    extensions: str = "",
     **arguments: Any,
 ) -> tuple[Any, Peer]:
     """Open a connection; return the WebSocket and its peer."""
     options = _engine.Options(
         text_as_bytes=not modern, validate_utf8=modern, **(engine or {})
     )
-    handshake = shake(options)
+    handshake = shake(options, extensions=extensions)
     permit = _engine.reserve(1_000_000)
     assert permit is not None
     server, client = socket_pair(tcp)

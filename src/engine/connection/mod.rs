@@ -102,6 +102,7 @@ pub struct Connection {
     /// The generation of the process that made the connection: a forked child must not touch it.
     generation: u32,
     enveloping: AtomicBool,
+    compresses: bool,
     lifecycle: Lifecycle,
     config: Arc<Config>,
     /// A std mutex: held while a frame is encoded and offered to a non-blocking socket.
@@ -149,6 +150,7 @@ impl Connection {
             generation: fork::generation(),
             input: Mutex::default(),
             shared,
+            compresses: outbox.compresses(),
             outbox: Mutex::new(outbox),
             signal,
             config,
@@ -174,6 +176,12 @@ impl Connection {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Whether messages to the peer may be compressed, which takes much longer than to send them.
+    #[must_use]
+    pub fn compresses(&self) -> bool {
+        self.compresses
     }
 
     /// From now on, the connection gets messages from groups in the JSON of the client's protocol.

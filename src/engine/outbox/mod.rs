@@ -87,6 +87,11 @@ impl Outbox {
         }
     }
 
+    /// Whether messages may be compressed.
+    pub(super) fn compresses(&self) -> bool {
+        self.backlog.encoder.compresses()
+    }
+
     /// Whether the transport has failed or was cut.
     pub(super) fn is_cut(&self) -> bool {
         self.way.is_none()

@@ -4,6 +4,7 @@ import array
 import contextlib
 import json
 import math
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from dwebsocket import PeerGone, hub, push
 from dwebsocket.websocket import endpoint
-from tests.python.peer import in_thread
+from tests.python.peer import TIMEOUT, in_thread
 
 
 class TestOutbox:
@@ -512,3 +513,34 @@ class TestArguments:
             websocket.ping(wrong)
         with pytest.raises(ValueError, match="125"):
             websocket.ping("x" * 126)
+
+
+class TestCompression:
+    def test_other_threads_run_while_a_message_is_compressed(self, pair):
+        websocket, _ = pair(
+            engine={"compression_level": 9}, extensions="permessage-deflate"
+        )
+        message = json.dumps([number**3 for number in range(2000)])
+        assert 4 * 1024 <= len(message) < 32 * 1024
+        began, ran, gate = threading.Event(), threading.Event(), threading.Lock()
+
+        def other() -> None:
+            began.set()
+            with gate:
+                ran.set()
+
+        interval = sys.getswitchinterval()
+        with gate:
+            wait = in_thread(other)
+            assert began.wait(TIMEOUT)
+            # From now on, no thread takes the interpreter from the sender.
+            sys.setswitchinterval(1000)
+        try:
+            deadline = time.monotonic() + TIMEOUT
+            while not ran.is_set() and time.monotonic() < deadline:
+                websocket.send(message, overflow="drop_newest")
+            alone = not ran.is_set()
+        finally:
+            sys.setswitchinterval(interval)
+        wait()
+        assert not alone
