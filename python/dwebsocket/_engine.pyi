@@ -4,8 +4,8 @@ The engine does not know Django. Every call that can wait releases the interpret
 meanwhile, and Ctrl-C interrupts a wait of the main thread.
 """
 
-from collections.abc import Sequence
-from typing import Literal, final
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, final
 
 from .exceptions import BrokerError as BrokerError
 
@@ -141,6 +141,71 @@ class WakeQueue:
         """Return the ids of armed connections that became ready; reset the queue."""
 
 @final
+class EventLoop:
+    """A hub of greenlets: reads the sockets of its views, and keeps those that wait.
+
+    Iterating yields the greenlets that are to go on, one by one.
+
+    Args:
+        current: Returns the current greenlet.
+        keep: Is called with True when the first greenlet waits, and with False when
+            none waits any more.
+    """
+
+    def __new__(
+        cls, current: Callable[[], Any], keep: Callable[[bool], None]
+    ) -> EventLoop: ...
+    def filenos(self) -> tuple[int, int]:
+        """Return two descriptors: if one polls readable, call :meth:`attend`."""
+    def attend(self) -> None:
+        """Read the sockets that are ready; then iterate over this object."""
+    def __iter__(self) -> EventLoop: ...
+    def __next__(self) -> Any: ...
+    def unpark(self, id: int, greenlet: Any) -> bool:
+        """Take out a greenlet that waits for a connection; False if it does not."""
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether :meth:`attend` should be called again soon, in any case."""
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the parent process has made this loop, before a fork."""
+
+@final
+class LoopPort:
+    """A connection whose view waits in an event loop.
+
+    Args:
+        connection: The connection.
+        event_loop: The loop.
+        switch: Switches to the hub.
+        alarm: Starts a timer that ends the wait of a greenlet (seconds, id, greenlet).
+        rest: Lets other greenlets run.
+    """
+
+    def __new__(
+        cls,
+        connection: Connection,
+        event_loop: EventLoop,
+        switch: Callable[[], Any],
+        alarm: Callable[[float, int, Any], Any],
+        rest: Callable[[], Any],
+    ) -> LoopPort: ...
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
+        """Receive as :meth:`Connection.receive` does, but let other greenlets run."""
+    def wait_for_room(self, timeout: float | None = None) -> bool:
+        """Wait until the outbox may have room; return False if the time is up."""
+    def offer(
+        self,
+        message: str | bytes | bytearray | memoryview,
+        binary: bool | None,
+        overflow: str,
+    ) -> bool:
+        """Send as :meth:`Connection.send` does, and note it for the greenlet."""
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the calling thread is not the one of the loop."""
+
+@final
 class Sender:
     """The habit of a greenlet as a sender: the connections that it sends to.
 
@@ -173,7 +238,7 @@ class Adoption:
         handshake: Handshake,
         options: Options,
         permit: Permit,
-        wake: WakeQueue | None = None,
+        event_loop: EventLoop | None = None,
     ) -> Connection:
         """Write the response head and let the engine run the connection.
 
@@ -183,8 +248,8 @@ class Adoption:
             handshake: Decides the extensions in use.
             options: The connection's limits.
             permit: The connection's place; held until the socket is closed.
-            wake: The queue by which an event loop hears of the connection; None: views
-                wait in threads.
+            event_loop: The loop that reads the socket and in which views wait; None:
+                views wait in threads.
 
         Raises:
             RuntimeError: The engine's threads cannot be started, or it has stopped.
@@ -290,14 +355,6 @@ class Connection:
         """
     def leave_turn(self) -> None:
         """Let the next view run: the calling thread waits for no message more."""
-    def arm(self) -> bool:
-        """Have the WakeQueue report this connection once there is something to receive.
-
-        Returns:
-            False, without arming, if there is a message or the end already.
-        """
-    def arm_writable(self) -> bool:
-        """Do the same for room in the outbox; False if there is room, or the end."""
     def send(
         self,
         data: str | bytes | bytearray | memoryview,
@@ -313,7 +370,8 @@ class Connection:
                 and for bytes that are valid UTF-8, else binary.
             overflow: What to do when the outbox is full: "close" (fail the connection
                 with 1013), "drop_oldest", "drop_newest", "block" (wait for room), or
-                "refuse" (return False; the caller waits with :meth:`arm_writable`).
+                "refuse" (return False; the caller waits with
+                :meth:`LoopPort.wait_for_room`).
             timeout: Seconds that "block" waits before it drops the message.
 
         Returns:

@@ -14,13 +14,9 @@ use std::{
 
 use super::{
     connection::{Connection, Handler},
-    consumer::{Armed, Consumer, Seated, Seats, Turn, Waiting, Wake},
+    consumer::{Armed, Consumer, EventLoop, Seated, Seats, Turn, Waiting, Wake, note_running},
 };
-use crate::{
-    config::Config,
-    protocol::Message,
-    runtime::{WakeQueue, Weight},
-};
+use crate::{config::Config, protocol::Message, runtime::Weight};
 
 /// The result of [`Inbox::take`] and [`Inbox::wait`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +34,8 @@ pub enum Received {
 pub struct Inbox {
     /// A weak reference to itself, for the turnstile's line.
     me: Weak<Inbox>,
-    /// The queue of the event loop that takes the messages out; `None` if threads take them out.
-    event_loop: Option<Arc<WakeQueue>>,
+    /// The event loop that takes the messages out; `None` if threads take them out.
+    event_loop: Option<Arc<EventLoop>>,
     seats: Seats,
     /// A std mutex: held for a push or a pop.
     state: Mutex<State>,
@@ -83,7 +79,7 @@ impl Inbox {
     pub fn new(config: &Config, consumer: Consumer) -> Arc<Self> {
         let (turnstile, event_loop) = match consumer {
             Consumer::Threads(turnstile) => (Some(turnstile), None),
-            Consumer::EventLoop(wake) => (None, Some(wake)),
+            Consumer::EventLoop(event_loop) => (None, Some(event_loop)),
         };
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
@@ -127,6 +123,19 @@ impl Inbox {
         };
         drop(state);
         self.after(connection, resume, turn);
+        received
+    }
+
+    /// Takes the oldest message for a view in an event loop, and notes that the view runs.
+    pub fn take_in_loop(&self, connection: &Connection) -> Received {
+        let mut state = self.state();
+        let (received, resume) = self.pop(&mut state);
+        let more = !state.queue.is_empty();
+        drop(state);
+        if let Received::Message(_) = received {
+            note_running(connection.id(), more);
+        }
+        self.after(connection, resume, None);
         received
     }
 
@@ -210,15 +219,15 @@ impl Inbox {
     /// Tells the consumer that there is something to receive.
     fn notify(&self, mut state: MutexGuard<'_, State>, connection: &Connection) {
         state.show();
-        if let Some(wake) = &self.event_loop {
-            state.armed.report(wake, connection.id());
+        if let Some(event_loop) = &self.event_loop {
+            state.armed.report(event_loop, connection.id());
         }
         self.call(state);
     }
 
     fn report_room(&self, connection: &Connection) {
-        if let Some(wake) = &self.event_loop {
-            self.state().armed.report_room(wake, connection.id());
+        if let Some(event_loop) = &self.event_loop {
+            self.state().armed.report_room(event_loop, connection.id());
         }
     }
 }
@@ -278,7 +287,11 @@ impl Handler for Inbox {
     }
 
     fn is_polled(&self) -> bool {
-        self.seats.are_polled()
+        self.event_loop.is_some() || self.seats.are_polled()
+    }
+
+    fn event_loop(&self) -> Option<&Arc<EventLoop>> {
+        self.event_loop.as_ref()
     }
 
     fn wants_more(&self) -> bool {

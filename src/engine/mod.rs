@@ -2,14 +2,14 @@
 //!
 //! Each part of this list uses only the parts below it:
 //!
-//! * `Connection::start` (`start`): makes a running connection from a socket or a queue.
+//! * `Connection::start` (`start`): makes a running connection from a socket or a queue, and an event loop.
 //! * `connection/actor`: the task of a connection, which writes and keeps the time limits.
 //! * `Engine` (`table`): the table of open connections; closes all of them within a time limit.
 //! * `Inbox` (`inbox`): the messages that wait for a view.
 //! * [`connection`]: a connection as an application sees it, and how it ends.
 //! * `shared`: the parts of a process that all connections use: the turnstile and the couriers.
-//! * `poller`: reads the sockets of the views that wait in threads.
 //! * `consumer`: how a view takes messages out of an inbox: in threads or in an event loop.
+//! * `poller`: reads the sockets of views, in the thread or the event loop that waits.
 //! * `wire`: the socket of a connection.
 //! * `outbox`, `courier`, `permit`, [`habit`], [`adopt`]: parts that do not depend on connections.
 
@@ -30,7 +30,7 @@ mod wire;
 pub(crate) use self::courier::Mailbag;
 pub use self::{
     connection::{Connection, End, Handler, Overflow, Owner, Stats},
-    consumer::{Consumer, Turnstile},
+    consumer::{Consumer, EventLoop, Turnstile},
     inbox::{Inbox, Received},
     outbox::{Capacity, FarEnd, Pushed, Sent, Wakeup},
     permit::Permit,

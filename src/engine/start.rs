@@ -1,11 +1,16 @@
-//! Makes a running connection from a socket or a queue.
+//! Makes a running connection from a socket or a queue, and a running event loop.
 
 use std::{io, os::fd::AsRawFd, sync::Arc};
 
 use socket2::Socket;
 
 use super::{
-    connection::{Connection, Handler, actor::Actor, input::Input},
+    connection::{
+        Connection, Handler,
+        actor::Actor,
+        input::{CHUNK, Input},
+    },
+    consumer::EventLoop,
     outbox::{Capacity, FarEnd, Outbox, Queue, Signal, Wakeup, Way},
     permit::Permit,
     table::{Engine, engine},
@@ -123,6 +128,20 @@ impl Connection {
     }
 }
 
+impl EventLoop {
+    /// Starts a loop without connections, whose watch runs on the engine.
+    ///
+    /// # Errors
+    ///
+    /// The process has no descriptor left.
+    pub fn start(engine: &Engine) -> io::Result<Arc<Self>> {
+        let event_loop = Arc::new(Self::new(CHUNK)?);
+        let watched = Arc::clone(&event_loop);
+        engine.handle().spawn(async move { watched.watch().await });
+        Ok(event_loop)
+    }
+}
+
 /// A connection before it runs, over any transport.
 struct Fresh {
     way: Way,
@@ -169,16 +188,10 @@ impl Fresh {
         let config = connection.config();
         let input = Input::new(config, way, decoder, self.leftover, polled.is_some());
         connection.start_input(input);
-        if let Some(fd) = polled {
-            let source = Arc::clone(&connection) as _;
-            if engine
-                .shared
-                .poller
-                .add(connection.id(), fd, source)
-                .is_err()
-            {
-                connection.abort();
-            }
+        if let Some(fd) = polled
+            && connection.enter_poller(fd).is_err()
+        {
+            connection.abort();
         }
         let actor = Actor::new(engine, open, self.way, self.permit);
         if patient {

@@ -6,8 +6,8 @@ use std::{
 use pyo3::prelude::*;
 
 use super::{
-    connection::PyConnection, errors, handshake::PyHandshake, options::PyOptions, permit::PyPermit,
-    start::ready, wake::PyWakeQueue,
+    connection::PyConnection, errors, event_loop::PyEventLoop, handshake::PyHandshake,
+    options::PyOptions, permit::PyPermit, start::ready,
 };
 use crate::engine::{Connection, Consumer, Inbox, Parts, adopt as adopted};
 
@@ -82,7 +82,7 @@ impl PyAdoption {
         }
     }
 
-    #[pyo3(signature = (head, leftover, handshake, options, permit, wake=None))]
+    #[pyo3(signature = (head, leftover, handshake, options, permit, event_loop=None))]
     #[allow(clippy::too_many_arguments)] // the parts of a connection
     fn start(
         &self,
@@ -91,14 +91,14 @@ impl PyAdoption {
         handshake: &PyHandshake,
         options: &PyOptions,
         permit: &PyPermit,
-        wake: Option<&PyWakeQueue>,
+        event_loop: Option<&PyEventLoop>,
     ) -> PyResult<PyConnection> {
         let adoption = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(adopted::Adopted { socket }) = adoption else {
             return Err(errors::value("this adoption was started before"));
         };
-        let consumer = match wake {
-            Some(wake) => Consumer::EventLoop(Arc::clone(&wake.0)),
+        let consumer = match event_loop {
+            Some(one) => Consumer::EventLoop(Arc::clone(&one.event_loop)),
             None => Consumer::Threads(Arc::clone(
                 ready().map_err(|error| errors::engine(&error))?.turnstile(),
             )),

@@ -36,7 +36,7 @@ const DETACH_COMPRESSING: usize = 4 * 1024;
 #[pyclass(frozen, weakref, module = "dwebsocket._engine", name = "Connection")]
 pub(super) struct PyConnection {
     pub(super) connection: Arc<Connection>,
-    inbox: Arc<Inbox>,
+    pub(super) inbox: Arc<Inbox>,
     text_as_bytes: bool,
 }
 
@@ -49,7 +49,14 @@ impl PyConnection {
         }
     }
 
-    fn to_python<'py>(&self, py: Python<'py>, message: &Message) -> Bound<'py, PyAny> {
+    /// Asks for a report of room in the outbox; false if there is room, or the end.
+    pub(super) fn arm_writable(&self) -> bool {
+        // Arm first: room that appears between the two calls is then reported, at worst twice.
+        self.inbox.arm_room();
+        self.connection.ask_for_room()
+    }
+
+    pub(super) fn to_python<'py>(&self, py: Python<'py>, message: &Message) -> Bound<'py, PyAny> {
         match message {
             Message::Text(data) if !self.text_as_bytes => match std::str::from_utf8(data) {
                 Ok(text) => PyString::new(py, text).into_any(),
@@ -167,7 +174,7 @@ impl PyConnection {
     }
 
     #[pyo3(signature = (timeout=None))]
-    fn receive<'py>(
+    pub(super) fn receive<'py>(
         &self,
         py: Python<'py>,
         timeout: Option<f64>,
@@ -205,22 +212,12 @@ impl PyConnection {
         }
     }
 
-    fn arm(&self) -> bool {
-        !self.connection.is_foreign() && self.inbox.arm()
-    }
-
-    fn arm_writable(&self) -> bool {
-        // Arm first: room that appears between the two calls is then reported, at worst twice.
-        self.inbox.arm_room();
-        self.connection.ask_for_room()
-    }
-
     // `text_signature` shows 'close'. PyO3 would show "...", because the default is not a literal.
     #[pyo3(
         signature = (data, binary=None, overflow=Parsed(Policy::Now(Overflow::Close)), timeout=None),
         text_signature = "($self, data, binary=None, overflow='close', timeout=None)"
     )]
-    fn send(
+    pub(super) fn send(
         &self,
         py: Python<'_>,
         data: &Bound<'_, PyAny>,

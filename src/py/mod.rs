@@ -6,6 +6,7 @@
 mod adoption;
 mod connection;
 mod errors;
+mod event_loop;
 mod handshake;
 mod hub;
 mod log;
@@ -56,6 +57,7 @@ mod _engine {
         adoption::{PyAdoption, PyHeld, adopt, hold},
         close_all,
         connection::PyConnection,
+        event_loop::{PyEventLoop, PyLoopPort},
         handshake::{PyHandshake, handshake},
         hub::{
             PyHubStats, PyPublished, broker_address, broker_check, count, disconnect, history,

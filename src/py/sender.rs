@@ -20,6 +20,7 @@ pub(super) fn forget_sends() {
 
 /// The habit of a sender that is a greenlet.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Sender")]
+#[derive(Default)]
 pub(super) struct PySender(Mutex<Habit>);
 
 #[pymethods]
@@ -29,7 +30,7 @@ impl PySender {
         Self(Mutex::default())
     }
 
-    fn note(&self, id: u64) {
+    pub(super) fn note(&self, id: u64) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -11,6 +11,7 @@
 mod chores;
 pub mod fork;
 mod gate;
+mod id_hash;
 mod log;
 mod per_process;
 mod process;
@@ -26,6 +27,7 @@ mod weight;
 pub(crate) use self::stack::settle;
 pub(crate) use self::{
     chores::{Chore, Chores},
+    id_hash::IdHash,
     start::WORKER_THREADS,
     wake::Flag,
     weight::Weight,

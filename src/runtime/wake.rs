@@ -6,7 +6,7 @@ use std::{
         fd::{AsRawFd, RawFd},
         unix::net::UnixStream,
     },
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// A flag that can be polled: readable while it is up.
@@ -53,7 +53,15 @@ impl Flag {
 #[derive(Debug)]
 pub struct WakeQueue {
     /// A std mutex: held for a push and at most one byte written.
-    state: Mutex<(Vec<u64>, Flag)>,
+    state: Mutex<Queued>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    ids: Vec<u64>,
+    flag: Flag,
+    /// The loop is about to drain the queue, so that nobody has to wake it.
+    attended: bool,
 }
 
 impl WakeQueue {
@@ -64,33 +72,45 @@ impl WakeQueue {
     /// The operating system has no descriptor left.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            state: Mutex::new((Vec::new(), Flag::new()?)),
+            state: Mutex::new(Queued {
+                ids: Vec::new(),
+                flag: Flag::new()?,
+                attended: false,
+            }),
         })
     }
 
     /// The descriptor that polls readable while [`WakeQueue::drain`] has an id.
     #[must_use]
     pub fn fileno(&self) -> RawFd {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .1
-            .fileno()
+        self.state().flag.fileno()
     }
 
     /// Reports a connection. The number of connections bounds the queue, because each connection is
     /// armed for one report at a time.
     pub(crate) fn push(&self, id: u64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0.push(id);
-        state.1.set(true);
+        let mut state = self.state();
+        state.ids.push(id);
+        if !state.attended {
+            state.flag.set(true);
+        }
+    }
+
+    /// Announces a call of [`WakeQueue::drain`]: what is reported until then wakes nobody.
+    pub(crate) fn attend(&self) {
+        self.state().attended = true;
     }
 
     /// Takes out the ids that were reported.
     #[must_use]
     pub fn drain(&self) -> Vec<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.1.set(false);
-        std::mem::take(&mut state.0)
+        let mut state = self.state();
+        state.attended = false;
+        state.flag.set(false);
+        std::mem::take(&mut state.ids)
+    }
+
+    fn state(&self) -> MutexGuard<'_, Queued> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,14 +5,15 @@ This module is imported only where gevent has patched the process.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import sys
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import gevent
-from gevent import monkey
-from gevent.event import Event
 
 from dwebsocket import _engine
 from dwebsocket.process.gevent import sender
@@ -23,49 +24,76 @@ __all__ = ("runner",)
 
 _READ = 1
 
-#: Seconds that a view may receive message after message before other greenlets run.
-_SLICE = 0.001
-
 
 class Waker:
-    """Wakes a hub's greenlets when the engine reports their connections ready."""
+    """Attends the engine's loop of a hub: reads sockets, and runs what waits for them.
+
+    No reference leads from here to the hub, which must be able to go.
+    """
 
     def __init__(self, hub: Any) -> None:
-        self.queue = _engine.WakeQueue()
-        self._waiting: dict[int, set[Event]] = {}
-        self._watcher = hub.loop.io(self.queue.fileno(), _READ)
+        self._hubs = hub.loop
+        #: Reports that greenlets wait: a watcher with a reference keeps the loop alive.
+        awaited = self._hubs.async_(ref=False)
+        self.loop = _engine.EventLoop(
+            gevent.getcurrent, functools.partial(setattr, awaited, "ref")
+        )
+        self._watchers = [
+            self._hubs.io(descriptor, _READ, ref=False)
+            for descriptor in self.loop.filenos()
+        ]
+        awaited.start(_nothing)
+        for watcher in self._watchers:
+            watcher.start(self._attend)
+        self._watchers.append(awaited)
+        # At exit, views may still have to end.
+        weakref.finalize(hub, _end, self._watchers).atexit = False
 
-    def _drain(self) -> None:
-        for number in self.queue.drain():
-            for event in self._waiting.get(number, ()):
-                event.set()
+    def _attend(self) -> None:
+        loop = self.loop
+        if loop.is_foreign:
+            # A forked child has inherited the descriptors, which belong to its parent.
+            _end(self._watchers)
+            return
+        loop.attend()
+        for greenlet in loop:
+            try:
+                greenlet.switch()
+            except BaseException:
+                gevent.get_hub().handle_error(greenlet, *sys.exc_info())
+        if loop.is_unfinished:
+            self._hubs.run_callback(self._attend)
 
-    def expect(self, number: int) -> Event:
-        """Return an event that is set when the engine reports a connection."""
-        event = Event()
-        if not self._waiting:
-            # Start it only while a greenlet waits: a watcher keeps the loop alive.
-            self._watcher.start(self._drain)
-        self._waiting.setdefault(number, set()).add(event)
-        return event
+    def alarm(self, seconds: float, number: int, greenlet: Any) -> Any:
+        """Return a timer that ends the wait of a greenlet."""
+        # libuv counts milliseconds.
+        timer = self._hubs.timer(max(seconds, 0.001))
+        timer.start(self._expire, number, greenlet)
+        return timer
 
-    def forget(self, number: int, event: Event) -> None:
-        """Remove an event that :meth:`expect` has returned."""
-        waiting = self._waiting[number]
-        waiting.discard(event)
-        if not waiting:
-            del self._waiting[number]
-            if not self._waiting:
-                self._watcher.stop()
+    def _expire(self, number: int, greenlet: Any) -> None:
+        if self.loop.unpark(number, greenlet):
+            greenlet.switch()
 
 
-_wakers: WeakKeyDictionary[Any, Waker] = WeakKeyDictionary()
+def _nothing() -> None:
+    """Do nothing: a watcher needs a callback."""
+
+
+def _end(watchers: list[Any]) -> None:
+    for watcher in watchers:
+        # The loop may have ended before.
+        with contextlib.suppress(Exception):
+            watcher.stop()
+
+
+_wakers: weakref.WeakKeyDictionary[Any, Waker] = weakref.WeakKeyDictionary()
 
 
 def _waker() -> Waker:
     hub = gevent.get_hub()
     waker = _wakers.get(hub)
-    if waker is None:
+    if waker is None or waker.loop.is_foreign:
         waker = _wakers[hub] = Waker(hub)
     return waker
 
@@ -73,46 +101,20 @@ def _waker() -> Waker:
 class Port:
     """Waits for one connection without blocking the hub."""
 
-    __slots__ = ("_connection", "_since", "_thread", "_waker")
+    __slots__ = ("_connection", "_port", "offer", "receive")
+
+    #: Receives as the engine's ``receive`` does, cooperatively.
+    receive: Callable[[float | None], str | bytes | None]
+    #: Sends as the engine's ``send`` does, and notes it for this greenlet.
+    offer: Callable[[Any, bool | None, str], bool]
 
     def __init__(self, connection: _engine.Connection, waker: Waker) -> None:
         self._connection = connection
-        self._waker = waker
-        self._thread = _native_thread()
-        self._since = time.monotonic()
-
-    def receive(self, timeout: float | None = None) -> str | bytes | None:
-        """Receive a message as the engine's ``receive`` does, cooperatively."""
-        connection = self._connection
-        message = connection.receive(0)
-        if timeout == 0:
-            return message
-        if message is not None:
-            self._let_others_run()
-            return message
-        if _native_thread() != self._thread:
-            # A native thread (of gevent's pool, say) may block.
-            return connection.receive(timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not connection.ended:
-            if not self._pause(connection.arm, deadline):
-                return connection.receive(0)
-            message = connection.receive(0)
-            if message is not None:
-                return message
-        return connection.receive(0)
-
-    def _let_others_run(self) -> None:
-        """Switch to other greenlets now and then: a flooded view never has to wait."""
-        now = time.monotonic()
-        if now - self._since > _SLICE and _native_thread() == self._thread:
-            gevent.sleep(0)
-            self._since = time.monotonic()
-
-    def offer(self, message: Any, binary: bool | None, overflow: str) -> bool:
-        """Send as the engine's ``send`` does, and note it for this greenlet."""
-        sender().note(self._connection.id)
-        return self._connection.send(message, binary, overflow)
+        self._port = port = _engine.LoopPort(
+            connection, waker.loop, gevent.get_hub().switch, waker.alarm, gevent.sleep
+        )
+        self.receive = port.receive
+        self.offer = port.offer
 
     def is_served(self) -> bool:
         """Return whether this greenlet serves only this connection."""
@@ -125,37 +127,17 @@ class Port:
     def send(self, message: Any, binary: bool | None, timeout: float | None) -> bool:
         """Send as the engine's ``send`` does with "block", cooperatively."""
         connection = self._connection
-        if _native_thread() != self._thread:
+        if self._port.is_foreign:
+            # A native thread (of gevent's pool, say) may block.
             return connection.send(message, binary, "block", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while not connection.send(message, binary, "refuse"):
             if connection.ended or connection.close_code is not None:
                 return False
-            if not self._pause(connection.arm_writable, deadline):
+            left = None if deadline is None else deadline - time.monotonic()
+            if not self._port.wait_for_room(left):
                 return connection.send(message, binary, "drop_newest")
         return True
-
-    def _pause(self, arm: Any, deadline: float | None) -> bool:
-        """Wait until the engine reports the connection; False: the time is up."""
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            return False
-        number = self._connection.id
-        event = self._waker.expect(number)
-        try:
-            if not arm():
-                # The connection is ready already. Let other greenlets run first.
-                gevent.sleep(0)
-                return True
-            event.wait(left)
-            return True
-        finally:
-            self._since = time.monotonic()
-            self._waker.forget(number, event)
-
-
-#: Returns the id of the native thread in which the greenlets run.
-_native_thread: Callable[[], int] = monkey.get_original("_thread", "get_ident")
 
 
 class Seat:
@@ -184,9 +166,9 @@ class Greenlets:
     def __init__(self) -> None:
         self._running: set[Any] = set()
 
-    def wake_queue(self) -> _engine.WakeQueue:
-        """Return the queue by which the engine reports ready connections."""
-        return _waker().queue
+    def event_loop(self) -> _engine.EventLoop:
+        """Return the engine's loop of this hub, which reads its sockets."""
+        return _waker().loop
 
     def port(self, connection: _engine.Connection) -> Port:
         """Return the port that waits for a connection in this hub."""

@@ -29,8 +29,8 @@ class Seat(Protocol):
 class Runner(Protocol):
     """Runs each view outside the server's threads, which answer requests."""
 
-    def wake_queue(self) -> _engine.WakeQueue | None:
-        """Return the queue for ready connections; None: views block their threads."""
+    def event_loop(self) -> _engine.EventLoop | None:
+        """Return the loop in which views wait; None: they block their threads."""
 
     def port(self, connection: _engine.Connection) -> Port | None:
         """Return the port of a connection; None: its WebSocket blocks the thread."""

@@ -133,7 +133,7 @@ class Threads:
         self._parked: list[Worker] = []
         self._crowd = Crowd()
 
-    def wake_queue(self) -> None:
+    def event_loop(self) -> None:
         """Return None: a thread waits by blocking."""
         return None
 

@@ -13,7 +13,7 @@ class Port(Protocol):
     A WebSocket without a port (None) calls the engine, which blocks the thread.
     """
 
-    def receive(self, timeout: float | None = None, /) -> str | bytes | None:
+    def receive(self, timeout: float | None, /) -> str | bytes | None:
         """Receive a message, as the engine's ``receive`` does."""
 
     def offer(self, message: Any, binary: bool | None, overflow: str, /) -> bool:

@@ -169,7 +169,7 @@ class Handoff:
                 handshake,
                 profile.options,
                 self.permit,
-                self.runner.wake_queue(),
+                self.runner.event_loop(),
             )
         except BaseException as error:
             # This closes the socket; the traceback would keep the adoption alive.

@@ -22,7 +22,8 @@ mod stats;
 
 use std::{
     any::Any,
-    fmt,
+    fmt, io,
+    os::fd::RawFd,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -36,6 +37,7 @@ use self::{
 };
 pub use self::{lifecycle::End, stats::Stats};
 use super::{
+    consumer::EventLoop,
     courier::Round,
     outbox::{Outbox, Signal},
     shared::Shared,
@@ -63,6 +65,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Whether the socket is read by whoever attends the poller, and not by the actor alone.
     fn is_polled(&self) -> bool {
         false
+    }
+
+    /// The event loop whose poller has the socket; `None`: the poller of the threads.
+    fn event_loop(&self) -> Option<&Arc<EventLoop>> {
+        None
     }
 
     /// No further message will arrive. Called exactly once, by the actor or by a thread that closes the
@@ -247,6 +254,23 @@ impl Connection {
     /// Whether the poller has the socket.
     pub(super) fn is_polled(&self) -> bool {
         self.handler.is_polled()
+    }
+
+    /// Gives the socket to the poller that reads for the application.
+    pub(super) fn enter_poller(self: &Arc<Self>, fd: RawFd) -> io::Result<()> {
+        let poller = match self.handler.event_loop() {
+            Some(event_loop) => event_loop.poller(),
+            None => &self.shared.poller,
+        };
+        poller.add(self.id, fd, Arc::clone(self) as _)
+    }
+
+    /// Takes the socket away from its poller.
+    fn leave_poller(&self, fd: RawFd) {
+        match self.handler.event_loop() {
+            Some(event_loop) => event_loop.remove(self.id, fd),
+            None => self.shared.poller.remove(self.id, fd),
+        }
     }
 
     /// Gives the connection its input.

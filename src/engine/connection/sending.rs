@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     super::{
+        consumer::answers_more,
         courier::{self, Flush, Mailbag, Round},
         outbox::{self, Sent},
     },
@@ -23,10 +24,18 @@ impl Connection {
         if self.is_foreign() {
             return Sent::Closed;
         }
-        let later = courier::is_in_a_row() || self.shared.turnstile.is_crowded();
+        let event_loop = self.handler.event_loop();
+        let held = event_loop.filter(|_| answers_more(self.id));
+        let later = held.is_some()
+            || courier::is_in_a_row()
+            || (event_loop.is_none() && self.shared.turnstile.is_crowded());
         let sent = self.sending(|outbox| {
             if later && outbox.may_post(payload) && outbox.post() {
-                self.shared.couriers.post(self.id, Arc::clone(self) as _);
+                let me = Arc::clone(self) as _;
+                match held {
+                    Some(event_loop) => event_loop.hold(me),
+                    None => self.shared.couriers.post(self.id, me),
+                }
             }
             outbox.send(opcode, payload, overflow, &self.config)
         });

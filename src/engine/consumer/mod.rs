@@ -6,19 +6,18 @@ mod turnstile;
 
 use std::sync::Arc;
 
-pub use self::turnstile::Turnstile;
+pub use self::{event_loop::EventLoop, turnstile::Turnstile};
 pub(super) use self::{
-    event_loop::Armed,
+    event_loop::{Armed, answers_more, note_running},
     thread::{Seated, Seats, Waiting},
     turnstile::{Turn, Wake},
 };
-use crate::runtime::WakeQueue;
 
 /// The way in which messages are taken out of an inbox.
 #[derive(Debug)]
 pub enum Consumer {
     /// Threads wait for messages; the turnstile decides when a thread is woken.
     Threads(Arc<Turnstile>),
-    /// An event loop takes the messages; the wake queue tells it of the inbox.
-    EventLoop(Arc<WakeQueue>),
+    /// An event loop reads the socket, and takes the messages.
+    EventLoop(Arc<EventLoop>),
 }

@@ -10,6 +10,8 @@
 //! A view may keep its turn for long, or all views may be busy with something else. If nobody has attended
 //! for a while, a task of the runtime stands in until a thread comes back. Large amounts are left to the
 //! task of their connection, as soon as one connection has had its share of a round.
+//!
+//! Each event loop has a poller of its own, which only the loop attends (see `consumer/event_loop`).
 
 use std::{
     cell::Cell,
@@ -27,6 +29,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker, unix::SourceFd};
 use tokio::{io::unix::AsyncFd, sync::Notify};
 
 use super::adopt;
+use crate::runtime::IdHash;
 
 /// The watch looks once a tick. If no turn has ended since the last look, the watch stands in.
 const TICK: Duration = Duration::from_millis(1);
@@ -69,7 +72,7 @@ pub(in crate::engine) struct Poller {
     registry: Registry,
     waker: Waker,
     lookout: Lookout,
-    sources: Mutex<HashMap<Token, Arc<dyn Source>>>,
+    sources: Mutex<HashMap<Token, Arc<dyn Source>, IdHash>>,
     /// Locked for a round.
     desk: Mutex<Desk>,
     /// A std mutex: held for a look or a change.
@@ -284,7 +287,7 @@ impl Poller {
     async fn stand_in(&self, events: &AsyncFd<RawFd>) -> io::Result<()> {
         self.lookout.show()?;
         let attended = loop {
-            while self.try_round() > 0 {
+            while self.watch_round() > 0 {
                 tokio::task::yield_now().await;
             }
             tokio::select! {
@@ -299,8 +302,34 @@ impl Poller {
         attended
     }
 
-    /// Reads the sockets that are ready now, unless a thread attends. Returns how many it has read.
-    fn try_round(&self) -> usize {
+    /// Whether there is no socket.
+    pub(in crate::engine) fn is_empty(&self) -> bool {
+        lock(&self.sources).is_empty()
+    }
+
+    /// The instance that tells a watch of sockets that are ready.
+    pub(in crate::engine) fn lookout(&self) -> &Lookout {
+        &self.lookout
+    }
+
+    /// Reads the sockets that are ready now; returns whether some are left for another round.
+    pub(in crate::engine) fn attended_round(&self) -> bool {
+        let mut desk = lock(&self.desk);
+        let read = desk.round(&self.sources, Some(Duration::ZERO));
+        read >= EVENTS || !desk.ready.is_empty()
+    }
+
+    /// Reads the sockets that are ready now, unless somebody reads at this moment. Returns how many it has
+    /// read.
+    pub(in crate::engine) fn try_round(&self) -> usize {
+        // A thread holds this lock for as long as it waits for sockets.
+        self.desk.try_lock().map_or(0, |mut desk| {
+            desk.round(&self.sources, Some(Duration::ZERO))
+        })
+    }
+
+    /// The round of the watch while it stands in. Returns how many sockets it has read.
+    fn watch_round(&self) -> usize {
         if self.stands_in() {
             self.late_round()
         } else {
@@ -310,11 +339,7 @@ impl Poller {
 
     /// The round of a watch that stood in a moment ago.
     fn late_round(&self) -> usize {
-        // A thread holds this lock for as long as it waits for sockets.
-        let Ok(mut desk) = self.desk.try_lock() else {
-            return 0;
-        };
-        let many = desk.round(&self.sources, Some(Duration::ZERO));
+        let many = self.try_round();
         if !self.stands_in() {
             // The thread that has taken over waits for the desk. It may have been woken already, and this
             // round may have taken the event.
@@ -324,12 +349,19 @@ impl Poller {
     }
 }
 
+impl AsRawFd for Poller {
+    /// The descriptor of the epoll instance, which polls readable while a socket is ready.
+    fn as_raw_fd(&self) -> RawFd {
+        self.registry.as_raw_fd()
+    }
+}
+
 /// A second epoll instance with the poller's instance in it, which the watch has tokio look at.
 ///
 /// If tokio's own instance had the poller's instance only while the watch stands in, the kernel would walk
 /// through all sockets at each beginning: a millisecond for 10,000 of them. In the lookout, the poller's
 /// instance stays all the time, and is hidden by asking for an event that it never has.
-struct Lookout {
+pub(in crate::engine) struct Lookout {
     poll: Poll,
     /// The poller's instance, which lives as long as this value.
     poller: RawFd,
@@ -346,13 +378,13 @@ impl Lookout {
 
     /// From now on, the lookout becomes readable when a socket becomes ready. It may not tell of sockets that
     /// are ready already: the caller reads those.
-    fn show(&self) -> io::Result<()> {
+    pub(in crate::engine) fn show(&self) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.reregister(&mut SourceFd(&self.poller), POLLER, Interest::READABLE)
     }
 
     /// From now on, the lookout does not become readable.
-    fn hide(&self) -> io::Result<()> {
+    pub(in crate::engine) fn hide(&self) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.reregister(&mut SourceFd(&self.poller), POLLER, Interest::PRIORITY)
     }
@@ -365,12 +397,12 @@ impl Lookout {
         Ok(Self { poll, poller })
     }
 
-    fn show(&self) -> io::Result<()> {
+    pub(in crate::engine) fn show(&self) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.register(&mut SourceFd(&self.poller), POLLER, Interest::READABLE)
     }
 
-    fn hide(&self) -> io::Result<()> {
+    pub(in crate::engine) fn hide(&self) -> io::Result<()> {
         self.poll.registry().deregister(&mut SourceFd(&self.poller))
     }
 }
@@ -402,7 +434,7 @@ enum Look {
 impl Desk {
     fn round(
         &mut self,
-        sources: &Mutex<HashMap<Token, Arc<dyn Source>>>,
+        sources: &Mutex<HashMap<Token, Arc<dyn Source>, IdHash>>,
         timeout: Option<Duration>,
     ) -> usize {
         if self.ready.is_empty() {

@@ -24,6 +24,8 @@ from dwebsocket.runners import Call, Job
 from dwebsocket.websocket import endpoint
 from tests.python.peer import Peer, shake, socket_pair
 
+_thread_id = monkey.get_original("_thread", "get_ident")
+
 def open_pair(**options):
     values = {"text_as_bytes": True, "validate_utf8": False, **options}
     options = _engine.Options(**values)
@@ -33,7 +35,7 @@ def open_pair(**options):
     server, client = socket_pair()
     connection = _engine.adopt(server.fileno()).start(
         handshake.response(None, []), b"", handshake, options,
-        _engine.reserve(1000), runner.wake_queue(),
+        _engine.reserve(1000), runner.event_loop(),
     )
     server.close()
     client.settimeout(10)
@@ -109,7 +111,7 @@ def test_many_views_wait_in_one_thread():
         for message in request.websocket:
             if message is None:
                 break
-            threads.add(greenlets._native_thread())
+            threads.add(_thread_id())
             request.websocket.send(message)
     for socket, _ in pairs:
         run(echo, socket)
@@ -119,7 +121,7 @@ def test_many_views_wait_in_one_thread():
         assert peer.message() == str(number)
         peer.close()
     assert runners.join(10)
-    assert threads == {greenlets._native_thread()}
+    assert threads == {_thread_id()}
     """
 
 
@@ -427,4 +429,204 @@ def test_without_a_descriptor_for_the_hub_there_is_no_seat():
         raise AssertionError("a seat")
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     runners.kind().reserve()
+    """
+
+
+@gevent_test
+def test_a_message_arrives_while_a_greenlet_computes():
+    """
+    socket, peer = open_pair()
+    connection = endpoint.of(socket).connection
+    waiter = gevent.spawn(socket.wait, 20)
+    gevent.sleep(0.01)
+    for sent in range(1, 4):
+        peer.send("x")
+        deadline = time.monotonic() + 10
+        # Nothing here lets the hub run.
+        while connection.pending < sent:
+            assert time.monotonic() < deadline
+    assert waiter.get(timeout=10) == b"x"
+    assert [socket.read(), socket.read()] == [b"x", b"x"]
+    """
+
+
+@gevent_test
+def test_a_timeout_of_gevents_loses_no_message():
+    """
+    socket, peer = open_pair()
+    got = []
+    def send():
+        for number in range(300):
+            peer.send(str(number))
+            gevent.sleep(0.0005)
+    sender = gevent.spawn(send)
+    while len(got) < 300:
+        with gevent.Timeout(0.0007 * (len(got) % 3), False):
+            got.append(int(socket.wait()))
+    assert got == list(range(300))
+    assert sender.get(timeout=10) is None
+    """
+
+
+@gevent_test
+def test_a_killed_waiter_takes_no_message():
+    """
+    socket, peer = open_pair()
+    for number in range(20):
+        waiter = gevent.spawn(socket.wait)
+        gevent.sleep(0)
+        peer.send(str(number))
+        waiter.kill()
+        got = waiter.value
+        if isinstance(got, gevent.GreenletExit):
+            got = socket.wait(10)
+        assert got == str(number).encode()
+    """
+
+
+@gevent_test
+def test_a_greenlet_that_left_its_wait_is_not_switched_to_in_another_one():
+    """
+    (one, peer), (two, other) = open_pair(), open_pair()
+    slept = []
+    def waits(socket):
+        try:
+            socket.wait()
+            victim.throw(KeyError)
+        except KeyError:
+            began = time.monotonic()
+            gevent.sleep(0.2)
+            slept.append(time.monotonic() - began)
+    first = gevent.spawn(waits, one)
+    victim = gevent.spawn(waits, two)
+    gevent.sleep(0.01)
+    # Both arrive before the hub looks.
+    peer.send("x")
+    other.send("x")
+    gevent.joinall([first, victim], timeout=10)
+    assert len(slept) == 1 and slept[0] >= 0.19, slept
+    assert two.wait(10) == b"x"
+    """
+
+
+@gevent_test
+def test_an_error_of_one_greenlet_does_not_keep_others_waiting():
+    """
+    gevent.get_hub().NOT_ERROR += (KeyError,)
+    pairs = [open_pair() for _ in range(10)]
+    got = []
+    def waits(socket):
+        got.append(socket.wait())
+        raise KeyError
+    for socket, peer in pairs:
+        gevent.spawn_raw(waits, socket)
+    gevent.sleep(0.01)
+    for socket, peer in pairs:
+        peer.send("x")
+    deadline = time.monotonic() + 10
+    while len(got) < 10:
+        assert time.monotonic() < deadline
+        gevent.sleep(0.01)
+    """
+
+
+@gevent_test
+def test_each_thread_has_a_loop_of_its_own():
+    """
+    start = monkey.get_original("_thread", "start_new_thread")
+    results = []
+    def serve():
+        socket, peer = open_pair()
+        for text in ("a", "b"):
+            peer.send(text)
+            results.append((socket.wait(10), socket.send(text), peer.message()))
+        left.append(socket)
+        gevent.get_hub().destroy()
+    left = []
+    for _ in range(3):
+        start(serve, ())
+    ours, peer = open_pair()
+    deadline = time.monotonic() + 20
+    while len(left) < 3:
+        assert time.monotonic() < deadline
+        peer.send("x")
+        assert ours.wait(10) == b"x"
+        gevent.sleep(0.01)
+    assert sorted(results) == 3 * [(b"a", True, "a")] + 3 * [(b"b", True, "b")]
+    """
+
+
+@gevent_test
+def test_a_connection_outlives_the_hub_of_its_thread():
+    """
+    start = monkey.get_original("_thread", "start_new_thread")
+    left = []
+    def serve():
+        pair = open_pair()
+        gevent.get_hub().destroy()
+        left.append(pair)
+    start(serve, ())
+    deadline = time.monotonic() + 20
+    while not left:
+        assert time.monotonic() < deadline
+        gevent.sleep(0.01)
+    [(socket, peer)] = left
+    peer.send("x")
+    # This is another thread than the one of the hub, and may block.
+    assert socket.wait(10) == b"x"
+    """
+
+
+@gevent_test
+def test_a_forked_child_takes_nothing_from_its_parent():
+    """
+    socket, peer = open_pair()
+    ours = gevent.spawn(lambda: [socket.wait(20) for _ in range(200)])
+    gevent.sleep(0.01)
+    child = os.fork()
+    if not child:
+        gevent.sleep(0.3)
+        assert endpoint.of(socket).connection.ended
+        os._exit(7)
+    for number in range(200):
+        peer.send(str(number))
+        gevent.sleep(0.001)
+    assert ours.get(timeout=20) == [str(number).encode() for number in range(200)]
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    """
+
+
+@gevent_test
+def test_messages_that_arrive_together_are_answered_in_order():
+    """
+    socket, peer = open_pair()
+    def echo(request):
+        for message in request.websocket:
+            if message is not None:
+                request.websocket.send(message)
+    run(echo, socket)
+    gevent.sleep(0.01)
+    for round in range(50):
+        for number in range(8):
+            peer.protocol.send_text(str(number).encode())
+        peer._flush()
+        assert [int(peer.message()) for _ in range(8)] == list(range(8))
+    peer.close()
+    assert runners.join(10)
+    """
+
+
+@gevent_test
+def test_a_flooded_view_lets_the_others_run():
+    """
+    socket, peer = open_pair(inbox_messages=100_000)
+    ticks = Ticks()
+    for _ in range(20_000):
+        peer.protocol.send_text(b"x")
+    sender = gevent.spawn(peer._flush)
+    before = None
+    for count in range(20_000):
+        assert socket.wait(10) == b"x"
+        time.perf_counter()
+    assert ticks.count > 3
     """

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Instant};
 use dwebsocket::{
     config::Config,
     engine::{
-        Capacity, Connection, Consumer, FarEnd, Handler, Inbox, Overflow, Pushed, QueueParts,
-        Received, Sent, Wakeup,
+        Capacity, Connection, Consumer, EventLoop, FarEnd, Handler, Inbox, Overflow, Pushed,
+        QueueParts, Received, Sent, Wakeup, engine,
     },
     protocol::{CloseFrame, Event, Message, OpCode},
     runtime::WakeQueue,
@@ -159,9 +159,10 @@ fn poll(wake: &WakeQueue) -> Vec<u64> {
 #[test]
 fn one_event_loop_drives_both_ends() {
     limited(|| {
-        let wake = Arc::new(WakeQueue::new().unwrap());
+        let event_loop = EventLoop::start(engine().unwrap()).unwrap();
+        let wake = Arc::clone(event_loop.queue());
         let config = Config::default();
-        let inbox = Inbox::new(&config, Consumer::EventLoop(Arc::clone(&wake)));
+        let inbox = Inbox::new(&config, Consumer::EventLoop(event_loop));
         let parts = QueueParts {
             capacity: Capacity::default(),
             wakeup: Some(Wakeup {

@@ -228,8 +228,7 @@ impl Drop for Actor {
         if let Way::Socket(wire) = &self.way
             && self.connection.is_polled()
         {
-            let fd = wire.socket().as_raw_fd();
-            self.engine.shared.poller.remove(self.connection.id(), fd);
+            self.connection.leave_poller(wire.socket().as_raw_fd());
         }
         self.connection.end_input();
         // However the task has ended, the view must learn of the end, and senders must not wait any
