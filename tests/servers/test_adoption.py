@@ -192,6 +192,8 @@ def _processor_seconds(worker: psutil.Process) -> float:
 def test_traffic_that_is_the_engines_wakes_no_thread_of_the_server(
     server: Server, report: Channel
 ):
+    if server.spec.gevent:
+        pytest.skip("the loop reads for its views, and may well be woken")
     client = server.open(f"/hold?key={report.key}")
     view = report.expect("open")
     worker = server.worker()
@@ -203,6 +205,34 @@ def test_traffic_that_is_the_engines_wakes_no_thread_of_the_server(
     # Servers that look around once a second, or ten times, may go on doing so.
     ticks = (time.monotonic() - start) * 25 + 50
     assert _wakeups(worker, view) - before < min(ticks, 1000)
+    client.close()
+
+
+def test_only_the_engine_looks_at_the_socket_of_a_websocket(
+    server: Server, report: Channel
+):
+    client = server.open(f"/hold?key={report.key}")
+    report.expect("open")
+    worker = server.worker()
+    fds = [
+        connection.fd
+        for connection in worker.net_connections("tcp")
+        if connection.raddr == client.sock.getsockname()
+    ]
+    if not fds:
+        pytest.skip("a proxy stands between the client and the worker")
+    [fd] = fds
+    inode = (Path("/proc") / str(worker.pid) / "fd" / str(fd)).readlink()
+    wanted = f"ino:{int(inode.name[len('socket:[') : -1]):x}"
+    lookers = set()
+    for info in (Path("/proc") / str(worker.pid) / "fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            text = info.read_text()
+            # An instance may have several descriptors, with the same sockets.
+            if wanted in text.split():
+                lookers.add(text[text.index("tfd:") :])
+    # The poller, and the runtime for writing; the server's own loop would be a third.
+    assert len(lookers) == 2, lookers
     client.close()
 
 
