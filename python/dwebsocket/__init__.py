@@ -10,7 +10,8 @@ A complete echo service::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from . import hub, push, signals
 from ._engine import __version__
@@ -27,7 +28,9 @@ from .exceptions import (
 )
 
 if TYPE_CHECKING:
-    from .decorators import DecoratorModule
+    from .conf.view_options import ViewOptions
+    from .decorating import DecoratorModule
+    from .request import ClassicWebSocketRequest, WebSocketRequest
 
     websocket: DecoratorModule
 else:
@@ -35,15 +38,25 @@ else:
     # uses dwebsocket.websocket.WebSocket.
     from . import websocket
 
+#: Types for annotations, imported when they are asked for, by their modules.
+_TYPES = {
+    "ClassicWebSocketRequest": "request",
+    "ViewOptions": "conf.view_options",
+    "WebSocketRequest": "request",
+}
+
 __all__ = (
+    "ClassicWebSocketRequest",
     "ConfigurationError",
     "HandshakeError",
     "PeerGone",
     "ReceiveTimeout",
     "SocketUnavailable",
+    "ViewOptions",
     "WebSocketClosed",
     "WebSocketEOF",
     "WebSocketException",
+    "WebSocketRequest",
     "__version__",
     "accept_websocket",
     "hub",
@@ -52,3 +65,13 @@ __all__ = (
     "signals",
     "websocket",
 )
+
+
+# To type checkers, a __getattr__() would have every name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        module = _TYPES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{module}"), name)

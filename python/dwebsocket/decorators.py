@@ -7,8 +7,7 @@ import importlib
 import inspect
 import sys
 import types
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
@@ -19,11 +18,12 @@ from .handshake import plain
 from .handshake.opening import Accepted, Opening, Subprotocols
 from .handshake.request import asks
 from .runners import ASYNC, Call
-from .websocket import WebSocket, unopened
+from .websocket import unopened
+
+if TYPE_CHECKING:
+    from .decorating import ClassicDecorator, ModernDecorator
 
 __all__ = ("accept_websocket", "require_websocket", "websocket")
-
-View = TypeVar("View", bound=Callable[..., Any])
 
 # Registered here, because a project need not list the app in INSTALLED_APPS.
 checks.install()
@@ -126,12 +126,18 @@ def _decorator(
     return _decorate(view, opening, require)
 
 
-@overload
-def accept_websocket(view: View, /) -> View: ...
-@overload
-def accept_websocket(
-    *, subprotocols: Subprotocols = None, **overrides: Any
-) -> Callable[[View], View]: ...
+def _classic(decorator: Any) -> ClassicDecorator:
+    """Declare the type of a decorator; it depends on the decorator's own dialect."""
+    declared: ClassicDecorator = decorator
+    return declared
+
+
+def _modern(decorator: Any) -> ModernDecorator:
+    declared: ModernDecorator = decorator
+    return declared
+
+
+@_classic
 def accept_websocket(
     view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
 ) -> Any:
@@ -154,12 +160,7 @@ def accept_websocket(
     return _decorator(view, "classic", False, subprotocols, overrides)
 
 
-@overload
-def require_websocket(view: View, /) -> View: ...
-@overload
-def require_websocket(
-    *, subprotocols: Subprotocols = None, **overrides: Any
-) -> Callable[[View], View]: ...
+@_classic
 def require_websocket(
     view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
 ) -> Any:
@@ -170,12 +171,7 @@ def require_websocket(
     return _decorator(view, "classic", True, subprotocols, overrides)
 
 
-@overload
-def websocket(view: View, /) -> View: ...
-@overload
-def websocket(
-    *, subprotocols: Subprotocols = None, **overrides: Any
-) -> Callable[[View], View]: ...
+@_modern
 def websocket(
     view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
 ) -> Any:
@@ -201,18 +197,3 @@ class _Callable(types.ModuleType):
 
 
 sys.modules[f"{__package__}.websocket"].__class__ = _Callable
-
-
-if TYPE_CHECKING:
-
-    class DecoratorModule(Protocol):
-        """The type of ``dwebsocket.websocket``, which is decorator and module."""
-
-        WebSocket: type[WebSocket]
-
-        @overload
-        def __call__(self, view: View, /) -> View: ...
-        @overload
-        def __call__(
-            self, *, subprotocols: Subprotocols = None, **overrides: Any
-        ) -> Callable[[View], View]: ...

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
 from django.utils.functional import Promise
 
 __all__ = (
     "REASON_BYTES",
+    "Seconds",
     "close_code",
     "group_name",
     "is_secret",
@@ -22,6 +23,9 @@ __all__ = (
     "shown",
     "well_formed",
 )
+
+#: A length of time, as any real number.
+Seconds: TypeAlias = "SupportsFloat | SupportsIndex"
 
 #: A timeout of this many seconds or more counts as no limit.
 _FOREVER = 1e9

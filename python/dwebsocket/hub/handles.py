@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from django.core.signals import setting_changed
 
@@ -16,6 +16,7 @@ from dwebsocket.conf.group_options import Options
 from . import blocking
 from .connecting import use
 from .messages import (
+    Excluded,
     Message,
     Payload,
     TargetKind,
@@ -97,7 +98,7 @@ class Stats(NamedTuple):
     dropped: int
     waiting: int
     lost: int
-    broker: str
+    broker: Literal["none", "connected", "away"]
 
 
 #: The most bytes in a group's name.
@@ -156,7 +157,7 @@ class Group:
         """The options of the group; if there are several groups, of the first one."""
         return self.each[0] if self.each else Options()
 
-    def send(self, message: Message, *, exclude: Any = None) -> Published:
+    def send(self, message: Message, *, exclude: Excluded | None = None) -> Published:
         """Send a message to every member, in all processes.
 
         Args:
@@ -180,7 +181,9 @@ class Group:
             )
         return publish_to(self, payload(message), ids(exclude))
 
-    def send_json(self, data: Any, *, exclude: Any = None, **kwargs: Any) -> Published:
+    def send_json(
+        self, data: Any, *, exclude: Excluded | None = None, **kwargs: Any
+    ) -> Published:
         """Send ``data`` as JSON text.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
@@ -13,6 +13,7 @@ from django.utils.functional import Promise
 from dwebsocket.conf import arguments
 
 __all__ = (
+    "Excluded",
     "Message",
     "Payload",
     "TargetKind",
@@ -22,11 +23,26 @@ __all__ = (
     "to_json",
 )
 
-Message: TypeAlias = "str | bytes | bytearray | memoryview"
+#: A message that is sent as it is; Django's lazy strings are sent as their text.
+Message: TypeAlias = "str | bytes | bytearray | memoryview | Promise"
 #: The data, whether the data is binary, and whether it is JSON.
 Payload: TypeAlias = "tuple[str | bytes, bool, bool]"
 #: The kind of a message's targets; "all" takes no names of targets.
 TargetKind: TypeAlias = Literal["group", "user", "all"]
+
+
+class HasMemberId(Protocol):
+    """A WebSocket, as far as ``exclude`` needs it."""
+
+    @property
+    def member_id(self) -> str:
+        """The id under which the other members see the WebSocket."""
+
+
+#: A WebSocket, a ``member_id`` or a ``Member``.
+OneExcluded: TypeAlias = "HasMemberId | str | tuple[str, Any]"
+#: What ``exclude`` takes: one of these, or several.
+Excluded: TypeAlias = "OneExcluded | Iterable[OneExcluded]"
 
 #: A ``member_id``: the process, and the number of the connection in that process.
 _MEMBER_ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,19}", re.ASCII)

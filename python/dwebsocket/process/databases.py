@@ -11,12 +11,14 @@ import contextlib
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.backends.signals import connection_created
 
 __all__ = ("begin", "end", "forget", "in_use", "receive", "rest", "share", "shared")
+
+T = TypeVar("T")
 
 #: Seconds for which a connection with ``CONN_MAX_AGE`` is kept while its view waits.
 KEEP = 10.0
@@ -134,8 +136,8 @@ def rest() -> None:
 
 
 def receive(
-    wait: Callable[[float | None], str | bytes | None], timeout: float | None
-) -> str | bytes | None:
+    wait: Callable[[float | None], T | None], timeout: float | None
+) -> T | None:
     """Call ``wait(timeout)``, and close database connections before it blocks.
 
     A connection that may be kept (``CONN_MAX_AGE``) stays open for :data:`KEEP` seconds

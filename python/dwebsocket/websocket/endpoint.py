@@ -102,7 +102,8 @@ class Endpoint:
     connection: _engine.Connection
     port: Port | None
     #: Receives a message: the engine's ``receive``, or the port's.
-    receive: Callable[[float | None], str | bytes | None]
+    #: The type of the message depends on the dialect.
+    receive: Callable[[float | None], Any]
     #: Sends without waiting: the engine's ``send``, or the port's ``offer``.
     offer: Callable[[Any, bool | None, str], bool]
 
@@ -175,7 +176,7 @@ class Endpoint:
 
     # The end.
 
-    def late(self) -> str | bytes | None:
+    def late(self) -> Any:
         """Return a message without waiting; None if there is none, or after a close."""
         return None if self.closed else self.receive(0)
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from django.utils.functional import Promise
 
 from dwebsocket import _engine, signals
 from dwebsocket._engine import Joined
 from dwebsocket.conf import arguments
-from dwebsocket.conf.arguments import seconds
+from dwebsocket.conf.arguments import Seconds, seconds
 from dwebsocket.conf.keys import SECONDS, positive
 from dwebsocket.exceptions import ReceiveTimeout
-from dwebsocket.hub.messages import to_json
+from dwebsocket.hub.messages import Message, to_json
 from dwebsocket.logins import following, rights
 from dwebsocket.process import databases
 from dwebsocket.signals import emit, websocket_message
@@ -28,9 +28,19 @@ from .port import Port
 from .shown import Shown
 from .unopened import Unopened
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    from dwebsocket.conf.view_options import Overflow
+
+    Received = TypeVarWithDefault("Received", default=str | bytes)
+else:
+    Received = TypeVar("Received")
+
 __all__ = ("Data", "WebSocket")
 
-Data: TypeAlias = "str | bytes | bytearray | memoryview"
+Data: TypeAlias = Message
+Other = TypeVar("Other")
 
 _TEXT = (str, Promise)
 #: The longest that poll() waits, in milliseconds.
@@ -39,13 +49,16 @@ _POLL_LIMIT = 2**31 - 1
 _in_use = databases.in_use.get
 
 
-class WebSocket:
+class WebSocket(Generic[Received]):
     """One connection, in one of two dialects.
 
     The classic dialect is that of dwebsocket: text arrives as ``bytes``, and the
     conversation ends with one None; asking for more raises :exc:`EOFError`. In the
     modern dialect, text arrives as ``str``, and ``wait()`` returns None from the end
     on. :meth:`receive` is the same in both dialects and never ambiguous.
+
+    For type checkers, ``WebSocket`` speaks the modern dialect, ``WebSocket[bytes]`` the
+    classic one, and ``WebSocket[Any]`` either.
 
     A WebSocket may be used from any thread, also after the view has returned.
     Attributes can be set on it. It hashes and compares by identity.
@@ -93,7 +106,7 @@ class WebSocket:
         self.subprotocol = subprotocol
         self.remote_address = remote_address
 
-    def wait(self, timeout: float | None = None) -> Any:
+    def wait(self, timeout: Seconds | None = None) -> Received | None:
         """Return the next message; block until there is one.
 
         Args:
@@ -111,21 +124,29 @@ class WebSocket:
             timeout = seconds(timeout)
         endpoint = self._endpoint
         if endpoint.closed:
-            return self._meet_end(endpoint.dialect.wait)
+            return self._meet_end(endpoint.dialect.wait, None)
         # Called as a variable, since Python looks up an attribute faster than a method.
         receive = endpoint.receive
-        message = databases.receive(receive, timeout) if _in_use() else receive(timeout)
+        message: Received | None = (
+            databases.receive(receive, timeout) if _in_use() else receive(timeout)
+        )
         if message is None:
             if timeout is not None and not endpoint.has_ended():
                 return None
             message = endpoint.late()
             if message is None:
-                return self._meet_end(endpoint.dialect.wait)
+                return self._meet_end(endpoint.dialect.wait, None)
         elif self.handle is None and not websocket_message.receivers:
             return message
         self._note_message(message)
         return message
 
+    @overload
+    def read(self, fallback: None = None) -> Received | None: ...
+    @overload
+    def read(self: WebSocket[bytes], fallback: Other) -> bytes | Other | None: ...
+    @overload
+    def read(self, fallback: Other) -> Received | Other: ...
     def read(self, fallback: Any = None) -> Any:
         """Return the next message if there is one, else ``fallback``; never block.
 
@@ -144,7 +165,7 @@ class WebSocket:
         self._note_message(message)
         return message
 
-    def receive(self, timeout: float | None = None) -> Any:
+    def receive(self, timeout: Seconds | None = None) -> Received:
         """Return the next message; block until there is one.
 
         Raises:
@@ -155,6 +176,7 @@ class WebSocket:
             timeout = seconds(timeout)
         endpoint = self._endpoint
         if not endpoint.closed:
+            message: Received | None
             if _in_use():
                 message = databases.receive(endpoint.receive, timeout)
             else:
@@ -169,14 +191,15 @@ class WebSocket:
                 raise ReceiveTimeout(f"no message within {timeout} seconds")
         raise endpoint.closed_error()
 
-    def receive_json(self, timeout: float | None = None) -> Any:
+    def receive_json(self, timeout: Seconds | None = None) -> Any:
         """Return the next message, parsed as JSON.
 
         Raises:
             WebSocketClosed, ReceiveTimeout: As :meth:`receive` does.
             ValueError: The message is not JSON, or nested deeper than 128 levels.
         """
-        return strict_json(self.receive(timeout))
+        message: Any = self.receive(timeout)
+        return strict_json(message)
 
     def has_messages(self) -> bool:
         """Return whether a message waits (classic dialect: or the final None)."""
@@ -196,7 +219,7 @@ class WebSocket:
             endpoint.note_vain_call()
         return count + (answer is Answer.LAST)
 
-    def can_read(self, timeout: float | None = 0.0) -> bool:
+    def can_read(self, timeout: Seconds | None = 0.0) -> bool:
         """Return whether a message or the end arrives within ``timeout`` seconds."""
         timeout = seconds(timeout)
         endpoint = self._endpoint
@@ -207,6 +230,10 @@ class WebSocket:
         limit = None if timeout is None else min(timeout * 1000, _POLL_LIMIT)
         return bool(poll.poll(limit))
 
+    @overload
+    def __iter__(self: WebSocket[bytes]) -> Iterator[bytes | None]: ...
+    @overload
+    def __iter__(self) -> Iterator[Received]: ...
     def __iter__(self) -> Iterator[Any]:
         """Yield messages until the end (classic dialect: and the final None)."""
         wait = self.wait
@@ -223,8 +250,8 @@ class WebSocket:
         message: Data,
         binary: bool | None = None,
         *,
-        overflow: str | None = None,
-        timeout: float | None = None,
+        overflow: Overflow | None = None,
+        timeout: Seconds | None = None,
     ) -> bool:
         """Send a message; on a closed connection do nothing.
 
@@ -520,7 +547,7 @@ class WebSocket:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._endpoint.connection.id}>"
 
-    def _meet_end(self, answers: Mapping[End, Answer], nothing: Any = None) -> Any:
+    def _meet_end(self, answers: Mapping[End, Answer], nothing: Other) -> Other | None:
         """Return what a call answers at the end: ``nothing``, or the last None."""
         if self._endpoint.meet_end(answers) is Answer.NOTHING:
             return nothing
@@ -528,7 +555,7 @@ class WebSocket:
             self.handle(Protocol.OPCODE_CLOSE, None)
         return None
 
-    def _note_message(self, message: str | bytes) -> None:
+    def _note_message(self, message: Any) -> None:
         if websocket_message.receivers:
             emit(websocket_message, self, message=message)
         if self.handle is not None:
@@ -538,7 +565,7 @@ class WebSocket:
             )
 
     def _send_full(
-        self, message: Data, binary: bool | None, overflow: str, timeout: float | None
+        self, message: Any, binary: bool | None, overflow: str, timeout: Seconds | None
     ) -> bool:
         """Send to a connection that is closed, or whose outbox is full."""
         endpoint = self._endpoint

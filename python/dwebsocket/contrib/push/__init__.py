@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .sending import anotify, notify
+else:
+
+    def __getattr__(name: str) -> Any:
+        # Imported late: the app must be importable before Django has loaded the models.
+        if name in __all__:
+            from . import sending
+
+            return getattr(sending, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ("anotify", "notify")
-
-
-def __getattr__(name: str) -> Any:
-    # Imported late: the app must be importable before Django has loaded the models.
-    if name in __all__:
-        from . import sending
-
-        return getattr(sending, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,135 @@
+"""The types of the decorators, one for each dialect; only type checkers import this.
+
+A decorated view takes any request, because the decorator looks for the WebSocket
+itself, and returns a response. Its other parameters are those of the view.
+
+The overloads of a decorator, in this order: a function whose request fits; one whose
+request has the type of the other dialect; one with a class of the project's own; a
+method; and the decorator with arguments. mypy warns of views that fit two of them: the
+order decides, and a view without annotations gets Any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from .conf.view_options import ViewOptions
+from .handshake.opening import Subprotocols
+from .request import ClassicWebSocketRequest, WebSocketRequest
+from .websocket import WebSocket
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+    from typing_extensions import Unpack
+
+__all__ = ("ClassicDecorator", "ModernDecorator")
+
+P = ParamSpec("P")
+Self = TypeVar("Self")
+Request = TypeVar("Request", bound=HttpRequest)
+Returned = TypeVarWithDefault("Returned", bound=HttpResponseBase, default=HttpResponse)
+
+
+class WrongDialect:
+    """What becomes of a view whose request has the type of the other dialect.
+
+    ``@websocket`` goes with ``WebSocketRequest``, ``@accept_websocket`` and
+    ``@require_websocket`` go with ``ClassicWebSocketRequest``.
+    """
+
+
+class ModernDecorator(Protocol):
+    """The type of ``@websocket``, and of the others with ``dialect="modern"``."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, view: Callable[Concatenate[WebSocketRequest, P], Returned | None], /
+    ) -> Callable[Concatenate[HttpRequest, P], Returned | HttpResponse]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        view: Callable[Concatenate[ClassicWebSocketRequest, P], Returned | None],
+        /,
+    ) -> WrongDialect: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, view: Callable[Concatenate[Request, P], Returned | None], /
+    ) -> Callable[Concatenate[HttpRequest, P], Returned | HttpResponse]: ...
+    @overload
+    def __call__(
+        self, view: Callable[Concatenate[Self, Request, P], Returned | None], /
+    ) -> Callable[Concatenate[Self, HttpRequest, P], Returned | HttpResponse]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        dialect: Literal["modern"] | None = None,
+        subprotocols: Subprotocols = None,
+        **options: Unpack[ViewOptions],
+    ) -> ModernDecorator: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        dialect: Literal["classic"],
+        subprotocols: Subprotocols = None,
+        **options: Unpack[ViewOptions],
+    ) -> ClassicDecorator: ...
+
+
+class ClassicDecorator(Protocol):
+    """The type of ``@accept_websocket`` and ``@require_websocket``."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        view: Callable[Concatenate[ClassicWebSocketRequest, P], Returned | None],
+        /,
+    ) -> Callable[Concatenate[HttpRequest, P], Returned | HttpResponse]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, view: Callable[Concatenate[WebSocketRequest, P], Returned | None], /
+    ) -> WrongDialect: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, view: Callable[Concatenate[Request, P], Returned | None], /
+    ) -> Callable[Concatenate[HttpRequest, P], Returned | HttpResponse]: ...
+    @overload
+    def __call__(
+        self, view: Callable[Concatenate[Self, Request, P], Returned | None], /
+    ) -> Callable[Concatenate[Self, HttpRequest, P], Returned | HttpResponse]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        dialect: Literal["classic"] | None = None,
+        subprotocols: Subprotocols = None,
+        **options: Unpack[ViewOptions],
+    ) -> ClassicDecorator: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        dialect: Literal["modern"],
+        subprotocols: Subprotocols = None,
+        **options: Unpack[ViewOptions],
+    ) -> ModernDecorator: ...
+
+
+class DecoratorModule(ModernDecorator, Protocol):
+    """The type of ``dwebsocket.websocket``, which is decorator and module."""
+
+    WebSocket: type[WebSocket[Any]]
