@@ -22,7 +22,9 @@ step cargo doc --locked --quiet --no-deps --no-default-features
 step "$bin/python" tools/msrv.py
 step "$bin/ruff" check --quiet .
 step "$bin/ruff" format --quiet --check .
+step "$bin/python" tools/view_options.py --check
 step "$bin/mypy"
+step "$bin/python" tests/typing/check.py
 step "$bin/lint-imports" --no-cache
 step env PYTHONPATH=. "$bin/python" -m mypy.stubtest dwebsocket._engine --concise \
     --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt

@@ -12,7 +12,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from datetime import tzinfo
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.local import Local
 from django.conf import settings as django_settings
@@ -32,10 +32,12 @@ from .process import databases
 
 __all__ = ("RequestContext", "again", "applied", "carried", "carry")
 
+Hook = TypeVar("Hook", bound=Callable[[Any], Any])
+
 _hooks: list[Callable[[Any], Any]] = []
 
 
-def carry(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def carry(hook: Hook) -> Hook:
     """Register a hook that carries state over to the view's thread; also a decorator.
 
     The hook is called with the request, in the thread of the request. Its result is

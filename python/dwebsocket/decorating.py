@@ -5,8 +5,9 @@ itself, and returns a response. Its other parameters are those of the view.
 
 The overloads of a decorator, in this order: a function whose request fits; one whose
 request has the type of the other dialect; one with a class of the project's own; a
-method; and the decorator with arguments. mypy warns of views that fit two of them: the
-order decides, and a view without annotations gets Any.
+method that fits Django's views as it is (it may override one of theirs, by name); any
+other method; and the decorator with arguments. mypy warns of views that fit two of
+them: the order decides, and a view without annotations gets Any.
 """
 
 from __future__ import annotations
@@ -35,12 +36,20 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
     from typing_extensions import Unpack
 
-__all__ = ("ClassicDecorator", "ModernDecorator")
+    Returned = TypeVarWithDefault(
+        "Returned", bound=HttpResponseBase, default=HttpResponse
+    )
+else:
+    Returned = TypeVar("Returned", bound=HttpResponseBase)
+
+__all__ = ("ClassicDecorator", "DecoratorModule", "ModernDecorator", "WrongDialect")
 
 P = ParamSpec("P")
+Method = TypeVar(
+    "Method", bound="Callable[Concatenate[Any, HttpRequest, ...], HttpResponseBase]"
+)
 Self = TypeVar("Self")
 Request = TypeVar("Request", bound=HttpRequest)
-Returned = TypeVarWithDefault("Returned", bound=HttpResponseBase, default=HttpResponse)
 
 
 class WrongDialect:
@@ -68,6 +77,8 @@ class ModernDecorator(Protocol):
     def __call__(  # type: ignore[overload-overlap]
         self, view: Callable[Concatenate[Request, P], Returned | None], /
     ) -> Callable[Concatenate[HttpRequest, P], Returned | HttpResponse]: ...
+    @overload
+    def __call__(self, view: Method, /) -> Method: ...
     @overload
     def __call__(
         self, view: Callable[Concatenate[Self, Request, P], Returned | None], /
@@ -107,6 +118,8 @@ class ClassicDecorator(Protocol):
     def __call__(  # type: ignore[overload-overlap]
         self, view: Callable[Concatenate[Request, P], Returned | None], /
     ) -> Callable[Concatenate[HttpRequest, P], Returned | HttpResponse]: ...
+    @overload
+    def __call__(self, view: Method, /) -> Method: ...
     @overload
     def __call__(
         self, view: Callable[Concatenate[Self, Request, P], Returned | None], /

@@ -24,12 +24,12 @@ class WebSocketFactory:
         request: The handshake.
     """
 
-    websocket_class: type[WebSocket] = WebSocket
+    websocket_class: type[WebSocket[Any]] = WebSocket
     #: The connection and its options, for a create_websocket() that takes no arguments.
     _opened: tuple[_engine.Connection, dict[str, Any]] | None = None
     #: The WebSocket of a connection, which a create_websocket() may return in another
     #: object.
-    _made: WebSocket | None = None
+    _made: WebSocket[Any] | None = None
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
@@ -54,7 +54,7 @@ class WebSocketFactory:
 
     def create_websocket(
         self, connection: _engine.Connection | None = None, **options: Any
-    ) -> WebSocket | None:
+    ) -> WebSocket[Any] | None:
         """Return the WebSocket for a connection.
 
         Without a connection, return a WebSocket that ``accept_connection()`` will open,
@@ -68,7 +68,7 @@ class WebSocketFactory:
         if connection is None and self._opened is not None:
             connection, options = self._opened
         if connection is None:
-            made: WebSocket | None = unopened.create(self)
+            made: WebSocket[Any] | None = unopened.create(self)
             return made
         self._made = self.websocket_class(connection, **options)
         return self._made

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -29,8 +29,17 @@ from ._engine import Published
 from .conf import settings
 from .hub import blocking, connecting
 from .hub.handles import publish_to
-from .hub.messages import TargetKind
+from .hub.messages import Excluded, TargetKind, User
 from .logins.rights import LOGGED_OUT, of_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from .pushing import Disconnect, ToAll, ToGroup, ToUser
+
+    Later = Coroutine[Any, Any, None]
+    Now = Coroutine[Any, Any, Published]
+    Either = Coroutine[Any, Any, Published | None]
 
 __all__ = (
     "adisconnect",
@@ -44,9 +53,6 @@ __all__ = (
 )
 
 logger = logging.getLogger("dwebsocket.hub")
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def _run(
@@ -126,11 +132,17 @@ def _canonical(key: str | int | UUID) -> str:
         ) from None
 
 
+def _as_to_group(function: Any) -> ToGroup[Published, None, Published | None]:
+    declared: ToGroup[Published, None, Published | None] = function
+    return declared
+
+
+@_as_to_group
 def to_group(
     name: str,
     message: Any,
     *,
-    exclude: Any = None,
+    exclude: Excluded | None = None,
     on_commit: bool = False,
     using: str | None = None,
 ) -> Published | None:
@@ -162,8 +174,14 @@ def to_group(
     return _run(lambda: publish_to(group, data, excluded), on_commit, using)
 
 
+def _as_to_user(function: Any) -> ToUser[Published, None, Published | None]:
+    declared: ToUser[Published, None, Published | None] = function
+    return declared
+
+
+@_as_to_user
 def to_user(
-    user: Any, message: Any, *, on_commit: bool = False, using: str | None = None
+    user: User, message: Any, *, on_commit: bool = False, using: str | None = None
 ) -> Published | None:
     """Send a message to every connection of a user, in all processes.
 
@@ -181,6 +199,12 @@ def to_user(
     return _to("user", [key_of(user)], message, on_commit, using)
 
 
+def _as_to_all(function: Any) -> ToAll[Published, None, Published | None]:
+    declared: ToAll[Published, None, Published | None] = function
+    return declared
+
+
+@_as_to_all
 def to_all(
     message: Any, *, on_commit: bool = False, using: str | None = None
 ) -> Published | None:
@@ -217,8 +241,14 @@ def publish(kind: TargetKind, targets: list[str], payload: hub.Payload) -> Publi
     )
 
 
+def _as_disconnect(function: Any) -> Disconnect[Published, None, Published | None]:
+    declared: Disconnect[Published, None, Published | None] = function
+    return declared
+
+
+@_as_disconnect
 def disconnect(
-    user: Any,
+    user: User,
     code: int = LOGGED_OUT,
     reason: str = "",
     *,
@@ -248,11 +278,11 @@ def _is_unknown(argument: Any) -> bool:
     return isinstance(argument, LazyObject) and argument._wrapped is empty
 
 
-def _twin(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+def _twin(function: Any) -> Any:
     """Return an asynchronous variant of a function, which does not block the loop."""
 
     @functools.wraps(function)
-    async def twin(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def twin(*args: Any, **kwargs: Any) -> Any:
         # Django's thread for synchronous code has the transaction (on_commit), and may
         # ask the database for a lazy user. Other calls may run in any thread.
         lazy = any(map(_is_unknown, (*args, *kwargs.values())))
@@ -264,7 +294,7 @@ def _twin(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
     return twin
 
 
-ato_group = _twin(to_group)
-ato_user = _twin(to_user)
-ato_all = _twin(to_all)
-adisconnect = _twin(disconnect)
+ato_group: ToGroup[Now, Later, Either] = _twin(to_group)
+ato_user: ToUser[Now, Later, Either] = _twin(to_user)
+ato_all: ToAll[Now, Later, Either] = _twin(to_all)
+adisconnect: Disconnect[Now, Later, Either] = _twin(disconnect)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 else:
     Socket = TypeVar("Socket", covariant=True)
 
-__all__ = ("ClassicWebSocketRequest", "WebSocketRequest")
+__all__ = ("ClassicWebSocketRequest", "IsWebSocket", "WebSocketRequest")
 
 
 class WebSocketRequest(HttpRequest, Generic[Socket]):

@@ -117,7 +117,7 @@ class Session:
     #: The most members that an answer to "members" lists; its count is of all members.
     max_members = 1_000
 
-    def __init__(self, websocket: WebSocket, request: HttpRequest) -> None:
+    def __init__(self, websocket: WebSocket[Any], request: HttpRequest) -> None:
         self.websocket = websocket
         self.request = request
         self._credit = float(self.burst)

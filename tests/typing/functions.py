@@ -42,7 +42,8 @@ def echo(request: WebSocketRequest) -> None:
 def old_echo(request: ClassicWebSocketRequest) -> None:
     for message in request.websocket:
         assert_type(message, bytes | None)
-        request.websocket.send(message)  # error: mypy=arg-type pyright=reportArgumentType
+        # error: mypy=arg-type pyright=reportArgumentType
+        request.websocket.send(message)
         if message is not None:
             request.websocket.send(message)
     assert_type(request.websocket.wait(), bytes | None)
@@ -54,7 +55,8 @@ def old_echo(request: ClassicWebSocketRequest) -> None:
 @require_websocket
 def old_required(request: ClassicWebSocketRequest, room: str) -> None:
     message = request.websocket.wait()
-    message.decode()  # error: mypy=union-attr pyright=reportOptionalMemberAccess
+    # error: mypy=union-attr pyright=reportOptionalMemberAccess
+    message.decode()
     while message is not None:
         request.websocket.send(message.decode() + room)
         message = request.websocket.wait()
@@ -81,7 +83,8 @@ def both(request: ClassicWebSocketRequest) -> HttpResponse | None:
 
 @websocket
 def either(request: WebSocketRequest[WebSocket | None]) -> HttpResponse:
-    request.websocket.send("x")  # error: mypy=union-attr pyright=reportOptionalMemberAccess
+    # error: mypy=union-attr pyright=reportOptionalMemberAccess
+    request.websocket.send("x")
     if request.websocket is None:
         return HttpResponse("page")
     request.websocket.send("hello")
@@ -90,7 +93,8 @@ def either(request: WebSocketRequest[WebSocket | None]) -> HttpResponse:
 
 @websocket
 def unaware(request: HttpRequest) -> None:
-    request.websocket.send("x")  # error: mypy=attr-defined pyright=reportAttributeAccessIssue
+    # error: mypy=attr-defined pyright=reportAttributeAccessIssue
+    request.websocket.send("x")
 
 
 @accept_websocket(dialect="modern", max_message_size=65_536, compression="off")
@@ -209,17 +213,23 @@ urlpatterns = [
     path("direct/", websocket(plain), {"topic": "news"}),
     path("late/", websocket(max_message_size=1)(plain)),
     path("exempted/", csrf_exempt(login_required(websocket(plain)))),
-    path("undecorated/", plain),  # error: mypy=call-overload pyright=reportCallIssue,reportArgumentType
 ]
+
+# error: mypy=arg-type pyright=reportCallIssue,reportArgumentType
+path("undecorated/", plain)
 
 # A decorated view takes any request, and the arguments of the view.
 request = RequestFactory().get("/")
 assert_type(echo(request), HttpResponse)
 chat(request, "lobby")
 chat(request, room="lobby", page=2)
-chat(request, room=1)  # error: mypy=arg-type pyright=reportArgumentType
-chat(request)  # error: mypy=call-arg pyright=reportCallIssue
-chat(request, "lobby", pages=2)  # error: mypy=call-arg pyright=reportCallIssue
+# error: mypy=arg-type pyright=reportArgumentType
+chat(request, room=1)
+# error: mypy=call-arg pyright=reportCallIssue
+chat(request)
+# error: mypy=call-arg pyright=reportCallIssue
+chat(request, "lobby", pages=2)
 keyword_only(request, room="lobby")
 classic(request, 1)
-classic(request, "one")  # error: mypy=arg-type pyright=reportArgumentType
+# error: mypy=arg-type pyright=reportArgumentType
+classic(request, "one")

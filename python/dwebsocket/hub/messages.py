@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Any, Literal, Protocol, TypeAlias
+from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
@@ -17,6 +18,7 @@ __all__ = (
     "Message",
     "Payload",
     "TargetKind",
+    "User",
     "check_reason",
     "ids",
     "payload",
@@ -34,8 +36,9 @@ TargetKind: TypeAlias = Literal["group", "user", "all"]
 class HasMemberId(Protocol):
     """A WebSocket, as far as ``exclude`` needs it."""
 
+    # Not str: pyright compares the descriptor of a WebSocket, not what it returns.
     @property
-    def member_id(self) -> str:
+    def member_id(self) -> object:
         """The id under which the other members see the WebSocket."""
 
 
@@ -43,6 +46,18 @@ class HasMemberId(Protocol):
 OneExcluded: TypeAlias = "HasMemberId | str | tuple[str, Any]"
 #: What ``exclude`` takes: one of these, or several.
 Excluded: TypeAlias = "OneExcluded | Iterable[OneExcluded]"
+
+
+class HasKey(Protocol):
+    """A user, as far as the hub needs it."""
+
+    @property
+    def pk(self) -> Any:
+        """The primary key."""
+
+
+#: What calls that reach a user take: the user, or the primary key.
+User: TypeAlias = "HasKey | int | str | UUID"
 
 #: A ``member_id``: the process, and the number of the connection in that process.
 _MEMBER_ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,19}", re.ASCII)

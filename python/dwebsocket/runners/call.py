@@ -106,7 +106,7 @@ class Call:
         #: the view starts them; 0: only the view does.
         self.recheck_interval: float | None = None
 
-    def run(self, websocket: WebSocket) -> None:
+    def run(self, websocket: WebSocket[Any]) -> None:
         """Call the view and close the WebSocket when the view has ended.
 
         This method handles the view's own exceptions. The caller must log any other
@@ -120,7 +120,7 @@ class Call:
         with context.applied(self.carried):
             self._run(websocket, spare)
 
-    def _run(self, websocket: WebSocket, spare: Sequence[Any]) -> None:
+    def _run(self, websocket: WebSocket[Any], spare: Sequence[Any]) -> None:
         code = INTERNAL_ERROR
         endpoint = endpoints.of(websocket)
         connection = endpoint.connection
@@ -157,7 +157,7 @@ class Call:
             # The engine wakes views in turn; this view receives no more messages.
             connection.leave_turn()
 
-    def _close_code(self, websocket: WebSocket) -> int:
+    def _close_code(self, websocket: WebSocket[Any]) -> int:
         request = self.request
         try:
             # If the view returns an HTTP response, it cannot be sent to the client.
@@ -218,7 +218,7 @@ class Call:
             )
         return returned
 
-    def _judge(self, returned: Any, websocket: WebSocket) -> int:
+    def _judge(self, returned: Any, websocket: WebSocket[Any]) -> int:
         """Return the close code for what a view has returned.
 
         A response that refuses a plain HTTP request (login_required's redirect, say)
@@ -241,7 +241,7 @@ class Call:
         websocket.close(POLICY_VIOLATION, f"refused ({status})")
         return POLICY_VIOLATION
 
-    def _tell_end(self, websocket: WebSocket) -> None:
+    def _tell_end(self, websocket: WebSocket[Any]) -> None:
         endpoint = endpoints.of(websocket)
         # Iterate over a copy: another thread may join or leave meanwhile.
         for group in tuple(endpoint.groups or ()):
@@ -281,7 +281,7 @@ class Job(NamedTuple):
 
     context: context.RequestContext
     call: Call
-    websocket: WebSocket
+    websocket: WebSocket[Any]
     connection: _engine.Connection
 
     def run(self) -> None:

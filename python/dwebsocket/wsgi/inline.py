@@ -62,13 +62,13 @@ class Conversation(Call):
 
     __slots__ = ("code", "finished", "websocket")
 
-    def __init__(self, request: HttpRequest, websocket: WebSocket) -> None:
+    def __init__(self, request: HttpRequest, websocket: WebSocket[Any]) -> None:
         super().__init__(_no_view, request, (request,), {})
         self.websocket = websocket
         self.finished = threading.Event()
         self.code = NORMAL
 
-    def run(self, opened: WebSocket) -> None:
+    def run(self, opened: WebSocket[Any]) -> None:
         """Wait for the end of the request, in the thread reserved for the view."""
         websocket = self.websocket
         unopened.become(websocket, opened)
@@ -83,7 +83,7 @@ class Conversation(Call):
             log.drain()
 
 
-def accept(request: HttpRequest, websocket: WebSocket) -> None:
+def accept(request: HttpRequest, websocket: WebSocket[Any]) -> None:
     """Open the connection of a WebSocket that is not open yet.
 
     Raises:

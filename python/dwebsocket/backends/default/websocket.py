@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dwebsocket.websocket import WebSocket
+from dwebsocket.websocket.sync import Received, WebSocket
 
 __all__ = ("DefaultWebSocket",)
 
 
-class DefaultWebSocket(WebSocket):
+class DefaultWebSocket(WebSocket[Received]):
     """The WebSocket that views get by default."""
 
     __slots__ = ()

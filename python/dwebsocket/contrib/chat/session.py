@@ -36,7 +36,7 @@ class ChatSession(Session):
 
     max_groups = 50
 
-    def __init__(self, websocket: WebSocket, request: HttpRequest) -> None:
+    def __init__(self, websocket: WebSocket[Any], request: HttpRequest) -> None:
         super().__init__(websocket, request)
         self.permissions = permissions_of(request)
         self._wanted: Any = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
@@ -13,6 +13,7 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from dwebsocket import hub
+from dwebsocket.hub.messages import User
 from dwebsocket.logins.rights import of_tenant
 
 from .conf import push_settings
@@ -31,6 +32,7 @@ class _Default:
 
 
 DEFAULT = _Default()
+Expires: TypeAlias = "datetime | timedelta | float | _Default | None"
 
 #: The most rows that one call deletes; usually one, more after LIMIT was lowered.
 _AT_ONCE = 500
@@ -44,11 +46,11 @@ def group_of(key: Any) -> hub.Group:
 
 
 def notify(
-    user: Any,
+    user: User,
     payload: Any,
     *,
     on_commit: bool = False,
-    expires: datetime | timedelta | float | None | _Default = DEFAULT,
+    expires: Expires = DEFAULT,
 ) -> Notification:
     """Notify a user: all open pages at once, or else the next page that is opened.
 
@@ -93,9 +95,17 @@ def notify(
     return notification
 
 
-async def anotify(user: Any, payload: Any, **options: Any) -> Notification:
+async def anotify(
+    user: User,
+    payload: Any,
+    *,
+    on_commit: bool = False,
+    expires: Expires = DEFAULT,
+) -> Notification:
     """Call :func:`notify` from asynchronous code."""
-    return await sync_to_async(notify)(user, payload, **options)
+    return await sync_to_async(notify)(
+        user, payload, on_commit=on_commit, expires=expires
+    )
 
 
 def _make_room(key: Any, using: str) -> None:
@@ -124,7 +134,7 @@ def _key(user: Any) -> Any:
         ) from None
 
 
-def _expiry(expires: datetime | timedelta | float | _Default | None) -> datetime | None:
+def _expiry(expires: Expires) -> datetime | None:
     if isinstance(expires, _Default):
         ttl: float | None = push_settings.TTL
         expires = ttl
