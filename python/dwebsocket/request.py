@@ -12,7 +12,7 @@ Every request is an instance of Django's own classes, and never of these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from django.http import HttpRequest
 
@@ -20,18 +20,16 @@ from .handshake.request import IsWebSocket
 from .websocket import WebSocket
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from typing_extensions import TypeVar as TypeVarWithDefault
 
     Socket = TypeVarWithDefault(
         "Socket",
-        bound="WebSocket[Any] | None",
-        default="WebSocket[str | bytes]",
+        bound=WebSocket[Any] | None,
+        default=WebSocket[str | bytes],
         covariant=True,
     )
 else:
-    Socket = TypeVar("Socket", covariant=True)
+    Socket = TypeVar("Socket", bound=WebSocket, covariant=True)
 
 __all__ = ("ClassicWebSocketRequest", "IsWebSocket", "WebSocketRequest")
 

@@ -1,4 +1,4 @@
-"""Compares the errors of type checkers in this folder with those that its files expect.
+"""Compares the errors of type checkers with those that the files of ``users`` expect.
 
     python tests/typing/check.py
 
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
+USERS = HERE / "users"
 ROOT = HERE.parents[1]
 CACHE = ROOT / ".cache"
 
@@ -146,7 +147,7 @@ def pyright(files: list[Path]) -> Iterator[Error]:
 
 def main() -> int:
     """Run the checkers; return the exit status."""
-    files = sorted(set(HERE.glob("*.py")) - {HERE / "check.py"})
+    files = sorted(USERS.glob("*.py"))
     wrong = False
     for checker, errors in (
         ("mypy", mypy("plugin.ini", files)),
@@ -155,7 +156,7 @@ def main() -> int:
     ):
         wanted = [one for path in files for one in expected(path, checker)]
         for line in differences(wanted, errors):
-            print(f"{checker}: tests/typing/{line}")
+            print(f"{checker}: {USERS.relative_to(ROOT)}/{line}")
             wrong = True
     return wrong
 
