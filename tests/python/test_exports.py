@@ -37,7 +37,10 @@ _EXCEPTIONS = (
 #: What docs/api.md and the pages that it leads to name, by module; and whether the
 #: module needs apps, and so settings.
 PUBLIC: dict[str, tuple[str, ...]] = {
-    "dwebsocket": (*_CLASSIC, *_EXCEPTIONS, "hub", "push", "signals", "websocket"),
+    "dwebsocket": (
+        *(*_CLASSIC, *_EXCEPTIONS, "hub", "push", "signals", "websocket"),
+        *("ClassicWebSocketRequest", "ViewOptions", "WebSocketRequest"),
+    ),
     "dwebsocket.backends.default.factory": ("WebSocketFactory",),
     "dwebsocket.backends.default.websocket": ("DefaultWebSocket",),
     "dwebsocket.backends.uwsgi.factory": ("uWsgiWebSocketFactory",),
