@@ -24,7 +24,7 @@ step "$bin/ruff" check --quiet .
 step "$bin/ruff" format --quiet --check .
 step "$bin/python" tools/view_options.py --check
 step "$bin/mypy"
-step "$bin/python" tests/typing/check.py
+step "$bin/python" -m tests.typing.check
 step "$bin/lint-imports" --no-cache
 step env PYTHONPATH=. "$bin/python" -m mypy.stubtest dwebsocket._engine --concise \
     --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt

@@ -1,6 +1,8 @@
 """Compares the errors of type checkers with those that the files of ``users`` expect.
 
-    python tests/typing/check.py
+The code of docs/types.md is checked with them: it has no errors.
+
+    python -m tests.typing.check
 
 The files are code of users of the package. A comment names the rules of each checker
 that the code after it breaks:
@@ -19,6 +21,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -26,10 +29,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.docs import pages
+
 HERE = Path(__file__).resolve().parent
 USERS = HERE / "users"
 ROOT = HERE.parents[1]
 CACHE = ROOT / ".cache"
+PAGE = ROOT / "docs" / "types.md"
+#: A folder for the page's code; pyrightconfig.json names it, too.
+DOCUMENTED = CACHE / "typing"
 
 COMMENT = re.compile(r"\s*# error:(?P<rules>( \w+=[\w,-]+)+)$")
 #: What pyright also says of code that has an error: it does not know the type then.
@@ -59,6 +67,17 @@ class Expectation(NamedTuple):
             and error.line in self.lines
             and (error.rule in self.rules or error.rule.startswith(CONSEQUENCES))
         )
+
+
+def documented() -> list[Path]:
+    """Write each block of the page's code to a file; return the files."""
+    shutil.rmtree(DOCUMENTED, ignore_errors=True)
+    DOCUMENTED.mkdir(parents=True)
+    files = []
+    for block in pages.blocks(PAGE, "python"):
+        files.append(DOCUMENTED / f"types_md_{block.line}.py")
+        files[-1].write_text(block.code)
+    return files
 
 
 def spans(source: str) -> dict[int, range]:
@@ -147,7 +166,7 @@ def pyright(files: list[Path]) -> Iterator[Error]:
 
 def main() -> int:
     """Run the checkers; return the exit status."""
-    files = sorted(USERS.glob("*.py"))
+    files = [*sorted(USERS.glob("*.py")), *documented()]
     wrong = False
     for checker, errors in (
         ("mypy", mypy("plugin.ini", files)),
@@ -156,7 +175,7 @@ def main() -> int:
     ):
         wanted = [one for path in files for one in expected(path, checker)]
         for line in differences(wanted, errors):
-            print(f"{checker}: {USERS.relative_to(ROOT)}/{line}")
+            print(f"{checker}: {line}")
             wrong = True
     return wrong
 
