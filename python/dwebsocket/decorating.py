@@ -3,11 +3,19 @@
 A decorated view takes any request, because the decorator looks for the WebSocket
 itself, and returns a response. Its other parameters are those of the view.
 
-The overloads of a decorator, in this order: a function whose request fits; one whose
-request has the type of the other dialect; one with a class of the project's own; a
-method that fits Django's views as it is (it may override one of theirs, by name); any
-other method; and the decorator with arguments. mypy warns of views that fit two of
-them: the order decides, and a view without annotations gets Any.
+The overloads of a decorator, in this order:
+
+1. a function whose request fits,
+2. the same if mypy cannot keep its parameters (typed ``**kwargs``, a lambda),
+3. a function whose request has the type of the other dialect,
+4. a function whose request is of a class of the project's own,
+5. a method that fits Django's views as it is; it may override one of theirs,
+6. any other method,
+7. both of the last kinds if mypy cannot keep their parameters,
+8. the decorator with arguments.
+
+mypy warns of views that fit two of them. The order decides then, and views without
+annotations get Any.
 """
 
 from __future__ import annotations
@@ -20,6 +28,7 @@ from typing import (
     Literal,
     ParamSpec,
     Protocol,
+    TypeAlias,
     TypeVar,
     overload,
 )
@@ -38,6 +47,11 @@ if TYPE_CHECKING:
 
     Returned = TypeVarWithDefault(
         "Returned", bound=HttpResponseBase, default=HttpResponse
+    )
+    #: A function or a method; mypy does not look at the parameters after the request.
+    AnyView: TypeAlias = (
+        Callable[Concatenate["Request", ...], Returned | None]
+        | Callable[Concatenate[Any, "Request", ...], Returned | None]
     )
 else:
     Returned = TypeVar("Returned", bound=HttpResponseBase)
@@ -68,9 +82,13 @@ class ModernDecorator(Protocol):
         self, view: Callable[Concatenate[WebSocketRequest, P], Returned | None], /
     ) -> Callable[Concatenate[HttpRequest, P], Returned | HttpResponse]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(  # type: ignore[overload-cannot-match]
+        self, view: Callable[Concatenate[WebSocketRequest, ...], Returned | None], /
+    ) -> Callable[..., Returned | HttpResponse]: ...
+    @overload
+    def __call__(
         self,
-        view: Callable[Concatenate[ClassicWebSocketRequest, P], Returned | None],
+        view: Callable[Concatenate[ClassicWebSocketRequest, ...], Returned | None],
         /,
     ) -> WrongDialect: ...
     @overload
@@ -83,6 +101,10 @@ class ModernDecorator(Protocol):
     def __call__(
         self, view: Callable[Concatenate[Self, Request, P], Returned | None], /
     ) -> Callable[Concatenate[Self, HttpRequest, P], Returned | HttpResponse]: ...
+    @overload
+    def __call__(
+        self, view: AnyView[Request, Returned], /
+    ) -> Callable[..., Returned | HttpResponse]: ...
     @overload
     def __call__(
         self,
@@ -111,8 +133,16 @@ class ClassicDecorator(Protocol):
         /,
     ) -> Callable[Concatenate[HttpRequest, P], Returned | HttpResponse]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self, view: Callable[Concatenate[WebSocketRequest, P], Returned | None], /
+    def __call__(  # type: ignore[overload-cannot-match]
+        self,
+        view: Callable[Concatenate[ClassicWebSocketRequest, ...], Returned | None],
+        /,
+    ) -> Callable[..., Returned | HttpResponse]: ...
+    @overload
+    def __call__(
+        self,
+        view: Callable[Concatenate[WebSocketRequest, ...], Returned | None],
+        /,
     ) -> WrongDialect: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
@@ -124,6 +154,10 @@ class ClassicDecorator(Protocol):
     def __call__(
         self, view: Callable[Concatenate[Self, Request, P], Returned | None], /
     ) -> Callable[Concatenate[Self, HttpRequest, P], Returned | HttpResponse]: ...
+    @overload
+    def __call__(
+        self, view: AnyView[Request, Returned], /
+    ) -> Callable[..., Returned | HttpResponse]: ...
     @overload
     def __call__(
         self,

@@ -91,9 +91,7 @@ class Dispatching(TemplateView):
 class Detail(DetailView[User]):
     model = User
 
-    # The view of Django takes any request: mypy says so without the decorator, too.
     @accept_websocket
-    # error: mypy=override
     def get(
         self, request: ClassicWebSocketRequest, *args: Any, **kwargs: Any
     ) -> HttpResponse:
