@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
 
 from dwebsocket.conf import arguments
+
+if TYPE_CHECKING:
+    from django.db.models import Model
 
 __all__ = (
     "Excluded",
@@ -52,12 +55,13 @@ class HasKey(Protocol):
     """A user, as far as the hub needs it."""
 
     @property
-    def pk(self) -> Any:
+    def pk(self) -> object:
         """The primary key."""
 
 
-#: What calls that reach a user take: the user, or the primary key.
-User: TypeAlias = "HasKey | int | str | UUID"
+#: What calls that reach a user take: the user, or the primary key. Without django-stubs,
+#: pyright does not see that a model has a key.
+User: TypeAlias = "HasKey | Model | int | str | UUID"
 
 #: A ``member_id``: the process, and the number of the connection in that process.
 _MEMBER_ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,19}", re.ASCII)
