@@ -60,7 +60,7 @@ class HandshakeError(WebSocketException, ValueError):
         super().__init__(message)
         self.message = message
         self.status = status
-        self.headers = tuple(headers)
+        self.headers: tuple[tuple[str, str], ...] = tuple(headers)
 
 
 class SocketUnavailable(WebSocketException, RuntimeError):

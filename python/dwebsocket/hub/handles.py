@@ -70,7 +70,7 @@ class History(list[tuple[int, "str | bytes"]]):
     """The latest messages of a group with their offsets, and the group's position."""
 
     #: The position when the messages were read; of several groups: offset 0, epoch "".
-    position = Position(0, "")
+    position: Position = Position(0, "")
 
 
 class Stats(NamedTuple):
@@ -149,8 +149,8 @@ class Group:
     __slots__ = ("each", "names")
 
     def __init__(self, names: tuple[str, ...], each: tuple[Options, ...]) -> None:
-        self.names = names
-        self.each = each
+        self.names: tuple[str, ...] = names
+        self.each: tuple[Options, ...] = each
 
     @property
     def options(self) -> Options:

@@ -59,8 +59,8 @@ class HasKey(Protocol):
         """The primary key."""
 
 
-#: What calls that reach a user take: the user, or the primary key. Without django-stubs,
-#: pyright does not see that a model has a key.
+#: What calls that reach a user take: the user, or the primary key. pyright does not see
+#: that a model has a key if there are no django-stubs.
 User: TypeAlias = "HasKey | Model | int | str | UUID"
 
 #: A ``member_id``: the process, and the number of the connection in that process.

@@ -103,8 +103,8 @@ class WebSocket(Generic[Received]):
         self._protocol: Protocol | None = None
         #: Old code's callback, called with each message's opcode and data.
         self.handle: Any = None
-        self.subprotocol = subprotocol
-        self.remote_address = remote_address
+        self.subprotocol: str | None = subprotocol
+        self.remote_address: tuple[str, int] = remote_address
 
     def wait(self, timeout: Seconds | None = None) -> Received | None:
         """Return the next message; block until there is one.
