@@ -669,6 +669,27 @@ def close_all(code: int = 1001) -> int:
     :func:`stop` is the second: views see the end in between.
     """
 
+def leave(code: int, spread: float, at_signal: bool = False) -> None:
+    """Start to close all connections, evenly over a time; only the first call counts.
+
+    New connections are still accepted, and are closed as well.
+
+    Args:
+        code: The close code that the peers get.
+        spread: The most seconds that this takes; fewer if there are few connections.
+        at_signal: Do so when the process gets SIGTERM, after the server's own handler
+            of the signal; without such a handler, do nothing.
+    """
+
+def refuse() -> None:
+    """Refuse new connections from now on."""
+
+def is_leaving() -> bool:
+    """Return whether :func:`leave` has begun to close the connections."""
+
+def has_left() -> bool:
+    """Return whether all connections of :func:`leave` are being closed."""
+
 def seal() -> None:
     """Keep waiting threads out of the interpreter from now on.
 

@@ -11,6 +11,11 @@ dwebsocket.W005  An allowed origin begins with ws: or wss:; no page has such an 
 dwebsocket.W006  The old package is installed, too, and has the same module.
 dwebsocket.W007  "daphne" in INSTALLED_APPS makes runserver an ASGI server.
 dwebsocket.W008  A setting such as DWEBSOCKET_BROKER or DWEBSOCKETS has no effect.
+dwebsocket.W009  A stop may take longer than servers give their workers.
+dwebsocket.W010  WebSockets open on every view.
+dwebsocket.W011  Clients that have vanished keep their connections and views.
+dwebsocket.W012  A few clients can make a process hold gigabytes.
+dwebsocket.W013  The broker is on another machine, without a password.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.checks.registry import CheckRegistry
 from django.utils.module_loading import import_string
 
-from .conf import KEYS, OLD_NAMES, acceptable, problems
+from .conf import KEYS, OLD_NAMES, acceptable, dangers, problems
 from .conf.arguments import is_secret, shown
 from .servers.workers import workers
 
@@ -168,6 +173,13 @@ def check_origins(
     ]
 
 
+def check_dangers(
+    app_configs: Sequence[Any] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Warn of settings that are dangerous in production."""
+    return [Warning(danger.message, danger.hint, id=danger.id) for danger in dangers()]
+
+
 def check_broker(
     app_configs: Sequence[Any] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -236,6 +248,11 @@ def _always() -> tuple[Any, ...]:
     return check_settings, check_installation, check_broker, check_middleware
 
 
+def _at_deployment() -> tuple[Any, ...]:
+    """Return the checks that only ``check --deploy`` runs."""
+    return check_origins, check_dangers
+
+
 def _join_running() -> None:
     """Add these checks to a run of Django's checks that has begun already.
 
@@ -258,7 +275,7 @@ def _extend(run: Mapping[str, Any]) -> None:
     running, tags = run.get("checks"), run.get("tags")
     if not isinstance(running, list):
         return
-    late = (check_origins,) if run.get("include_deployment_checks") else ()
+    late = _at_deployment() if run.get("include_deployment_checks") else ()
     for check in (*_always(), *late):
         wanted = tags is None or not set(check.tags).isdisjoint(tags)
         if wanted and check not in running:
@@ -270,5 +287,6 @@ def install() -> None:
     """Register these checks with Django; idempotent."""
     for check in _always():
         register(check, Tags.compatibility)
-    register(check_origins, Tags.security, deploy=True)
+    for check in _at_deployment():
+        register(check, Tags.security, deploy=True)
     _join_running()

@@ -5,6 +5,7 @@
 //! * `Connection::start` (`start`): makes a running connection from a socket or a queue, and an event loop.
 //! * `connection/actor`: the task of a connection, which writes and keeps the time limits.
 //! * `Engine` (`table`): the table of open connections; closes all of them within a time limit.
+//! * `leaving`: closes the connections one after the other when the process is told to stop.
 //! * `Inbox` (`inbox`): the messages that wait for a view.
 //! * [`connection`]: a connection as an application sees it, and how it ends.
 //! * `shared`: the parts of a process that all connections use: the turnstile and the couriers.
@@ -19,6 +20,7 @@ mod consumer;
 mod courier;
 pub mod habit;
 mod inbox;
+mod leaving;
 mod outbox;
 mod permit;
 mod poller;

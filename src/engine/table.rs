@@ -6,12 +6,12 @@ use std::{
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use super::{connection::Connection, consumer::Turnstile, shared::Shared};
+use super::{connection::Connection, consumer::Turnstile, leaving::Leaving, shared::Shared};
 use crate::runtime::{Gate, Log, PerProcess};
 
 /// The engine of this process.
@@ -30,8 +30,8 @@ pub struct Engine {
     dropped: AtomicU64,
     /// Signalled when the table becomes empty.
     empty: Condvar,
-    /// Set once by [`Engine::close_all`].
-    stopping: AtomicBool,
+    /// How far the stop of the process has come.
+    pub(super) leaving: Leaving,
 }
 
 /// Returns the engine of this process, and starts it if there is none.
@@ -56,7 +56,7 @@ impl Engine {
             connections: Mutex::default(),
             dropped: AtomicU64::new(0),
             empty: Condvar::new(),
-            stopping: AtomicBool::new(false),
+            leaving: Leaving::default(),
         })
     }
 
@@ -98,12 +98,6 @@ impl Engine {
         self.shared.runtime.gate()
     }
 
-    /// Whether [`Engine::close_all`] was called: new connections are refused.
-    #[must_use]
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
     pub(crate) fn next_id() -> u64 {
         NEXT_ID.fetch_add(1, Ordering::Relaxed)
     }
@@ -127,13 +121,8 @@ impl Engine {
     /// Starts the close handshake of every connection, and refuses new connections from then on. Returns
     /// the number of connections that were open.
     pub fn close_all(&self, code: u16) -> usize {
-        self.stopping.store(true, Ordering::Release);
-        // The list is copied first, so that the table is not locked while connections close.
-        let open = self.connections();
-        for connection in &open {
-            connection.close(code, "");
-        }
-        open.len()
+        self.refuse();
+        self.close_each(code)
     }
 
     /// Closes every connection, waits up to `timeout` for the close handshakes, aborts the remaining

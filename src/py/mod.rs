@@ -44,6 +44,35 @@ fn stop_engine(timeout: Duration, code: u16) -> usize {
 }
 
 #[pyfunction]
+#[pyo3(signature = (code, spread, at_signal=false))]
+fn leave(py: Python<'_>, code: u16, spread: f64, at_signal: bool) -> PyResult<()> {
+    let spread = errors::seconds("spread", spread)?;
+    py.detach(|| match engine::running() {
+        Some(engine) if at_signal => engine.leave_at_signal(code, spread),
+        Some(engine) => engine.leave(code, spread),
+        None => {}
+    });
+    Ok(())
+}
+
+#[pyfunction]
+fn refuse() {
+    if let Some(engine) = engine::running() {
+        engine.refuse();
+    }
+}
+
+#[pyfunction]
+fn is_leaving() -> bool {
+    engine::running().is_some_and(engine::Engine::is_leaving)
+}
+
+#[pyfunction]
+fn has_left() -> bool {
+    engine::running().is_none_or(engine::Engine::has_left)
+}
+
+#[pyfunction]
 fn seal() {
     wait::seal();
 }
@@ -59,15 +88,17 @@ mod _engine {
         connection::PyConnection,
         event_loop::{PyEventLoop, PyLoopPort},
         handshake::{PyHandshake, handshake},
+        has_left,
         hub::{
             PyHubStats, PyPublished, broker_address, broker_check, count, disconnect, history,
             hub_configure, hub_flush, hub_stats, members, occupied, position, publish,
         },
+        is_leaving, leave,
         log::{drain_log, log_to, wait_log},
         membership::PyJoined,
         options::PyOptions,
         permit::{PyPermit, connection_count, reserve},
-        seal,
+        refuse, seal,
         sender::{PySender, forget_sends, turns},
         start::{json_depth, settle_stack, start},
         stop,

@@ -16,6 +16,7 @@ mod log;
 mod per_process;
 mod process;
 mod schedule;
+mod signals;
 #[cfg(any(test, feature = "python"))]
 mod stack;
 mod start;
@@ -28,6 +29,7 @@ pub(crate) use self::stack::settle;
 pub(crate) use self::{
     chores::{Chore, Chores},
     id_hash::IdHash,
+    signals::told_to_end,
     start::WORKER_THREADS,
     wake::Flag,
     weight::Weight,

@@ -308,9 +308,13 @@ class TestManagePyCheck:
         assert said.count("(dwebsocket.W006)") == 1
 
     def test_has_those_of_a_deployment(self, project):
+        with (project / "mysite" / "settings.py").open("a") as file:
+            file.write("DWEBSOCKET['PING_INTERVAL'] = None\n")
         status, said = self.run(project, "check", "--deploy")
         assert status == 1
         assert said.count("(dwebsocket.W003)") == 1
+        assert said.count("(dwebsocket.W011)") == 1
+        assert "W011" not in self.run(project, "check")[1]
 
     def test_asks_no_other_tag(self, project):
         _, said = self.run(project, "check", "--tag", "urls")

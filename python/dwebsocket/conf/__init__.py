@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .dangers import Danger, dangers
 from .keys import Key, nearest
 from .values import (
     DEFAULTS,
@@ -22,11 +23,13 @@ __all__ = (
     "KEYS",
     "OLD_NAMES",
     "OVERFLOW",
+    "Danger",
     "Key",
     "Profile",
     "Settings",
     "acceptable",
     "check_overrides",
+    "dangers",
     "nearest",
     "problems",
     "profile",

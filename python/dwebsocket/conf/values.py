@@ -116,6 +116,12 @@ KEYS: dict[str, Key] = {
     "MAX_CONNECTIONS": Key(
         None, optional(integer(1)), f"None or {COUNT}", scoped=False
     ),
+    "SHUTDOWN_SPREAD": Key(
+        6.0,
+        lambda value: value == 0 or positive(value),
+        "a number of seconds, 0 or more",
+        scoped=False,
+    ),
     "SHUTDOWN_TIMEOUT": Key(
         5.0,
         lambda value: value == 0 or positive(value),

@@ -10,6 +10,7 @@ from django.utils.log import log_response
 
 from dwebsocket import signals
 from dwebsocket.process.reporting import shown
+from dwebsocket.process.visitor import visitor
 
 from . import plain
 
@@ -56,9 +57,10 @@ def refuse(
             reason=message,
         )
     log_response(
-        "WebSocket refused (%s): %s: %s",
+        "WebSocket refused (%s): %s for %s: %s",
         status,
         shown(request.path),
+        visitor(request),
         shown(message),
         response=response,
         request=request,

@@ -1,12 +1,16 @@
 """The end of a process that has, or had, connections.
 
-Peers get a Close frame with 1012 (service restart), views see the end and may finish,
-then the engine stops. The time for this is limited, to fit into the grace time of the
-WSGI server.
+Peers get a Close frame with 1012 (service restart), one after the other, so that they
+do not all come back in the same moment. Views see the end and may finish, then the
+engine stops. The time for this is limited, to fit into the grace time of the WSGI
+server.
 
 The code is 1012, not 1001 (going away), whatever ends the process: a worker that has
 served its number of requests, a reload and a deployment begin with the same signals as
 an end for good, and another process takes over. Some clients reconnect only after 1012.
+
+A gunicorn worker begins at SIGTERM: the interpreter ends only after the last request,
+and gunicorn kills a worker with a request that takes too long.
 """
 
 from __future__ import annotations
@@ -22,9 +26,9 @@ from collections.abc import Callable
 from dwebsocket import _engine
 from dwebsocket.conf import settings
 
-from . import fork, log
+from . import fork, gunicorn, log
 
-__all__ = ("arm", "let_end", "stop")
+__all__ = ("arm", "let_end", "listen", "stop", "stopping")
 
 logger = logging.getLogger("dwebsocket")
 
@@ -32,13 +36,21 @@ logger = logging.getLogger("dwebsocket")
 RESTART = 1012
 #: The least time for the closing handshakes, in seconds.
 _FLOOR = 0.2
+#: Seconds between two looks at whether all connections are being closed.
+_STEP = 0.02
 
 _lock = fork.Lock()
 _armed_in: int | None = None
+#: The processes that listen to SIGTERM, and whose end has begun.
+_listening_in: int | None = None
+_ending_in: int | None = None
 _helper: Helper | None = None
 #: Functions that wait until their views have ended, for a number of seconds at most,
-#: and return whether all have.
-_waits: list[Callable[[float], bool]] = []
+#: and return whether all have; and functions that name the views that still run.
+_waits: list[tuple[Callable[[float], bool], Callable[[], list[str]]]] = []
+
+#: So many views that still run are named in the log.
+_NAMED = 10
 
 
 class Helper(threading.Thread):
@@ -66,14 +78,15 @@ class Helper(threading.Thread):
         self._done.wait(timeout)
 
 
-def let_end(wait: Callable[[float], bool]) -> None:
+def let_end(wait: Callable[[float], bool], running: Callable[[], list[str]]) -> None:
     """Have the end of the process wait for views.
 
     Args:
         wait: Called with the seconds that are left; returns whether all views have
             ended.
+        running: Returns the paths and visitors of the views that still run.
     """
-    _waits.append(wait)
+    _waits.append((wait, running))
 
 
 def arm() -> None:
@@ -90,8 +103,29 @@ def arm() -> None:
             _armed_in = os.getpid()
 
 
+def listen() -> None:
+    """Begin the stop of a gunicorn worker at SIGTERM; called from each handshake."""
+    global _listening_in
+    if _listening_in == os.getpid():
+        return
+    _listening_in = os.getpid()
+    if gunicorn.worker() is not None:
+        _engine.leave(RESTART, settings.SHUTDOWN_SPREAD, at_signal=True)
+
+
+def stopping() -> bool:
+    """Return whether the stop of this process has begun.
+
+    From then on, no further requests should be sent to the process, and its connections
+    are being closed.
+    """
+    return _ending_in == os.getpid() or _engine.is_leaving() or gunicorn.is_ending()
+
+
 def stop() -> None:
     """Close every connection, let the views end, stop the engine."""
+    global _ending_in
+    _ending_in = os.getpid()
     if _armed_in != os.getpid():
         return
     try:
@@ -103,12 +137,54 @@ def stop() -> None:
         _engine.seal()
 
 
+def _spread() -> float:
+    """Return the seconds over which the connections are closed.
+
+    uWSGI, and gunicorn with one worker and ``--max-requests``, start the next process
+    when this one has ended: nobody would serve meanwhile. gunicorn's quick stop is to
+    be quick.
+    """
+    if "uwsgi" in sys.modules:
+        return 0.0
+    worker = gunicorn.worker()
+    spread = float(settings.SHUTDOWN_SPREAD)
+    if worker is None or _engine.is_leaving():
+        return spread
+    return spread if worker.cfg.workers > 1 and gunicorn.has_served_enough() else 0.0
+
+
+def _say_goodbye() -> None:
+    """Close every connection; wait until the last one is being closed."""
+    spread = _spread()
+    end = time.monotonic() + spread + 1.0
+    # No effect if SIGTERM has begun this.
+    _engine.leave(RESTART, spread)
+    _engine.refuse()
+    while not _engine.has_left() and time.monotonic() < end:
+        # Under gevent, the views of closed connections go on meanwhile.
+        time.sleep(_STEP)
+
+
+def _warn_of(running: list[str], timeout: float) -> None:
+    """Name the views that the end of the process leaves behind."""
+    names = ", ".join(running[:_NAMED])
+    if len(running) > _NAMED:
+        names += f", and {len(running) - _NAMED} more"
+    logger.warning(
+        "WebSocket views were still running after %s seconds (SHUTDOWN_TIMEOUT): %s",
+        timeout,
+        names,
+    )
+
+
 def _stop() -> None:
     timeout = settings.SHUTDOWN_TIMEOUT
+    _say_goodbye()
     deadline = time.monotonic() + timeout
     _engine.close_all(RESTART)
-    if not all(wait(max(deadline - time.monotonic(), 0.0)) for wait in _waits):
-        logger.warning("WebSocket views were still running after %s seconds", timeout)
+    for wait, running in _waits:
+        if not wait(max(deadline - time.monotonic(), 0.0)):
+            _warn_of(running(), timeout)
     if not _engine.hub_flush(max(deadline - time.monotonic(), _FLOOR)):
         logger.warning(
             "%d messages to groups with a history were not stored: the broker %s could "

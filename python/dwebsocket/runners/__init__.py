@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .call import ASYNC, GOING_AWAY, NORMAL, Call, Job, give_up
-from .runner import Runner, Seat, join, kind
+from .runner import Runner, Seat, join, kind, running
 
 __all__ = (
     "ASYNC",
@@ -16,4 +16,5 @@ __all__ = (
     "give_up",
     "join",
     "kind",
+    "running",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,12 +18,15 @@ from dwebsocket.exceptions import ConfigurationError, PeerGone, WebSocketClosed
 from dwebsocket.logins import following, rights
 from dwebsocket.process import databases, log, reporting
 from dwebsocket.process.reporting import shown
+from dwebsocket.process.visitor import visitor
 from dwebsocket.websocket import WebSocket
 from dwebsocket.websocket import endpoint as endpoints
 
 __all__ = ("ASYNC", "GOING_AWAY", "NORMAL", "Call", "Job", "give_up")
 
 logger = logging.getLogger("dwebsocket.view")
+opened_logger = logging.getLogger("dwebsocket.opened")
+closed_logger = logging.getLogger("dwebsocket.closed")
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
 
@@ -122,6 +126,7 @@ class Call:
 
     def _run(self, websocket: WebSocket[Any], spare: Sequence[Any]) -> None:
         code = INTERNAL_ERROR
+        since = time.monotonic()
         endpoint = endpoints.of(websocket)
         connection = endpoint.connection
         try:
@@ -134,6 +139,7 @@ class Call:
             endpoint.rights = found
             if self.recheck_interval:
                 following.begin(found, self.recheck_interval)
+            self._log_opening()
             signals.emit(signals.websocket_opened, websocket, request=self.request)
             code = self._close_code(websocket)
             self._save_session()
@@ -145,6 +151,7 @@ class Call:
                 if endpoint.rights is not None:
                     following.end(endpoint.rights)
                     endpoint.rights = None
+                self._log_closing(connection, time.monotonic() - since)
                 self._tell_end(websocket)
             finally:
                 self._leave(connection)
@@ -171,9 +178,10 @@ class Call:
             return NORMAL
         except _REFUSALS as error:
             logger.warning(
-                "Refused (%s): %s: %s",
+                "Refused (%s): %s for %s: %s",
                 type(error).__name__,
                 shown(request.path),
+                visitor(request),
                 shown(error),
                 extra={"request": request},
             )
@@ -229,17 +237,46 @@ class Call:
         if over or not isinstance(returned, HttpResponseBase) or status not in _REFUSED:
             return NORMAL
         logger.warning(
-            "Refused (%s): %s: %s returned this response when the WebSocket was open "
-            "already, so the client does not get it. Put the decorator that returns "
-            "the response (login_required, api_view, ...) above the WebSocket's "
-            "decorator: then the response answers the handshake.",
+            "Refused (%s): %s for %s: %s returned this response when the WebSocket "
+            "was open already, so the client does not get it. Put the decorator that "
+            "returns the response (login_required, api_view, ...) above the "
+            "WebSocket's decorator: then the response answers the handshake.",
             status,
             shown(self.request.path),
+            visitor(self.request),
             reporting.name_of(self.view),
             extra={"request": self.request},
         )
         websocket.close(POLICY_VIOLATION, f"refused ({status})")
         return POLICY_VIOLATION
+
+    def _log_opening(self) -> None:
+        if opened_logger.isEnabledFor(logging.INFO):
+            opened_logger.info(
+                "WebSocket opened: %s for %s",
+                shown(self.request.path),
+                visitor(self.request),
+                extra={"request": self.request},
+            )
+
+    def _log_closing(self, connection: _engine.Connection, seconds: float) -> None:
+        if not closed_logger.isEnabledFor(logging.INFO):
+            return
+        code, reason = connection.close_code, connection.close_reason
+        closed_logger.info(
+            "WebSocket closed (%s%s): %s for %s after %.1f s",
+            code,
+            f", {shown(reason)}" if reason else "",
+            shown(self.request.path),
+            visitor(self.request),
+            seconds,
+            extra={
+                "request": self.request,
+                "close_code": code,
+                "close_reason": reason,
+                "seconds": seconds,
+            },
+        )
 
     def _tell_end(self, websocket: WebSocket[Any]) -> None:
         endpoint = endpoints.of(websocket)
@@ -290,6 +327,11 @@ class Job(NamedTuple):
             self.context.run(self._run)
         except BaseException:
             give_up(self.connection, self.call.request)
+
+    def shown(self) -> str:
+        """Return the view's path and visitor, for the log."""
+        request = self.call.request
+        return f"{shown(request.path)} for {visitor(request)}"
 
     def _run(self) -> None:
         try:

@@ -164,7 +164,8 @@ class Greenlets:
     """Runs each view in a greenlet."""
 
     def __init__(self) -> None:
-        self._running: set[Any] = set()
+        #: The views that run, by their greenlets.
+        self._running: dict[Any, Job] = {}
 
     def event_loop(self) -> _engine.EventLoop:
         """Return the engine's loop of this hub, which reads its sockets."""
@@ -187,12 +188,12 @@ class Greenlets:
         """Run the call in a greenlet."""
 
         def ended(greenlet: Any) -> None:
-            self._running.discard(greenlet)
+            self._running.pop(greenlet, None)
             # A greenlet that was killed before it began has closed nothing.
             job.connection.close(GOING_AWAY, "")
 
         greenlet = gevent.Greenlet(job.run)
-        self._running.add(greenlet)
+        self._running[greenlet] = job
         greenlet.rawlink(ended)
         greenlet.start()
 
@@ -200,6 +201,10 @@ class Greenlets:
         """Wait until every view has ended; return whether that was in time."""
         gevent.joinall(list(self._running), timeout=timeout)
         return not self._running
+
+    def running(self) -> list[Job]:
+        """Return the views that run."""
+        return list(self._running.values())
 
 
 runner = Greenlets()

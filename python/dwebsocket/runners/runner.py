@@ -46,6 +46,9 @@ class Runner(Protocol):
     def join(self, timeout: float) -> bool:
         """Wait until every view has ended; return whether that was in time."""
 
+    def running(self) -> list[Job]:
+        """Return the views that run."""
+
 
 #: The runners that may have run a view.
 _runners: list[Runner] = [threads.runner]
@@ -70,4 +73,9 @@ def join(timeout: float) -> bool:
     return all(ended)
 
 
-exit.let_end(join)
+def running() -> list[str]:
+    """Return the paths and visitors of the views that run."""
+    return [job.shown() for runner in _runners for job in runner.running()]
+
+
+exit.let_end(join, running)

@@ -106,7 +106,7 @@ class Seat:
         worker = self._worker
         if worker is None or not worker.thread.is_alive():
             raise RuntimeError("the thread that waited for the view has ended")
-        self._threads.enter(job.connection)
+        self._threads.enter(job)
         self._worker = None
         worker.call(job)
 
@@ -128,7 +128,8 @@ class Threads:
     def forget(self) -> None:
         """Reset the state: a forked child has none of its parent's threads."""
         self._changed = threading.Condition(threading.Lock())
-        self._running: set[int] = set()
+        #: The views that run, by the ids of their connections.
+        self._running: dict[int, Job] = {}
         #: Threads without a view. Each call of a list's method is atomic.
         self._parked: list[Worker] = []
         self._crowd = Crowd()
@@ -203,17 +204,17 @@ class Threads:
         """Return how many threads wait for a view."""
         return len(self._parked)
 
-    def enter(self, connection: _engine.Connection) -> None:
+    def enter(self, job: Job) -> None:
         """Note that a view begins."""
         with self._changed:
-            self._running.add(connection.id)
+            self._running[job.connection.id] = job
 
     def _done(self, connection: _engine.Connection) -> bool:
         """Take note that a view has ended; False if it has forked, in the child."""
         with self._changed:
             before = len(self._running)
             ours = connection.id in self._running
-            self._running.discard(connection.id)
+            self._running.pop(connection.id, None)
             running = len(self._running)
             if not running:
                 self._changed.notify_all()
@@ -224,6 +225,11 @@ class Threads:
         """Wait until every view has ended; return whether that was in time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._running, timeout)
+
+    def running(self) -> list[Job]:
+        """Return the views that run."""
+        with self._changed:
+            return list(self._running.values())
 
 
 def _start_small(thread: threading.Thread, stack: int) -> None:
