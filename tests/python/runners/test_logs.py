@@ -53,8 +53,9 @@ def test_opening_and_closing_are_logged(site, caplog):
 
 @pytest.mark.parametrize("quiet", [OPENED, CLOSED])
 def test_each_has_a_name_of_its_own(site, caplog, quiet):
-    caplog.set_level(logging.INFO, "dwebsocket")
+    # The last call sets the level of the handler, too.
     caplog.set_level(logging.WARNING, quiet)
+    caplog.set_level(logging.INFO, "dwebsocket")
     with site.connect("a/") as peer:
         peer.send("x")
         assert peer.recv() == "x"
