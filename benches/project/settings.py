@@ -29,3 +29,5 @@ DWEBSOCKET: dict[str, Any] = {
     "BROKER": os.environ.get("BENCH_BROKER"),
     "GROUPS": {"kept.*": {"history": 1000}},
 }
+if "BENCH_SPREAD" in os.environ:
+    DWEBSOCKET["SHUTDOWN_SPREAD"] = float(os.environ["BENCH_SPREAD"])
