@@ -1,11 +1,11 @@
 """How many clients come back at once when a server restarts?
 
-5,000 clients are connected to a gunicorn, which is told to restart: by SIGHUP, by
-SIGTERM while another gunicorn serves on the same port, and by ``--max-requests``, which
-ends one worker of two. The clients come back as pages do, after a random pause. Printed
-is the most clients that were let in within any 100 ms, once with SHUTDOWN_SPREAD = 0
-and once with the default, and their ratio; and how many were refused, found no server,
-or were cut off without a Close frame.
+5,000 clients are connected to a gunicorn with two workers, which is told to restart:
+by SIGHUP; by SIGTERM, after SIGUSR2 has started another gunicorn on the same socket;
+and by ``--max-requests``, which ends one worker of the two. The clients come back as
+pages do, after a random pause. Printed are the most attempts to come back within any
+100 ms, once with SHUTDOWN_SPREAD = 0 and once with the default, and their ratio; and
+how many were refused, found no server, or were cut off without a Close frame.
 """
 
 from __future__ import annotations
@@ -44,19 +44,35 @@ class Run(NamedTuple):
     lost: int
 
 
+def children(pid: int | None) -> set[int]:
+    """Return the ids of a process's children; of none, if the process has gone."""
+    try:
+        return set(
+            map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        )
+    except OSError:
+        return set()
+
+
 class Site:
-    """The project under gunicorn, on a port that a second one may share."""
+    """The project under gunicorn, with two workers."""
 
     def __init__(self, options: Any, port: int, spread: float, *more: str) -> None:
         """Start it, and wait until it listens."""
         project = common.HERE / "project"
-        words = ["-m", "gunicorn", "wsgi", "--bind", f"127.0.0.1:{port}"]
-        words += ["--backlog", "4096", "--reuse-port", "--log-level", "warning"]
+        # A module (-m gunicorn) cannot be started again by SIGUSR2.
+        words = [
+            str(options.interpreter.parent / "gunicorn"),
+            "wsgi",
+            "--bind",
+            f"127.0.0.1:{port}",
+        ]
+        words += ["--backlog", "4096", "--log-level", "warning"]
         words += ["--worker-class", options.worker, "--threads", "20"]
         words += ["--workers", "2", *more]
         self.port = port
         self.process = subprocess.Popen(
-            common.pinned([str(options.interpreter), *words], options.cpus, 0),
+            common.pinned(words, options.cpus, 0),
             cwd=project,
             env=os.environ
             | {
@@ -65,12 +81,22 @@ class Site:
                 "BENCH_SPREAD": str(spread),
             },
         )
+        #: The second master, after SIGUSR2.
+        self.heir: int | None = None
         common.wait_for(lambda: common.listens(port) and len(self.workers()) == 2, 60)
 
     def workers(self) -> set[int]:
         """Return the ids of its worker processes."""
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return set(map(int, path.read_text().split()))
+        return children(self.process.pid)
+
+    def upgrade(self) -> None:
+        """Start a second master on the same socket, and end the first one."""
+        old = self.workers()
+        self.process.send_signal(signal.SIGUSR2)
+        common.wait_for(lambda: bool(self.workers() - old), 60)
+        [self.heir] = self.workers() - old
+        common.wait_for(lambda: len(children(self.heir)) == 2, 60)
+        self.process.send_signal(signal.SIGTERM)
 
     def request(self) -> None:
         """Have it answer a hundred plain requests."""
@@ -83,6 +109,9 @@ class Site:
 
     def stop(self) -> None:
         """End it, whatever it does."""
+        if self.heir is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.heir, signal.SIGTERM)
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -96,25 +125,25 @@ def restarted(options: Any, how: str, spread: float, port: int) -> Iterator[Any]
     """Yield a function that restarts the server."""
     more = []
     if how == "max-requests":
+        # Otherwise both workers, which have served as much, end at the same time.
         more = ["--max-requests", str(2 * options.connections)]
-    sites = [Site(options, port, spread, *more)]
+        more += ["--max-requests-jitter", str(options.connections)]
+    site = Site(options, port, spread, *more)
 
     def restart() -> None:
         if how == "HUP":
-            sites[0].process.send_signal(signal.SIGHUP)
+            site.process.send_signal(signal.SIGHUP)
         elif how == "TERM":
-            sites.append(Site(options, port, spread))
-            sites[0].process.send_signal(signal.SIGTERM)
+            site.upgrade()
         else:
-            old = sites[0].workers()
-            while old <= sites[0].workers():
-                sites[0].request()
+            old = site.workers()
+            while old <= site.workers():
+                site.request()
 
     try:
         yield restart
     finally:
-        for site in sites:
-            site.stop()
+        site.stop()
 
 
 def measure(options: Any, how: str, spread: float) -> Run:
@@ -125,7 +154,7 @@ def measure(options: Any, how: str, spread: float) -> Run:
         Crowd(("127.0.0.1", port), options.connections, first=options.pause) as crowd,
     ):
         crowd.all_open(options.connections, LIMIT)
-        count = len(crowd.entries)
+        count, tried = len(crowd.entries), len(crowd.attempts)
         begin = time.monotonic()
         restart()
         # The clients of one of two workers, or all of them.
@@ -133,7 +162,7 @@ def measure(options: Any, how: str, spread: float) -> Run:
         crowd.all_open(count + int(share * options.connections), LIMIT)
         back = crowd.entries[count:]
         return Run(
-            most_at_once(back),
+            most_at_once(crowd.attempts[tried:]),
             len(back),
             back[-1] - begin,
             sum(crowd.refused.values()),

@@ -97,7 +97,9 @@ def _run(
 def test_a_site_without_a_setting_has_the_warnings_on_standard_error(tmp_path):
     done = _run(tmp_path, "", 'visit(site, "echo/"); refuse(site)')
     [line] = done.stderr.splitlines()
-    assert line.startswith("WebSocket refused (400): /echo/ for a visitor at 127.0.0.1: ")
+    assert line.startswith(
+        "WebSocket refused (400): /echo/ for a visitor at 127.0.0.1: "
+    )
 
 
 def test_opening_and_closing(tmp_path):

@@ -92,9 +92,10 @@ class Crowd:
         self.count = count
         self.head = _HEAD.format(path=path, host="{}:{}".format(*address)).encode()
         self.first = first
-        #: How many are open now, and the times at which clients were let in.
+        #: How many are open now, and the times at which clients were let in, and tried.
         self.open = 0
         self.entries: list[float] = []
+        self.attempts: list[float] = []
         #: Close frames by code, refusals by status, connections without a Close frame,
         #: and attempts that found no server.
         self.closed: Counter[int] = Counter()
@@ -149,6 +150,7 @@ class Crowd:
         attempt = 0
         while True:
             ended = asyncio.Event()
+            self.attempts.append(time.monotonic())
             try:
                 transport, client = await self._loop.create_connection(
                     functools.partial(_Client, self, ended.set), *self.address

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs import pages
+
 from . import frames
 from .client import WsClient, eventually
 from .pool import Pool
@@ -114,6 +116,20 @@ def test_reloading_gunicorn_moves_peers_to_a_new_worker(pool: Pool, spec: str):
         assert client.receive() == "back again"
     assert server.stop() == 0
     assert server.errors() == []
+
+
+@pytest.mark.parametrize("spec", ["runserver", "cheroot", "waitress", "werkzeug"])
+def test_a_handler_makes_sigterm_a_stop(pool: Pool, tmp_path: Path, spec: str):
+    """These servers have none of their own; docs/servers.md shows it."""
+    page = pages.ROOT / "docs" / "servers.md"
+    [recipe] = [b.code for b in pages.blocks(page, "python") if "SIGTERM" in b.code]
+    (tmp_path / "handled.py").write_text(recipe)
+    env = {"SITE_IMPORT": "handled", "PYTHONPATH": str(tmp_path)}
+    server = pool.fresh(spec, env=env)
+    client = server.open("/echo")
+    server.signal(signal.SIGTERM)
+    _closed_politely(client)
+    server.wait()
 
 
 def test_a_change_of_code_reloads_runserver_with_1012(pool: Pool, tmp_path: Path):
