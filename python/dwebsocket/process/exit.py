@@ -78,7 +78,9 @@ class Helper(threading.Thread):
         self._done.wait(timeout)
 
 
-def let_end(wait: Callable[[float], bool], running: Callable[[], list[str]]) -> None:
+def let_end(
+    wait: Callable[[float], bool], running: Callable[[], list[str]] = list
+) -> None:
     """Have the end of the process wait for views.
 
     Args:
@@ -167,13 +169,13 @@ def _say_goodbye() -> None:
 
 def _warn_of(running: list[str], timeout: float) -> None:
     """Name the views that the end of the process leaves behind."""
-    names = ", ".join(running[:_NAMED])
+    named = running[:_NAMED]
     if len(running) > _NAMED:
-        names += f", and {len(running) - _NAMED} more"
+        named.append(f"and {len(running) - _NAMED} more")
     logger.warning(
         "WebSocket views were still running after %s seconds (SHUTDOWN_TIMEOUT): %s",
         timeout,
-        names,
+        ", ".join(named) or "unknown",
     )
 
 

@@ -196,3 +196,74 @@ def test_who_asks_for_it_is_waited_for_within_the_time():
     # It came after the views of the runners, and has not ended.
     assert result.stdout.splitlines() == ["view ended", "waited"]
     assert "still running" in result.stderr
+
+
+def test_connections_are_closed_one_after_the_other():
+    result = run(
+        """
+        site = Site({"": view}, {"DWEBSOCKET": {"SHUTDOWN_SPREAD": 60}})
+        kept = [connect(site) for _ in range(20)]
+        site._settings.disable = lambda: None
+        site.stop()
+        begin = time.monotonic()
+        exit.stop()
+        # One in 20 milliseconds; it is not 60 seconds for so few.
+        assert 0.38 <= time.monotonic() - begin < 50
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("view ended") == 20
+
+
+def test_a_spread_of_0_closes_all_at_once():
+    result = run(
+        """
+        site = Site({"": view}, {"DWEBSOCKET": {"SHUTDOWN_SPREAD": 0}})
+        kept = [connect(site) for _ in range(20)]
+        site._settings.disable = lambda: None
+        site.stop()
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("view ended") == 20
+
+
+def test_a_stop_is_known_from_its_beginning():
+    result = run(
+        """
+        @websocket
+        def asking(request):
+            before = exit.stopping()
+            begun.release()
+            assert request.websocket.wait() is None
+            os.write(1, f"{before} {exit.stopping()}\\n".encode())
+
+        site = Site({"": asking}, {})
+        connect(site)
+        site.stop()
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "False True\n"
+
+
+def test_a_view_that_still_runs_is_named_and_of_many_some():
+    result = run(
+        """
+        def stubborn(request):
+            begun.release()
+            while True:
+                request.websocket.wait()
+                time.sleep(0.1)
+
+        settings = {"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 0.1, "SHUTDOWN_SPREAD": 0}}
+        site = Site({"a/": websocket(stubborn), "": websocket(stubborn)}, settings)
+        kept = [connect(site) for _ in range(12)]
+        site._settings.disable = lambda: None
+        site.stop()
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    [line] = result.stderr.splitlines()
+    assert line.count("/ for a guest at 127.0.0.1") == 10
+    assert line.endswith(", and 2 more")
