@@ -102,6 +102,30 @@ def test_a_site_without_a_setting_has_the_warnings_on_standard_error(tmp_path):
     )
 
 
+def test_refusals_by_others_are_on_standard_error(tmp_path):
+    done = _run(
+        tmp_path,
+        "",
+        """
+        from django.core.exceptions import PermissionDenied
+        def outer(request):
+            raise PermissionDenied
+        site.stop()
+        site = Site({"closed/": outer, "echo/": echo}, {})
+        for path, status in (("closed/", 403), ("nowhere/", 404)):
+            assert site.request(path, **HANDSHAKE)[0].status == status
+            # A plain request is no matter of this package.
+            assert site.request(path)[0].status == status
+        """,
+    )
+    # Django adds a traceback.
+    beginnings = ("Forbidden", "Not Found")
+    assert [s for s in done.stderr.splitlines() if s.startswith(beginnings)] == [
+        "Forbidden (Permission denied): /closed/",
+        "Not Found: /nowhere/",
+    ]
+
+
 def test_opening_and_closing(tmp_path):
     done = _run(tmp_path, _recipe("Opening and closing"), 'visit(site, "echo/", 4000)')
     [line] = done.stderr.splitlines()

@@ -27,6 +27,20 @@ logger = logging.getLogger("dwebsocket.handshake")
 security_logger = logging.getLogger("django.security.dwebsocket")
 last_resort.attach(security_logger)
 
+
+def _refused_by_others(record: logging.LogRecord) -> bool:
+    """Return whether Django has logged the refusal of a handshake.
+
+    The refusal is that of a middleware, an outer decorator or the URLconf (404).
+    """
+    meta = getattr(getattr(record, "request", None), "META", {})
+    upgrade = str(meta.get("HTTP_UPGRADE", ""))
+    # Errors of WebSocket views are also given to the handlers of this logger.
+    return record.name == "django.request" and upgrade.lower() == "websocket"
+
+
+last_resort.attach(logging.getLogger("django.request"), _refused_by_others)
+
 Subprotocols: TypeAlias = (
     "Sequence[str] | Callable[[HttpRequest, list[str]], str | None] | None"
 )

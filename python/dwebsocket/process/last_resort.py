@@ -7,6 +7,7 @@ but with ``DEBUG = False`` none of those in Django's default LOGGING takes a war
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 __all__ = ("attach",)
 
@@ -35,6 +36,16 @@ class _LastResort(logging.Handler):
         return False
 
 
-def attach(logger: logging.Logger) -> None:
-    """Have a logger's warnings written to standard error if no handler takes them."""
-    logger.addHandler(_LastResort(logger))
+def attach(
+    logger: logging.Logger, only: Callable[[logging.LogRecord], bool] | None = None
+) -> None:
+    """Have a logger's warnings written to standard error if no handler takes them.
+
+    Args:
+        logger: The logger.
+        only: Returns whether a record is meant; None: all are.
+    """
+    handler = _LastResort(logger)
+    if only is not None:
+        handler.addFilter(only)
+    logger.addHandler(handler)

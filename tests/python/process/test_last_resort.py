@@ -87,3 +87,12 @@ def test_a_refused_origin_is_seen_once_with_djangos_own_logging(debug):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("https://evil.example may not open") == 1
+
+
+def test_only_the_records_that_are_meant_are_shown(logger):
+    child, _, shown = logger
+    child.handlers.clear()
+    last_resort.attach(child, lambda record: "here" in record.getMessage())
+    child.warning("look away")
+    child.warning("look here")
+    assert shown.getvalue() == "look here\n"
