@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .dangers import Danger, dangers
+from .deployment import Danger, dangers
 from .keys import Key, nearest
 from .values import (
     DEFAULTS,
