@@ -78,7 +78,7 @@ impl Engine {
     }
 
     /// Starts to close all connections, evenly over at most `spread`; only the first call counts. The
-    /// spread is shorter if there are few connections: at least one is closed in each [`STEP`].
+    /// spread is shorter if there are few connections: at least one is closed in 20 ms.
     pub fn leave(&'static self, code: u16, spread: Duration) {
         self.leaving.enter(Stage::Leaving);
         if !self.leaving.started.swap(true, Ordering::AcqRel) {
