@@ -5,7 +5,8 @@
 //! * `Connection::start` (`start`): makes a running connection from a socket or a queue, and an event loop.
 //! * `connection/actor`: the task of a connection, which writes and keeps the time limits.
 //! * `Engine` (`table`): the table of open connections; closes all of them within a time limit.
-//! * `leaving`: closes the connections one after the other when the process is told to stop.
+//! * `goodbye`: closes the connections one after the other when the process is told to stop; `leaving` knows
+//!   how far that is.
 //! * `Inbox` (`inbox`): the messages that wait for a view.
 //! * [`connection`]: a connection as an application sees it, and how it ends.
 //! * `shared`: the parts of a process that all connections use: the turnstile and the couriers.
@@ -18,6 +19,7 @@ pub mod adopt;
 pub mod connection;
 mod consumer;
 mod courier;
+mod goodbye;
 pub mod habit;
 mod inbox;
 mod leaving;

@@ -125,6 +125,16 @@ impl Engine {
         self.close_each(code)
     }
 
+    /// Starts the close handshake of every connection; returns their number.
+    pub(super) fn close_each(&self, code: u16) -> usize {
+        // The list is copied first, so that the table is not locked while connections close.
+        let open = self.connections();
+        for connection in &open {
+            connection.close(code, "");
+        }
+        open.len()
+    }
+
     /// Closes every connection, waits up to `timeout` for the close handshakes, aborts the remaining
     /// connections and ends the runtime. Returns how many connections were aborted.
     pub fn stop(&self, timeout: Duration, code: u16) -> usize {
