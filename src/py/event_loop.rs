@@ -56,8 +56,11 @@ pub(super) struct PyEventLoop {
 #[derive(Default)]
 struct State {
     parked: HashMap<u64, Parked, IdHash>,
-    /// Connections whose greenlets are to go on.
-    ready: VecDeque<u64>,
+    /// Counts how often a greenlet was parked.
+    parks: u64,
+    /// Connections whose greenlets are to go on, if they were parked before this count: a greenlet that goes on
+    /// and finds nothing is parked again, and must wait for another report.
+    ready: VecDeque<(u64, u64)>,
     /// Greenlets until the next look at the clock, and when this round of them began.
     stride: u32,
     began: Option<Instant>,
@@ -69,48 +72,74 @@ struct State {
     kept: bool,
 }
 
-/// The greenlets that wait for one connection.
+/// The greenlets that wait for one connection, in the order in which they were parked.
 struct Parked {
-    first: Py<PyAny>,
-    others: Vec<Py<PyAny>>,
+    first: Waiter,
+    others: Vec<Waiter>,
+}
+
+struct Waiter {
+    greenlet: Py<PyAny>,
+    /// The count of `State::parks` before.
+    number: u64,
 }
 
 impl State {
     fn park(&mut self, id: u64, greenlet: Py<PyAny>) {
+        let number = self.parks;
+        self.parks += 1;
+        let waiter = Waiter { greenlet, number };
         match self.parked.get_mut(&id) {
-            Some(parked) => parked.others.push(greenlet),
+            Some(parked) => parked.others.push(waiter),
             None => {
-                let others = Vec::new();
-                let first = greenlet;
-                self.parked.insert(id, Parked { first, others });
+                let parked = Parked {
+                    first: waiter,
+                    others: Vec::new(),
+                };
+                self.parked.insert(id, parked);
             }
         }
     }
 
-    /// Takes the greenlet that has waited longest for the connection. If others wait as well, they are next.
-    fn unpark_first(&mut self, id: u64) -> Option<Py<PyAny>> {
-        let parked = self.parked.get_mut(&id)?;
-        if parked.others.is_empty() {
-            return self.parked.remove(&id).map(|parked| parked.first);
+    /// Has the greenlets go on that are parked for the connections now.
+    fn rouse(&mut self, ids: Vec<u64>) {
+        let before = self.parks;
+        self.ready.extend(ids.into_iter().map(|id| (id, before)));
+    }
+
+    /// Takes the greenlet that has waited longest for the connection, if it was parked before `before`. If others
+    /// wait as well, they are next.
+    fn unpark_first(&mut self, id: u64, before: u64) -> Option<Py<PyAny>> {
+        let parked = self.parked.get(&id)?;
+        if parked.first.number >= before {
+            return None;
         }
-        let next = parked.others.remove(0);
-        self.ready.push_front(id);
-        Some(std::mem::replace(&mut parked.first, next))
+        if !parked.others.is_empty() {
+            self.ready.push_front((id, before));
+        }
+        self.take_first(id)
+    }
+
+    fn take_first(&mut self, id: u64) -> Option<Py<PyAny>> {
+        let parked = self.parked.get_mut(&id)?;
+        let first = if parked.others.is_empty() {
+            self.parked.remove(&id)?.first
+        } else {
+            let next = parked.others.remove(0);
+            std::mem::replace(&mut parked.first, next)
+        };
+        Some(first.greenlet)
     }
 
     /// Takes this greenlet; `None` if it is not parked.
     fn unpark(&mut self, id: u64, greenlet: &Py<PyAny>) -> Option<Py<PyAny>> {
         let parked = self.parked.get_mut(&id)?;
-        if let Some(at) = parked.others.iter().position(|one| one.is(greenlet)) {
-            return Some(parked.others.swap_remove(at));
+        if parked.first.greenlet.is(greenlet) {
+            return self.take_first(id);
         }
-        if !parked.first.is(greenlet) {
-            return None;
-        }
-        match parked.others.pop() {
-            Some(next) => Some(std::mem::replace(&mut parked.first, next)),
-            None => self.parked.remove(&id).map(|parked| parked.first),
-        }
+        let mut others = parked.others.iter();
+        let at = others.position(|one| one.greenlet.is(greenlet))?;
+        Some(parked.others.remove(at).greenlet)
     }
 
     /// Whether the hub's loop need not be told anything now.
@@ -128,8 +157,8 @@ impl State {
             }
         }
         loop {
-            let id = self.ready.pop_front()?;
-            if let Some(greenlet) = self.unpark_first(id) {
+            let (id, before) = self.ready.pop_front()?;
+            if let Some(greenlet) = self.unpark_first(id, before) {
                 self.stride -= 1;
                 return Some(greenlet);
             }
@@ -195,7 +224,7 @@ impl PyEventLoop {
         let event_loop = &self.event_loop;
         let (reported, left) = py.detach(|| event_loop.attend());
         let mut state = self.state();
-        state.ready.extend(reported);
+        state.rouse(reported);
         state.unfinished = left;
         state.stride = STRIDE;
         state.began = Some(Instant::now());
@@ -341,11 +370,11 @@ impl PyLoopPort {
 
     /// Lets other greenlets run now and then: a view that is flooded would never wait.
     fn let_others_run(&self, py: Python<'_>) -> PyResult<()> {
-        let began = *self.since().get_or_insert_with(Instant::now);
-        if began.elapsed() > SLICE {
+        let since = *self.since();
+        if since.is_some_and(|since| since.elapsed() > SLICE) {
+            *self.since() = None;
             self.event_loop.get().event_loop.write_held();
             self.rest.call0(py)?;
-            *self.since() = None;
         }
         Ok(())
     }
@@ -382,13 +411,15 @@ impl PyLoopPort {
         if timeout == Some(0.0) || connection.connection.is_foreign() || self.is_elsewhere() {
             return connection.receive(py, timeout);
         }
+        // Before a message is taken: an exception that ends the rest loses nothing.
+        self.let_others_run(py)?;
         let mut deadline = None;
         let mut waited = false;
         loop {
             match connection.inbox.take_in_loop(&connection.connection) {
                 Received::Message(message) => {
                     if !waited {
-                        self.let_others_run(py)?;
+                        self.since().get_or_insert_with(Instant::now);
                     }
                     return Ok(Some(connection.to_python(py, &message)));
                 }

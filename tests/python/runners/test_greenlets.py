@@ -165,6 +165,80 @@ def test_two_greenlets_may_wait_for_one_socket():
 
 
 @gevent_test
+def test_greenlets_that_wait_for_one_socket_do_not_wake_one_another():
+    """
+    import contextlib
+    from dwebsocket.exceptions import WebSocketEOF
+    attended = []
+    attend = greenlets.Waker._attend
+    def counted(waker):
+        attended.append(1)
+        attend(waker)
+    greenlets.Waker._attend = counted
+    socket, peer = open_pair(outbox_messages=2, outbox_bytes=500_000)
+    block = b"x" * 200_000
+    while socket.send(block, True, overflow="refuse"):
+        pass
+    got = []
+    def wait():
+        with contextlib.suppress(WebSocketEOF):
+            while (message := socket.wait()) is not None:
+                got.append(message)
+    waiters = [gevent.spawn(wait) for _ in range(2)]
+    sender = gevent.spawn(socket.send, block, True, overflow="block", timeout=30)
+    gevent.sleep(0.01)
+    for text in "abc":
+        peer.send(text)
+        gevent.sleep(0.01)
+    # Nothing arrives any more, so that the loop has nothing to attend to.
+    deadline = time.monotonic() + 10
+    before = -1
+    while before != len(attended):
+        assert time.monotonic() < deadline
+        before = len(attended)
+        gevent.sleep(0.1)
+    peer.drop()
+    assert sender.get(timeout=10) is False
+    gevent.joinall(waiters, timeout=10)
+    assert sorted(got) == [b"a", b"b", b"c"]
+    """
+
+
+@gevent_test
+def test_an_exception_in_a_flooded_view_loses_no_message():
+    """
+    class Ended(Exception):
+        pass
+    socket, peer = open_pair(inbox_messages=1000)
+    expected = [str(number).encode() for number in range(200)]
+    for text in expected:
+        peer.send(text.decode())
+    while endpoint.of(socket).connection.pending < len(expected):
+        gevent.sleep(0.001)
+    got, ended = [], []
+    def view():
+        while len(got) < len(expected):
+            try:
+                got.append(socket.wait(10))
+                # Others run every millisecond.
+                end = time.monotonic() + 0.0002
+                while time.monotonic() < end:
+                    pass
+            except Ended:
+                ended.append(1)
+    greenlet = gevent.spawn(view)
+    gevent.sleep(0)
+    # The view rests whenever this greenlet runs.
+    while len(got) < len(expected) and not greenlet.dead:
+        gevent.get_hub().loop.run_callback(greenlet.throw, Ended)
+        gevent.sleep(0)
+    greenlet.join(10)
+    assert ended
+    assert got == expected
+    """
+
+
+@gevent_test
 def test_a_real_thread_may_wait_too():
     """
     socket, peer = open_pair()
