@@ -179,7 +179,7 @@ class LoopPort:
         event_loop: The loop.
         switch: Switches to the hub.
         alarm: Starts a timer that ends the wait of a greenlet (seconds, id, greenlet).
-        rest: Lets other greenlets run.
+        rest: Lets other greenlets run; for so many seconds, if it gets a number.
     """
 
     def __new__(
@@ -188,7 +188,7 @@ class LoopPort:
         event_loop: EventLoop,
         switch: Callable[[], Any],
         alarm: Callable[[float, int, Any], Any],
-        rest: Callable[[], Any],
+        rest: Callable[..., Any],
     ) -> LoopPort: ...
     def receive(self, timeout: float | None = None) -> str | bytes | None:
         """Receive as :meth:`Connection.receive` does, but let other greenlets run."""

@@ -29,6 +29,9 @@ use crate::{
 /// greenlets of one round run before the loop looks at its other descriptors and timers.
 const SLICE: Duration = Duration::from_millis(1);
 
+/// The pause before another attempt to send a message for which there may be room.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Greenlets that run between two looks at the clock.
 const STRIDE: u32 = 8;
 
@@ -327,8 +330,9 @@ impl PyLoopPort {
             drop(parked);
             event_loop.keep(py)?;
             if matches!(wanted, Wanted::Room) {
-                // The room may be too small for the message: others run before the next attempt.
-                self.rest.call0(py)?;
+                // The room may be too small for the message, for as long as the peer reads nothing: attempts
+                // without a pause would keep the processor busy.
+                self.rest.call1(py, (PAUSE.as_secs_f64(),))?;
             }
             return Ok(true);
         }

@@ -239,6 +239,26 @@ def test_an_exception_in_a_flooded_view_loses_no_message():
 
 
 @gevent_test
+def test_a_sender_whose_message_does_not_fit_leaves_the_processor_alone():
+    """
+    socket, peer = open_pair(outbox_messages=100, outbox_bytes=500_000)
+    block, last = b"x" * 200_000, b"y" * 200_000
+    while socket.send(block, True, overflow="refuse"):
+        pass
+    # There is room, but not for this message.
+    sender = gevent.spawn(socket.send, last, True, overflow="block", timeout=30)
+    gevent.sleep(0.01)
+    before = time.process_time()
+    gevent.sleep(0.5)
+    assert time.process_time() - before < 0.25
+    assert not sender.dead
+    while peer.message() != last:
+        pass
+    assert sender.get(timeout=10) is True
+    """
+
+
+@gevent_test
 def test_a_real_thread_may_wait_too():
     """
     socket, peer = open_pair()
