@@ -24,11 +24,12 @@ impl Connection {
         if self.is_foreign() {
             return Sent::Closed;
         }
-        let event_loop = self.handler.event_loop();
-        let held = event_loop.filter(|_| answers_more(self.id));
+        let held = answers_more(self.id)
+            .then(|| self.handler.event_loop())
+            .flatten();
         let later = held.is_some()
             || courier::is_in_a_row()
-            || (event_loop.is_none() && self.shared.turnstile.is_crowded());
+            || (self.shared.turnstile.is_crowded() && self.handler.event_loop().is_none());
         let sent = self.sending(|outbox| {
             if later && outbox.may_post(payload) && outbox.post() {
                 let me = Arc::clone(self) as _;
