@@ -20,9 +20,10 @@ const MESSAGES: u64 = 400;
 /// listener, which must read all messages that it missed in one answer.
 const MOST: [u64; 2] = [5_000, 40_000];
 
+/// The messages are kept for longer than a slow machine takes to store and read them.
 const LIMITS: Limits = Limits {
     size: 10_000,
-    ttl: LIMIT,
+    ttl: LIMIT.saturating_mul(10),
 };
 
 fn text(number: u64) -> Bytes {
