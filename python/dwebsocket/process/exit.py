@@ -41,8 +41,7 @@ _STEP = 0.02
 
 _lock = fork.Lock()
 _armed_in: int | None = None
-#: The processes that listen to SIGTERM, and whose end has begun.
-_listening_in: int | None = None
+#: The process whose end has begun.
 _ending_in: int | None = None
 _helper: Helper | None = None
 #: Functions that wait until their views have ended, for a number of seconds at most,
@@ -106,11 +105,10 @@ def arm() -> None:
 
 
 def listen() -> None:
-    """Begin the stop of a gunicorn worker at SIGTERM; called from each handshake."""
-    global _listening_in
-    if _listening_in == os.getpid():
-        return
-    _listening_in = os.getpid()
+    """Begin the stop of a gunicorn worker at SIGTERM; called from the first handshake.
+
+    A further call changes nothing: the stop begins once.
+    """
     if gunicorn.worker() is not None:
         _engine.leave(RESTART, settings.SHUTDOWN_SPREAD, at_signal=True)
 

@@ -409,9 +409,9 @@ def _serve(several: bool) -> runners.Runner:
     global _serving
     if _serving is None or _serving[0] != os.getpid():
         exit.arm()
-        exit.listen()
         connecting.note_server(several)
         connecting.connect()
+        exit.listen()
         _serving = os.getpid(), runners.kind()
     return _serving[1]
 
