@@ -15,6 +15,7 @@ from pathlib import Path
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from tests.logs import without_interrupts
 from tests.servers.client import WsClient
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -142,7 +143,7 @@ class Example:
 
     def output(self) -> str:
         """Return what it has written."""
-        return self.log.read_text(errors="replace")
+        return without_interrupts(self.log.read_text(errors="replace"))
 
     def connect(self, path: str) -> ClientConnection:
         """Return an open WebSocket, as a page of the example would have it."""

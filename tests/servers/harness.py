@@ -17,6 +17,8 @@ from typing import Any
 
 import psutil
 
+from tests.logs import without_interrupts
+
 from .client import Address, HttpClient, Response, WsClient, eventually
 from .specs import SPECS, Spec
 
@@ -239,7 +241,7 @@ class Server:
         """Return the log since :meth:`begin`, or from a position."""
         with self.log.open("rb") as log:
             log.seek(self._mark if start is None else start)
-            return log.read().decode(errors="replace")
+            return without_interrupts(log.read().decode(errors="replace"))
 
     def errors(self) -> list[str]:
         """Return the log's lines since :meth:`begin` that are not known as harmless."""
