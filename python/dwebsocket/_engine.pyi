@@ -528,6 +528,12 @@ def hub_configure(
 def hub_flush(timeout: float) -> bool:
     """Wait until the broker has all messages; return whether this was in time."""
 
+def hub_forget_histories() -> None:
+    """Forget the histories of groups without members; for tests.
+
+    Histories that a broker keeps stay there.
+    """
+
 @final
 class HubStats:
     """Numbers of the hub; :class:`dwebsocket.hub.Stats` explains each."""
@@ -660,6 +666,16 @@ def stop(timeout: float, code: int = 1001) -> int:
 
     Returns:
         How many connections had to be cut off.
+    """
+
+def renew(timeout: float) -> None:
+    """Stop the engine, and let this process start another one; for tests.
+
+    The hub and the connection to the broker end with the engine. A connection of the
+    old engine is then like one of another process: calls on it do nothing.
+
+    Args:
+        timeout: Seconds that closing handshakes may take.
     """
 
 def close_all(code: int = 1001) -> int:

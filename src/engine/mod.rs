@@ -39,5 +39,5 @@ pub use self::{
     outbox::{Capacity, FarEnd, Pushed, Sent, Wakeup},
     permit::Permit,
     start::{Parts, QueueParts},
-    table::{Engine, engine, running},
+    table::{Engine, engine, renew, running},
 };

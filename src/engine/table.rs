@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{connection::Connection, consumer::Turnstile, leaving::Leaving, shared::Shared};
-use crate::runtime::{Gate, Log, PerProcess};
+use crate::runtime::{Gate, Level, Log, PerProcess, fork};
 
 /// The engine of this process.
 static ENGINE: PerProcess<Engine> = PerProcess::new();
@@ -47,6 +47,18 @@ pub fn engine() -> io::Result<&'static Engine> {
 #[must_use]
 pub fn running() -> Option<&'static Engine> {
     ENGINE.get()
+}
+
+/// Stops the engine of this process, and voids it together with the hub and the broker's connection: the
+/// next use starts new ones. The old connections count as those of another process. For tests.
+pub fn renew(timeout: Duration) {
+    let Some(engine) = running() else { return };
+    engine.stop(timeout, 1001);
+    fork::renew();
+    // The thread that waits for the records of the old engine looks for the new one.
+    engine
+        .log()
+        .push(Level::Info, "the engine was stopped".to_owned());
 }
 
 impl Engine {

@@ -119,6 +119,11 @@ impl Hub {
         self.0.archive.position(name, limits, timeout)
     }
 
+    /// Forgets the histories of groups without members, unless a broker keeps them. For tests.
+    pub fn forget_histories(&self) {
+        self.0.groups.forget_histories();
+    }
+
     /// Connects the hub to a broker, once; later calls do nothing. Fails if the URL cannot be used.
     pub fn connect(&'static self, url: &str, prefix: &str) -> Result<(), BrokerError> {
         self.0.cluster.connect(url, prefix)

@@ -1,6 +1,9 @@
 //! The hub, for Python. Calls that may wait or take a group's lock run detached from the interpreter.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use pyo3::{
     prelude::*,
@@ -24,13 +27,14 @@ use crate::{
     protocol::close::is_sendable,
 };
 
-/// The time limit of the broker for calls that have none of their own. Set by [`hub_configure`].
-static TIMEOUT: OnceLock<Duration> = OnceLock::new();
+/// The time limit of the broker for calls that have none of their own, in microseconds. [`hub_configure`]
+/// sets it.
+static TIMEOUT: AtomicU64 = AtomicU64::new(2_000_000);
 
 pub(super) fn timeout(seconds: Option<f64>) -> PyResult<Duration> {
     match seconds {
         Some(seconds) => errors::seconds("timeout", seconds),
-        None => Ok(TIMEOUT.get().copied().unwrap_or(Duration::from_secs(2))),
+        None => Ok(Duration::from_micros(TIMEOUT.load(Ordering::Relaxed))),
     }
 }
 
@@ -128,7 +132,11 @@ pub(super) fn hub_configure(
     prefix: &str,
     timeout: f64,
 ) -> PyResult<()> {
-    let _ = TIMEOUT.set(errors::seconds("timeout", timeout)?);
+    let timeout = errors::seconds("timeout", timeout)?.as_micros();
+    TIMEOUT.store(
+        u64::try_from(timeout).unwrap_or(u64::MAX),
+        Ordering::Relaxed,
+    );
     let Some(url) = broker else {
         return Ok(());
     };
@@ -353,6 +361,16 @@ pub(super) fn hub_stats(py: Python<'_>) -> PyHubStats {
         Some(hub::hub().ok()?.stats(engine))
     });
     stats.unwrap_or(NOTHING).into()
+}
+
+/// Forgets the histories of groups without members, unless a broker keeps them. For tests.
+#[pyfunction]
+pub(super) fn hub_forget_histories(py: Python<'_>) {
+    wait::briefly(py, || {
+        if let Some(hub) = hub::running() {
+            hub.forget_histories();
+        }
+    });
 }
 
 /// Waits until the broker has every message; false if some still wait after `timeout` seconds.

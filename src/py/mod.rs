@@ -43,6 +43,14 @@ fn stop_engine(timeout: Duration, code: u16) -> usize {
     engine::running().map_or(0, |engine| engine.stop(timeout, code))
 }
 
+/// Stops the engine; the next use starts another one. For tests.
+#[pyfunction]
+fn renew(py: Python<'_>, timeout: f64) -> PyResult<()> {
+    let timeout = errors::seconds("timeout", timeout)?;
+    py.detach(|| engine::renew(timeout));
+    Ok(())
+}
+
 #[pyfunction]
 #[pyo3(signature = (code, spread, at_signal=false))]
 fn leave(py: Python<'_>, code: u16, spread: f64, at_signal: bool) -> PyResult<()> {
@@ -91,14 +99,15 @@ mod _engine {
         has_left,
         hub::{
             PyHubStats, PyPublished, broker_address, broker_check, count, disconnect, history,
-            hub_configure, hub_flush, hub_stats, members, occupied, position, publish,
+            hub_configure, hub_flush, hub_forget_histories, hub_stats, members, occupied, position,
+            publish,
         },
         is_leaving, leave,
         log::{drain_log, log_to, wait_log},
         membership::PyJoined,
         options::PyOptions,
         permit::{PyPermit, connection_count, reserve},
-        refuse, seal,
+        refuse, renew, seal,
         sender::{PySender, forget_sends, turns},
         start::{json_depth, settle_stack, start},
         stop,

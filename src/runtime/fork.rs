@@ -17,6 +17,12 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
+/// Voids every value of this process, as a fork does in the child: the process makes new ones. The caller has
+/// stopped the threads that use the old values.
+pub(crate) fn renew() {
+    GENERATION.fetch_add(1, Ordering::AcqRel);
+}
+
 /// The number of this process among the processes forked from one another. A value that was made under
 /// another number belongs to an ancestor and must not be touched.
 pub fn generation() -> u32 {

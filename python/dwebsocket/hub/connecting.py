@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler
-from django.core.signals import request_started
+from django.core.signals import request_started, setting_changed
 
 from dwebsocket import _engine
 from dwebsocket.conf import settings
@@ -19,8 +20,13 @@ __all__ = ("connect", "note_server", "use")
 
 logger = logging.getLogger("dwebsocket.hub")
 
+#: Seconds that connections get to close when a test changes the broker.
+_FAREWELL = 0.5
+
 _lock = fork.Lock()
 _connected_in: int | None = None
+#: The broker's settings that this process has connected with.
+_connected_by: tuple[Any, ...] = (None,)
 #: Whether the server says that it has other processes beside this one.
 _several = False
 #: Whether this process has checked that messages reach the server's other processes.
@@ -60,7 +66,7 @@ def connect() -> None:
     Raises:
         ConfigurationError: The broker's URL cannot be used.
     """
-    global _connected_in
+    global _connected_in, _connected_by
     if _connected_in == os.getpid():
         return
     with _lock:
@@ -78,6 +84,35 @@ def connect() -> None:
             exit.arm()
             log.start()
         _connected_in = os.getpid()
+        _connected_by = _wanted()
+
+
+def _wanted() -> tuple[Any, ...]:
+    return settings.BROKER, settings.BROKER_PREFIX, settings.BROKER_TIMEOUT
+
+
+def follow_settings(**kwargs: Any) -> None:
+    """Leave the broker if the settings have changed: the next use connects anew.
+
+    Settings change in tests only (``override_settings``). Connections that are open
+    then are closed, since the engine ends together with the broker's connection.
+    """
+    global _connected_in
+    if _connected_in != os.getpid() or _connected_by == _wanted():
+        return
+    if _connected_by[0] is not None:
+        _engine.renew(_FAREWELL)
+    _connected_in = None
+
+
+def _follow(*, setting: str, **kwargs: Any) -> None:
+    if setting == "DWEBSOCKET":
+        # A test may set what cannot be used; the next connect() says so.
+        with contextlib.suppress(ConfigurationError):
+            follow_settings()
+
+
+setting_changed.connect(_follow, dispatch_uid="dwebsocket.broker")
 
 
 def note_server(several: bool) -> None:

@@ -43,16 +43,15 @@ connection_created.connect(_note, dispatch_uid="dwebsocket.databases")
 def shared() -> dict[str, Any]:
     """Return this thread's connections that other threads may use as well, by alias.
 
-    ``LiveServerTestCase`` shares these: connections to SQLite databases in memory. With
-    a second connection to such a database, one of the two fails ("database table is
-    locked") as soon as both work at the same time.
+    ``LiveServerTestCase`` shares connections to SQLite databases in memory: with a
+    second connection to such a database, one of the two fails ("database table is
+    locked") as soon as both work at the same time. ``dwebsocket.testing`` shares those
+    in a test's transaction.
     """
     return {
         connection.alias: connection
         for connection in connections.all(initialized_only=True)
         if connection.allow_thread_sharing
-        and connection.vendor == "sqlite"
-        and connection.is_in_memory_db()  # type: ignore[attr-defined]
     }
 
 

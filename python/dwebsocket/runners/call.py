@@ -86,6 +86,7 @@ class Call:
         "carried",
         "gone_timeout",
         "kwargs",
+        "observer",
         "recheck_interval",
         "request",
         "view",
@@ -106,6 +107,9 @@ class Call:
         self.carried: Sequence[Any] = ()
         #: The setting ``GONE_TIMEOUT``.
         self.gone_timeout: float | None = None
+        #: Gets the exception that has ended the view, and whether it refuses a visitor;
+        #: set by ``dwebsocket.testing``.
+        self.observer: Callable[[BaseException, bool], None] | None = None
         #: Seconds between two checks of the user's login. None: only a ``Session`` or
         #: the view starts them; 0: only the view does.
         self.recheck_interval: float | None = None
@@ -185,14 +189,16 @@ class Call:
                 shown(error),
                 extra={"request": request},
             )
+            self.tell(error, refused=True)
             return POLICY_VIOLATION
-        except Exception:
+        except Exception as error:
             reporting.report(
                 logger,
                 "Error in the WebSocket view of %s",
                 request.path,
                 request=request,
             )
+            self.tell(error)
             return INTERNAL_ERROR
         except PeerGone as gone:
             logger.warning(
@@ -204,10 +210,16 @@ class Call:
                 extra={"request": request},
             )
             return NORMAL
-        except BaseException:
+        except BaseException as error:
             # SystemExit, or gevent's GreenletExit: the thread (greenlet) must end.
+            self.tell(error)
             return GOING_AWAY
         return self._judge(returned, websocket)
+
+    def tell(self, error: BaseException, refused: bool = False) -> None:
+        """Pass an exception on to the observer, if there is one."""
+        if self.observer is not None:
+            self.observer(error, refused)
 
     def _call_view(self) -> Any:
         cached = getattr(self.request, "_cache_update_cache", None)
@@ -297,13 +309,14 @@ class Call:
         try:
             if session is not None and session.modified:
                 session.save()
-        except Exception:
+        except Exception as error:
             reporting.report(
                 logger,
                 "The session of %s could not be saved",
                 self.request.path,
                 request=self.request,
             )
+            self.tell(error)
 
 
 class Job(NamedTuple):
@@ -325,8 +338,9 @@ class Job(NamedTuple):
         """Run the call; after an unhandled exception, close the connection and log."""
         try:
             self.context.run(self._run)
-        except BaseException:
+        except BaseException as error:
             give_up(self.connection, self.call.request)
+            self.call.tell(error)
 
     def shown(self) -> str:
         """Return the view's path and visitor, for the log."""

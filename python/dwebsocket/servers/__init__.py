@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from dwebsocket.conf import settings
 from dwebsocket.exceptions import SocketUnavailable
 
-from . import gunicorn, refused, stream, uwsgi, waitress
+from . import gunicorn, refused, stream, testing, uwsgi, waitress
 from .base import (
     ClientGone,
     Environ,
@@ -48,6 +48,7 @@ _BUILT_IN: tuple[Finder, ...] = (
     uwsgi.find,
     waitress.find,
     stream.find,
+    testing.find,
     refused.find,
 )
 _registered: list[Finder] = []
@@ -56,8 +57,7 @@ _UNKNOWN = (
     "This WSGI server does not give access to the socket of a request, so a WebSocket "
     "cannot be opened on it. Serve the site with gunicorn, uWSGI, gevent, cheroot, "
     "waitress, werkzeug or 'manage.py runserver', or tell dwebsocket where the socket "
-    'is with a finder in DWEBSOCKET["SERVERS"]. (Django\'s test client has no socket: '
-    "test WebSockets with LiveServerTestCase.)"
+    'is with a finder in DWEBSOCKET["SERVERS"].'
 )
 
 

@@ -84,6 +84,22 @@ impl Groups {
         }
     }
 
+    /// Forgets the histories that this process keeps for groups without members. Does nothing if a broker
+    /// keeps the histories.
+    pub(in crate::hub) fn forget_histories(&self) {
+        if self.watch.get().is_some() {
+            return;
+        }
+        for group in self.all() {
+            let mut state = group.lock();
+            if state.len() == 0 && state.joining == 0 {
+                state.ring = None;
+            }
+            drop(state);
+            self.retire(&group);
+        }
+    }
+
     /// The wildcards that a message to `channel` reaches.
     pub(in crate::hub) fn matching(&self, channel: &Channel) -> Vec<Arc<Group>> {
         let wildcards = self

@@ -1,0 +1,286 @@
+"""Runs the views of a test: each in a thread of its own, in turns with the test."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+from dwebsocket import _engine
+from dwebsocket.exceptions import ConfigurationError, PeerGone
+from dwebsocket.process.reporting import name_of
+from dwebsocket.runners import Job, call
+
+from . import stage
+from .stage import Stage
+
+__all__ = ("Runner", "View")
+
+#: Files whose frames say nothing about where a view is.
+_TURNS = (__file__, stage.__file__, threading.__file__)
+_CALL = call.__file__
+
+_INLINE = (
+    "A middleware has opened this WebSocket in the request's own thread, which is the "
+    "test's: the view cannot wait there for what the test sends later. Test it over a "
+    "live server (docs/testing.md)."
+)
+
+
+class View:
+    """The view that a client talks to.
+
+    Args:
+        stage: Where the view and the test take turns.
+        path: The URL of the request.
+    """
+
+    def __init__(self, stage: Stage, path: str) -> None:
+        self.stage = stage
+        self.path = path
+        self.connection: _engine.Connection | None = None
+        #: The view's database connections that belong to the test.
+        self.borrowed: tuple[Any, ...] = ()
+        #: How many messages the client has sent, and how many the view has taken.
+        self.sent = self._taken = 0
+        self.idle = 0
+        self.running = self.free = False
+        #: Whether the view has ended, and the exception that ended it.
+        self.ended = False
+        self.error: BaseException | None = None
+        #: Whether the exception is one that refuses a visitor (PermissionDenied, say).
+        self.refused = False
+        self._has_rested = False
+        self._worked = 0.0
+        self._depth: list[int] = []
+        self._thread: threading.Thread | None = None
+        self.name = "?"
+
+    # The test.
+
+    def begin(self, job: Job) -> None:
+        """Start the view's thread; the view begins with its first turn."""
+        self.connection = job.connection
+        self.name = name_of(job.call.view)
+        job.call.observer = self._note_error
+        self._thread = threading.Thread(
+            target=self._run, args=(job,), name=f"view of {self.path}", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the WebSocket was opened."""
+        return self._thread is not None
+
+    def is_mine(self) -> bool:
+        """Return whether the calling thread is the view's."""
+        return self._thread is threading.current_thread()
+
+    def join(self, timeout: float) -> None:
+        """Wait until the thread of a view that has ended is gone."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def rests(self) -> bool:
+        """Return whether the view has ended, or waits with nothing to take."""
+        if self.ended:
+            return True
+        connection = self.connection
+        return (
+            self._has_rested
+            and not self.running
+            and self._taken >= self.sent
+            and not (connection is not None and connection.ended)
+        )
+
+    def worked(self) -> bool:
+        """Return whether the view's thread has computed since the last call."""
+        thread = self._thread
+        if thread is None or thread.ident is None:
+            return False
+        # The thread is alive: it needs the lock, which the caller holds, to end.
+        now = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        before, self._worked = self._worked, now
+        return now != before
+
+    def in_transaction(self) -> bool:
+        """Return whether the view has entered ``atomic()`` on a shared connection."""
+        return any(
+            now > before
+            for now, before in zip(self._depths(), self._depth, strict=False)
+        )
+
+    def _depths(self) -> list[int]:
+        return [
+            len(connection.savepoint_ids) + connection.in_atomic_block
+            for connection in self.borrowed
+        ]
+
+    def stack(self) -> str:
+        """Return where the view is, as lines of a traceback."""
+        thread = self._thread
+        frame = None
+        if thread is not None and thread.ident is not None:
+            frame = sys._current_frames().get(thread.ident)
+        if frame is None:
+            return ""
+        lines = traceback.StackSummary.extract(traceback.walk_stack(frame))
+        # From the innermost frame out: neither the turns nor what has called the view.
+        inner = itertools.dropwhile(lambda line: line.filename in _TURNS, lines)
+        found = list(itertools.takewhile(lambda line: line.filename != _CALL, inner))
+        return "".join(traceback.format_list(found[::-1]))
+
+    def abandon(self, end: bool = True) -> None:
+        """Let the view run on without the test.
+
+        Args:
+            end: Try to end the view, by :exc:`PeerGone` at its next step.
+        """
+        with self.stage.changed:
+            self.free = True
+            self.stage.poke()
+            thread = self._thread
+            if end and not self.ended and thread is not None and thread.is_alive():
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(thread.ident or 0), ctypes.py_object(PeerGone)
+                )
+
+    # The view's thread.
+
+    def _run(self, job: Job) -> None:
+        try:
+            self.stage.enter(self)
+            job.run()
+        finally:
+            # The thread keeps neither the request nor the WebSocket.
+            del job
+            with self.stage.changed:
+                self.ended = True
+                self.running = False
+                self.stage.poke()
+
+    def _note_error(self, error: BaseException, refused: bool) -> None:
+        if self.error is None:
+            self.error, self.refused = error, refused
+
+    def take(self, message: str | bytes | None) -> str | bytes | None:
+        """Count a message that the view has got."""
+        if message is not None:
+            with self.stage.changed:
+                self._taken += 1
+        return message
+
+    def rest(self, glance: bool = False) -> None:
+        """Give the turn back."""
+        self._has_rested = True
+        self.stage.rest(self, glance)
+
+    def enter(self) -> None:
+        """Wait for the turn."""
+        self.stage.enter(self)
+        self._depth = self._depths()
+
+
+class Port:
+    """Receives for a view, in turns with the test.
+
+    Args:
+        view: The view.
+        connection: The engine's connection.
+    """
+
+    __slots__ = ("_connection", "_opened_in", "_view")
+
+    def __init__(self, view: View, connection: _engine.Connection) -> None:
+        self._view = view
+        self._connection = connection
+        self._opened_in = threading.get_ident()
+
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
+        """Receive a message as the engine's ``receive`` does, when it is its turn."""
+        view, connection = self._view, self._connection
+        if not view.is_mine():
+            self._check_thread(timeout)
+            return view.take(connection.receive(timeout))
+        if connection.ended and not connection.pending:
+            return view.take(connection.receive(0))
+        if timeout == 0:
+            view.rest(glance=not connection.pending)
+            view.enter()
+            return view.take(connection.receive(0))
+        view.rest()
+        # Until it is the view's turn, a message is neither here nor there: it counts as
+        # not taken, so that the test waits.
+        message = connection.receive(timeout)
+        view.enter()
+        return view.take(message)
+
+    def _check_thread(self, timeout: float | None) -> None:
+        if timeout != 0 and threading.get_ident() == self._opened_in:
+            raise ConfigurationError(_INLINE)
+
+    def offer(self, message: Any, binary: bool | None, overflow: str) -> bool:
+        """Send as the engine's ``send`` does."""
+        return self._connection.send(message, binary, overflow)
+
+    def send(self, message: Any, binary: bool | None, timeout: float | None) -> bool:
+        """Send as the engine's ``send`` does with "block"."""
+        return self._connection.send(message, binary, "block", timeout)
+
+    def is_served(self) -> bool:
+        """Return whether the calling thread serves only this connection."""
+        return self._connection.is_served()
+
+    def turns(self) -> int:
+        """Return how often the calling thread has switched between connections."""
+        return _engine.turns()
+
+
+class Seat:
+    """The place of the one view.
+
+    Args:
+        view: The view.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def run(self, job: Job) -> None:
+        """Start the view's thread."""
+        self._view.begin(job)
+
+    def cancel(self) -> None:
+        """Do nothing: no thread waits."""
+
+
+class Runner:
+    """The runner (see :class:`dwebsocket.runners.Runner`) of one view of a test.
+
+    Args:
+        view: The view.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def wake_queue(self) -> None:
+        """Return None: the view blocks its thread."""
+
+    def port(self, connection: _engine.Connection) -> Port:
+        """Return the port of the connection."""
+        return Port(self._view, connection)
+
+    def reserve(self) -> Seat:
+        """Return the view's place."""
+        return Seat(self._view)
+
+    def join(self, timeout: float) -> bool:
+        """Wait until the view has ended; return whether that was in time."""
+        self._view.join(timeout)
+        return not self._view.has_begun or self._view.ended
