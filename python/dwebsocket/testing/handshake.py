@@ -86,8 +86,9 @@ def connect(
     }
     try:
         response = _answering(client).get(path, secure=secure, **extra)
-        # Reading the content closes a streaming response, as a server does.
-        body = b"".join(response)
+        if response.streaming or not view.has_begun:
+            # Reading the content closes a streaming response, as a server does.
+            body = b"".join(response)
         if not view.has_begun:
             raise WebSocketRefused(response, body)
         outlive = _may_outlive if may_outlive is None else may_outlive
