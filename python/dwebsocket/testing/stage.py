@@ -25,7 +25,7 @@ __all__ = ("SLICE", "Actor", "Clock", "Line", "Stage", "current")
 #: Seconds between two looks at what the views do.
 SLICE = 0.005
 #: After so many looks at which a view neither rested nor worked, the view is overdue.
-PATIENCE = 10
+PATIENCE = 20
 
 
 class Line(Protocol):
@@ -56,8 +56,11 @@ class Actor(Protocol):
     def rests(self) -> bool:
         """Return whether the view waits for a message that it has not been sent."""
 
+    def is_heard(self) -> bool:
+        """Return whether all that was sent to the client is on its way."""
+
     def worked(self) -> bool:
-        """Return whether the view's thread has computed since the last call."""
+        """Return whether the view's thread has computed much since the last call."""
 
     def in_transaction(self) -> bool:
         """Return whether the view has entered ``atomic()`` on a shared connection."""
@@ -165,6 +168,10 @@ class Stage:
             actor.free or actor.rests() or _is_overdue(actor) for actor in self._actors
         )
 
+    def heard(self) -> bool:
+        """Return whether the clients have all that was sent to them."""
+        return all(actor.is_heard() for actor in self._actors)
+
     def _pass(self, seconds: float) -> None:
         """Wait for a change: with the sockets, unless another thread has them."""
         if self._polling:
@@ -194,9 +201,9 @@ class Stage:
 
     def _note_idle(self) -> None:
         for actor in self._actors:
-            if actor.rests() or (actor.running and actor.worked()):
+            if actor.rests():
                 actor.idle = 0
-            else:
+            elif not (actor.running and actor.worked()):
                 actor.idle += 1
 
     # The views.

@@ -20,6 +20,9 @@ from .stage import Stage
 
 __all__ = ("Runner", "View")
 
+#: A view that gets less than this share of the processor does not work.
+_SHARE = 0.1
+
 #: Files whose frames say nothing about where a view is.
 _TURNS = (__file__, stage.__file__, threading.__file__)
 _CALL = call.__file__
@@ -55,7 +58,7 @@ class View:
         #: Whether the exception is one that refuses a visitor (PermissionDenied, say).
         self.refused = False
         self._has_rested = False
-        self._worked = 0.0
+        self._worked = (0.0, 0.0)
         self._depth: list[int] = []
         self._thread: threading.Thread | None = None
         self.name = "?"
@@ -99,14 +102,26 @@ class View:
         )
 
     def worked(self) -> bool:
-        """Return whether the view's thread has computed since the last call."""
+        """Return whether the view's thread has computed much since the last call.
+
+        A view that sleeps most of the time does not work. The share is small, because
+        on a busy machine a view gets little of the processor.
+        """
         thread = self._thread
         if thread is None or thread.ident is None:
             return False
         # The thread is alive: it needs the lock, which the caller holds, to end.
-        now = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
-        before, self._worked = self._worked, now
-        return now != before
+        spent = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        now = time.monotonic()
+        (then, before), self._worked = self._worked, (now, spent)
+        return spent - before > _SHARE * (now - then)
+
+    def is_heard(self) -> bool:
+        """Return whether all that was sent to the client is on its way."""
+        connection = self.connection
+        if connection is None or connection.ended:
+            return True
+        return not connection.stats["outbox_messages"]
 
     def in_transaction(self) -> bool:
         """Return whether the view has entered ``atomic()`` on a shared connection."""

@@ -13,7 +13,7 @@ from dwebsocket.exceptions import ReceiveTimeout, WebSocketClosed
 from . import frames, lending
 from .errors import ViewNotEnded
 from .frames import Frame
-from .stage import Clock
+from .stage import SLICE, Clock
 from .views import View
 from .wire import Wire
 
@@ -221,6 +221,7 @@ class ClientWebSocket:
         """
         frame = Frame(opcode, data, fin, rsv1)
         self._write(lambda: self._wire.send_frame(frame, mask))
+        self._let_it_be_read()
 
     def send_bytes(self, data: bytes) -> None:
         """Send bytes as they are, frames or not.
@@ -229,6 +230,7 @@ class ClientWebSocket:
             WebSocketClosed: The connection is closed.
         """
         self._write(lambda: self._wire.write(data))
+        self._let_it_be_read()
 
     def receive_frame(self, timeout: float | None = 1.0) -> Frame:
         """Return the next frame; only with ``connect(raw=True)``.
@@ -427,9 +429,21 @@ class ClientWebSocket:
         if refused:
             raise self._closed()
 
+    def _let_it_be_read(self) -> None:
+        """Wait for what the engine makes of raw frames: a Close, if they are wrong."""
+        connection = self._view.connection
+        with self._stage.open():
+            self._stage.until(lambda: self._wire.is_read, _SOON)
+            self._stage.until(
+                lambda: connection is not None and connection.ended, SLICE * 2
+            )
+            self._settle()
+
     def _settle(self) -> None:
         """Wait until the views rest, and for the Close that the server sends then."""
         self._stage.until(self._stage.settled, self._timeout)
+        # Clients read what other clients' calls have brought them, as pages do.
+        self._stage.until(self._stage.heard, _SOON)
         connection = self._view.connection
         if connection is not None and connection.close_code is not None:
             self._stage.until(lambda: self._wire.has_heard_the_end, _SOON)

@@ -6,8 +6,11 @@ Nothing here blocks: :class:`.stage.Stage` polls the socket and calls ``transfer
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import select
 import socket
+import termios
+from array import array
 from collections import deque
 from email.message import Message
 from email.parser import BytesHeaderParser
@@ -72,6 +75,15 @@ class Wire:
     def has_heard_the_end(self) -> bool:
         """Whether the server's end of the connection is known."""
         return self.over or (self._raw and self.close_code is not None)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the server has read all that was sent."""
+        if self.over:
+            return True
+        unread = array("i", [0])
+        fcntl.ioctl(self._fd, termios.TIOCOUTQ, unread)
+        return not self._out and not unread[0]
 
     @property
     def is_written(self) -> bool:

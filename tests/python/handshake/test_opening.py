@@ -172,7 +172,7 @@ class TestRefusals:
         request = RequestFactory().get("/", **headers)
         response = echo(request)
         assert response.status_code == 501
-        assert b"LiveServerTestCase" in response.content
+        assert b"dwebsocket.testing" in response.content
         [record] = caplog.records
         assert record.levelno == logging.ERROR
         assert record.status_code == 501
