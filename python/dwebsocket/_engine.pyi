@@ -339,6 +339,12 @@ class Connection:
     def latency(self) -> float | None:
         """Round-trip time of the latest ping, in seconds; None before the first."""
     @property
+    def gone(self) -> bool:
+        """Whether the engine has forgotten the connection; for tests.
+
+        Its groups and users have been left before.
+        """
+    @property
     def pending(self) -> int:
         """How many messages wait in the inbox."""
     @property

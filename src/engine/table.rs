@@ -118,6 +118,11 @@ impl Engine {
         self.table().insert(connection.id(), Arc::clone(connection));
     }
 
+    /// Whether a connection is still in the table: it leaves its groups before it leaves the table.
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.table().contains_key(&id)
+    }
+
     pub(crate) fn forget(&self, connection: &Connection) {
         let mut table = self.table();
         // Added under the table's lock, so that `connections_and_dropped` counts these messages exactly

@@ -17,7 +17,7 @@ use super::{
     wait,
 };
 use crate::{
-    engine::{Connection, Inbox, Overflow, Received, Sent, habit},
+    engine::{Connection, Inbox, Overflow, Received, Sent, habit, running},
     protocol::{
         Message, OpCode,
         close::{MAX_REASON, is_sendable, reason_fits},
@@ -147,6 +147,12 @@ impl PyConnection {
         self.connection
             .latency()
             .map(|latency| Duration::as_secs_f64(&latency))
+    }
+
+    #[getter]
+    fn gone(&self, py: Python<'_>) -> bool {
+        let id = self.connection.id();
+        self.connection.is_foreign() || py.detach(|| running().is_none_or(|engine| !engine.has(id)))
     }
 
     #[getter]

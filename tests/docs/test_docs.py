@@ -22,10 +22,11 @@ README = ROOT / "README.md"
 CHINESE = ROOT / "README.zh-CN.md"
 SETTINGS = ROOT / "docs" / "settings.md"
 API = ROOT / "docs" / "api.md"
+TESTING = ROOT / "docs" / "testing.md"
 
 PYTHON = [block for page in PAGES for block in pages.blocks(page, "python")]
-#: The Chinese README has the code of the English one.
-OWN = [block for block in PYTHON if block.page != CHINESE]
+#: The Chinese README has the code of the English one; test_testing.py runs TESTING.
+OWN = [block for block in PYTHON if block.page not in (CHINESE, TESTING)]
 #: Programs that serve until they are stopped; test_readme.py and test_push.py do so.
 SERVERS = [block for block in OWN if "execute_from_command_line" in block.code]
 RUNNABLE = [block for block in OWN if block not in SERVERS]

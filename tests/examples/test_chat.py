@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,19 @@ def server(launch: Callable[..., Example]) -> Example:
 @pytest.fixture
 def room() -> str:
     return next(rooms)
+
+
+def test_its_own_tests_pass() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "manage.py", "test"],
+        cwd=Path(__file__).parents[2] / "examples" / "chat",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Ran 6 tests" in done.stderr
 
 
 def test_the_first_page_leads_to_the_lobby(server: Example) -> None:

@@ -15,7 +15,7 @@ from dwebsocket.exceptions import WebSocketClosed
 
 from .frames import Frame
 from .handshake import connect
-from .websocket import ClientWebSocket
+from .websocket import ClientWebSocket, of
 
 __all__ = ("AsyncClientWebSocket", "aconnect")
 
@@ -38,6 +38,7 @@ class AsyncClientWebSocket:
 
     def __init__(self, websocket: ClientWebSocket) -> None:
         self._sync = websocket
+        self._conversation = of(websocket)
         #: The response with the status 101, as Django's test client returns it.
         self.response = websocket.response
 
@@ -59,17 +60,18 @@ class AsyncClientWebSocket:
     @property
     def close_code(self) -> int | None:
         """The code with which the server has closed; None while it has not."""
-        return self._sync.known_close_code
+        return self._conversation.wire.close_code
 
     @property
     def close_reason(self) -> str:
         """The reason that came with the code; "" if there was none."""
-        return self._sync.known_close_reason
+        return self._conversation.wire.close_reason
 
     @property
     def view_error(self) -> BaseException | None:
         """The exception that has ended the view; leaving does not raise it any more."""
-        return self._sync.known_view_error
+        self._conversation.seen = True
+        return self._conversation.view.error
 
     async def send(self, message: str | bytes) -> None:
         """Send a message: str as text, bytes as binary."""
@@ -85,18 +87,18 @@ class AsyncClientWebSocket:
         cancelled = False
 
         def take() -> None:
-            taken.append(self._sync.take(timeout, lambda: cancelled))
+            taken.append(self._conversation.take(timeout, lambda: cancelled))
 
         call = asyncio.ensure_future(_in_thread(take))
         try:
             await asyncio.shield(call)
         except asyncio.CancelledError:
             cancelled = True
-            self._sync.look()
+            self._conversation.look()
             await asyncio.wait([call])
             if not call.cancelled():
                 call.exception()
-            self._sync.put_back(taken)
+            self._conversation.put_back(taken)
             raise
         return taken[0]
 

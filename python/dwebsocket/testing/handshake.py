@@ -15,6 +15,7 @@ from django.test import AsyncClient, Client
 from dwebsocket.servers import testing as line
 
 from . import cleaning, lending
+from .conversation import Conversation
 from .errors import WebSocketRefused
 from .frames import Deflate
 from .stage import current
@@ -92,7 +93,8 @@ def connect(
         if not view.has_begun:
             raise WebSocketRefused(response, body)
         outlive = _may_outlive if may_outlive is None else may_outlive
-        return _meet(ClientWebSocket(wire, view, response, timeout, outlive))
+        found = _meet(Conversation(wire, view, response, timeout, outlive))
+        return ClientWebSocket(found)
     except BaseException:
         _give_up(wire, view)
         raise
@@ -162,19 +164,21 @@ def _synchronous(client: Any) -> Any:
     return found
 
 
-def _meet(websocket: ClientWebSocket) -> ClientWebSocket:
+def _meet(found: Conversation) -> Conversation:
     """Let the view begin, and wait for the 101."""
     try:
-        websocket.begin()
+        found.begin()
     except BaseException:
-        websocket.drop()
-        websocket.leave()
+        found.view.abandon()
+        found.let_go()
         raise
-    return websocket
+    return found
 
 
 def _give_up(wire: Wire, view: View) -> None:
     """Free what belongs to a handshake without a WebSocket."""
-    if not view.has_begun:
-        wire.shut()
-        lending.give_back(view.borrowed)
+    wire.shut()
+    if view.has_begun:
+        view.abandon()
+    lending.give_back(view.borrowed)
+    view.borrowed = ()

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 from dwebsocket.exceptions import ReceiveTimeout, WebSocketClosed
 
-from . import frames, lending
-from .errors import ViewNotEnded
+from . import frames
+from .conversation import Conversation
 from .frames import Frame
-from .stage import SLICE, Clock
-from .views import View
-from .wire import Wire
 
-__all__ = ("ClientWebSocket",)
-
-#: Seconds for what takes no time unless something is wrong: frames of the engine.
-_SOON = 2.0
+__all__ = ("ClientWebSocket", "of")
 
 
 class ClientWebSocket:
@@ -32,55 +26,30 @@ class ClientWebSocket:
     has raised.
 
     Args:
-        wire: The client's end.
-        view: The view.
-        response: The 101, as Django's test client returns it.
-        timeout: Seconds that the view may take to rest, or to end.
-        may_outlive: Whether the view may run on after the client has left.
+        conversation: The client's end, and the view.
     """
 
-    def __init__(
-        self, wire: Wire, view: View, response: Any, timeout: float, may_outlive: bool
-    ) -> None:
-        self._wire = wire
-        self._view = view
-        self._stage = view.stage
-        self._timeout = timeout
-        self._may_outlive = may_outlive
-        self._left = self._seen = False
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
         #: The response with the status 101, as Django's test client returns it.
-        self.response = response
-        self._stage.add(wire, view)
-
-    def begin(self) -> None:
-        """Let the view come to its first ``wait()``.
-
-        Raises:
-            ReceiveTimeout: The 101 has not come.
-        """
-        wire = self._wire
-        with self._stage.open():
-            self._stage.until(lambda: wire.is_open or wire.over, self._timeout)
-            self._settle()
-        if not wire.is_open:
-            raise ReceiveTimeout("the answer to the handshake has not come")
+        self.response = conversation.response
 
     # The handshake.
 
     @property
     def headers(self) -> Any:
         """The headers of the 101; names are compared without regard to case."""
-        return self._wire.headers
+        return self._conversation.wire.headers
 
     @property
     def subprotocol(self) -> str | None:
         """The subprotocol that the view's decorator has chosen; None: none."""
-        return self._wire.headers.get("Sec-WebSocket-Protocol")
+        return self._conversation.wire.headers.get("Sec-WebSocket-Protocol")
 
     @property
     def compressed(self) -> bool:
         """Whether the server has agreed to permessage-deflate."""
-        return "Sec-WebSocket-Extensions" in self._wire.headers
+        return "Sec-WebSocket-Extensions" in self._conversation.wire.headers
 
     # Messages.
 
@@ -96,7 +65,7 @@ class ClientWebSocket:
                 f"a message is str or bytes, not {type(message).__name__}; "
                 "send_json() sends other values"
             )
-        self._write(lambda: self._wire.send(message))
+        self._conversation.write(lambda: self._conversation.wire.send(message))
 
     def send_json(self, data: Any) -> None:
         """Send a value as JSON text.
@@ -118,24 +87,7 @@ class ClientWebSocket:
             WebSocketClosed: The connection is closed, and every message was read. If
                 the view has raised an exception, that is its cause.
         """
-        return self.take(timeout, lambda: False)
-
-    def take(self, timeout: float | None, given_up: Callable[[], bool]) -> str | bytes:
-        """Do as :meth:`receive` does, until the caller has given up."""
-        wire = self._wire
-        with self._stage.open():
-            self._stage.until(
-                lambda: bool(wire.messages) or wire.over or given_up(), timeout
-            )
-            self._settle()
-            with self._stage.changed:
-                if wire.messages and not given_up():
-                    return wire.messages.popleft()
-        if wire.over:
-            raise self._closed()
-        raise ReceiveTimeout(
-            f"no message within {timeout} seconds{self._whereabouts()}"
-        )
+        return self._conversation.take(timeout)
 
     def receive_json(self, timeout: float | None = 1.0) -> Any:
         """Return the next message, parsed as JSON.
@@ -155,13 +107,11 @@ class ClientWebSocket:
         Raises:
             AssertionError: A message has come; the text shows it.
         """
-        wire = self._wire
-        with self._stage.open():
-            self._settle()
-            self._stage.until(lambda: bool(wire.messages) or wire.over, duration)
-            self._settle()
-        if wire.messages:
-            raise AssertionError(f"a message has come: {wire.messages[0]!r:.500}")
+        talk = self._conversation
+        talk.rest()
+        talk.wait(lambda: bool(talk.wire.messages) or talk.wire.over, duration)
+        if talk.wire.messages:
+            raise AssertionError(f"a message has come: {talk.wire.messages[0]!r:.500}")
 
     def __iter__(self) -> Iterator[str | bytes]:
         """Yield messages until the connection is closed.
@@ -188,15 +138,15 @@ class ClientWebSocket:
             ReceiveTimeout: The pong has not come.
             WebSocketClosed: The connection is closed.
         """
-        wire = self._wire
-        self._write(lambda: wire.send_frame(Frame(frames.PING, payload)))
-        with self._stage.open():
-            self._stage.until(lambda: payload in wire.pongs or wire.over, timeout)
-        if payload not in wire.pongs:
-            if wire.over:
-                raise self._closed()
+        talk, wire = self._conversation, self._conversation.wire
+        talk.write(lambda: wire.send_frame(Frame(frames.PING, payload)))
+        talk.wait(lambda: payload in wire.pongs or wire.over, timeout)
+        if payload in wire.pongs:
+            wire.pongs.remove(payload)
+        elif wire.over:
+            raise talk.closed()
+        else:
             raise ReceiveTimeout(f"no pong within {timeout} seconds")
-        wire.pongs.remove(payload)
 
     def send_frame(
         self,
@@ -219,9 +169,9 @@ class ClientWebSocket:
         Raises:
             WebSocketClosed: The connection is closed.
         """
-        frame = Frame(opcode, data, fin, rsv1)
-        self._write(lambda: self._wire.send_frame(frame, mask))
-        self._let_it_be_read()
+        talk, frame = self._conversation, Frame(opcode, data, fin, rsv1)
+        talk.write(lambda: talk.wire.send_frame(frame, mask))
+        talk.let_it_be_read()
 
     def send_bytes(self, data: bytes) -> None:
         """Send bytes as they are, frames or not.
@@ -229,8 +179,9 @@ class ClientWebSocket:
         Raises:
             WebSocketClosed: The connection is closed.
         """
-        self._write(lambda: self._wire.write(data))
-        self._let_it_be_read()
+        talk = self._conversation
+        talk.write(lambda: talk.wire.write(data))
+        talk.let_it_be_read()
 
     def receive_frame(self, timeout: float | None = 1.0) -> Frame:
         """Return the next frame; only with ``connect(raw=True)``.
@@ -239,15 +190,11 @@ class ClientWebSocket:
             ReceiveTimeout: No frame has come.
             WebSocketClosed: The connection is closed, and every frame was read.
         """
-        wire = self._wire
-        with self._stage.open():
-            self._stage.until(lambda: bool(wire.frames) or wire.over, timeout)
-            self._settle()
+        talk, wire = self._conversation, self._conversation.wire
+        talk.wait(lambda: bool(wire.frames) or wire.over, timeout)
         if wire.frames:
             return wire.frames.popleft()
-        if wire.over:
-            raise self._closed()
-        raise ReceiveTimeout(f"no frame within {timeout} seconds{self._whereabouts()}")
+        raise talk.missing("no frame", timeout)
 
     # The end.
 
@@ -258,13 +205,13 @@ class ClientWebSocket:
         1005: its Close frame had no code; 1006: there was no Close frame.
         """
         self.settle()
-        return self._wire.close_code
+        return self._conversation.wire.close_code
 
     @property
     def close_reason(self) -> str:
         """The reason that came with the code; "" if there was none."""
         self.settle()
-        return self._wire.close_reason
+        return self._conversation.wire.close_reason
 
     @property
     def view_error(self) -> BaseException | None:
@@ -273,38 +220,8 @@ class ClientWebSocket:
         Who has looked at it knows it: leaving the block does not raise it any more.
         """
         self.settle()
-        self._seen = True
-        return self._view.error
-
-    # For the asynchronous twin, whose properties must not wait.
-
-    @property
-    def known_close_code(self) -> int | None:
-        """The code, as far as it is known."""
-        return self._wire.close_code
-
-    @property
-    def known_close_reason(self) -> str:
-        """The reason, as far as it is known."""
-        return self._wire.close_reason
-
-    @property
-    def known_view_error(self) -> BaseException | None:
-        """The view's exception, as far as it is known."""
-        self._seen = True
-        return self._view.error
-
-    def look(self) -> None:
-        """Have the calls that wait look again whether they have been given up."""
-        with self._stage.changed:
-            self._stage.poke()
-
-    def put_back(self, messages: list[str | bytes]) -> None:
-        """Put messages back that were taken for a call that nobody waits for."""
-        with self._stage.changed:
-            self._wire.messages.extendleft(reversed(messages))
-
-    # The end, again.
+        self._conversation.seen = True
+        return self._conversation.view.error
 
     def wait_closed(self, timeout: float | None = 1.0) -> int:
         """Wait until the server has closed the connection; return the code.
@@ -317,14 +234,10 @@ class ClientWebSocket:
         Raises:
             ReceiveTimeout: The connection is still open.
         """
-        wire = self._wire
-        with self._stage.open():
-            self._stage.until(lambda: wire.over, timeout)
-            self._settle()
+        talk, wire = self._conversation, self._conversation.wire
+        talk.wait(lambda: wire.over, timeout)
         if wire.close_code is None:
-            raise ReceiveTimeout(
-                f"still open after {timeout} seconds{self._whereabouts()}"
-            )
+            raise talk.missing("still open", timeout)
         return wire.close_code
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
@@ -334,29 +247,18 @@ class ClientWebSocket:
             code: The close code; None: a Close frame without one.
             reason: The reason; at most 123 bytes of UTF-8.
         """
-        wire = self._wire
-        if wire.over or self._left:
-            return
-        data = b"" if code is None else code.to_bytes(2, "big") + reason.encode()
-        with self._stage.open():
-            if not wire.closing:
-                with self._stage.changed:
-                    wire.send_frame(Frame(frames.CLOSE, data))
-            self._stage.until(lambda: wire.over, self._timeout)
-            self._settle()
+        self._conversation.close(code, reason)
 
     def drop(self) -> None:
         """Vanish without a Close frame, as a phone in a tunnel does."""
-        with self._stage.open():
-            with self._stage.changed:
-                self._wire.shut()
-            self._settle()
+        talk = self._conversation
+        with talk.stage.changed:
+            talk.wire.shut()
+        talk.rest()
 
     def settle(self) -> None:
         """Let the views work until they rest; every other call does so, too."""
-        if not self._left:
-            with self._stage.open():
-                self._settle()
+        self._conversation.rest()
 
     def leave(self, error: BaseException | None = None) -> None:
         """Close with 1000, and wait for the view to end; leaving the block does so.
@@ -368,26 +270,7 @@ class ClientWebSocket:
         Raises:
             ViewNotEnded: The view has not ended in time.
         """
-        if self._left:
-            return
-        try:
-            self.close()
-            ended = self._wait_for_the_end()
-        finally:
-            self._let_go()
-        view = self._view
-        if not ended and not self._may_outlive:
-            late = self._end_by_force()
-            if error is None:
-                raise late
-        if view.error is None or view.refused or self._seen:
-            return
-        if error is None:
-            self._seen = True
-            raise view.error
-        if error is not view.error and error.__context__ is None:
-            # Both are shown: the view's is often why the test has failed.
-            error.__context__ = view.error
+        self._conversation.leave(error)
 
     def __enter__(self) -> ClientWebSocket:
         return self
@@ -401,100 +284,20 @@ class ClientWebSocket:
         self.leave(error)
 
     def __del__(self) -> None:
-        if not getattr(self, "_left", True):
-            warnings.warn(
-                f"The WebSocket of {self._view.path} was not closed: use 'with', or "
-                "the fixture ws_connect.",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
-            self._view.abandon()
-            self._wire.shut()
-            self._let_go()
-
-    # Parts of the above.
-
-    def _write(self, write: Callable[[], None]) -> None:
-        wire = self._wire
-        with self._stage.open():
-            with self._stage.changed:
-                refused = wire.over or wire.closing or self._left
-                if not refused:
-                    write()
-                    self._view.sent = wire.sent
-            if not refused:
-                self._stage.until(lambda: wire.is_written, self._timeout)
-                self._settle()
-        if refused:
-            raise self._closed()
-
-    def _let_it_be_read(self) -> None:
-        """Wait for what the engine makes of raw frames: a Close, if they are wrong."""
-        connection = self._view.connection
-        with self._stage.open():
-            self._stage.until(lambda: self._wire.is_read, _SOON)
-            self._stage.until(
-                lambda: connection is not None and connection.ended, SLICE * 2
-            )
-            self._settle()
-
-    def _settle(self) -> None:
-        """Wait until the views rest, and for the Close that the server sends then."""
-        self._stage.until(self._stage.settled, self._timeout)
-        # Clients read what other clients' calls have brought them, as pages do.
-        self._stage.until(self._stage.heard, _SOON)
-        connection = self._view.connection
-        if connection is not None and connection.close_code is not None:
-            self._stage.until(lambda: self._wire.has_heard_the_end, _SOON)
-
-    def _closed(self) -> WebSocketClosed:
-        wire, error = self._wire, self._view.error
-        closed = WebSocketClosed(wire.close_code or 1006, wire.close_reason)
-        if error is not None and not self._view.refused:
-            closed.__cause__ = error
-        return closed
-
-    def _whereabouts(self) -> str:
-        """Return where the view is, for a message."""
-        if self._view.ended:
-            return "; the view has ended"
-        stack = self._view.stack()
-        return f"; the view {self._view.name} is here:\n{stack}" if stack else ""
-
-    def _wait_for_the_end(self) -> bool:
-        limit = _SOON if self._may_outlive else self._timeout
-        with self._stage.open():
-            return self._stage.until(lambda: self._view.ended, limit)
-
-    def _let_go(self) -> None:
-        """Give everything back that belongs to this client."""
-        self._left = True
-        view, wire = self._view, self._wire
-        if view.ended:
-            view.join(self._timeout)
-            self._wait_until_forgotten()
-        else:
-            view.abandon(end=False)
-        wire.shut()
-        self._stage.remove(wire, view)
-        lending.give_back(view.borrowed)
-        view.borrowed = ()
-
-    def _wait_until_forgotten(self) -> None:
-        """Wait until the engine has taken the connection out of its groups."""
-        connection = self._view.connection
-        clock = Clock(_SOON)
-        while connection is not None and connection.groups and not clock.is_over():
-            with self._stage.changed:
-                self._stage.changed.wait(0.0005)
-
-    def _end_by_force(self) -> ViewNotEnded:
-        view = self._view
-        stack = view.stack()
-        view.abandon()
-        view.join(1.0)
-        return ViewNotEnded(
-            f"The view {view.name} of {view.path} has not ended within "
-            f"{self._timeout:g} seconds after its client had left. It is here:\n{stack}"
+        conversation = self.__dict__.get("_conversation")
+        if conversation is None or conversation.left:
+            return
+        warnings.warn(
+            f"The WebSocket of {conversation.view.path} was not closed: use 'with', or "
+            "the fixture ws_connect.",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
         )
+        conversation.view.abandon()
+        conversation.let_go()
+
+
+def of(websocket: ClientWebSocket) -> Conversation:
+    """Return the conversation of a WebSocket, for the asynchronous twin."""
+    return websocket._conversation  # noqa: SLF001 - the one place

@@ -113,7 +113,10 @@ impl Groups {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::hub::position::Limits;
 
     #[derive(Default)]
     struct Retired(Mutex<Vec<String>>);
@@ -142,6 +145,28 @@ mod tests {
         assert!(groups.find(&channel).is_none() && group.lock().gone);
         assert_eq!(*retired.0.lock().unwrap(), ["g:x"], "told once");
         assert!(!Arc::ptr_eq(&group, &groups.obtain(&channel)));
+    }
+
+    #[test]
+    fn histories_without_members_are_forgotten() {
+        let groups = Groups::default();
+        let (idle, joining) = (Channel::group("idle"), Channel::group("joining"));
+        for channel in [&idle, &joining] {
+            let limits = Limits {
+                size: 5,
+                ttl: Duration::from_secs(300),
+            };
+            groups
+                .obtain(channel)
+                .lock()
+                .next(limits, &|| "epoch".into());
+        }
+        groups.obtain(&joining).lock().joining = 1;
+        groups.retire(&groups.obtain(&idle));
+        assert!(groups.find(&idle).is_some(), "the history is kept");
+        groups.forget_histories();
+        assert!(groups.find(&idle).is_none());
+        assert!(groups.obtain(&joining).lock().ring.is_some());
     }
 
     #[test]
