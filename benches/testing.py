@@ -166,7 +166,7 @@ def main() -> None:
     )
     options = arguments.parse_args()
     pins = common.HERE / "peers" / "versions.txt"
-    wanted = ["--constraint", str(pins), "channels", "Django"]
+    wanted = ["--constraint", str(pins), "channels", "daphne", "Django"]
     theirs = common.environment("testing-channels", options.python, wanted)
     ours = sys.executable if options.here else common.new_environment(options.python)
     workers = Worker(ours, "package"), Worker(theirs, "channels")

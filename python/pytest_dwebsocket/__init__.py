@@ -28,21 +28,19 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Apply the marker to a test; afterwards, leave nothing to the next test."""
     marked = item.get_closest_marker(_MARKER) is not None
     if marked:
         _handshake().allow_outliving(True)
-    try:
-        return (yield)
-    finally:
-        if marked:
-            _handshake().allow_outliving(False)
-        if "dwebsocket.hub" in sys.modules:
-            from dwebsocket.testing.cleaning import reset
+    yield
+    if marked:
+        _handshake().allow_outliving(False)
+    if "dwebsocket.hub" in sys.modules:
+        from dwebsocket.testing.cleaning import reset
 
-            reset()
+        reset()
 
 
 def _handshake() -> Any:

@@ -80,6 +80,7 @@ def test_its_own_tests_pass() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "manage.py", "test"],
         cwd=Path(__file__).parents[2] / "examples" / "chat",
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "chatsite.settings"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -107,8 +107,11 @@ def start() -> None:
 
 
 def _wait() -> None:
+    global _started_in
     while _engine.wait_log():
         _try_to_drain()
+    # A test has ended the engine; the next one needs another thread.
+    _started_in = None
 
 
 def _watch() -> bool:
