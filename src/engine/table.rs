@@ -119,7 +119,8 @@ impl Engine {
     }
 
     /// Whether a connection is still in the table: it leaves its groups before it leaves the table.
-    pub(crate) fn has(&self, id: u64) -> bool {
+    #[must_use]
+    pub fn has(&self, id: u64) -> bool {
         self.table().contains_key(&id)
     }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+from dwebsocket import _engine
 from dwebsocket.exceptions import ReceiveTimeout, WebSocketClosed
 
 from . import frames, lending
@@ -18,6 +20,7 @@ __all__ = ("SOON", "Conversation")
 
 #: Seconds for what takes no time unless something is wrong: frames of the engine.
 SOON = 2.0
+_NORMAL = (1000).to_bytes(2, "big")
 
 
 class Conversation:
@@ -54,8 +57,9 @@ class Conversation:
         """
         wire = self.wire
         with self.stage.open():
-            self.stage.until(lambda: wire.is_open or wire.over, self.timeout)
+            self.view.start()
             self.settle()
+            self.stage.until(lambda: wire.is_open or wire.over, self.timeout)
         if not wire.is_open:
             raise ReceiveTimeout("the answer to the handshake has not come")
 
@@ -189,8 +193,7 @@ class Conversation:
             return
         late = None
         try:
-            self.close(1000, "")
-            if not self._wait_for_the_end() and not self.may_outlive:
+            if not self._say_goodbye() and not self.may_outlive:
                 late = self._end_by_force()
         finally:
             self.let_go()
@@ -198,10 +201,18 @@ class Conversation:
             raise late
         self._raise_the_views(error)
 
-    def _wait_for_the_end(self) -> bool:
-        limit = SOON if self.may_outlive else self.timeout
+    def _say_goodbye(self) -> bool:
+        """Close with 1000; return whether the view has ended in time."""
+        wire, view = self.wire, self.view
         with self.stage.open():
-            return self.stage.until(lambda: self.view.ended, limit)
+            with self.stage.changed:
+                if not (wire.closing or wire.over):
+                    wire.send_frame(Frame(frames.CLOSE, _NORMAL))
+            limit = SOON if self.may_outlive else self.timeout
+            ended = self.stage.until(lambda: view.ended, limit)
+            if ended:
+                self.stage.until(lambda: wire.close_code is not None, SOON)
+            return ended
 
     def _end_by_force(self) -> ViewNotEnded:
         view = self.view
@@ -242,8 +253,9 @@ class Conversation:
 
     def _wait_until_gone(self) -> None:
         """Wait until the engine has taken the connection out of its groups."""
-        connection = self.view.connection
+        connection, found = self.view.connection, _engine.hub_stats()
+        if connection is None or not (found.memberships or found.users):
+            return
         clock = Clock(SOON)
-        while connection is not None and not (connection.gone or clock.is_over()):
-            with self.stage.changed:
-                self.stage.changed.wait(0.0002)
+        while not (connection.gone or clock.is_over()):
+            time.sleep(0.0005)

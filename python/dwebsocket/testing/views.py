@@ -66,14 +66,18 @@ class View:
     # The test.
 
     def begin(self, job: Job) -> None:
-        """Start the view's thread; the view begins with its first turn."""
+        """Take the view's call; :meth:`start` runs it."""
         self.connection = job.connection
         self.name = name_of(job.call.view)
         job.call.observer = self._note_error
         self._thread = threading.Thread(
             target=self._run, args=(job,), name=f"view of {self.path}", daemon=True
         )
-        self._thread.start()
+
+    def start(self) -> None:
+        """Start the view's thread; the view begins with its first turn."""
+        if self._thread is not None:
+            self._thread.start()
 
     @property
     def has_begun(self) -> bool:
@@ -86,7 +90,7 @@ class View:
 
     def join(self, timeout: float) -> None:
         """Wait until the thread of a view that has ended is gone."""
-        if self._thread is not None:
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join(timeout)
 
     def rests(self) -> bool:
@@ -267,7 +271,7 @@ class Seat:
         self._view = view
 
     def run(self, job: Job) -> None:
-        """Start the view's thread."""
+        """Take the call; it runs when the test gives its turn."""
         self._view.begin(job)
 
     def cancel(self) -> None:

@@ -12,9 +12,9 @@ import socket
 import termios
 from array import array
 from collections import deque
-from email.message import Message
-from email.parser import BytesHeaderParser
 from typing import Any
+
+from django.utils.datastructures import CaseInsensitiveMapping
 
 from . import frames
 from .frames import Deflate, Frame
@@ -43,7 +43,7 @@ class Wire:
         self._parts: list[Frame] = []
         self._deflate: Deflate | None = None
         #: The headers of the 101.
-        self.headers: Message = Message()
+        self.headers: CaseInsensitiveMapping[str] = CaseInsensitiveMapping({})
         #: Received messages, and the payloads of received pongs.
         self.messages: deque[str | bytes] = deque()
         self.pongs: deque[bytes] = deque()
@@ -157,8 +157,12 @@ class Wire:
 
     def _open(self, head: bytes) -> None:
         self._head = None
-        _, _, lines = head.partition(b"\r\n")
-        self.headers = BytesHeaderParser().parsebytes(lines)
+        found: dict[str, str] = {}
+        for text in head.decode("latin-1").split("\r\n")[1:]:
+            name, _, value = text.partition(":")
+            value = value.strip()
+            found[name] = f"{found[name]}, {value}" if name in found else value
+        self.headers = CaseInsensitiveMapping(found)
         agreed = self.headers.get("Sec-WebSocket-Extensions")
         if agreed:
             self._deflate = Deflate(agreed)
