@@ -218,7 +218,7 @@ class Conversation:
         view = self.view
         stack = view.stack()
         view.abandon()
-        view.join(1.0)
+        self.stage.until(lambda: view.ended, SOON)
         return ViewNotEnded(
             f"The view {view.name} of {view.path} has not ended within "
             f"{self.timeout:g} seconds after its client had left. It is here:\n{stack}"
@@ -241,9 +241,7 @@ class Conversation:
             return
         self.left = True
         view, wire = self.view, self.wire
-        if view.ended:
-            view.join(self.timeout)
-        else:
+        if not view.ended:
             view.abandon(end=False)
         wire.shut()
         self._wait_until_gone()

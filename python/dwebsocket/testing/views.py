@@ -8,12 +8,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
-from dwebsocket import _engine
+from dwebsocket import _engine, runners
 from dwebsocket.exceptions import ConfigurationError, PeerGone
 from dwebsocket.process.reporting import name_of
-from dwebsocket.runners import Job, call
+from dwebsocket.runners import Job, call, threads
 
 from . import stage
 from .stage import Stage
@@ -60,38 +61,38 @@ class View:
         self._has_rested = False
         self._worked = (0.0, 0.0)
         self._depth: list[int] = []
+        #: The thread that runs the view, as long as it does.
         self._thread: threading.Thread | None = None
+        self._waiting: tuple[runners.Seat, Turn] | None = None
+        self._begun = False
         self.name = "?"
 
     # The test.
 
-    def begin(self, job: Job) -> None:
-        """Take the view's call; :meth:`start` runs it."""
+    def begin(self, job: Job, seat: runners.Seat) -> None:
+        """Take the view's call and its thread; :meth:`start` runs it."""
         self.connection = job.connection
         self.name = name_of(job.call.view)
         job.call.observer = self._note_error
-        self._thread = threading.Thread(
-            target=self._run, args=(job,), name=f"view of {self.path}", daemon=True
-        )
+        turn = Turn(*job)
+        turn.view = self
+        self._waiting = seat, turn
+        self._begun = True
 
     def start(self) -> None:
-        """Start the view's thread; the view begins with its first turn."""
-        if self._thread is not None:
-            self._thread.start()
+        """Let the thread run the view, which begins with its first turn."""
+        if self._waiting is not None:
+            (seat, turn), self._waiting = self._waiting, None
+            seat.run(turn)
 
     @property
     def has_begun(self) -> bool:
         """Whether the WebSocket was opened."""
-        return self._thread is not None
+        return self._begun
 
     def is_mine(self) -> bool:
         """Return whether the calling thread is the view's."""
         return self._thread is threading.current_thread()
-
-    def join(self, timeout: float) -> None:
-        """Wait until the thread of a view that has ended is gone."""
-        if self._thread is not None and self._thread.ident is not None:
-            self._thread.join(timeout)
 
     def rests(self) -> bool:
         """Return whether the view has ended, or waits with nothing to take."""
@@ -160,25 +161,30 @@ class View:
         Args:
             end: Try to end the view, by :exc:`PeerGone` at its next step.
         """
+        if self._waiting is not None:
+            (seat, _), self._waiting = self._waiting, None
+            seat.cancel()
+            self.ended = True
         with self.stage.changed:
             self.free = True
             self.stage.poke()
             thread = self._thread
-            if end and not self.ended and thread is not None and thread.is_alive():
+            if end and not self.ended and thread is not None:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(thread.ident or 0), ctypes.py_object(PeerGone)
                 )
 
     # The view's thread.
 
-    def _run(self, job: Job) -> None:
+    def run(self, run: Callable[[], None]) -> None:
+        """Run the view's call when it is its turn."""
+        self._thread = threading.current_thread()
         try:
             self.stage.enter(self)
-            job.run()
+            run()
         finally:
-            # The thread keeps neither the request nor the WebSocket.
-            del job
             with self.stage.changed:
+                self._thread = None
                 self.ended = True
                 self.running = False
                 self.stage.poke()
@@ -203,6 +209,16 @@ class View:
         """Wait for the turn."""
         self.stage.enter(self)
         self._depth = self._depths()
+
+
+class Turn(Job):
+    """A view's call that waits for its turn."""
+
+    view: View
+
+    def run(self) -> None:
+        """Run the call in the view's thread."""
+        self.view.run(super().run)
 
 
 class Port:
@@ -261,21 +277,28 @@ class Port:
 
 
 class Seat:
-    """The place of the one view.
+    """A thread as in production, which waits for the view's first turn.
 
     Args:
         view: The view.
+        seat: The thread.
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, seat: runners.Seat) -> None:
         self._view = view
+        self._seat: runners.Seat | None = seat
 
     def run(self, job: Job) -> None:
         """Take the call; it runs when the test gives its turn."""
-        self._view.begin(job)
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            self._view.begin(job, seat)
 
     def cancel(self) -> None:
-        """Do nothing: no thread waits."""
+        """Give the thread back, unless it has a call; idempotent."""
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            seat.cancel()
 
 
 class Runner:
@@ -296,10 +319,13 @@ class Runner:
         return Port(self._view, connection)
 
     def reserve(self) -> Seat:
-        """Return the view's place."""
-        return Seat(self._view)
+        """Return the view's place.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        return Seat(self._view, threads.runner.reserve())
 
     def join(self, timeout: float) -> bool:
-        """Wait until the view has ended; return whether that was in time."""
-        self._view.join(timeout)
-        return not self._view.has_begun or self._view.ended
+        """Wait until every view has ended; return whether that was in time."""
+        return threads.runner.join(timeout)

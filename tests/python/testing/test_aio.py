@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Coroutine
 from typing import Any
@@ -55,7 +56,7 @@ def test_every_call() -> None:
         assert views.done == ["end"]
 
     run(test())
-    assert not [t for t in threading.enumerate() if t.name.startswith("view of")]
+    assert not [t for t in threading.enumerate() if re.match(r"websocket-\d", t.name)]
 
 
 def test_it_may_be_awaited_and_iterated() -> None:
