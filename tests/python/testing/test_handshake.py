@@ -9,7 +9,8 @@ import pytest
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
-from dwebsocket.exceptions import WebSocketException
+from dwebsocket.backends.default.factory import WebSocketFactory
+from dwebsocket.exceptions import ConfigurationError, WebSocketException
 from dwebsocket.testing import WebSocketRefused, connect
 
 from . import views
@@ -52,6 +53,16 @@ def wrapping(get_response: Any) -> Any:
 def failing(get_response: Any) -> Any:
     def answer(request: Any) -> Any:
         raise ValueError("the middleware has failed")
+
+    return answer
+
+
+def opening(get_response: Any) -> Any:
+    def answer(request: Any) -> Any:
+        websocket = WebSocketFactory(request).create_websocket()
+        websocket.accept_connection()
+        request.websocket = websocket
+        return get_response(request)
 
     return answer
 
@@ -143,6 +154,13 @@ class TestMiddleware:
         ):
             pytest.fail("the block was entered")
         assert (refused.value.status, refused.value.body) == (status, body)
+
+    def test_may_not_open_it_in_the_thread_of_the_test(self, client: Client) -> None:
+        with (
+            middleware("opening"),
+            pytest.raises(ConfigurationError, match="Test it over a live server"),
+        ):
+            connect(client, "/inline/")
 
     def test_may_fail(self, client: Client) -> None:
         with (

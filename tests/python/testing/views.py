@@ -217,6 +217,20 @@ def _name_of(request: Any) -> None:
     request.websocket.send(str(request.user))
 
 
+@websocket
+def watched(request: Any) -> None:
+    """Follow the login, and check it for each message."""
+    request.websocket.watch()
+    for _ in request.websocket:
+        request.websocket.send(str(request.websocket.recheck()))
+
+
+def inline(request: Any) -> HttpResponse:
+    """Use a WebSocket that a middleware has opened."""
+    request.websocket.send(request.websocket.wait())
+    return HttpResponse()
+
+
 def plain(request: HttpRequest) -> HttpResponse:
     return HttpResponse("plain")
 
@@ -242,5 +256,7 @@ urlpatterns = [
     path("taken/", taken),
     path("committed/", committed),
     path("rest/", rest),
+    path("watched/", watched),
+    path("inline/", inline),
     path("plain/", plain),
 ]

@@ -59,6 +59,27 @@ class Both:
             ws.send("user")
             self.assertEqual(ws.receive(), "ana")
 
+    def test_the_session_is_saved_when_the_view_has_ended(self) -> None:
+        self.client.force_login(User.objects.create(username="ana"))
+        for visit in ("1", "2", "3"):
+            with connect(self.client, "/visits/") as ws:
+                self.assertEqual(ws.receive(), visit)
+        self.assertEqual(self.client.session["visits"], 3)
+
+    def test_a_login_that_ends(self) -> None:
+        user = User.objects.create(username="ana")
+        self.client.force_login(user)
+        with connect(self.client, "/watched/") as ws:
+            ws.send("may I stay?")
+            self.assertEqual(ws.receive(), "True")
+            self.client.logout()
+            self.assertEqual(ws.wait_closed(), 4001)
+        self.client.force_login(user)
+        with connect(self.client, "/watched/") as ws:
+            User.objects.filter(username="ana").update(is_active=False)
+            ws.send("may I stay?")
+            self.assertEqual(ws.close_code, 4001)
+
     async def test_asynchronous(self) -> None:
         await Group.objects.acreate(name="of the test")
         async with aconnect(self.async_client, "/groups/") as ws:
