@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.test import Client
+from django.test import Client, override_settings
 
 from dwebsocket import hub
 from dwebsocket.exceptions import ReceiveTimeout, WebSocketClosed
@@ -38,6 +38,19 @@ class TestMessages:
             for message in ("x" * size, os.urandom(size)):
                 ws.send(message)
                 assert ws.receive() == message
+
+    @override_settings(DWEBSOCKET={"MAX_MESSAGE_SIZE": 1 << 25})
+    def test_that_are_larger_than_every_buffer(self, client: Client) -> None:
+        with connect(client, "/echo/") as ws:
+            for message in ("x" * (1 << 23), os.urandom(1 << 23)):
+                ws.send(message)
+                assert ws.receive(timeout=20) == message
+
+    def test_a_pong_that_does_not_come(self, client: Client) -> None:
+        with connect(client, "/echo/", raw=True) as ws:
+            with pytest.raises(ReceiveTimeout, match="no pong"):
+                ws.ping(timeout=0.02)
+            assert ws.receive_frame().opcode == PONG
 
     def test_json(self, client: Client) -> None:
         with connect(client, "/echo/") as ws:
