@@ -21,7 +21,8 @@ from .frames import Deflate, Frame
 
 __all__ = ("Wire",)
 
-_CHUNK = 1 << 20
+#: Bytes of one read. More would be memory that the system maps and unmaps each time.
+_CHUNK = 1 << 16
 
 
 class Wire:
@@ -140,6 +141,9 @@ class Wire:
                 self.shut()
                 return
             self._note(data)
+            if len(data) < _CHUNK:
+                # The end of the file, if there is one, makes the socket ready again.
+                return
 
     def _note(self, data: bytes) -> None:
         if self._head is not None:
