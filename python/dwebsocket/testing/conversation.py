@@ -208,6 +208,7 @@ class Conversation:
             with self.stage.changed:
                 if not (wire.closing or wire.over):
                     wire.send_frame(Frame(frames.CLOSE, _NORMAL))
+                view.left = True
             limit = SOON if self.may_outlive else self.timeout
             ended = self.stage.until(lambda: view.ended, limit)
             if ended:

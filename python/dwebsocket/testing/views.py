@@ -53,6 +53,8 @@ class View:
         self.sent = self._taken = 0
         self.idle = 0
         self.running = self.free = False
+        #: Whether the client has left, so that the view has to end.
+        self.left = False
         #: Whether the view has ended, and the exception that ended it.
         self.ended = False
         self.error: BaseException | None = None
@@ -101,7 +103,7 @@ class View:
         connection = self.connection
         return (
             self._has_rested
-            and not self.running
+            and not (self.running or self.left)
             and self._taken >= self.sent
             and not (connection is not None and connection.ended)
         )
