@@ -313,7 +313,7 @@ class Runner:
     def __init__(self, view: View) -> None:
         self._view = view
 
-    def wake_queue(self) -> None:
+    def event_loop(self) -> None:
         """Return None: the view blocks its thread."""
 
     def port(self, connection: _engine.Connection) -> Port:
@@ -331,3 +331,7 @@ class Runner:
     def join(self, timeout: float) -> bool:
         """Wait until every view has ended; return whether that was in time."""
         return threads.runner.join(timeout)
+
+    def running(self) -> list[Job]:
+        """Return the views that run."""
+        return threads.runner.running()
