@@ -15,7 +15,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{connection::Connection, leaving::Stage, table::Engine};
-use crate::runtime::told_to_end;
+use crate::runtime::{figures, told_to_end};
 
 /// The time between two steps of a goodbye.
 const STEP: Duration = Duration::from_millis(20);
@@ -41,13 +41,13 @@ impl Engine {
 
     /// Refuses new connections from now on.
     pub fn refuse(&self) {
-        self.leaving.enter(Stage::Refusing);
+        self.enter(Stage::Refusing);
     }
 
     /// Starts to close all connections, evenly over at most `spread`; only the first call counts. The
     /// spread is shorter if there are few connections: at least one is closed in 20 ms.
     pub fn leave(&'static self, code: u16, spread: Duration) {
-        self.leaving.enter(Stage::Leaving);
+        self.enter(Stage::Leaving);
         if !self.leaving.started.swap(true, Ordering::AcqRel) {
             self.handle().spawn(self.say_goodbye(code, spread));
         }
@@ -64,6 +64,13 @@ impl Engine {
                 self.leave(code, spread);
             }
         });
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.leaving.enter(stage);
+        if let Some(figures) = figures::figures() {
+            figures.note_stopping();
+        }
     }
 
     async fn say_goodbye(&'static self, code: u16, spread: Duration) {

@@ -286,6 +286,11 @@ impl Handler for Inbox {
         self.notify(state, connection);
     }
 
+    fn waiting(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.queue.len(), state.bytes)
+    }
+
     fn is_polled(&self) -> bool {
         self.event_loop.is_some() || self.seats.are_polled()
     }

@@ -33,7 +33,7 @@ mod wire;
 
 pub(crate) use self::courier::Mailbag;
 pub use self::{
-    connection::{Connection, End, Handler, Overflow, Owner, Stats},
+    connection::{About, Connection, End, Handler, Overflow, Owner, Stats},
     consumer::{Consumer, EventLoop, Turnstile},
     inbox::{Inbox, Received},
     outbox::{Capacity, FarEnd, Pushed, Sent, Wakeup},

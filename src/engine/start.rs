@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::Config,
     protocol::{Decoder, Encoder, Role, extensions::DeflateParams},
-    runtime::Chore,
+    runtime::{Chore, figures},
 };
 
 /// The parts from which a new connection starts.
@@ -160,14 +160,16 @@ impl Fresh {
         let (protocol, deflate) = (&self.config.protocol, self.deflate);
         let decoder = Decoder::new(Role::Server, protocol, deflate);
         let encoder = Encoder::new(Role::Server, protocol, deflate);
+        let id = Engine::next_id();
         let outbox = Outbox::new(
             self.way.clone(),
             encoder,
             self.head,
             Arc::clone(&self.signal),
+            figures::stripe(id),
         );
         let connection = Connection::new(
-            Engine::next_id(),
+            id,
             &engine.shared,
             self.config,
             outbox,

@@ -12,7 +12,11 @@ use std::{
 };
 
 use super::{connection::Connection, consumer::Turnstile, leaving::Leaving, shared::Shared};
-use crate::runtime::{Gate, Level, Log, PerProcess, fork};
+use crate::runtime::{
+    Gate, Level, Log, PerProcess,
+    figures::{self, Counter},
+    fork,
+};
 
 /// The engine of this process.
 static ENGINE: PerProcess<Engine> = PerProcess::new();
@@ -115,6 +119,7 @@ impl Engine {
     }
 
     pub(crate) fn register(&self, connection: &Arc<Connection>) {
+        figures::count(Counter::Opened, 1);
         self.table().insert(connection.id(), Arc::clone(connection));
     }
 
@@ -125,6 +130,7 @@ impl Engine {
     }
 
     pub(crate) fn forget(&self, connection: &Connection) {
+        figures::count_closed(connection.end().map_or(1006, |end| end.code));
         let mut table = self.table();
         // Added under the table's lock, so that `connections_and_dropped` counts these messages exactly
         // once.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use super::{
+    Answering,
     broker::BrokerError,
     cluster::line::BrokerState,
     delivery::target::{Outgoing, Published, Target},
@@ -14,7 +17,7 @@ use super::{
     parts::Parts,
     position::{Limits, Position},
     presence::Member,
-    stats::HubStats,
+    stats::{HubStats, is_user},
 };
 use crate::engine::{Connection, Engine};
 
@@ -67,6 +70,44 @@ impl Hub {
     #[must_use]
     pub fn groups_of(connection: &Connection) -> Vec<String> {
         Members::groups_of(connection)
+    }
+
+    /// The users of a connection: those whose messages reach it.
+    #[must_use]
+    pub fn users_of(connection: &Connection) -> Vec<String> {
+        let users = Members::channels_of(connection).into_iter().filter(is_user);
+        users.map(|channel| channel.name().to_owned()).collect()
+    }
+
+    /// The groups of this process with members, and their number here, by name. `after`: only the names
+    /// behind this one; `search`: only the names that contain this text.
+    #[must_use]
+    pub fn groups(&self, after: &str, search: &str, most: usize) -> Vec<(String, usize)> {
+        let mut found = BTreeMap::new();
+        for group in self.0.groups.all() {
+            let name = group.channel.group_name().unwrap_or_default();
+            if name > after && name.contains(search) {
+                let members = group.lock().len();
+                if members > 0 {
+                    found.insert(name.to_owned(), members);
+                }
+                if found.len() > most {
+                    found.pop_last();
+                }
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// Sets who answers the questions of other processes; later calls do nothing.
+    pub fn answer_by(&self, answering: Arc<dyn Answering>) {
+        self.0.inquiries.answer_by(answering);
+    }
+
+    /// Asks all other processes that have the same broker. Returns the answers that come within
+    /// `timeout`; none if there is no broker.
+    pub fn ask(&'static self, question: &[u8], timeout: Duration) -> Vec<Bytes> {
+        self.0.inquiries.ask(question, timeout)
     }
 
     /// The id by which all processes know a connection of this process.

@@ -8,7 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{engine, runtime::Level};
+use crate::{
+    engine,
+    runtime::{
+        Level,
+        figures::{self, Counter},
+    },
+};
 
 /// The shortest time between two log lines about malformed messages from the broker.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -24,6 +30,7 @@ impl Losses {
     /// Counts a lost message.
     pub(super) fn note(&self) {
         self.count.fetch_add(1, Relaxed);
+        figures::count(Counter::Lost, 1);
     }
 
     pub(super) fn count(&self) -> u64 {

@@ -38,7 +38,9 @@ pub mod presence;
 mod stats;
 mod wire;
 
-use std::io;
+use std::{io, pin::Pin};
+
+use bytes::Bytes;
 
 use crate::{engine::engine, runtime::PerProcess};
 
@@ -59,6 +61,15 @@ pub use self::{
     stats::HubStats,
     wire::{envelope::is_envelope, payload::PayloadKind},
 };
+
+/// An answer that is being made.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'a>>;
+
+/// A layer above the hub that answers questions of other processes.
+pub trait Answering: Send + Sync + 'static {
+    /// Makes an answer. It runs on tokio and must not block.
+    fn answer(&self, question: Bytes) -> Answer<'_>;
+}
 
 /// The hub of this process.
 static HUB: PerProcess<Hub> = PerProcess::new();

@@ -2,7 +2,8 @@
 //!
 //! A channel is a text: a prefix for its kind, then the name. The broker gets it in this form.
 //! `g:chat.1` is a group, `u:7` a user, `a:` stands for all connections, and `p:` carries the presence
-//! messages between processes. A group whose name ends in `*` is a wildcard: it stands for all groups
+//! messages between processes. `m:` carries questions to all processes, and `m:0123456789abcdef` the answers to
+//! one of them. A group whose name ends in `*` is a wildcard: it stands for all groups
 //! whose names begin with the text before the `*`.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
@@ -50,6 +51,7 @@ const GROUP: &str = "g:";
 const USER: &str = "u:";
 const EVERYBODY: &str = "a:";
 const PRESENCE: &str = "p:";
+const INQUIRIES: &str = "m:";
 
 /// The kind of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +64,18 @@ pub(super) enum Scope {
     Everybody,
     /// The other processes.
     Presence,
+    /// Questions to the other processes, or the answers to one of them.
+    Inquiries,
 }
 
 impl Scope {
-    const ALL: [Self; 4] = [Self::Group, Self::User, Self::Everybody, Self::Presence];
+    const ALL: [Self; 5] = [
+        Self::Group,
+        Self::User,
+        Self::Everybody,
+        Self::Presence,
+        Self::Inquiries,
+    ];
 
     fn prefix(self) -> &'static str {
         match self {
@@ -73,6 +83,7 @@ impl Scope {
             Self::User => USER,
             Self::Everybody => EVERYBODY,
             Self::Presence => PRESENCE,
+            Self::Inquiries => INQUIRIES,
         }
     }
 }
@@ -99,6 +110,16 @@ impl Channel {
         Self(PRESENCE.into())
     }
 
+    /// The channel of questions to all processes.
+    pub(super) fn questions() -> Self {
+        Self(INQUIRIES.into())
+    }
+
+    /// The channel of answers to a process.
+    pub(super) fn answers(node: u64) -> Self {
+        Self(format!("{INQUIRIES}{node:016x}").into())
+    }
+
     /// Returns `None` for a text that is no channel of this package: other programs may write to the
     /// broker, too.
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -107,6 +128,7 @@ impl Channel {
             Scope::Group => (1..=MAX_NAME).contains(&name.len()),
             Scope::User => true,
             Scope::Everybody | Scope::Presence => name.is_empty(),
+            Scope::Inquiries => name.is_empty() || is_node(name),
         };
         fits.then(|| Self(text.into()))
     }
@@ -132,6 +154,7 @@ impl Channel {
             Scope::User => format!("the user {:?}", self.name()),
             Scope::Everybody => "everybody".to_owned(),
             Scope::Presence => "the other processes".to_owned(),
+            Scope::Inquiries => "the monitoring of the other processes".to_owned(),
         }
     }
 
@@ -142,7 +165,10 @@ impl Channel {
 
     /// True for the channels that each process listens to, whether it has members or not.
     pub(super) fn is_for_all(&self) -> bool {
-        matches!(self.scope(), Scope::Everybody | Scope::Presence)
+        matches!(
+            self.scope(),
+            Scope::Everybody | Scope::Presence | Scope::Inquiries
+        )
     }
 
     pub(super) fn is_wildcard(&self) -> bool {
@@ -172,6 +198,11 @@ impl Channel {
 fn split(text: &str) -> Option<(Scope, &str)> {
     let found = |scope: Scope| Some((scope, text.strip_prefix(scope.prefix())?));
     Scope::ALL.into_iter().find_map(found)
+}
+
+/// Whether a text is the name of a process.
+fn is_node(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl fmt::Display for Channel {
@@ -214,7 +245,7 @@ mod tests {
     #[test]
     fn a_channel_is_parsed_and_written_back() {
         let longest = format!("g:{}", "x".repeat(MAX_NAME));
-        let table: [(&str, Option<(Scope, &str)>); 18] = [
+        let table: [(&str, Option<(Scope, &str)>); 21] = [
             ("g:chat.1", Some((Scope::Group, "chat.1"))),
             ("g:chat.*", Some((Scope::Group, "chat.*"))),
             ("g:g:", Some((Scope::Group, "g:"))),
@@ -229,6 +260,12 @@ mod tests {
             (&format!("{longest}x"), None),
             ("a:b", None),
             ("p:b", None),
+            ("m:", Some((Scope::Inquiries, ""))),
+            (
+                "m:0123456789abcdef",
+                Some((Scope::Inquiries, "0123456789abcdef")),
+            ),
+            ("m:b", None),
             ("x:y", None),
             ("g", None),
             ("", None),
@@ -254,6 +291,8 @@ mod tests {
             Channel::user("a:"),
             Channel::everybody(),
             Channel::presence(),
+            Channel::questions(),
+            Channel::answers(7),
         ] {
             assert_eq!(Channel::parse(made.as_str()), Some(made));
         }

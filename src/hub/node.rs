@@ -1,13 +1,11 @@
 //! The identity of this process among the processes of a site.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::SystemTime,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
+
+use crate::runtime::random;
 
 /// The number of a process, and the number of one of its connections.
 pub type Who = (u64, u64);
@@ -76,11 +74,6 @@ pub fn parse_member_id(id: &str) -> Option<Who> {
 pub(super) fn former(ids: &[String]) -> Vec<Who> {
     let latest = ids.iter().rev().take(MAX_FORMER);
     latest.filter_map(|id| parse_member_id(id)).collect()
-}
-
-/// A random number that no other process has, not even a process forked from the same parent.
-pub(super) fn random() -> u64 {
-    RandomState::new().hash_one((std::process::id(), SystemTime::now()))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::{
     clock::Clock,
-    cluster::Cluster,
+    cluster::{Cluster, inquiries::Inquiries},
     delivery::{fanout::Fanout, publish::Publisher},
     groups::{archive::Archive, members::Members, table::Groups},
     losses::Losses,
@@ -25,6 +25,7 @@ pub(super) struct Parts {
     pub(super) losses: &'static Losses,
     pub(super) attendance: &'static Attendance,
     pub(super) cluster: &'static Cluster,
+    pub(super) inquiries: &'static Inquiries,
     pub(super) archive: Archive,
     pub(super) members: Members,
     pub(super) publisher: Publisher,
@@ -39,7 +40,9 @@ impl Parts {
         let attendance: &'static Attendance =
             forever(Attendance::new(handle.clone(), node, groups));
         let clock: &'static Clock = forever(Clock::new(handle.clone(), groups, attendance));
+        let inquiries: &'static Inquiries = forever(Inquiries::new(node, losses, attendance));
         let cluster: &'static Cluster = forever(Cluster {
+            inquiries,
             handle,
             node,
             groups,
@@ -56,6 +59,7 @@ impl Parts {
             losses,
             attendance,
             cluster,
+            inquiries,
             archive: Archive { groups, cluster },
             members: Members {
                 node,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::node;
+use crate::runtime::random;
 
 /// A place in the history of a group.
 ///
@@ -51,5 +51,5 @@ pub struct Limits {
 
 /// A random epoch for a history that begins now.
 pub(super) fn new_epoch() -> Arc<str> {
-    format!("{:016x}", node::random()).into()
+    format!("{:016x}", random()).into()
 }

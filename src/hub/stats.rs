@@ -69,7 +69,7 @@ impl HubStats {
 /// Whether a channel is that of a user. A name that begins with `~` and a digit is a user of a tenant:
 /// the number is the length of the tenant's name (`logins/rights.py`). Other names that begin with `~`
 /// are logins.
-fn is_user(channel: &Channel) -> bool {
+pub(super) fn is_user(channel: &Channel) -> bool {
     let special = channel.name().strip_prefix('~');
     channel.scope() == Scope::User
         && special.is_none_or(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))

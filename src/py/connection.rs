@@ -17,7 +17,7 @@ use super::{
     wait,
 };
 use crate::{
-    engine::{Connection, Inbox, Overflow, Received, Sent, habit, running},
+    engine::{About, Connection, Inbox, Overflow, Received, Sent, habit, running},
     protocol::{
         Message, OpCode,
         close::{MAX_REASON, is_sendable, reason_fits},
@@ -147,6 +147,13 @@ impl PyConnection {
         self.connection
             .latency()
             .map(|latency| Duration::as_secs_f64(&latency))
+    }
+
+    fn describe(&self, path: &str, address: &str) {
+        self.connection.describe(About {
+            path: path.into(),
+            address: address.into(),
+        });
     }
 
     #[getter]

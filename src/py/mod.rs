@@ -11,6 +11,7 @@ mod handshake;
 mod hub;
 mod log;
 mod membership;
+mod monitor;
 mod options;
 mod parse;
 mod permit;
@@ -105,6 +106,10 @@ mod _engine {
         is_leaving, leave,
         log::{drain_log, log_to, wait_log},
         membership::PyJoined,
+        monitor::{
+            count_refused, count_view_error, monitor_answer, monitor_ask, monitor_attach,
+            monitor_read, monitor_serve, stopping,
+        },
         options::PyOptions,
         permit::{PyPermit, connection_count, reserve},
         refuse, renew, seal,

@@ -9,12 +9,14 @@
 //! A fork increments the generation of the child (see [`fork`]), which voids all these values at once.
 
 mod chores;
+pub mod figures;
 pub mod fork;
 mod gate;
 mod id_hash;
 mod log;
 mod per_process;
 mod process;
+mod random;
 mod schedule;
 mod signals;
 #[cfg(any(test, feature = "python"))]
@@ -29,6 +31,7 @@ pub(crate) use self::stack::settle;
 pub(crate) use self::{
     chores::{Chore, Chores},
     id_hash::IdHash,
+    random::random,
     signals::told_to_end,
     start::WORKER_THREADS,
     wake::Flag,

@@ -1,5 +1,5 @@
 //! Checks that the imports of `src` go one way:
-//! `py -> hub -> engine -> protocol | runtime -> config | error`.
+//! `py -> monitor -> hub -> engine -> protocol | runtime -> config | error`.
 //!
 //! The test reads `use` statements, and paths in the code that begin with `crate::`, `self::` or `super::`. A
 //! name that a `mod.rs` only passes on (`pub use`) counts as imported from the file that defines it.
@@ -12,11 +12,12 @@ use std::{
 };
 
 /// The layers from the bottom up. Layers in one row do not import each other.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["config", "error"],
     &["protocol", "runtime"],
     &["engine"],
     &["hub"],
+    &["monitor"],
     &["py"],
 ];
 

@@ -7,7 +7,10 @@ use super::{
     Connection,
     lifecycle::{End, State, Step},
 };
-use crate::protocol::close::fitting_reason;
+use crate::{
+    protocol::close::fitting_reason,
+    runtime::figures::{self, Policy},
+};
 
 impl Connection {
     /// How the connection ended. While only this side has said Close, this is what it said.
@@ -60,6 +63,7 @@ impl Connection {
             if discard {
                 let lost = outbox.discard_queue();
                 self.counters.dropped_messages.fetch_add(lost, Relaxed);
+                figures::count_dropped(Policy::Close, lost);
             }
             let started = match self.lifecycle.end() {
                 Some(End { code, error, .. }) if before == State::Draining => {
@@ -74,6 +78,9 @@ impl Connection {
             }
             (before, started)
         };
+        if before == State::Open {
+            figures::note_said(code);
+        }
         self.tell_end(before);
         started
     }

@@ -10,6 +10,7 @@
 //! write: a sender takes the outbox's lock, writes to the socket at once if nothing is queued, and leaves
 //! the rest to the actor.
 
+mod about;
 pub(super) mod actor;
 mod closing;
 mod counters;
@@ -30,12 +31,13 @@ use std::{
     },
 };
 
+use self::about::now;
+pub use self::{about::About, lifecycle::End, stats::Stats};
 use self::{
     counters::{Counters, Pinged},
     input::Input,
     lifecycle::Lifecycle,
 };
-pub use self::{lifecycle::End, stats::Stats};
 use super::{
     consumer::EventLoop,
     courier::Round,
@@ -43,7 +45,14 @@ use super::{
     shared::Shared,
 };
 pub use crate::config::Overflow;
-use crate::{config::Config, protocol::Message, runtime::fork};
+use crate::{
+    config::Config,
+    protocol::Message,
+    runtime::{
+        figures::{self, Stripe},
+        fork,
+    },
+};
 
 /// The application's side of a connection. Whoever reads calls these methods, so none of them may block.
 pub trait Handler: Send + Sync + 'static {
@@ -54,6 +63,11 @@ pub trait Handler: Send + Sync + 'static {
     /// everything that was read is handled, and then go out in one write.
     fn answers_at_once(&self) -> bool {
         false
+    }
+
+    /// The messages that wait for the application, and their bytes.
+    fn waiting(&self) -> (usize, usize) {
+        (0, 0)
     }
 
     /// Whether the handler accepts more messages. While it does not, the socket is not read, and TCP
@@ -122,6 +136,12 @@ pub struct Connection {
     room: Condvar,
     /// The latest round in which the courier wrote this connection.
     round: Round,
+    /// Counts the messages of several connections, for monitoring.
+    stripe: &'static Stripe,
+    /// When the connection was made, in milliseconds since 1970.
+    opened: u64,
+    /// What the layers above tell of the connection, for monitoring.
+    about: OnceLock<Box<About>>,
     /// The latest round-trip time in nanoseconds; 0 until the first pong.
     latency: AtomicU64,
     /// The application's latest ping, until its pong arrives.
@@ -164,6 +184,9 @@ impl Connection {
             handler,
             room: Condvar::new(),
             lifecycle: Lifecycle::default(),
+            stripe: figures::stripe(id),
+            opened: now(),
+            about: OnceLock::new(),
             latency: AtomicU64::new(0),
             pinged: Mutex::default(),
             counters: Counters::default(),

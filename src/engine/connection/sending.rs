@@ -13,7 +13,10 @@ use super::{
     },
     Connection, Overflow,
 };
-use crate::protocol::{Broadcast, OpCode};
+use crate::{
+    protocol::{Broadcast, OpCode},
+    runtime::figures::{self, Policy},
+};
 
 impl Connection {
     /// Sends one message; see [`Overflow`] for a full outbox. Never waits.
@@ -41,16 +44,17 @@ impl Connection {
             outbox.send(opcode, payload, overflow, &self.config)
         });
         let sent = sent.unwrap_or(Sent::Closed);
-        self.note_lost(sent);
+        self.note_lost(sent, overflow);
         sent
     }
 
     /// Counts the messages that were lost, and fails the connection if the policy says so.
-    fn note_lost(&self, sent: Sent) {
+    fn note_lost(&self, sent: Sent, overflow: Overflow) {
         let lost = sent.lost();
         if lost == 0 {
             return;
         }
+        figures::count_dropped(policy(overflow), lost);
         self.counters.dropped_messages.fetch_add(lost, Relaxed);
         if sent == Sent::Overflowed {
             // Code 1013 (try again later) is defined in the IANA registry, not in section 7.4.1.
@@ -74,10 +78,13 @@ impl Connection {
         let result = self.sending(|outbox| {
             let sent = outbox.broadcast(message, self.config.broadcast_overflow, &self.config);
             let taken = matches!(sent, Sent::Done | Sent::DroppedOldest(_));
+            if taken {
+                mailbag.count(message.len());
+            }
             (sent, taken && outbox.post())
         });
         let (sent, posted) = result.unwrap_or((Sent::Closed, false));
-        self.note_lost(sent);
+        self.note_lost(sent, self.config.broadcast_overflow);
         if posted {
             mailbag.add(&self.shared.couriers, self.id, Arc::clone(self) as _);
         }
@@ -131,7 +138,17 @@ impl Connection {
 
     /// Counts a message that was given up because the outbox stayed full.
     pub fn count_dropped(&self) {
+        figures::count_dropped(Policy::Block, 1);
         self.counters.dropped_messages.fetch_add(1, Relaxed);
+    }
+}
+
+fn policy(overflow: Overflow) -> Policy {
+    match overflow {
+        Overflow::Close => Policy::Close,
+        Overflow::DropOldest => Policy::DropOldest,
+        Overflow::DropNewest => Policy::DropNewest,
+        Overflow::Refuse => Policy::Block,
     }
 }
 

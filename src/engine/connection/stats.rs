@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Connection, counters::Pinged};
+use crate::runtime::figures;
 
 /// A reading of [`Connection::stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +87,7 @@ impl Connection {
     pub(super) fn set_latency(&self, latency: Duration) {
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         self.latency.store(nanos.max(1), Relaxed);
+        figures::count_round_trip(latency);
     }
 
     fn pinged(&self) -> MutexGuard<'_, Option<Box<Pinged>>> {

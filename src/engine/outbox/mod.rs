@@ -28,6 +28,7 @@ pub use self::{
 use crate::{
     config::{Config, Overflow},
     protocol::{Broadcast, Encoder, OpCode},
+    runtime::figures::Stripe,
 };
 
 /// Payloads up to this size may be left to the [`Courier`](super::Courier): a copy costs less than the
@@ -65,6 +66,8 @@ pub(super) struct Outbox {
     /// Messages and bytes that were accepted, even if they were dropped later. The outbox counts them
     /// because a sender holds its lock anyway.
     sent: (u64, u64),
+    /// Counts the messages of several connections, for monitoring.
+    stripe: &'static Stripe,
     backlog: Backlog,
     /// `None` once the transport has failed or was cut, or the connection is gone.
     way: Option<Way>,
@@ -72,11 +75,18 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(way: Way, encoder: Encoder, head: Vec<u8>, signal: Arc<Signal>) -> Self {
+    pub(super) fn new(
+        way: Way,
+        encoder: Encoder,
+        head: Vec<u8>,
+        signal: Arc<Signal>,
+        stripe: &'static Stripe,
+    ) -> Self {
         Self {
             way: Some(way),
             backlog: Backlog::new(encoder, head),
             sent: (0, 0),
+            stripe,
             writing: false,
             actor_waits: false,
             corked: false,
@@ -178,6 +188,8 @@ impl Outbox {
             Ok(done) => done,
             Err(refused) => return refused,
         };
+        // Counted first: the peer may have the message before this call returns.
+        self.stripe.sent(payload.len());
         if self.corked || self.posted || self.writing || self.has_unsent() {
             self.backlog.push_copy(opcode, payload);
         } else if self.write_through(opcode, payload).is_err() {

@@ -64,6 +64,7 @@ mod tests {
     use crate::{
         engine::outbox::{Capacity, FarEnd, Queue, Signal, Way},
         protocol::{Encoder, OpCode, Role},
+        runtime::figures,
     };
 
     /// An outbox that is full: one message in the transport, two in the backlog.
@@ -79,7 +80,13 @@ mod tests {
         let signal = Arc::<Signal>::default();
         let (queue, far) = Queue::new(capacity, None, Arc::clone(&signal));
         let encoder = Encoder::new(Role::Server, &config.protocol, None);
-        let mut outbox = Outbox::new(Way::Queue(queue), encoder, Vec::new(), signal);
+        let mut outbox = Outbox::new(
+            Way::Queue(queue),
+            encoder,
+            Vec::new(),
+            signal,
+            figures::stripe(1),
+        );
         for _ in 0..3 {
             let sent = outbox.send(OpCode::Text, b"12345", Overflow::Close, &config);
             assert_eq!(sent, Sent::Done);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{histories::to_message, intake::Intake, recovery::Recovery};
+use super::{histories::to_message, inquiries::Inquiries, intake::Intake, recovery::Recovery};
 use crate::hub::{
     delivery::fanout::{Delivery, Fanout},
     groups::{history::Ring, table::Groups},
@@ -25,6 +25,7 @@ pub(super) struct Incoming {
     pub(super) losses: &'static Losses,
     pub(super) intake: &'static Intake,
     pub(super) recovery: &'static Recovery,
+    pub(super) inquiries: &'static Inquiries,
 }
 
 impl Incoming {
@@ -59,6 +60,9 @@ impl Incoming {
                     self.losses
                         .malformed(name, "it does not tell who is there, or of too many");
                 }
+            }
+            (Content::Inquiry(message), _) => {
+                self.inquiries.take(envelope.origin, message.clone());
             }
             // An own message that is not stored: this process delivered it when it was sent.
             (_, None) if own => {}

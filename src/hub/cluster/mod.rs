@@ -3,6 +3,7 @@
 //! * `line`: the connection, and questions over it.
 //! * `events`: passes the events of the broker's task on.
 //! * `incoming`: gives messages from the broker to the groups; `intake`: the last step of that.
+//! * `inquiries`: questions of monitoring to the other processes, and their answers.
 //! * `outgoing`: sends the messages of groups and presence to the broker, in order.
 //! * `subscriptions`: the channels that this process listens to.
 //! * `preparing`: makes groups ready for a new member.
@@ -13,6 +14,7 @@
 mod events;
 pub(super) mod histories;
 mod incoming;
+pub(super) mod inquiries;
 mod intake;
 pub(super) mod line;
 mod outgoing;
@@ -31,6 +33,7 @@ use tokio::runtime::Handle;
 use self::{
     events::{Listeners, Receiver},
     incoming::Incoming,
+    inquiries::Inquiries,
     intake::Intake,
     line::{BrokerState, Line},
     outgoing::Uplink,
@@ -58,6 +61,7 @@ pub(super) struct Cluster {
     pub(super) attendance: &'static Attendance,
     pub(super) losses: &'static Losses,
     pub(super) clock: &'static Clock,
+    pub(super) inquiries: &'static Inquiries,
     pub(super) link: OnceLock<Link>,
     /// A std mutex: held while the only link is made.
     pub(super) connecting: Mutex<()>,
@@ -100,6 +104,7 @@ impl Cluster {
         self.attendance.announce_by(link.uplink);
         self.handle.spawn(heard.subscriptions.review_all());
         self.handle.spawn(link.uplink.send_later());
+        self.inquiries.speak_over(link.line);
         let _ = self.link.set(link);
         let _ = listeners.set(heard);
         // The clock runs even if no connection joins here: the leases of the other processes end in this
@@ -107,6 +112,9 @@ impl Cluster {
         self.clock.start();
         heard.subscriptions.review(&Channel::everybody(), None);
         heard.subscriptions.review(&Channel::presence(), None);
+        for channel in self.inquiries.channels() {
+            heard.subscriptions.review(&channel, None);
+        }
         Ok(())
     }
 
@@ -130,6 +138,7 @@ impl Cluster {
             losses: self.losses,
             intake,
             recovery,
+            inquiries: self.inquiries,
         });
         let uplink: &'static Uplink =
             forever(Uplink::new(line, self.node, self.groups, self.losses));

@@ -332,16 +332,21 @@ impl Members {
         }
     }
 
-    /// The names of the groups of a connection.
-    pub(in crate::hub) fn groups_of(connection: &Connection) -> Vec<String> {
+    /// The channels of a connection.
+    pub(in crate::hub) fn channels_of(connection: &Connection) -> Vec<Channel> {
         let Some(memberships) = connection.owner::<Memberships>() else {
             return Vec::new();
         };
         let memberships = memberships.lock();
         let groups = memberships.groups.iter();
-        groups
-            .filter_map(|group| group.channel.group_name())
-            .map(str::to_owned)
+        groups.map(|group| group.channel.clone()).collect()
+    }
+
+    /// The names of the groups of a connection.
+    pub(in crate::hub) fn groups_of(connection: &Connection) -> Vec<String> {
+        let channels = Self::channels_of(connection).into_iter();
+        channels
+            .filter_map(|channel| channel.group_name().map(str::to_owned))
             .collect()
     }
 }

@@ -153,6 +153,12 @@ impl Presence {
         outputs
     }
 
+    /// The number of other nodes that were heard of lately.
+    #[must_use]
+    pub fn others(&self) -> usize {
+        self.peers.len()
+    }
+
     /// The number of messages and members that were ignored: other programs may write to the broker,
     /// too.
     #[must_use]

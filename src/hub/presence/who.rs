@@ -135,6 +135,11 @@ impl Attendance {
         }
     }
 
+    /// The number of other processes that are known. Waits like [`Self::members`].
+    pub(in crate::hub) fn others(&self) -> usize {
+        self.settled().others()
+    }
+
     fn tell(&self, name: &str, frame: Broadcast, except: Option<u64>) {
         let frame = Arc::new(frame);
         let Some(group) = self.groups.find(&Channel::group(name)) else {

@@ -37,6 +37,8 @@ pub(in crate::hub) enum Content {
     Close(u16, Arc<str>),
     /// A message of [`Presence`](crate::hub::presence::Presence), which is opaque here.
     Presence(Bytes),
+    /// A question or an answer of monitoring, which is opaque here.
+    Inquiry(Bytes),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +80,7 @@ impl Envelope {
             Content::Message(PayloadKind::Binary, payload) => (BINARY, payload.clone()),
             Content::Message(PayloadKind::Json, payload) => (JSON, payload.clone()),
             Content::Presence(payload) => (BINARY | JSON, payload.clone()),
+            Content::Inquiry(payload) => (BINARY | JSON | CLOSE, payload.clone()),
             Content::Close(code, reason) => {
                 let mut payload = code.to_le_bytes().to_vec();
                 payload.extend_from_slice(reason.as_bytes());
@@ -165,6 +168,7 @@ impl Envelope {
                 Content::Close(code, reason.into())
             }
             flags if flags == BINARY | JSON => Content::Presence(bytes),
+            flags if flags == BINARY | JSON | CLOSE => Content::Inquiry(bytes),
             _ => return None,
         };
         Some(Self {
@@ -214,6 +218,7 @@ mod tests {
             Content::Message(PayloadKind::Binary, vec![0, 255].into()),
             Content::Message(PayloadKind::Json, "{}".into()),
             Content::Presence(vec![1].into()),
+            Content::Inquiry(vec![1].into()),
             Content::Close(4001, "bye".into()),
         ] {
             let envelope = envelope(body);

@@ -1,0 +1,199 @@
+//! Answers a question for this process.
+//!
+//! An answer may look at ten thousand connections. It takes the locks of one connection at a time, and
+//! pauses now and then, so that nobody waits for it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    name,
+    question::{Question, Wanted},
+    shown,
+};
+use crate::{
+    engine::{self, Connection, Engine},
+    hub::{self, BrokerState, Hub},
+    protocol::close::{is_sendable, reason_fits},
+    runtime::figures::{self, figures},
+};
+
+/// The connections that an answer looks at between two pauses.
+const STINT: usize = 256;
+
+/// Answers a question. What is no question gets an answer without content.
+pub(super) async fn answer(question: &[u8]) -> Value {
+    let mut answer = json!({
+        "process": figures().map(|own| name(own.number())),
+        "pid": std::process::id(),
+    });
+    let content = match Question::parse(question) {
+        Some(Question::Figures { machine }) => figures_of(machine).await,
+        Some(Question::Rows {
+            after,
+            most,
+            wanted,
+        }) => rows(after, most, &wanted).await,
+        Some(Question::Groups {
+            after,
+            most,
+            search,
+        }) => groups(&after, most, &search),
+        Some(Question::Close {
+            process,
+            ids,
+            code,
+            reason,
+        }) => {
+            let own = answer["process"] == process.as_str();
+            json!({ "closed": if own { close(&ids, code, &reason) } else { 0 } })
+        }
+        None => json!({}),
+    };
+    if let (Value::Object(answer), Value::Object(content)) = (&mut answer, content) {
+        answer.extend(content);
+    }
+    answer
+}
+
+/// The open connections by id.
+fn connections() -> Vec<Arc<Connection>> {
+    let mut open = engine::running().map_or_else(Vec::new, Engine::connections);
+    open.sort_unstable_by_key(|one| one.id());
+    open
+}
+
+async fn figures_of(machine: bool) -> Value {
+    let open = engine::running().map_or_else(Vec::new, Engine::connections);
+    let (mut outbox, mut inbox) = ((0, 0), (0, 0));
+    for part in open.chunks(STINT) {
+        for connection in part {
+            let stats = connection.stats();
+            outbox.0 += stats.outbox_messages;
+            outbox.1 += stats.outbox_bytes;
+            let (messages, bytes) = connection.waiting();
+            inbox.0 += messages as u64;
+            inbox.1 += bytes as u64;
+        }
+        tokio::task::yield_now().await;
+    }
+    let mut answer = json!({
+        "connections": open.len(),
+        "outbox_messages": outbox.0,
+        "outbox_bytes": outbox.1,
+        "inbox_messages": inbox.0,
+        "inbox_bytes": inbox.1,
+        "started": figures().map(figures::Figures::started),
+        "stopping": engine::running().is_some_and(Engine::is_stopping),
+        "broker": "none",
+    });
+    if let (Some(hub), Some(engine)) = (hub::running(), engine::running()) {
+        let stats = hub.stats(engine);
+        answer["groups"] = json!(stats.groups);
+        answer["memberships"] = json!(stats.memberships);
+        answer["users"] = json!(stats.users);
+        answer["broker_waiting"] = json!(stats.waiting);
+        answer["broker"] = json!(word(stats.broker));
+        answer["broker_address"] = json!(hub.broker_address());
+    }
+    if machine && let Some(directory) = figures().and_then(figures::Figures::directory) {
+        answer["machine"] = figures::read(&directory).map_or(Value::Null, |all| shown(&all));
+    }
+    answer
+}
+
+fn word(state: BrokerState) -> &'static str {
+    match state {
+        BrokerState::None => "none",
+        BrokerState::Connected => "connected",
+        BrokerState::Away => "away",
+    }
+}
+
+async fn rows(after: u64, most: usize, wanted: &Wanted) -> Value {
+    let (mut rows, mut more) = (Vec::new(), false);
+    let open = connections();
+    let begin = open.partition_point(|one| one.id() <= after);
+    'all: for part in open[begin..].chunks(STINT) {
+        for connection in part {
+            if let Some(row) = row(connection, wanted) {
+                if rows.len() == most {
+                    more = true;
+                    break 'all;
+                }
+                rows.push(row);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    json!({ "rows": rows, "more": more })
+}
+
+/// What is shown of a connection; `None` if it is not wanted.
+fn row(connection: &Connection, wanted: &Wanted) -> Option<Value> {
+    if wanted.id > 0 && wanted.id != connection.id() {
+        return None;
+    }
+    let users = Hub::users_of(connection);
+    if !wanted.user.is_empty() && !users.contains(&wanted.user) {
+        return None;
+    }
+    let (path, address) = connection
+        .about()
+        .map_or(("", ""), |about| (&*about.path, &*about.address));
+    let groups = Hub::groups_of(connection);
+    let contains = |text: &str| text.to_lowercase().contains(&wanted.search);
+    let found = wanted.search.is_empty()
+        || contains(path)
+        || contains(address)
+        || users.iter().any(|one| contains(one))
+        || groups.iter().any(|one| contains(one));
+    if !found {
+        return None;
+    }
+    let stats = connection.stats();
+    let (inbox_messages, inbox_bytes) = connection.waiting();
+    Some(json!({
+        "id": connection.id(),
+        "member_id": hub::running().map(|hub| hub.member_id(connection.id()).to_string()),
+        "user": users.first(),
+        "path": path,
+        "address": address,
+        "since": connection.opened() as f64 / 1e3,
+        "received_messages": stats.received_messages,
+        "received_bytes": stats.received_bytes,
+        "sent_messages": stats.sent_messages,
+        "sent_bytes": stats.sent_bytes,
+        "dropped": stats.dropped_messages,
+        "round_trip": connection.latency().map(|time| time.as_secs_f64()),
+        "outbox_messages": stats.outbox_messages,
+        "outbox_bytes": stats.outbox_bytes,
+        "inbox_messages": inbox_messages,
+        "inbox_bytes": inbox_bytes,
+        "closing": connection.has_ended(),
+        "groups": groups.len(),
+        "some_groups": groups.into_iter().take(8).collect::<Vec<_>>(),
+    }))
+}
+
+fn groups(after: &str, most: usize, search: &str) -> Value {
+    let mut found = hub::running().map_or_else(Vec::new, |hub| hub.groups(after, search, most + 1));
+    let more = found.len() > most;
+    found.truncate(most);
+    let groups = found
+        .into_iter()
+        .map(|(name, members)| json!({"name": name, "members": members}));
+    json!({ "groups": groups.collect::<Vec<_>>(), "more": more })
+}
+
+/// Closes connections; returns how many this call has begun to close.
+fn close(ids: &[u64], code: u16, reason: &str) -> usize {
+    if !is_sendable(code) || !reason_fits(reason) {
+        return 0;
+    }
+    let open = connections()
+        .into_iter()
+        .filter(|one| ids.contains(&one.id()));
+    open.filter(|one| one.close(code, reason)).count()
+}
