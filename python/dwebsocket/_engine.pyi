@@ -5,6 +5,7 @@ meanwhile, and Ctrl-C interrupts a wait of the main thread.
 """
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any, Literal, final
 
 from .exceptions import BrokerError as BrokerError
@@ -338,6 +339,13 @@ class Connection:
     @property
     def latency(self) -> float | None:
         """Round-trip time of the latest ping, in seconds; None before the first."""
+    def describe(self, path: str, address: str) -> None:
+        """Say what the monitoring shows of the connection, once.
+
+        Args:
+            path: The path of the request.
+            address: The address of the peer; "" if it is unknown.
+        """
     @property
     def gone(self) -> bool:
         """Whether the engine has forgotten the connection; for tests.
@@ -735,3 +743,47 @@ def log_to(queue: WakeQueue) -> bool:
     Returns:
         False if this process has no engine.
     """
+
+def monitor_attach(directory: str | PathLike[str]) -> None:
+    """Keep the figures of this process in a file of this directory from now on.
+
+    The directory is made if it is not there. The first call counts.
+
+    Raises:
+        OSError: The directory cannot be made, belongs to another user or is open to
+            others, or the file cannot be made.
+    """
+
+def monitor_serve() -> None:
+    """Answer the questions of other processes: over a socket, and over the broker.
+
+    Raises:
+        OSError: The socket cannot be made, or the engine cannot be started.
+    """
+
+def monitor_read(directory: str | PathLike[str]) -> str:
+    """Return the figures of all processes that use this directory, as JSON.
+
+    Raises:
+        OSError: The directory is not there, or is not this user's own.
+    """
+
+def monitor_answer(question: str) -> str:
+    """Answer a question (JSON) for this process, as JSON.
+
+    ``src/monitor/question.rs`` lists the questions.
+    """
+
+def monitor_ask(question: str, timeout: float) -> list[bytes]:
+    """Ask all other processes of the site over the broker; return their answers (JSON).
+
+    Args:
+        question: As for :func:`monitor_answer`.
+        timeout: Seconds after which the answers that are missing are given up.
+    """
+
+def count_refused(status: int) -> None:
+    """Count a refused handshake by its HTTP status, for the figures."""
+
+def count_view_error() -> None:
+    """Count a view that has ended with an exception, for the figures."""

@@ -21,7 +21,7 @@ use std::{
 
 use tokio::{runtime::Handle, sync::Notify};
 
-use crate::runtime::{WORKER_THREADS, figures};
+use crate::runtime::WORKER_THREADS;
 
 /// The number of couriers: one task for each worker thread.
 const COURIERS: usize = WORKER_THREADS;
@@ -109,8 +109,6 @@ fn number(id: u64) -> usize {
 pub(crate) struct Mailbag {
     lots: [Vec<Arc<dyn Flush>>; COURIERS],
     couriers: Option<&'static Couriers>,
-    /// Messages and bytes that no figures have yet.
-    taken: (u64, u64),
 }
 
 impl fmt::Debug for Mailbag {
@@ -120,36 +118,19 @@ impl fmt::Debug for Mailbag {
 }
 
 impl Mailbag {
-    /// Counts a message that a connection has taken.
-    pub(super) fn count(&mut self, len: usize) {
-        self.taken.0 += 1;
-        self.taken.1 += len as u64;
-    }
-
-    /// Adds the counted messages to the figures, before a courier can write them: a peer must not have a
-    /// message that the figures of a killed process lack.
-    fn settle(&mut self) {
-        let (messages, bytes) = std::mem::take(&mut self.taken);
-        if messages > 0 {
-            figures::count_broadcast(messages, bytes);
-        }
-    }
-
     pub(super) fn add(&mut self, couriers: &'static Couriers, id: u64, connection: Arc<dyn Flush>) {
         self.couriers = Some(couriers);
         let number = number(id);
         let lot = &mut self.lots[number];
         lot.push(connection);
         if lot.len() >= LOT {
-            self.settle();
-            couriers.0[number].post_all(&mut self.lots[number]);
+            couriers.0[number].post_all(lot);
         }
     }
 }
 
 impl Drop for Mailbag {
     fn drop(&mut self) {
-        self.settle();
         if let Some(Couriers(couriers)) = self.couriers {
             for (courier, lot) in couriers.iter().zip(&mut self.lots) {
                 courier.post_all(lot);

@@ -3,7 +3,7 @@
 //! An answer may look at ten thousand connections. It takes the locks of one connection at a time, and
 //! pauses now and then, so that nobody waits for it.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::{
     engine::{self, Connection, Engine},
     hub::{self, BrokerState, Hub},
     protocol::close::{is_sendable, reason_fits},
-    runtime::figures::{self, figures},
+    runtime::figures::{self, figures, hostname},
 };
 
 /// The connections that an answer looks at between two pauses.
@@ -27,14 +27,22 @@ pub(super) async fn answer(question: &[u8]) -> Value {
     let mut answer = json!({
         "process": figures().map(|own| name(own.number())),
         "pid": std::process::id(),
+        "host": hostname(),
     });
     let content = match Question::parse(question) {
         Some(Question::Figures { machine }) => figures_of(machine).await,
         Some(Question::Rows {
-            after,
+            after: (process, id),
             most,
             wanted,
-        }) => rows(after, most, &wanted).await,
+        }) => {
+            let own = answer["process"].as_str().unwrap_or_default();
+            match own.cmp(&process) {
+                Ordering::Less => json!({ "rows": [], "more": false }),
+                Ordering::Equal => rows(id, most, &wanted).await,
+                Ordering::Greater => rows(0, most, &wanted).await,
+            }
+        }
         Some(Question::Groups {
             after,
             most,
@@ -87,6 +95,7 @@ async fn figures_of(machine: bool) -> Value {
         "started": figures().map(figures::Figures::started),
         "stopping": engine::running().is_some_and(Engine::is_stopping),
         "broker": "none",
+        "counters": figures().map(|own| own.totals().shown()),
     });
     if let (Some(hub), Some(engine)) = (hub::running(), engine::running()) {
         let stats = hub.stats(engine);

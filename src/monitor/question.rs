@@ -13,9 +13,9 @@ const CLOSED: usize = 1_000;
 pub(super) enum Question {
     /// Its gauges. `machine`: also the figures of all processes on its machine.
     Figures { machine: bool },
-    /// A page of its connections, by id.
+    /// A page of the connections behind this one: by process, then by id.
     Rows {
-        after: u64,
+        after: (String, u64),
         most: usize,
         wanted: Wanted,
     },
@@ -57,7 +57,7 @@ impl Question {
                 machine: value["machine"].as_bool().unwrap_or(false),
             },
             "rows" => Self::Rows {
-                after: number("after").unwrap_or(0),
+                after: (text("process"), number("after").unwrap_or(0)),
                 most,
                 wanted: Wanted {
                     search: text("search").to_lowercase(),

@@ -108,7 +108,7 @@ mod _engine {
         membership::PyJoined,
         monitor::{
             count_refused, count_view_error, monitor_answer, monitor_ask, monitor_attach,
-            monitor_read, monitor_serve, stopping,
+            monitor_read, monitor_serve,
         },
         options::PyOptions,
         permit::{PyPermit, connection_count, reserve},

@@ -9,7 +9,6 @@ use pyo3::{
 
 use super::{errors, wait};
 use crate::{
-    engine::{self, Engine},
     monitor,
     runtime::figures::{self, Counter},
 };
@@ -55,9 +54,4 @@ pub(super) fn count_refused(status: u16) {
 #[pyfunction]
 pub(super) fn count_view_error() {
     figures::count(Counter::ViewErrors, 1);
-}
-
-#[pyfunction]
-pub(super) fn stopping() -> bool {
-    engine::running().is_some_and(Engine::is_stopping)
 }

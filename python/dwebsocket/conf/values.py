@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -198,6 +199,16 @@ KEYS: dict[str, Key] = {
         scoped=False,
     ),
     "TRACK_USERS": Key(True, lambda value: type(value) is bool, "a bool", scoped=False),
+    "MONITOR_DIRECTORY": Key(
+        None,
+        lambda value: (
+            value is None
+            or value is False
+            or (isinstance(value, str | os.PathLike) and os.path.isabs(value))
+        ),
+        "None, False or the absolute path of a directory",
+        scoped=False,
+    ),
     "SERVERS": Key(
         (), _strings, "a list of dotted paths of socket finders", scoped=False
     ),

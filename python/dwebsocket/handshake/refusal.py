@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 
 from dwebsocket import signals
+from dwebsocket.process import figures
 from dwebsocket.process.reporting import shown
 from dwebsocket.process.visitor import visitor
 
@@ -48,6 +49,7 @@ def refuse(
         headers=dict(headers),
     )
     plain.vary(response)
+    figures.refused(status)
     if signals.websocket_rejected.receivers:
         signals.send(
             signals.websocket_rejected,

@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from dwebsocket import _engine, context, signals
 from dwebsocket.exceptions import ConfigurationError, PeerGone, WebSocketClosed
 from dwebsocket.logins import following, rights
-from dwebsocket.process import databases, log, reporting
+from dwebsocket.process import databases, figures, log, reporting
 from dwebsocket.process.reporting import shown
 from dwebsocket.process.visitor import visitor
 from dwebsocket.websocket import WebSocket
@@ -192,6 +192,7 @@ class Call:
             self.tell(error, refused=True)
             return POLICY_VIOLATION
         except Exception as error:
+            figures.view_failed()
             reporting.report(
                 logger,
                 "Error in the WebSocket view of %s",
@@ -360,6 +361,7 @@ def give_up(
 ) -> None:
     """Close a connection that no view can serve, and log the current exception."""
     connection.close(code, "")
+    figures.view_failed()
     reporting.report(
         logger,
         "The WebSocket of %s was closed because it could not be served",

@@ -35,7 +35,7 @@ from dwebsocket.handshake.opening import Accepted
 from dwebsocket.handshake.refusal import LATER, refuse
 from dwebsocket.handshake.request import mark
 from dwebsocket.hub import connecting
-from dwebsocket.process import capacity, exit
+from dwebsocket.process import capacity, exit, figures
 from dwebsocket.process.reporting import shown
 from dwebsocket.servers import testing
 
@@ -196,12 +196,13 @@ class Handoff:
         """Make the WebSocket and start the view."""
         request = self.call.request
         _, subprotocol, profile, factory = self.accepted
+        address = _remote_address(request.META)
         options = {
             "modern": profile.modern,
             "overflow": profile.overflow,
             "send_timeout": profile.send_timeout,
             "subprotocol": subprotocol,
-            "remote_address": _remote_address(request.META),
+            "remote_address": address,
             "port": self.runner.port(connection),
         }
         websocket = factories.made_by(factory, connection, options)
@@ -210,6 +211,7 @@ class Handoff:
                 f"create_websocket() of {settings.FACTORY_CLASS} must return the "
                 "WebSocket of the connection, not None."
             )
+        connection.describe(request.path, address[0])
         _detach(request)
         mark(request, True, websocket)
         # The middleware has saved the session; later only the view's changes count.
@@ -377,6 +379,7 @@ def _reserve(
     """Reserve a place, a descriptor and a thread; return the response with them."""
     request = call.request
     # Start every thread now, while the handshake can still be refused.
+    figures.attach()
     try:
         _engine.start()
         runner = _serve(bool(request.META.get("wsgi.multiprocess")))
@@ -416,6 +419,7 @@ def _serve(several: bool) -> runners.Runner:
         connecting.note_server(several)
         connecting.connect()
         exit.listen()
+        figures.serve()
         _serving = os.getpid(), runners.kind()
     return _serving[1]
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     protocol::{Broadcast, OpCode},
-    runtime::figures::{self, Policy},
+    runtime::figures::Policy,
 };
 
 impl Connection {
@@ -54,7 +54,7 @@ impl Connection {
         if lost == 0 {
             return;
         }
-        figures::count_dropped(policy(overflow), lost);
+        self.stripe.dropped(policy(overflow), lost);
         self.counters.dropped_messages.fetch_add(lost, Relaxed);
         if sent == Sent::Overflowed {
             // Code 1013 (try again later) is defined in the IANA registry, not in section 7.4.1.
@@ -78,9 +78,6 @@ impl Connection {
         let result = self.sending(|outbox| {
             let sent = outbox.broadcast(message, self.config.broadcast_overflow, &self.config);
             let taken = matches!(sent, Sent::Done | Sent::DroppedOldest(_));
-            if taken {
-                mailbag.count(message.len());
-            }
             (sent, taken && outbox.post())
         });
         let (sent, posted) = result.unwrap_or((Sent::Closed, false));
@@ -138,7 +135,7 @@ impl Connection {
 
     /// Counts a message that was given up because the outbox stayed full.
     pub fn count_dropped(&self) {
-        figures::count_dropped(Policy::Block, 1);
+        self.stripe.dropped(Policy::Block, 1);
         self.counters.dropped_messages.fetch_add(1, Relaxed);
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         wire::payload::PayloadKind,
     },
     protocol::Broadcast,
+    runtime::figures,
 };
 
 /// Delivers messages to the members of groups, to users and to everybody.
@@ -121,6 +122,17 @@ pub(in crate::hub) struct Delivery<'a> {
     mailbag: Mailbag,
     pub(in crate::hub) reached: usize,
     pub(in crate::hub) dropped: usize,
+    /// The bytes of the messages to those reached.
+    bytes: usize,
+}
+
+impl Drop for Delivery<'_> {
+    /// Adds the messages to the figures, before the mailbag has the rest of them written.
+    fn drop(&mut self) {
+        if self.reached > 0 {
+            figures::count_broadcast(self.reached as u64, self.bytes as u64);
+        }
+    }
 }
 
 impl<'a> Delivery<'a> {
@@ -131,6 +143,7 @@ impl<'a> Delivery<'a> {
             mailbag: Mailbag::default(),
             reached: 0,
             dropped: 0,
+            bytes: 0,
         }
     }
 
@@ -162,9 +175,13 @@ impl<'a> Delivery<'a> {
             return;
         }
         match connection.broadcast(frame, &mut self.mailbag) {
-            Sent::Done => self.reached += 1,
+            Sent::Done => {
+                self.reached += 1;
+                self.bytes += frame.len();
+            }
             Sent::DroppedOldest(_) => {
                 self.reached += 1;
+                self.bytes += frame.len();
                 self.dropped += 1;
             }
             Sent::Dropped | Sent::Overflowed | Sent::Full => self.dropped += 1,

@@ -14,6 +14,9 @@ use super::Totals;
 /// The first word of a block. The last digit is the version of the layout.
 const MAGIC: u64 = 0x6477_7366_6967_0001;
 
+/// The counters of a stripe.
+pub(super) const MESSAGES: usize = 8;
+
 /// Connections share this many places for the counters of their messages.
 pub(super) const STRIPES: usize = 16;
 
@@ -43,24 +46,11 @@ pub enum Counter {
     Lost,
     BroadcastMessages,
     BroadcastBytes,
-    DroppedClose,
-    DroppedOldest,
-    DroppedNewest,
-    DroppedBlock,
     RoundTripNanos,
 }
 
 impl Counter {
     pub(super) const NUMBER: usize = Self::RoundTripNanos as usize + 1;
-
-    pub(super) const fn dropped(policy: Policy) -> Self {
-        match policy {
-            Policy::Close => Self::DroppedClose,
-            Policy::DropOldest => Self::DroppedOldest,
-            Policy::DropNewest => Self::DroppedNewest,
-            Policy::Block => Self::DroppedBlock,
-        }
-    }
 }
 
 /// The counters of the messages of some connections. A cache line of its own.
@@ -71,6 +61,8 @@ pub struct Stripe {
     received_bytes: AtomicU64,
     sent_messages: AtomicU64,
     sent_bytes: AtomicU64,
+    /// Messages lost to full outboxes, by [`Policy`].
+    dropped: [AtomicU64; 4],
 }
 
 impl Stripe {
@@ -80,6 +72,7 @@ impl Stripe {
             received_bytes: AtomicU64::new(0),
             sent_messages: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
+            dropped: [const { AtomicU64::new(0) }; 4],
         }
     }
 
@@ -97,12 +90,23 @@ impl Stripe {
         self.sent_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    fn all(&self) -> [&AtomicU64; 4] {
+    /// Counts messages that are lost to a full outbox.
+    #[inline]
+    pub fn dropped(&self, policy: Policy, messages: u64) {
+        self.dropped[policy as usize].fetch_add(messages, Relaxed);
+    }
+
+    fn all(&self) -> [&AtomicU64; MESSAGES] {
+        let [close, oldest, newest, block] = &self.dropped;
         [
             &self.received_messages,
             &self.received_bytes,
             &self.sent_messages,
             &self.sent_bytes,
+            close,
+            oldest,
+            newest,
+            block,
         ]
     }
 }

@@ -9,6 +9,8 @@ use std::{
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::{
@@ -17,7 +19,7 @@ use super::{
 };
 
 /// How often a reader begins again because the counts of the dead change.
-const ATTEMPTS: usize = 20;
+const ATTEMPTS: usize = 10;
 
 /// A process of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +62,9 @@ pub fn read(directory: &Path) -> io::Result<Machine> {
         let _ = tidy(directory);
     }
     let mut machine = Machine::default();
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..=ATTEMPTS {
+        // The last attempt waits until nobody changes the counts of the dead.
+        let _still = (attempt == ATTEMPTS).then(|| still(directory));
         let dead = Foreign::open(&directory.join(DEAD), owner);
         let (last, merges) = merged(dead.as_ref());
         machine = read_once(directory, owner, dead.as_ref(), last);
@@ -72,6 +76,18 @@ pub fn read(directory: &Path) -> io::Result<Machine> {
     machine.place = format!("{}:{:x}:{:x}", hostname(), found.dev(), found.ino());
     machine.processes.sort_by_key(|one| one.number);
     Ok(machine)
+}
+
+/// Keeps others from changing the counts of the dead; gives up after half a second.
+fn still(directory: &Path) -> Option<File> {
+    let lock = File::open(directory.join(LOCK)).ok()?;
+    for _ in 0..500 {
+        if lock.try_lock_shared().is_ok() {
+            return Some(lock);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    None
 }
 
 fn read_once(directory: &Path, owner: u32, dead: Option<&Foreign>, last: u64) -> Machine {
@@ -198,7 +214,7 @@ fn files(directory: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// The name of this machine.
 #[must_use]
-pub(super) fn hostname() -> String {
+pub fn hostname() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
 }

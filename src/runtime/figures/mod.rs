@@ -13,6 +13,8 @@
 mod block;
 mod directory;
 mod file;
+#[cfg(test)]
+mod tests;
 mod totals;
 
 use std::{
@@ -28,7 +30,7 @@ use std::{
 use self::{block::Block, file::Attached};
 pub use self::{
     block::{Counter, Policy, Stripe},
-    directory::{Machine, Process, read},
+    directory::{Machine, Process, hostname, read},
     totals::Totals,
 };
 use super::{PerProcess, random};
@@ -62,11 +64,6 @@ pub fn figures() -> Option<&'static Figures> {
 /// Adds to a counter of this process.
 pub fn count(counter: Counter, amount: u64) {
     current().add(counter, amount);
-}
-
-/// Counts messages that were lost to a full outbox.
-pub fn count_dropped(policy: Policy, amount: u64) {
-    current().add(Counter::dropped(policy), amount);
 }
 
 /// Counts a round-trip time.

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::block::{BOUNDS, CLOSED, CODES, COUNTERS, Counter, REFUSED, ROUND_TRIPS, STATUSES};
+use super::block::{
+    BOUNDS, CLOSED, CODES, COUNTERS, Counter, MESSAGES, REFUSED, ROUND_TRIPS, STATUSES,
+};
 
 /// The place of the close code 1006: the connection broke.
 const BROKEN: usize = CLOSED + 6;
@@ -10,15 +12,16 @@ const BROKEN: usize = CLOSED + 6;
 /// A reading of the counters of one process, or the sum of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Totals {
-    /// Received messages and bytes, sent messages and bytes, except those to many.
-    pub(super) messages: [u64; 4],
+    /// Received messages and bytes, sent messages and bytes except those to many, and dropped messages
+    /// by policy.
+    pub(super) messages: [u64; MESSAGES],
     pub(super) counters: Box<[u64]>,
 }
 
 impl Default for Totals {
     fn default() -> Self {
         Self {
-            messages: [0; 4],
+            messages: [0; MESSAGES],
             counters: vec![0; COUNTERS].into(),
         }
     }
@@ -56,7 +59,16 @@ impl Totals {
     /// The counters by name. Close codes and statuses that never occurred are left out.
     #[must_use]
     pub fn shown(&self) -> Value {
-        let [received_messages, received_bytes, sent_messages, sent_bytes] = self.messages;
+        let [
+            received_messages,
+            received_bytes,
+            sent_messages,
+            sent_bytes,
+            close,
+            drop_oldest,
+            drop_newest,
+            block,
+        ] = self.messages;
         let mut bounds: Vec<_> = BOUNDS
             .iter()
             .map(|micros| json!(*micros as f64 / 1e6))
@@ -71,10 +83,10 @@ impl Totals {
             "sent_messages": sent_messages + self.get(Counter::BroadcastMessages),
             "sent_bytes": sent_bytes + self.get(Counter::BroadcastBytes),
             "dropped": {
-                "close": self.get(Counter::DroppedClose),
-                "drop_oldest": self.get(Counter::DroppedOldest),
-                "drop_newest": self.get(Counter::DroppedNewest),
-                "block": self.get(Counter::DroppedBlock),
+                "close": close,
+                "drop_oldest": drop_oldest,
+                "drop_newest": drop_newest,
+                "block": block,
             },
             "view_errors": self.get(Counter::ViewErrors),
             "lost": self.get(Counter::Lost),
