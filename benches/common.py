@@ -244,7 +244,8 @@ def new_environment(python: str, tree: Path = ROOT) -> Path:
     """Build a tree's package in release mode; return an interpreter that has it."""
     name = "new" if tree == ROOT else f"before-{tree.name[:12]}"
     # gunicorn's worker for gevent needs packaging.
-    requirements = ["Django", "gunicorn", "gevent", "packaging", "maturin>=1.9.4,<2"]
+    requirements = ["Django", "gunicorn", "gevent", "packaging", "prometheus-client"]
+    requirements.append("maturin>=1.9.4,<2")
     interpreter = environment(name, python, ["--upgrade", *requirements])
     # A commit stays as it is: it is built once for each profile.
     built = interpreter.parent.parent / "built.json"

@@ -80,7 +80,6 @@ def _gauges(machines: Iterable[Machine]) -> Iterator[Metric]:
     )
     for name, field, text in _SUMS:
         yield _gauge(name, text, machines, partial(Machine.total, gauge=field))
-    yield _gauge(name, text, machines, lambda one, field=field: one.total(field))  # type: ignore[misc]
     yield _gauge(
         "broker_up",
         "1 if every process reaches the broker; 0 if one does not.",
@@ -167,5 +166,6 @@ def _round_trips(machines: Iterable[Machine]) -> Metric:
             total += count
             text = "+Inf" if bound == float("inf") else str(bound)
             buckets.append((text, total))
-        family.add_metric([machine.name], buckets, trips.seconds)
+        if buckets:
+            family.add_metric([machine.name], buckets, trips.seconds)
     return family
