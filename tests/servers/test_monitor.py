@@ -237,6 +237,43 @@ def test_a_message_to_a_group_counts_once_for_each_member(
     assert len(found["connections"]) == 12
 
 
+@pytest.mark.parametrize("broker", ["redis", "nats"], indirect=True)
+def test_over_a_broker_every_machine_answers(
+    pool: Pool, tmp_path: Path, broker: Broker
+):
+    # Two directories: as if they were on two machines.
+    here, there = (
+        _start(pool, tmp_path / name, broker, workers=2) for name in ("one", "two")
+    )
+    crowd = Crowd(there)
+    crowd.enter(9)
+    crowd.server = here
+    crowd.check()
+    pid, clients = max(crowd.by_worker.items(), key=lambda item: len(item[1]))
+    os.kill(pid, signal.SIGKILL)
+    for client in clients:
+        client.ended()
+    crowd.gone(len(clients), 1006)
+    del crowd.by_worker[pid]
+    crowd.check()
+    assert _metrics(here, "/machine").get("connections", 0) == 0
+    found = json.loads(_wsinfo(here, "--json"))
+    assert len(found["connections"]) == 9 - len(clients)
+
+
+def test_greenlets_are_counted_alike(pool: Pool, tmp_path: Path):
+    server = pool.fresh(
+        "gunicorn-gevent",
+        settings={"DWEBSOCKET": {"MONITOR_DIRECTORY": str(tmp_path / "figures")}},
+        env=ENV,
+        args=["--workers", "2"],
+    )
+    crowd = Crowd(server)
+    crowd.enter(8)
+    crowd.leave()
+    crowd.check()
+
+
 def test_counts_survive_hup_and_a_new_start(pool: Pool, tmp_path: Path):
     server = _start(pool, tmp_path / "figures", workers=2)
     crowd = Crowd(server)

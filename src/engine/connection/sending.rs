@@ -44,11 +44,14 @@ impl Connection {
             outbox.send(opcode, payload, overflow, &self.config)
         });
         let sent = sent.unwrap_or(Sent::Closed);
-        self.note_lost(sent, overflow);
+        if sent != Sent::Done {
+            self.note_lost(sent, overflow);
+        }
         sent
     }
 
     /// Counts the messages that were lost, and fails the connection if the policy says so.
+    #[cold]
     fn note_lost(&self, sent: Sent, overflow: Overflow) {
         let lost = sent.lost();
         if lost == 0 {
@@ -81,7 +84,9 @@ impl Connection {
             (sent, taken && outbox.post())
         });
         let (sent, posted) = result.unwrap_or((Sent::Closed, false));
-        self.note_lost(sent, self.config.broadcast_overflow);
+        if sent != Sent::Done {
+            self.note_lost(sent, self.config.broadcast_overflow);
+        }
         if posted {
             mailbag.add(&self.shared.couriers, self.id, Arc::clone(self) as _);
         }
