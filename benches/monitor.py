@@ -22,6 +22,9 @@ from floods import FIN, TEXT, connect, frame
 #: Seconds between two scrapes.
 PAUSE = 0.1
 
+#: Seconds for which the idle server is watched.
+STRETCH = 3.0
+
 MESSAGE = frame(FIN | TEXT, b"n" * 32)
 ANSWER = b"\x81 " + b"n" * 32
 
@@ -81,13 +84,20 @@ def measure(
 
 
 def cost(server: common.Server, path: str, number: int) -> float:
-    """Return the server's milliseconds of processor time for one page."""
+    """Return the server's milliseconds of processor time for one page.
+
+    What the server needs anyway, for keepalive pings mostly, is subtracted.
+    """
     port = int(server.address.split(":")[1])
     fetch(port, path)
-    before = common.cpu_seconds(server.pid)
+    began, before = time.monotonic(), common.cpu_seconds(server.pid)
+    time.sleep(STRETCH)
+    idle = (common.cpu_seconds(server.pid) - before) / (time.monotonic() - began)
+    began, before = time.monotonic(), common.cpu_seconds(server.pid)
     for _ in range(number):
         fetch(port, path)
-    return 1e3 * (common.cpu_seconds(server.pid) - before) / number
+    used = common.cpu_seconds(server.pid) - before
+    return 1e3 * (used - idle * (time.monotonic() - began)) / number
 
 
 def main() -> None:

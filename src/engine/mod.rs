@@ -26,6 +26,7 @@ mod leaving;
 mod outbox;
 mod permit;
 mod poller;
+mod queues;
 mod shared;
 mod start;
 mod table;
@@ -38,6 +39,7 @@ pub use self::{
     inbox::{Inbox, Received},
     outbox::{Capacity, FarEnd, Pushed, Sent, Wakeup},
     permit::Permit,
+    queues::Queues,
     start::{Parts, QueueParts},
     table::{Engine, engine, renew, running},
 };

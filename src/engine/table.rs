@@ -193,7 +193,7 @@ impl Engine {
         true
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+    pub(super) fn table(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -13,7 +13,7 @@ use super::{
     shown,
 };
 use crate::{
-    engine::{self, Connection, Engine},
+    engine::{self, Connection, Engine, Queues},
     hub::{self, BrokerState, Hub},
     protocol::close::{is_sendable, reason_fits},
     runtime::figures::{self, figures, hostname},
@@ -65,33 +65,33 @@ pub(super) async fn answer(question: &[u8]) -> Value {
     answer
 }
 
-/// The open connections by id.
-fn connections() -> Vec<Arc<Connection>> {
-    let mut open = engine::running().map_or_else(Vec::new, Engine::connections);
-    open.sort_unstable_by_key(|one| one.id());
-    open
+/// The ids of the open connections, in order.
+fn ids() -> Vec<u64> {
+    let mut ids = engine::running().map_or_else(Vec::new, Engine::ids);
+    ids.sort_unstable();
+    ids
+}
+
+/// Those of these connections that are open.
+fn some(ids: &[u64]) -> Vec<Arc<Connection>> {
+    engine::running().map_or_else(Vec::new, |engine| engine.some(ids))
 }
 
 async fn figures_of(machine: bool) -> Value {
-    let open = engine::running().map_or_else(Vec::new, Engine::connections);
-    let (mut outbox, mut inbox) = ((0, 0), (0, 0));
-    for part in open.chunks(STINT) {
-        for connection in part {
-            let stats = connection.stats();
-            outbox.0 += stats.outbox_messages;
-            outbox.1 += stats.outbox_bytes;
-            let (messages, bytes) = connection.waiting();
-            inbox.0 += messages as u64;
-            inbox.1 += bytes as u64;
+    let ids = engine::running().map_or_else(Vec::new, Engine::ids);
+    let mut queues = Queues::default();
+    for part in ids.chunks(STINT) {
+        if let Some(engine) = engine::running() {
+            queues.add(engine, part);
         }
         tokio::task::yield_now().await;
     }
     let mut answer = json!({
-        "connections": open.len(),
-        "outbox_messages": outbox.0,
-        "outbox_bytes": outbox.1,
-        "inbox_messages": inbox.0,
-        "inbox_bytes": inbox.1,
+        "connections": ids.len(),
+        "outbox_messages": queues.outbox_messages,
+        "outbox_bytes": queues.outbox_bytes,
+        "inbox_messages": queues.inbox_messages,
+        "inbox_bytes": queues.inbox_bytes,
         "started": figures().map(figures::Figures::started),
         "stopping": engine::running().is_some_and(Engine::is_stopping),
         "broker": "none",
@@ -122,11 +122,11 @@ fn word(state: BrokerState) -> &'static str {
 
 async fn rows(after: u64, most: usize, wanted: &Wanted) -> Value {
     let (mut rows, mut more) = (Vec::new(), false);
-    let open = connections();
-    let begin = open.partition_point(|one| one.id() <= after);
-    'all: for part in open[begin..].chunks(STINT) {
-        for connection in part {
-            if let Some(row) = row(connection, wanted) {
+    let ids = ids();
+    let begin = ids.partition_point(|id| *id <= after);
+    'all: for part in ids[begin..].chunks(STINT) {
+        for connection in some(part) {
+            if let Some(row) = row(&connection, wanted) {
                 if rows.len() == most {
                     more = true;
                     break 'all;
@@ -201,8 +201,6 @@ fn close(ids: &[u64], code: u16, reason: &str) -> usize {
     if !is_sendable(code) || !reason_fits(reason) {
         return 0;
     }
-    let open = connections()
-        .into_iter()
-        .filter(|one| ids.contains(&one.id()));
+    let open = some(ids).into_iter();
     open.filter(|one| one.close(code, reason)).count()
 }

@@ -1,6 +1,9 @@
 //! What monitoring shows of a connection.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::Connection;
 
@@ -29,6 +32,20 @@ impl Connection {
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened
+    }
+
+    /// The messages that wait to be written, and all bytes that do.
+    pub(in crate::engine) fn unwritten(&self) -> (usize, usize) {
+        if self.is_foreign() {
+            return (0, 0);
+        }
+        self.outbox().backlog()
+    }
+
+    /// Reads something of each part of the connection that [`Self::unwritten`] and [`Self::waiting`] need.
+    pub(in crate::engine) fn touch(&self) -> usize {
+        let polled = usize::from(self.handler.is_polled());
+        polled + Arc::strong_count(&self.signal) + std::ptr::from_ref(self.shared).addr()
     }
 
     /// The messages that wait for the application, and their bytes.
