@@ -30,8 +30,6 @@ pub struct Engine {
     pub(super) shared: Shared,
     /// A std mutex: held for a map operation, never across an await.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
-    /// Messages that closed connections have lost to full outboxes.
-    dropped: AtomicU64,
     /// Signalled when the table becomes empty.
     empty: Condvar,
     /// How far the stop of the process has come.
@@ -70,7 +68,6 @@ impl Engine {
         Ok(Self {
             shared: Shared::start()?,
             connections: Mutex::default(),
-            dropped: AtomicU64::new(0),
             empty: Condvar::new(),
             leaving: Leaving::default(),
         })
@@ -99,13 +96,10 @@ impl Engine {
         self.table().values().cloned().collect()
     }
 
-    /// The number of open connections, and the number of messages that open and closed connections have
-    /// lost to full outboxes.
-    pub(crate) fn connections_and_dropped(&self) -> (usize, u64) {
-        let table = self.table();
-        let open = table.values();
-        let dropped: u64 = open.map(|one| one.dropped_messages()).sum();
-        (table.len(), dropped + self.dropped.load(Ordering::Relaxed))
+    /// The number of open connections.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.table().len()
     }
 
     /// The gate that threads pass on their way back into the interpreter.
@@ -132,10 +126,6 @@ impl Engine {
     pub(crate) fn forget(&self, connection: &Connection) {
         figures::count_closed(connection.end().map_or(1006, |end| end.code));
         let mut table = self.table();
-        // Added under the table's lock, so that `connections_and_dropped` counts these messages exactly
-        // once.
-        self.dropped
-            .fetch_add(connection.dropped_messages(), Ordering::Relaxed);
         table.remove(&connection.id());
         if table.is_empty() {
             self.empty.notify_all();

@@ -14,10 +14,11 @@ use super::{
         archive::Kept,
         members::{Join, Joined, Members},
     },
+    names::Channel,
     parts::Parts,
     position::{Limits, Position},
     presence::Member,
-    stats::{HubStats, is_user},
+    stats::HubStats,
 };
 use crate::engine::{Connection, Engine};
 
@@ -75,7 +76,9 @@ impl Hub {
     /// The users of a connection: those whose messages reach it.
     #[must_use]
     pub fn users_of(connection: &Connection) -> Vec<String> {
-        let users = Members::channels_of(connection).into_iter().filter(is_user);
+        let users = Members::channels_of(connection)
+            .into_iter()
+            .filter(Channel::is_user);
         users.map(|channel| channel.name().to_owned()).collect()
     }
 

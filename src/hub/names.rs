@@ -171,6 +171,15 @@ impl Channel {
         )
     }
 
+    /// Whether the channel is that of a user. A name that begins with `~` and a digit is a user of a tenant:
+    /// the number is the length of the tenant's name (`logins/rights.py`). Other names that begin with `~`
+    /// are logins.
+    pub(super) fn is_user(&self) -> bool {
+        let special = self.name().strip_prefix('~');
+        self.scope() == Scope::User
+            && special.is_none_or(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    }
+
     pub(super) fn is_wildcard(&self) -> bool {
         self.wildcard().is_some()
     }
@@ -229,6 +238,20 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+
+    #[test]
+    fn logins_are_no_users_and_those_of_tenants_are() {
+        for (channel, expected) in [
+            (Channel::user("7"), true),
+            (Channel::user("~6:chengd:7"), true),
+            (Channel::user("~active:7:"), false),
+            (Channel::user("~session:0123"), false),
+            (Channel::group("7"), false),
+            (Channel::everybody(), false),
+        ] {
+            assert_eq!(channel.is_user(), expected, "{channel}");
+        }
+    }
 
     #[test]
     fn a_channel_has_words_for_the_log() {

@@ -1,12 +1,7 @@
 //! The numbers of the hub: connections, groups and losses.
 
-use super::{
-    cluster::line::BrokerState,
-    groups::table::Groups,
-    losses::Losses,
-    names::{Channel, Scope},
-};
-use crate::engine::Engine;
+use super::{cluster::line::BrokerState, groups::table::Groups, losses::Losses};
+use crate::{engine::Engine, runtime::figures};
 
 /// The result of [`Hub::stats`](super::Hub::stats); all numbers are those of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,55 +36,16 @@ impl HubStats {
         broker: BrokerState,
         engine: &Engine,
     ) -> Self {
-        let (connections, dropped) = engine.connections_and_dropped();
-        let mut stats = Self {
-            connections,
-            groups: 0,
-            memberships: 0,
-            users: 0,
-            dropped,
-            waiting: 0,
+        let census = groups.census();
+        Self {
+            connections: engine.count(),
+            groups: census.groups(),
+            memberships: census.memberships(),
+            users: census.users(),
+            dropped: figures::dropped(),
+            waiting: census.waiting(),
             lost: losses.count(),
             broker,
-        };
-        for group in groups.all() {
-            let state = group.lock();
-            stats.waiting += state.outbound.len();
-            if group.channel.scope() == Scope::Group {
-                stats.groups += 1;
-                stats.memberships += state.len();
-            } else if is_user(&group.channel) && state.len() > 0 {
-                stats.users += 1;
-            }
-        }
-        stats
-    }
-}
-
-/// Whether a channel is that of a user. A name that begins with `~` and a digit is a user of a tenant:
-/// the number is the length of the tenant's name (`logins/rights.py`). Other names that begin with `~`
-/// are logins.
-pub(super) fn is_user(channel: &Channel) -> bool {
-    let special = channel.name().strip_prefix('~');
-    channel.scope() == Scope::User
-        && special.is_none_or(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn logins_are_no_users_and_those_of_tenants_are() {
-        for (channel, expected) in [
-            (Channel::user("7"), true),
-            (Channel::user("~6:chengd:7"), true),
-            (Channel::user("~active:7:"), false),
-            (Channel::user("~session:0123"), false),
-            (Channel::group("7"), false),
-            (Channel::everybody(), false),
-        ] {
-            assert_eq!(is_user(&channel), expected, "{channel}");
         }
     }
 }

@@ -44,7 +44,7 @@ impl Connection {
             outbox.send(opcode, payload, overflow, &self.config)
         });
         let sent = sent.unwrap_or(Sent::Closed);
-        if sent != Sent::Done {
+        if sent.lost() > 0 {
             self.note_lost(sent, overflow);
         }
         sent

@@ -182,6 +182,7 @@ impl Uplink {
                 limits,
                 waiter: Some(stored),
             });
+            self.groups.census().waits();
             published.local += state.len();
             let idle = !std::mem::replace(&mut state.storing, true);
             drop(state);
@@ -251,6 +252,7 @@ impl Uplink {
                     backoff = Backoff::default();
                     self.line.relieved(Question::Store, &group.channel);
                     let done = group.lock().outbound.pop_front();
+                    self.groups.census().waited();
                     if let Some(waiter) = done.and_then(|done| done.waiter) {
                         let _ = waiter.try_send(position);
                     }
@@ -262,6 +264,7 @@ impl Uplink {
                     self.losses.note();
                     warn(format!("a message to {:?} is lost: {error}", group.name()));
                     group.lock().outbound.pop_front();
+                    self.groups.census().waited();
                 }
                 // The message may have been stored. A retry is safe, because the broker recognizes the
                 // key.

@@ -8,7 +8,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::history::{Missed, Ring};
+use super::{
+    census::{Census, Kind},
+    history::{Missed, Ring},
+};
 use crate::{
     engine::Connection,
     hub::{
@@ -32,6 +35,8 @@ pub(in crate::hub) struct Group {
 #[derive(Debug, Default)]
 pub(in crate::hub) struct State {
     members: Vec<Subscriber>,
+    kind: Kind,
+    pub(super) census: Arc<Census>,
     /// The index in `members` of each connection, by its id.
     places: HashMap<u64, usize>,
     /// The history. `None` if the group keeps none, or until its position is known.
@@ -75,10 +80,15 @@ pub(in crate::hub) struct Subscriber {
 }
 
 impl Group {
-    pub(in crate::hub) fn new(channel: Channel) -> Arc<Self> {
+    pub(in crate::hub) fn new(channel: Channel, census: Arc<Census>) -> Arc<Self> {
+        let state = State {
+            kind: Kind::of(&channel),
+            census,
+            ..State::default()
+        };
         Arc::new(Self {
             channel,
-            state: Mutex::default(),
+            state: Mutex::new(state),
         })
     }
 
@@ -93,6 +103,10 @@ impl Group {
 }
 
 impl State {
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     pub(in crate::hub) fn len(&self) -> usize {
         self.members.len()
     }
@@ -109,12 +123,14 @@ impl State {
         } else {
             self.places.insert(id, self.members.len());
             self.members.push(member);
+            self.census.joined(self.kind, self.members.len());
         }
     }
 
     pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<Subscriber> {
         let place = self.places.remove(&id)?;
         let member = self.members.swap_remove(place);
+        self.census.left(self.kind, self.members.len());
         if let Some(ring) = &mut self.ring {
             ring.touch(Instant::now());
         }

@@ -6,7 +6,10 @@ use std::{
     time::Instant,
 };
 
-use super::group::Group;
+use super::{
+    census::{Census, Kind},
+    group::Group,
+};
 use crate::hub::names::Channel;
 
 /// Receives the groups that leave the table. Its method is called without a lock held.
@@ -20,6 +23,7 @@ pub(in crate::hub) trait Watch: Send + Sync {
 pub(in crate::hub) struct Groups {
     /// A std mutex: held for a map operation.
     table: Mutex<HashMap<Channel, Arc<Group>>>,
+    census: Arc<Census>,
     /// The groups that are wildcards. An `RwLock`: mostly read.
     wildcards: RwLock<Vec<Arc<Group>>>,
     /// Set if a broker keeps the histories.
@@ -36,6 +40,10 @@ impl Groups {
         let _ = self.watch.set(watch);
     }
 
+    pub(in crate::hub) fn census(&self) -> &Census {
+        &self.census
+    }
+
     pub(in crate::hub) fn all(&self) -> Vec<Arc<Group>> {
         self.table().values().cloned().collect()
     }
@@ -50,7 +58,8 @@ impl Groups {
         if let Some(group) = table.get(channel) {
             return Arc::clone(group);
         }
-        let group = Group::new(channel.clone());
+        let group = Group::new(channel.clone(), Arc::clone(&self.census));
+        self.census.made(Kind::of(channel));
         table.insert(channel.clone(), Arc::clone(&group));
         if channel.is_wildcard() {
             self.wildcards
@@ -71,6 +80,7 @@ impl Groups {
         }
         state.gone = true;
         table.remove(&group.channel);
+        self.census.retired(state.kind());
         drop(state);
         if group.channel.is_wildcard() {
             self.wildcards

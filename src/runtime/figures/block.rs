@@ -276,6 +276,12 @@ impl Block {
         totals
     }
 
+    /// All messages that were lost to full outboxes.
+    pub(super) fn dropped(&self) -> u64 {
+        let lost = self.stripes.iter().flat_map(|stripe| &stripe.dropped);
+        lost.map(|counter| counter.load(Relaxed)).sum()
+    }
+
     /// Writes totals into a fresh block.
     pub(super) fn put(&self, totals: &Totals) {
         for (counter, total) in self.counters.iter().zip(&totals.counters) {

@@ -98,6 +98,12 @@ pub fn stripe(connection: u64) -> &'static Stripe {
     current().stripe(connection)
 }
 
+/// The messages that this process has lost to full outboxes.
+#[must_use]
+pub fn dropped() -> u64 {
+    figures().map_or(0, |own| own.block().dropped() + own.early_dropped())
+}
+
 /// Counts messages to many.
 pub fn count_broadcast(messages: u64, bytes: u64) {
     let block = current();
@@ -177,6 +183,14 @@ impl Figures {
     /// Tells the readers of the file that this process is about to end.
     pub fn note_stopping(&self) {
         self.block().set_stopping();
+    }
+
+    /// What was dropped before the process had a file.
+    fn early_dropped(&self) -> u64 {
+        match std::ptr::eq(self.block(), self.early) {
+            true => 0,
+            false => self.early.dropped(),
+        }
     }
 
     /// The present totals.
