@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Answering,
+    answering::Answering,
     broker::BrokerError,
     cluster::line::BrokerState,
     delivery::target::{Outgoing, Published, Target},

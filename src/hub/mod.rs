@@ -20,8 +20,10 @@
 //!   expire.
 //! * [`broker`]: Redis and NATS. `wire`: the bytes that go to the broker, and the JSON that goes to
 //!   clients.
+//! * `answering`: who answers questions of other processes.
 //! * `names`, `position`, `node`, `losses`, `stats`: values that the modules above share.
 
+mod answering;
 pub mod broker;
 mod clock;
 mod cluster;
@@ -38,14 +40,13 @@ pub mod presence;
 mod stats;
 mod wire;
 
-use std::{io, pin::Pin};
-
-use bytes::Bytes;
+use std::io;
 
 use crate::{engine::engine, runtime::PerProcess};
 
 use self::parts::Parts;
 pub use self::{
+    answering::{Answer, Answering},
     broker::BrokerError,
     cluster::line::BrokerState,
     delivery::target::{Fate, Outgoing, Published, Target},
@@ -61,15 +62,6 @@ pub use self::{
     stats::HubStats,
     wire::{envelope::is_envelope, payload::PayloadKind},
 };
-
-/// An answer that is being made.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'a>>;
-
-/// A layer above the hub that answers questions of other processes.
-pub trait Answering: Send + Sync + 'static {
-    /// Makes an answer. It runs on tokio and must not block.
-    fn answer(&self, question: Bytes) -> Answer<'_>;
-}
 
 /// The hub of this process.
 static HUB: PerProcess<Hub> = PerProcess::new();

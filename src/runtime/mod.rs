@@ -15,6 +15,7 @@ mod gate;
 mod id_hash;
 mod log;
 mod per_process;
+mod prefetch;
 mod process;
 mod random;
 mod schedule;
@@ -31,6 +32,7 @@ pub(crate) use self::stack::settle;
 pub(crate) use self::{
     chores::{Chore, Chores},
     id_hash::IdHash,
+    prefetch::prefetch,
     random::random,
     signals::told_to_end,
     start::WORKER_THREADS,

@@ -1,20 +1,7 @@
 //! What monitoring shows of a connection.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
-
-use super::Connection;
-
-/// What the layers above tell of a connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct About {
-    /// The path of the request.
-    pub path: Box<str>,
-    /// The address of the peer.
-    pub address: Box<str>,
-}
+use super::{About, Connection};
+use crate::runtime::prefetch;
 
 impl Connection {
     /// Says what the connection is, once; later calls do nothing.
@@ -42,10 +29,19 @@ impl Connection {
         self.outbox().backlog()
     }
 
-    /// Reads something of each part of the connection that [`Self::unwritten`] and [`Self::waiting`] need.
-    pub(in crate::engine) fn touch(&self) -> usize {
-        let polled = usize::from(self.handler.is_polled());
-        polled + Arc::strong_count(&self.signal) + std::ptr::from_ref(self.shared).addr()
+    /// The part of the connection that is next to its count of references.
+    pub(in crate::engine) fn first(&self) -> &u64 {
+        &self.id
+    }
+
+    /// Has the processor fetch the memory of the connection.
+    pub(in crate::engine) fn prefetch(&self) {
+        prefetch(self);
+    }
+
+    /// Has the processor fetch the memory of the handler. The memory of the connection should be there.
+    pub(in crate::engine) fn prefetch_handler(&self) {
+        prefetch(&*self.handler);
     }
 
     /// The messages that wait for the application, and their bytes.
@@ -56,10 +52,4 @@ impl Connection {
         }
         self.handler.waiting()
     }
-}
-
-/// Milliseconds since 1970.
-pub(super) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }

@@ -31,10 +31,9 @@ use std::{
     },
 };
 
-use self::about::now;
-pub use self::{about::About, lifecycle::End, stats::Stats};
+pub use self::{counters::About, lifecycle::End, stats::Stats};
 use self::{
-    counters::{Counters, Pinged},
+    counters::{Counters, Pinged, now},
     input::Input,
     lifecycle::Lifecycle,
 };

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::line::Line;
 use crate::hub::{
-    Answering,
+    answering::Answering,
     losses::Losses,
     names::Channel,
     node::Node,

@@ -18,7 +18,7 @@ use std::{
 
 use memmap2::{Mmap, MmapOptions};
 
-use super::{Figures, block::Block};
+use super::block::Block;
 
 /// The ends of the names of files: of a process, before it is ready, and of its socket.
 pub(super) const LIVE: &str = "figures";
@@ -42,15 +42,19 @@ pub(super) struct Attached {
 
 impl Attached {
     /// Makes the file of a process, and returns the block in it.
-    pub(super) fn new(directory: &Path, figures: &Figures) -> io::Result<(Self, &'static Block)> {
+    pub(super) fn new(
+        directory: &Path,
+        number: u64,
+        started: u64,
+    ) -> io::Result<(Self, &'static Block)> {
         let shared = open_directory(directory, true)?;
-        let path = |end| directory.join(format!("{:016x}.{end}", figures.number));
+        let path = |end| directory.join(format!("{number:016x}.{end}"));
         let fresh = path(FRESH);
         let file = create(&fresh)?;
         let made = (|| {
             let block = map_fresh(&file)?;
             lock(&file)?;
-            block.claim(figures.number, process::id(), figures.started);
+            block.claim(number, process::id(), started);
             fs::rename(&fresh, path(LIVE))?;
             Ok(block)
         })();

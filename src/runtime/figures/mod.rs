@@ -5,7 +5,7 @@
 //! counting (any thread) -> Block in memory -> its file in the directory <- the other processes
 //! ```
 //!
-//! * `block`: the counters, in a fixed layout.
+//! * `block`: the counters; `layout`: their places.
 //! * `totals`: a reading of the counters, which can be added up and shown.
 //! * `file`: the file that a process maps, so that its counts survive it.
 //! * `directory`: the files of all processes of a site on one machine.
@@ -13,6 +13,7 @@
 mod block;
 mod directory;
 mod file;
+mod layout;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -29,8 +30,9 @@ use std::{
 
 use self::{block::Block, file::Attached};
 pub use self::{
-    block::{Counter, Policy, Stripe},
+    block::Stripe,
     directory::{Machine, Process, hostname, read},
+    layout::{Counter, Policy},
     totals::Totals,
 };
 use super::{PerProcess, random};
@@ -162,7 +164,7 @@ impl Figures {
         if attached.is_some() {
             return Ok(());
         }
-        let (made, block) = Attached::new(directory, self)?;
+        let (made, block) = Attached::new(directory, self.number, self.started)?;
         self.block.store(
             std::ptr::from_ref(block).cast_mut(),
             std::sync::atomic::Ordering::Release,

@@ -10,9 +10,10 @@ use std::{
 };
 
 use super::{
-    block::{Block, Counter, Policy},
+    block::Block,
     directory::{self, read},
     file::{DEAD, LIVE, SOCKET, open_directory, write},
+    layout::{Counter, Policy},
 };
 
 /// A directory that is removed at the end.

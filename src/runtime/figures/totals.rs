@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::block::{
+use super::layout::{
     BOUNDS, CLOSED, CODES, COUNTERS, Counter, MESSAGES, REFUSED, ROUND_TRIPS, STATUSES,
 };
 
