@@ -3,7 +3,8 @@
 The server is one gunicorn gthread worker with many idle connections. A neighbour sends
 a message, waits for its echo, pauses for a millisecond, and repeats: first alone, then
 while the metrics are scraped again and again, and while a plain page is fetched as
-often. The cost of a scrape is the processor time that the server needs for it.
+often. The cost of a scrape is the processor time of its view, all processes included
+that it asks: here there is one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import http.client
 import math
 import socket
+import statistics
 import threading
 import time
 from pathlib import Path
@@ -22,15 +24,12 @@ from floods import FIN, TEXT, connect, frame
 #: Seconds between two scrapes.
 PAUSE = 0.1
 
-#: Seconds for which the idle server is watched.
-STRETCH = 3.0
-
 MESSAGE = frame(FIN | TEXT, b"n" * 32)
 ANSWER = b"\x81 " + b"n" * 32
 
 
-def fetch(port: int, path: str) -> float:
-    """Fetch a page; return the seconds that it took."""
+def fetch(port: int, path: str) -> tuple[float, float]:
+    """Fetch a page; return the seconds that it took, and the view's milliseconds."""
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     began = time.perf_counter()
     client.request("GET", path, headers={"Accept": "application/openmetrics-text"})
@@ -40,7 +39,7 @@ def fetch(port: int, path: str) -> float:
     client.close()
     if response.status != 200 or not body:
         raise SystemExit(f"{path}: {response.status}")
-    return took
+    return took, float(response.headers["X-Cost"])
 
 
 def echoes(line: socket.socket, seconds: float) -> list[float]:
@@ -68,7 +67,7 @@ def measure(
 
     def scrape() -> None:
         while path is not None and not over.wait(PAUSE):
-            took.append(fetch(port, path))
+            took.append(fetch(port, path)[0])
 
     scraper = threading.Thread(target=scrape)
     scraper.start()
@@ -84,20 +83,10 @@ def measure(
 
 
 def cost(server: common.Server, path: str, number: int) -> float:
-    """Return the server's milliseconds of processor time for one page.
-
-    What the server needs anyway, for keepalive pings mostly, is subtracted.
-    """
+    """Return the milliseconds of processor time of one view, the median of several."""
     port = int(server.address.split(":")[1])
     fetch(port, path)
-    began, before = time.monotonic(), common.cpu_seconds(server.pid)
-    time.sleep(STRETCH)
-    idle = (common.cpu_seconds(server.pid) - before) / (time.monotonic() - began)
-    began, before = time.monotonic(), common.cpu_seconds(server.pid)
-    for _ in range(number):
-        fetch(port, path)
-    used = common.cpu_seconds(server.pid) - before
-    return 1e3 * (used - idle * (time.monotonic() - began)) / number
+    return statistics.median(fetch(port, path)[1] for _ in range(number))
 
 
 def main() -> None:
