@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use pyo3::{
-    prelude::*,
-    types::{PyBytes, PyBytesMethods},
-};
+use pyo3::{prelude::*, types::PyBytes};
 
 use super::{errors, wait};
 use crate::{
