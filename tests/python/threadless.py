@@ -17,7 +17,11 @@ import django
 from django.conf import settings
 
 settings.configure(
-    SECRET_KEY="for a test", ALLOWED_HOSTS=["*"], ROOT_URLCONF="tests.urls"
+    SECRET_KEY="for a test",
+    ALLOWED_HOSTS=["*"],
+    ROOT_URLCONF="tests.urls",
+    # The file of the figures has descriptors for as long as the process lives.
+    DWEBSOCKET={"MONITOR_DIRECTORY": False},
 )
 django.setup()
 

@@ -56,6 +56,8 @@ def _start(
         "BROKER": broker and broker.url,
         "MONITOR_DIRECTORY": directory and str(directory),
         "SHUTDOWN_TIMEOUT": 2,
+        # The clients of a large run answer no pings for minutes.
+        "PING_INTERVAL": None,
     }
     return pool.fresh(
         "gunicorn-gthread",
