@@ -70,16 +70,26 @@ class Counters:
 
     @classmethod
     def parse(cls, counters: Answer) -> Counters:
-        """Return the counters of an answer."""
-        trips = counters["round_trips"]
+        """Return the counters of an answer; it may be of another release."""
+        known = {name: counters[name] for name in cls.names() if name in counters}
+        trips = known.pop("round_trips", None)
+        if trips is None:
+            return cls(**known)
         bounds = tuple(float("inf") if b is None else b for b in trips["bounds"])
         parsed = RoundTrips(bounds, tuple(trips["counts"]), trips["nanoseconds"] / 1e9)
-        return cls(**{**counters, "round_trips": parsed})
+        return cls(**known, round_trips=parsed)
+
+    @classmethod
+    def names(cls) -> Iterable[str]:
+        """Return the names of the counters."""
+        return cls.__dataclass_fields__
 
     def __add__(self, other: Counters) -> Counters:
-        names = self.__dataclass_fields__
         return Counters(
-            **{name: _plus(getattr(self, name), getattr(other, name)) for name in names}
+            **{
+                name: _plus(getattr(self, name), getattr(other, name))
+                for name in self.names()
+            }
         )
 
 
@@ -221,6 +231,10 @@ def _has_broker() -> bool:
     return settings.BROKER is not None
 
 
+#: The counters of an answer that has none.
+_NONE: Answer = {"opened": 0, "refused": {}}
+
+
 class _Found:
     """What the answers say, put together."""
 
@@ -244,7 +258,7 @@ class _Found:
             for place in self._places.values()
             for process in place["processes"]
         }
-        counters = answer["counters"]
+        counters = answer.get("counters", _NONE)
         own = figures.begun() and answer["pid"] == os.getpid()
         serves = own or counters["opened"] or counters["refused"]
         # A broker's answer of a process in a directory has that directory.
@@ -254,7 +268,7 @@ class _Found:
             "place": answer["process"],
             "machine": answer["host"],
             "processes": [answer],
-            "counters": answer["counters"],
+            "counters": counters,
         }
 
     def site(self, answers: Mapping[str, Answer]) -> Site:

@@ -156,8 +156,11 @@ def connections(
 
 
 def _row(answer: Answer, row: Answer) -> Connection:
-    names = tuple(row["some_groups"])
-    return Connection(**{**row, "process": answer["process"], "some_groups": names})
+    # The process may run another release, with more or fewer fields.
+    values: Answer = {name: row.get(name) for name in Connection.__dataclass_fields__}
+    values["process"] = answer["process"]
+    values["some_groups"] = tuple(row.get("some_groups", ()))
+    return Connection(**values)
 
 
 def groups(

@@ -90,3 +90,18 @@ def test_the_engine_gives_answers_of_this_form() -> None:
     assert len(parsed.round_trips.bounds) == len(parsed.round_trips.counts)
     assert parsed.round_trips.bounds[-1] == float("inf")
     assert parsed + monitor.Counters() == parsed
+
+
+def test_a_machine_with_another_release_is_understood(world) -> None:
+    newer = place("www1", [process("a", 1) | {"colour": 1}], opened=1, colours=7)
+    older = place("www2", [process("b", 1)], opened=2)
+    older["counters"] = {"opened": 2, "closed": {}, "received_messages": 0}
+    older["counters"] |= {"sent_messages": 0}
+    answers = [
+        answer("a", machine=newer, colour=1),
+        {"process": "b", "pid": 1, "host": "www2", "machine": older},
+        {"process": "c", "pid": 1, "host": "www3"},
+    ]
+    site = world([], answers)
+    assert site.counters.opened == 3
+    assert [one.name for one in site.machines] == ["www1", "www2"]
