@@ -301,8 +301,8 @@ def test_counts_survive_hup_and_a_new_start(pool: Pool, tmp_path: Path):
 
 def test_two_sites_on_one_machine_do_not_mix(pool: Pool):
     sites = [
-        _start(pool, None, workers=1, SECRET_KEY=f"{os.urandom(8).hex()}")
-        for _ in range(2)
+        _start(pool, None, workers=1, SECRET_KEY=f"the key of site {number}")
+        for number in range(2)
     ]
     clients = [site.open("/echo") for site in sites for _ in range(2)]
     for client in clients:
