@@ -108,6 +108,8 @@ class Stage:
         self._inside = 0
         #: How often a thread of the test has looked at its views.
         self._looks = 0
+        #: When it was last noted which views are idle.
+        self._noted = 0.0
         self._polling = False
         #: Ends a poll; open while there are clients.
         self._wake = -1
@@ -194,8 +196,8 @@ class Stage:
             for number, line in lines.items():
                 poll.register(number, line.events())
             ready = self._poll(poll, seconds)
-        if not ready:
-            self._note_idle()
+        if not ready or time.monotonic() - self._noted >= SLICE:
+            self._note_idle(bool(ready))
         for number, _ in ready:
             if number == self._wake:
                 with contextlib.suppress(BlockingIOError):
@@ -214,11 +216,14 @@ class Stage:
             self.changed.acquire()
             self._polling = False
 
-    def _note_idle(self) -> None:
+    def _note_idle(self, busy: bool) -> None:
+        # A view that sends now and then, and sleeps, is idle all the same. But one whose
+        # large message the client still reads is not.
+        self._noted = time.monotonic()
         for actor in self._actors:
             if actor.rests():
                 actor.idle = 0
-            elif not (actor.running and actor.worked()):
+            elif not (actor.running and actor.worked() or busy and not actor.is_heard()):
                 actor.idle += 1
 
     # The views.

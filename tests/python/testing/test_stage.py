@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
 
@@ -15,6 +17,7 @@ class Actor:
         self.idle = 0
         self.running = self.free = False
         self.resting = self.working = self.atomic = False
+        self.heard = True
 
     def rests(self) -> bool:
         return self.resting
@@ -23,23 +26,27 @@ class Actor:
         return self.working
 
     def is_heard(self) -> bool:
-        return True
+        return self.heard
 
     def in_transaction(self) -> bool:
         return self.atomic
 
 
 class Line:
-    over = True
+    """A client that reads nothing; with a descriptor: it always could."""
+
+    def __init__(self, number: int = -1) -> None:
+        self.number = number
+        self.over = number < 0
 
     def fileno(self) -> int:
-        return -1
+        return self.number
 
     def events(self) -> int:
-        return 0
+        return select.POLLOUT
 
     def transfer(self) -> None:
-        pass
+        time.sleep(0.0001)
 
 
 def stage(*actors: Actor) -> Stage:
@@ -92,6 +99,22 @@ def test_who_neither_rests_nor_works_is_overdue() -> None:
         found.enter(actor)
         assert found.until(found.settled, 20)
         assert actor.idle >= PATIENCE
+
+
+def test_who_sends_all_the_time_without_work_is_overdue() -> None:
+    actor = Actor()
+    found = Stage()
+    reader, writer = os.pipe()
+    found.add(Line(writer), actor)
+    with found.open():
+        found.enter(actor)
+        # The client still reads a large message.
+        actor.heard = False
+        assert not found.until(found.settled, SLICE * PATIENCE * 2)
+        actor.heard = True
+        assert found.until(found.settled, 20)
+    os.close(reader)
+    os.close(writer)
 
 
 def test_who_works_or_is_in_a_transaction_is_waited_for() -> None:
