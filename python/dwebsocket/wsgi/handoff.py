@@ -379,12 +379,12 @@ def _reserve(
     """Reserve a place, a descriptor and a thread; return the response with them."""
     request = call.request
     # Start every thread now, while the handshake can still be refused.
-    figures.attach()
     try:
         _engine.start()
         runner = _serve(bool(request.META.get("wsgi.multiprocess")))
-        # A test runs its views itself.
-        runner = testing.runner(request.META) or runner
+        if testing.KEY in request.META:
+            # A test runs its views itself.
+            runner = testing.runner(request.META) or runner
     except (OSError, RuntimeError, MemoryError) as error:
         return _refuse_without_thread(request, error)
     permit = _engine.reserve(capacity.connections())
