@@ -217,13 +217,15 @@ class Stage:
             self._polling = False
 
     def _note_idle(self, busy: bool) -> None:
-        # A view that sends now and then, and sleeps, is idle all the same. But one whose
-        # large message the client still reads is not.
+        # A view that sends now and then, and sleeps, is idle all the same. But one
+        # whose large message the client still reads is not.
         self._noted = time.monotonic()
         for actor in self._actors:
             if actor.rests():
                 actor.idle = 0
-            elif not (actor.running and actor.worked() or busy and not actor.is_heard()):
+            elif not (
+                (actor.running and actor.worked()) or (busy and not actor.is_heard())
+            ):
                 actor.idle += 1
 
     # The views.
