@@ -44,7 +44,7 @@ const PUSHED: usize = 64;
 const IDLE_FRAMES: u32 = 64;
 
 /// Portions that whoever attends the poller reads of one connection; the connection's task reads the rest.
-const PORTIONS: usize = 4;
+const PORTIONS: usize = 2;
 
 thread_local! {
     /// The buffer for input that is not decoded yet. Each worker thread has one, so that no connection

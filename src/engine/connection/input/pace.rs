@@ -16,7 +16,7 @@ use std::{
 };
 
 /// The most bytes that are read at once; see [`Pace::portion`].
-pub(in crate::engine) const CHUNK: usize = 64 * 1024;
+pub(in crate::engine) const CHUNK: usize = 128 * 1024;
 
 /// The working time of one turn. No other task runs in this thread during a turn.
 const TURN: Duration = Duration::from_micros(500);
