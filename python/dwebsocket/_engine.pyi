@@ -653,8 +653,8 @@ def start() -> None:
 def forget_sends() -> None:
     """Forget the connections to which the calling thread has sent."""
 
-def settle_stack() -> None:
-    """Keep huge pages off the calling thread's stack."""
+def settle_thread() -> None:
+    """Keep huge pages off the calling thread's stack, and make room for it to sleep."""
 
 def json_depth(text: bytes) -> int:
     """Return the greatest depth of nested arrays and objects in a JSON text."""

@@ -114,7 +114,7 @@ mod _engine {
         permit::{PyPermit, connection_count, reserve},
         refuse, renew, seal,
         sender::{PySender, forget_sends, turns},
-        start::{json_depth, settle_stack, start},
+        start::{json_depth, settle_thread, start},
         stop,
         wake::PyWakeQueue,
     };

@@ -3,7 +3,10 @@
 use pyo3::{exceptions::PyOSError, prelude::*};
 
 use super::errors;
-use crate::engine::{self, Engine, running};
+use crate::{
+    engine::{self, Engine, Permit, running},
+    runtime,
+};
 
 /// The engine of this process, for a call that holds the interpreter lock. Starting an engine takes
 /// time, so the call releases the lock meanwhile.
@@ -24,8 +27,9 @@ pub(super) fn start() -> PyResult<()> {
 }
 
 #[pyfunction]
-pub(super) fn settle_stack() {
-    crate::runtime::settle();
+pub(super) fn settle_thread() {
+    runtime::settle();
+    runtime::make_room(Permit::taken());
 }
 
 /// The greatest depth of arrays and objects in a JSON text. For text that is not JSON: the depth that a

@@ -11,6 +11,8 @@
 mod chores;
 pub mod figures;
 pub mod fork;
+#[cfg(any(test, feature = "python"))]
+mod futexes;
 mod gate;
 mod id_hash;
 mod log;
@@ -27,8 +29,6 @@ mod trim;
 mod wake;
 mod weight;
 
-#[cfg(feature = "python")]
-pub(crate) use self::stack::settle;
 pub(crate) use self::{
     chores::{Chore, Chores},
     id_hash::IdHash,
@@ -39,6 +39,8 @@ pub(crate) use self::{
     wake::Flag,
     weight::Weight,
 };
+#[cfg(feature = "python")]
+pub(crate) use self::{futexes::make_room, stack::settle};
 pub use self::{
     gate::{Gate, Pass},
     log::{Level, Log, Record},

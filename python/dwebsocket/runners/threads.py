@@ -66,7 +66,7 @@ class Worker:
         self._called.release()
 
     def _run(self) -> None:
-        _engine.settle_stack()
+        _engine.settle_thread()
         self._called.acquire()
         while self._job is not None:
             job, self._job = self._job, None

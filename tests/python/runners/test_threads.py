@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 import gc
 import os
+import sys
 import threading
 import time
 import weakref
@@ -23,6 +25,7 @@ from dwebsocket.runners import Call, Job, threads
 from dwebsocket.websocket import endpoint
 from tests.python.peer import TIMEOUT
 from tests.python.runners.test_call import run
+from tests.servers.client import eventually
 
 VARIABLE = contextvars.ContextVar("variable", default="default")
 
@@ -34,6 +37,15 @@ class TestSeat:
         assert thread.is_alive()
         assert thread.name == "websocket-waiting"
         return seat, thread
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+    def test_the_kernel_has_room_for_many_that_sleep(self):
+        seat = threads.runner.reserve()
+        # PR_FUTEX_HASH, PR_FUTEX_HASH_GET_SLOTS: -1 before Linux 6.16, 0 for the table
+        # of all processes. A new thread may not have run yet.
+        slots = ctypes.CDLL(None).prctl
+        eventually(lambda: not 0 < slots(78, 2, 0, 0, 0) < 1024, what="room")
+        seat.cancel()
 
     def test_that_is_called_off_ends_its_thread(self):
         seat, thread = self.seat()
