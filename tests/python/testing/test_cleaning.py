@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import unittest
 from typing import Any
 
@@ -12,7 +11,6 @@ from django.test import Client, SimpleTestCase, override_settings
 from dwebsocket import _engine, hub, push
 from dwebsocket.hub import connecting
 from dwebsocket.testing import connect, reset
-from tests.servers.redis import Redis
 
 
 def test_histories_are_forgotten() -> None:
@@ -59,13 +57,6 @@ def test_the_tests_of_a_testcase_are_apart() -> None:
     assert (result.testsRun, result.errors, result.failures) == (2, [], [])
 
 
-def eventually(condition: Any) -> None:
-    deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
-
-
 def test_settings_hold_as_long_as_they_are_overridden(client: Client) -> None:
     for size, code in ((10, 1009), (1000, 1000)):
         with (
@@ -74,30 +65,6 @@ def test_settings_hold_as_long_as_they_are_overridden(client: Client) -> None:
         ):
             ws.send("x" * 100)
         assert ws.close_code == code
-
-
-def test_a_broker_is_used_as_long_as_it_is_set(client: Client) -> None:
-    redis = Redis()
-    try:
-        options = {"BROKER": redis.url, "BROKER_PREFIX": "testing-a"}
-        with override_settings(DWEBSOCKET=options):
-            with connect(client, "/room/brokered/") as ws:
-                eventually(lambda: hub.stats().broker == "connected")
-                ws.send("a message")
-            assert len(hub.group("brokered", history=10).history()) == 1
-        assert hub.stats().broker == "none"
-        assert hub.group("brokered", history=10).history() == []
-        # Another prefix is another broker.
-        with override_settings(DWEBSOCKET={**options, "BROKER_PREFIX": "testing-b"}):
-            assert hub.group("brokered", history=10).history() == []
-        with override_settings(DWEBSOCKET=options):
-            assert len(hub.group("brokered", history=10).history()) == 1
-        with connect(client, "/echo/") as ws:
-            ws.send("without a broker")
-            assert ws.receive() == "without a broker"
-    finally:
-        redis.close()
-    assert _engine.broker_address() is None
 
 
 def test_settings_that_cannot_be_used_change_nothing() -> None:
