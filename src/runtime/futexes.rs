@@ -6,31 +6,26 @@
 //! these buckets long: with 5,000 of them, a message cost 44 microseconds instead of 17.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::fork;
+use super::PerProcess;
 
 /// The fewest buckets that are asked for: 64 KiB of the kernel's memory.
 const LEAST: u32 = 1 << 10;
 /// The most: 4 MiB.
 const MOST: u32 = 1 << 16;
 
-/// The lower half is the number of buckets that this process has asked for; the upper half is the
-/// generation of the process.
-static ROOM: AtomicU64 = AtomicU64::new(0);
+/// The number of buckets that this process has asked for.
+static ASKED: PerProcess<AtomicU32> = PerProcess::new();
 
 /// Makes room for so many threads, unless there is room already. The buckets then have a thread or less
 /// each, up to [`MOST`] threads.
 pub(crate) fn make_room(threads: usize) {
-    let generation = u64::from(fork::generation());
-    let room = ROOM.load(Relaxed);
-    let buckets = if room >> 32 == generation {
-        room as u32
-    } else {
-        0
+    let Ok(asked) = ASKED.get_or_try_init(|| Ok(AtomicU32::new(0))) else {
+        return;
     };
-    if let Some(more) = wanted(threads, buckets) {
-        ROOM.store(generation << 32 | u64::from(more), Relaxed);
+    if let Some(more) = wanted(threads, asked.load(Relaxed)) {
+        asked.store(more, Relaxed);
         ask(more);
     }
 }
