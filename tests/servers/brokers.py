@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
+
+from .freezing import frozen
 
 
 def free_port() -> int:
@@ -27,14 +27,6 @@ def free_port() -> int:
                 continue
             return port
     raise OSError("no port is free")
-
-
-def _is_stopped(thread: Path) -> bool:
-    # The state comes after the name of the program, proc(5); a thread may have ended.
-    try:
-        return (thread / "stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
-    except OSError:
-        return True
 
 
 class Broker:
@@ -85,22 +77,10 @@ class Broker:
             self.process.wait(20)
             self.process = None
 
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Stop the server for a while, as a long pause of its machine does."""
+    def frozen(self) -> contextlib.AbstractContextManager[None]:
+        """Stop the server during the block, as a long pause of its machine does."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
-        # Its threads stop one after the other, and could answer until then.
-        deadline = time.monotonic() + 20
-        while not all(
-            map(_is_stopped, Path(f"/proc/{self.process.pid}/task").iterdir())
-        ):
-            assert time.monotonic() < deadline, f"{self.words()[0]} does not stop"
-            time.sleep(0.001)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
+        return frozen(self.process.pid)
 
     def close(self) -> None:
         """Kill the server and forget its data."""

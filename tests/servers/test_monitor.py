@@ -19,6 +19,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.servers.brokers import Broker
 from tests.servers.client import WsClient, eventually
+from tests.servers.freezing import frozen
 from tests.servers.harness import PYTHON, ROOT, Server
 from tests.servers.nats import Nats
 from tests.servers.pool import Pool
@@ -171,6 +172,16 @@ class Crowd:
                     self.gone(1, 1006)
         self.by_worker.clear()
 
+    def lose_a_worker(self) -> int:
+        """Kill the worker with the most clients; return how many it had."""
+        pid, clients = max(self.by_worker.items(), key=lambda item: len(item[1]))
+        os.kill(pid, signal.SIGKILL)
+        for client in clients:
+            client.ended()
+        self.gone(len(clients), 1006)
+        del self.by_worker[pid]
+        return len(clients)
+
     def check(self) -> None:
         """Compare."""
         _agree(self.server, dict(self.expected))
@@ -201,12 +212,7 @@ def test_eight_workers_agree_with_what_clients_did(
     assert _metrics(server)["processes_silent"] == 0
     assert _metrics(server, "/machine")["connections"] == CLIENTS
     # A worker is killed: its counts stay counted, and its connections are broken.
-    pid, clients = max(crowd.by_worker.items(), key=lambda item: len(item[1]))
-    os.kill(pid, signal.SIGKILL)
-    for client in clients:
-        client.ended()
-    crowd.gone(len(clients), 1006)
-    del crowd.by_worker[pid]
+    crowd.lose_a_worker()
     crowd.check()
     crowd.leave()
     crowd.check()
@@ -255,16 +261,11 @@ def test_over_a_broker_every_machine_answers(
     opened = sum(map(len, crowd.by_worker.values()))
     crowd.server = here
     crowd.check()
-    pid, clients = max(crowd.by_worker.items(), key=lambda item: len(item[1]))
-    os.kill(pid, signal.SIGKILL)
-    for client in clients:
-        client.ended()
-    crowd.gone(len(clients), 1006)
-    del crowd.by_worker[pid]
+    lost = crowd.lose_a_worker()
     crowd.check()
     assert _metrics(here, "/machine").get("connections", 0) == 0
     found = json.loads(_wsinfo(here, "--json"))
-    assert len(found["connections"]) == opened - len(clients)
+    assert len(found["connections"]) == opened - lost
 
 
 def test_greenlets_are_counted_alike(pool: Pool, tmp_path: Path):
@@ -367,8 +368,7 @@ def test_a_stopped_worker_is_counted_and_called_silent(pool: Pool, tmp_path: Pat
     while len(crowd.by_worker) < 2:
         crowd.enter(1)
     pid = min(crowd.by_worker)
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(pid):
         found = json.loads(_wsinfo(server, "--json"))
         silent = [one for one in found["processes"] if not one["answered"]]
         assert [one["pid"] for one in silent if one["connections"]] == [pid]
@@ -376,8 +376,6 @@ def test_a_stopped_worker_is_counted_and_called_silent(pool: Pool, tmp_path: Pat
         assert found["totals"]["opened"] == opened
         text = _wsinfo(server)
         assert "no answer" in text
-    finally:
-        os.kill(pid, signal.SIGCONT)
     crowd.check()
 
 
