@@ -346,6 +346,12 @@ class Connection:
             path: The path of the request.
             address: The address of the peer; "" if it is unknown.
         """
+    def watch_site(self) -> None:
+        """Say that the peer is a page that watches the site.
+
+        From now on, the messages of this connection are not counted in the figures, and
+        the figures tell the number of such connections.
+        """
     @property
     def gone(self) -> bool:
         """Whether the engine has forgotten the connection; for tests.

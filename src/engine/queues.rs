@@ -8,7 +8,8 @@ use crate::runtime::prefetch;
 /// The connections whose memory is fetched at the same time: it fits into the cache nearest to the core.
 const AHEAD: usize = 32;
 
-/// The messages and bytes that wait in the queues of several connections.
+/// The messages and bytes that wait in the queues of several connections, and how many of these
+/// connections watch the site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the names say it all
 pub struct Queues {
@@ -16,6 +17,7 @@ pub struct Queues {
     pub outbox_bytes: u64,
     pub inbox_messages: u64,
     pub inbox_bytes: u64,
+    pub watchers: u64,
 }
 
 impl Queues {
@@ -35,6 +37,7 @@ impl Queues {
                 let (messages, bytes) = connection.waiting();
                 self.inbox_messages += messages as u64;
                 self.inbox_bytes += bytes as u64;
+                self.watchers += u64::from(connection.watches_site());
             }
         }
     }

@@ -83,13 +83,15 @@ impl Hub {
     }
 
     /// The groups of this process with members, and their number here, by name. `after`: only the names
-    /// behind this one; `search`: only the names that contain this text.
+    /// behind this one; `search`: only the names that contain this text; upper and lower case are the same.
     #[must_use]
     pub fn groups(&self, after: &str, search: &str, most: usize) -> Vec<(String, usize)> {
         let mut found = BTreeMap::new();
+        let search = search.to_lowercase();
+        let contains = |name: &str| search.is_empty() || name.to_lowercase().contains(&search);
         for group in self.0.groups.all() {
             let name = group.channel.group_name().unwrap_or_default();
-            if name > after && name.contains(search) {
+            if name > after && contains(name) {
                 let members = group.lock().len();
                 if members > 0 {
                     found.insert(name.to_owned(), members);

@@ -24,45 +24,65 @@ const STINT: usize = 256;
 
 /// Answers a question. What is no question gets an answer without content.
 pub(super) async fn answer(question: &[u8]) -> Value {
+    let own = figures().map(|own| name(own.number()));
+    let process = own.as_deref().unwrap_or_default();
+    let content = match Question::parse(question) {
+        Some(Question::Several(questions)) => {
+            let mut answers = Vec::with_capacity(questions.len());
+            for question in questions {
+                answers.push(content(process, question).await);
+            }
+            json!({ "answers": answers })
+        }
+        Some(question) => content(process, question).await,
+        None => json!({}),
+    };
     let mut answer = json!({
-        "process": figures().map(|own| name(own.number())),
+        "process": own,
         "pid": std::process::id(),
         "host": hostname(),
     });
-    let content = match Question::parse(question) {
-        Some(Question::Figures { machine }) => figures_of(machine).await,
-        Some(Question::Rows {
-            after: (process, id),
-            most,
-            wanted,
-        }) => {
-            let own = answer["process"].as_str().unwrap_or_default();
-            match own.cmp(&process) {
-                Ordering::Less => json!({ "rows": [], "more": false }),
-                Ordering::Equal => rows(id, most, &wanted).await,
-                Ordering::Greater => rows(0, most, &wanted).await,
-            }
-        }
-        Some(Question::Groups {
-            after,
-            most,
-            search,
-        }) => groups(&after, most, &search),
-        Some(Question::Close {
-            process,
-            ids,
-            code,
-            reason,
-        }) => {
-            let own = answer["process"] == process.as_str();
-            json!({ "closed": if own { close(&ids, code, &reason) } else { 0 } })
-        }
-        None => json!({}),
-    };
     if let (Value::Object(answer), Value::Object(content)) = (&mut answer, content) {
         answer.extend(content);
     }
     answer
+}
+
+/// The content of the answer of this process, which has the name `own`, to a question.
+async fn content(own: &str, question: Question) -> Value {
+    match question {
+        Question::Figures { machine } => figures_of(machine).await,
+        Question::Rows {
+            after: (process, id),
+            most,
+            wanted,
+        } => match own.cmp(&process) {
+            Ordering::Less => json!({ "rows": [], "more": false }),
+            Ordering::Equal => rows(id, most, &wanted).await,
+            Ordering::Greater => rows(0, most, &wanted).await,
+        },
+        Question::Groups {
+            after,
+            most,
+            search,
+        } => groups(&after, most, &search),
+        Question::Close {
+            process,
+            ids,
+            code,
+            reason,
+        } => {
+            let own = own == process;
+            json!({ "closed": if own { close(&ids, code, &reason) } else { 0 } })
+        }
+        Question::CloseAll {
+            wanted,
+            code,
+            reason,
+        } => json!({ "closed": close_all(&wanted, code, &reason).await }),
+        // Not inside of one another.
+        Question::Several(_) => json!({}),
+    }
 }
 
 /// The ids of the open connections, in order.
@@ -92,6 +112,7 @@ async fn figures_of(machine: bool) -> Value {
         "outbox_bytes": queues.outbox_bytes,
         "inbox_messages": queues.inbox_messages,
         "inbox_bytes": queues.inbox_bytes,
+        "watchers": queues.watchers,
         "started": figures().map(figures::Figures::started),
         "stopping": engine::running().is_some_and(Engine::is_stopping),
         "broker": "none",
@@ -139,28 +160,56 @@ async fn rows(after: u64, most: usize, wanted: &Wanted) -> Value {
     json!({ "rows": rows, "more": more })
 }
 
-/// What is shown of a connection; `None` if it is not wanted.
-fn row(connection: &Connection, wanted: &Wanted) -> Option<Value> {
-    if wanted.id > 0 && wanted.id != connection.id() {
+/// What the search looks at.
+struct Found<'a> {
+    users: Vec<String>,
+    groups: Vec<String>,
+    path: &'a str,
+    address: &'a str,
+}
+
+/// Looks at a connection; `None` if it is not wanted.
+fn find<'a>(connection: &'a Connection, wanted: &Wanted) -> Option<Found<'a>> {
+    if wanted.id > 0 && wanted.id != connection.id()
+        || wanted.without_watchers && connection.watches_site()
+    {
         return None;
     }
     let users = Hub::users_of(connection);
     if !wanted.user.is_empty() && !users.contains(&wanted.user) {
         return None;
     }
+    let groups = Hub::groups_of(connection);
+    if !wanted.group.is_empty() && !groups.contains(&wanted.group) {
+        return None;
+    }
     let (path, address) = connection
         .about()
         .map_or(("", ""), |about| (&*about.path, &*about.address));
-    let groups = Hub::groups_of(connection);
     let contains = |text: &str| text.to_lowercase().contains(&wanted.search);
     let found = wanted.search.is_empty()
         || contains(path)
         || contains(address)
-        || users.iter().any(|one| contains(one))
+        || users
+            .iter()
+            .any(|one| contains(one) || wanted.users.contains(one))
         || groups.iter().any(|one| contains(one));
-    if !found {
-        return None;
-    }
+    found.then_some(Found {
+        users,
+        groups,
+        path,
+        address,
+    })
+}
+
+/// What is shown of a connection; `None` if it is not wanted.
+fn row(connection: &Connection, wanted: &Wanted) -> Option<Value> {
+    let Found {
+        users,
+        groups,
+        path,
+        address,
+    } = find(connection, wanted)?;
     let stats = connection.stats();
     let (inbox_messages, inbox_bytes) = connection.waiting();
     Some(json!({
@@ -203,4 +252,20 @@ fn close(ids: &[u64], code: u16, reason: &str) -> usize {
     }
     let open = some(ids).into_iter();
     open.filter(|one| one.close(code, reason)).count()
+}
+
+/// Closes all connections that are wanted; returns how many this call has begun to close.
+async fn close_all(wanted: &Wanted, code: u16, reason: &str) -> usize {
+    if !is_sendable(code) || !reason_fits(reason) {
+        return 0;
+    }
+    let mut closed = 0;
+    for part in ids().chunks(STINT) {
+        let open = some(part).into_iter();
+        closed += open
+            .filter(|one| find(one, wanted).is_some() && one.close(code, reason))
+            .count();
+        tokio::task::yield_now().await;
+    }
+    closed
 }

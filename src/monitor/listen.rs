@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The most bytes of a question.
-const MOST: u64 = 64 * 1024;
+const MOST: u64 = 256 * 1024;
 
 /// The most questions that are answered at the same time; the next ones wait.
 const AT_ONCE: usize = 8;

@@ -156,6 +156,10 @@ impl PyConnection {
         });
     }
 
+    fn watch_site(&self) {
+        self.connection.watch_site();
+    }
+
     #[getter]
     fn gone(&self, py: Python<'_>) -> bool {
         let id = self.connection.id();

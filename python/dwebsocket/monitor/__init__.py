@@ -22,6 +22,7 @@ from .listing import (
     Group,
     Groups,
     close,
+    close_all,
     connections,
     groups,
 )
@@ -40,6 +41,7 @@ __all__ = (
     "Scope",
     "Site",
     "close",
+    "close_all",
     "connections",
     "groups",
     "live",

@@ -11,9 +11,18 @@ from dwebsocket.conf import settings
 from dwebsocket.process import figures
 
 from . import asking
-from .asking import Answer, Scope
+from .asking import Answer, Here, Scope
 
-__all__ = ("Counters", "Machine", "Process", "RoundTrips", "Site", "site")
+__all__ = (
+    "Counters",
+    "Machine",
+    "Process",
+    "RoundTrips",
+    "Site",
+    "answered",
+    "question",
+    "site",
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,9 @@ class Process:
         users: Users with a connection to this process.
         broker: "none", "connected" or "away"; "" if the process has not answered.
         broker_waiting: Messages that wait for the broker.
+        broker_address: The address of the broker, without a password; "" without one.
+        watchers: Open pages of :mod:`dwebsocket.contrib.monitor`; ``connections`` has
+            them, too.
     """
 
     name: str
@@ -139,6 +151,8 @@ class Process:
     users: int = 0
     broker: str = ""
     broker_waiting: int = 0
+    broker_address: str = ""
+    watchers: int = 0
 
 
 @dataclass(frozen=True)
@@ -193,6 +207,8 @@ _GAUGES = (
     "users",
     "broker",
     "broker_waiting",
+    "broker_address",
+    "watchers",
 )
 
 
@@ -211,8 +227,26 @@ def site(scope: Scope = "site") -> Site:
             process answers.
     """
     here = asking.here()
-    question = {"kind": "figures", "machine": scope == "site" and _has_broker()}
-    answers = asking.ask(question, scope, here.places)
+    return answered(here, asking.ask(question(scope), scope, here.places))
+
+
+def question(scope: Scope) -> Answer:
+    """Return the question for the figures."""
+    return {"kind": "figures", "machine": scope == "site" and _has_broker()}
+
+
+def answered(here: Here, answers: Iterable[Answer]) -> Site:
+    """Return the figures that the processes have answered.
+
+    Args:
+        here: What this machine's directories say.
+        answers: The answers.
+
+    Raises:
+        PermissionError: The figures of this machine cannot be read, and no other
+            process answers.
+    """
+    answers = list(answers)
     found = _Found()
     for place in here.places:
         found.place(place)
@@ -302,7 +336,8 @@ def _machine(place: Answer, answer: Callable[[str], Answer | None]) -> Machine:
     processes = []
     for one in place["processes"]:
         said = answer(one["process"]) or {}
-        gauges = {name: said[name] for name in _GAUGES if name in said}
+        # A process without a broker has null as its address.
+        gauges = {n: said[n] for n in _GAUGES if said.get(n) is not None}
         process = Process(
             name=one["process"],
             machine=place["machine"],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import asking
 from .asking import Answer, Scope
@@ -16,8 +16,13 @@ __all__ = (
     "Group",
     "Groups",
     "close",
+    "close_all",
     "connections",
+    "connections_answered",
+    "connections_question",
     "groups",
+    "groups_answered",
+    "groups_question",
 )
 
 #: The most rows of one page.
@@ -139,16 +144,41 @@ def connections(
     Raises:
         ValueError: ``limit`` is out of its range, or ``after`` is no page's.
     """
+    question = connections_question(after, limit, search=search, user=user)
+    return connections_answered(asking.ask(question, scope), limit)
+
+
+def connections_question(
+    after: str, limit: int, *, search: str = "", user: str = "", **more: Any
+) -> Answer:
+    """Return the question for a page of connections.
+
+    Args:
+        after: As for :func:`connections`, like all others that have no line here.
+        limit: The most rows.
+        search: A text.
+        user: A primary key.
+        **more: ``group``: only its members. ``users``: users whose connections are
+            found like those with the text. ``without_watchers``: leave pages of
+            :mod:`dwebsocket.contrib.monitor` out.
+
+    Raises:
+        ValueError: As for :func:`connections`.
+    """
     process, _, number = after.partition(":")
-    question = {
+    return {
         "kind": "rows",
         "process": process,
         "after": int(number or 0),
         "limit": _page(limit),
         "search": search,
         "user": user,
+        **more,
     }
-    answers = asking.ask(question, scope)
+
+
+def connections_answered(answers: Sequence[Answer], limit: int) -> Connections:
+    """Return the page of connections that the processes have answered."""
     rows = [_row(answer, row) for answer in answers for row in answer.get("rows", ())]
     more = len(rows) > limit or any(answer.get("more") for answer in answers)
     rows = rows[:limit]
@@ -171,19 +201,28 @@ def groups(
     Args:
         after: The ``after`` of the page before; "": the first page.
         limit: The most rows, up to 500.
-        search: Only groups with this text in their name.
+        search: Only groups with this text in their name; upper and lower case are the
+            same.
         scope: As for :func:`site`.
 
     Raises:
         ValueError: ``limit`` is out of its range.
     """
-    question = {
-        "kind": "groups",
-        "after": after,
-        "limit": _page(limit),
-        "search": search,
-    }
-    answers = asking.ask(question, scope)
+    question = groups_question(after, limit, search=search)
+    return groups_answered(asking.ask(question, scope), limit)
+
+
+def groups_question(after: str, limit: int, *, search: str = "") -> Answer:
+    """Return the question for a page of groups.
+
+    Raises:
+        ValueError: As for :func:`groups`.
+    """
+    return {"kind": "groups", "after": after, "limit": _page(limit), "search": search}
+
+
+def groups_answered(answers: Sequence[Answer], limit: int) -> Groups:
+    """Return the page of groups that the processes have answered."""
     members: Counter[str] = Counter()
     processes: Counter[str] = Counter()
     for answer in answers:
@@ -207,7 +246,7 @@ def close(
 ) -> int:
     """Close connections of one process; return how many of them were open.
 
-    ``push.disconnect()`` closes all connections of a user.
+    :func:`close_all` closes all connections of a user, or all in a group.
 
     Args:
         process: The name of the process.
@@ -220,6 +259,44 @@ def close(
         "kind": "close",
         "process": process,
         "ids": list(ids),
+        "code": code,
+        "reason": reason,
+    }
+    return sum(answer.get("closed", 0) for answer in asking.ask(question, scope))
+
+
+def close_all(
+    *,
+    user: str = "",
+    group: str = "",
+    code: int = 4001,
+    reason: str = "",
+    scope: Scope = "site",
+) -> int:
+    """Close all connections of a user, or all in a group; return how many were open.
+
+    Every process closes its own, with or without a broker; ``push.disconnect()``
+    reaches other processes only over a broker. With both a user and a group, only the
+    user's connections in the group are closed. Pages of
+    :mod:`dwebsocket.contrib.monitor` stay.
+
+    Args:
+        user: The ``user`` of a :class:`Connection`: a primary key, and the tenant if
+            the site has tenants.
+        group: The name of the group.
+        code: The close code. dwebsocket.js does not connect again after 4001.
+        reason: The close reason.
+        scope: As for :func:`site`.
+
+    Raises:
+        ValueError: Neither a user nor a group is given.
+    """
+    if not user and not group:
+        raise ValueError("a user or a group is needed")
+    question = {
+        "kind": "close_all",
+        "user": user,
+        "group": group,
         "code": code,
         "reason": reason,
     }

@@ -1,7 +1,12 @@
 //! What monitoring shows of a connection.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::{About, Connection};
-use crate::runtime::prefetch;
+use crate::runtime::{
+    figures::{self, Stripe},
+    prefetch,
+};
 
 impl Connection {
     /// Says what the connection is, once; later calls do nothing.
@@ -13,6 +18,30 @@ impl Connection {
     #[must_use]
     pub fn about(&self) -> Option<&About> {
         self.about.get().map(|about| &**about)
+    }
+
+    /// Says that the peer is a page which watches the site. From now on, its messages are not counted in
+    /// the figures of the process: the page would see its own traffic.
+    pub fn watch_site(&self) {
+        if self.is_foreign() {
+            return;
+        }
+        self.watching.store(true, Relaxed);
+        self.outbox().count_in(figures::uncounted());
+    }
+
+    /// Whether the peer is a page which watches the site.
+    #[must_use]
+    pub fn watches_site(&self) -> bool {
+        self.watching.load(Relaxed)
+    }
+
+    /// Counts the messages of the connection.
+    pub(super) fn stripe(&self) -> &'static Stripe {
+        match self.watches_site() {
+            true => figures::uncounted(),
+            false => self.stripe,
+        }
     }
 
     /// When the connection was made, in milliseconds since 1970.

@@ -63,7 +63,7 @@ impl Connection {
             if discard {
                 let lost = outbox.discard_queue();
                 self.counters.dropped_messages.fetch_add(lost, Relaxed);
-                self.stripe.dropped(Policy::Close, lost);
+                self.stripe().dropped(Policy::Close, lost);
             }
             let started = match self.lifecycle.end() {
                 Some(End { code, error, .. }) if before == State::Draining => {

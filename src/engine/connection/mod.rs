@@ -122,6 +122,8 @@ pub struct Connection {
     /// The generation of the process that made the connection: a forked child must not touch it.
     generation: u32,
     enveloping: AtomicBool,
+    /// Whether the connection is that of a page which watches the site.
+    watching: AtomicBool,
     compresses: bool,
     lifecycle: Lifecycle,
     config: Arc<Config>,
@@ -191,6 +193,7 @@ impl Connection {
             counters: Counters::default(),
             owner: OnceLock::new(),
             enveloping: AtomicBool::new(false),
+            watching: AtomicBool::new(false),
             round: Round::default(),
         })
     }

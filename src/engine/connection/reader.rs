@@ -356,7 +356,7 @@ impl Reader<'_> {
         counters
             .received_bytes
             .fetch_add(data.len() as u64, Relaxed);
-        self.connection.stripe.received(data.len());
+        self.connection.stripe().received(data.len());
         if self.connection.config().idle_timeout.is_some() {
             self.input.last_message = Instant::now();
         }

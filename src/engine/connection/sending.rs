@@ -57,7 +57,7 @@ impl Connection {
         if lost == 0 {
             return;
         }
-        self.stripe.dropped(policy(overflow), lost);
+        self.stripe().dropped(policy(overflow), lost);
         self.counters.dropped_messages.fetch_add(lost, Relaxed);
         if sent == Sent::Overflowed {
             // Code 1013 (try again later) is defined in the IANA registry, not in section 7.4.1.
@@ -140,7 +140,7 @@ impl Connection {
 
     /// Counts a message that was given up because the outbox stayed full.
     pub fn count_dropped(&self) {
-        self.stripe.dropped(Policy::Block, 1);
+        self.stripe().dropped(Policy::Block, 1);
         self.counters.dropped_messages.fetch_add(1, Relaxed);
     }
 }

@@ -97,6 +97,11 @@ impl Outbox {
         }
     }
 
+    /// Counts messages here from now on.
+    pub(super) fn count_in(&mut self, stripe: &'static Stripe) {
+        self.stripe = stripe;
+    }
+
     /// Whether messages may be compressed.
     pub(super) fn compresses(&self) -> bool {
         self.backlog.encoder.compresses()

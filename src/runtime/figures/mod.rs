@@ -40,7 +40,7 @@ use super::{PerProcess, random};
 /// The figures of this process.
 static FIGURES: PerProcess<Figures> = PerProcess::new();
 
-/// Counts while the figures of the process cannot be made; nobody reads it.
+/// Counts what is not wanted, or cannot be counted because the figures cannot be made. Nobody reads it.
 static SPARE: Block = Block::new();
 
 /// The figures of this process.
@@ -98,6 +98,12 @@ pub fn count_closed(code: u16) {
 #[must_use]
 pub fn stripe(connection: u64) -> &'static Stripe {
     current().stripe(connection)
+}
+
+/// Counters that nobody reads, for a connection whose messages must not be in the figures.
+#[must_use]
+pub fn uncounted() -> &'static Stripe {
+    SPARE.stripe(0)
 }
 
 /// The messages that this process has lost to full outboxes.

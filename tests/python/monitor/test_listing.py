@@ -87,3 +87,8 @@ def test_a_page_has_its_limits(limit: int) -> None:
 def test_a_strange_cursor_is_an_error() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         monitor.connections("a:b")
+
+
+def test_closing_all_needs_a_user_or_a_group() -> None:
+    with pytest.raises(ValueError, match="a user or a group"):
+        monitor.close_all()
