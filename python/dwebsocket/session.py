@@ -209,17 +209,25 @@ class Session:
         self._interval = known.interval
 
     def _next(self) -> str | bytes:
-        """Return the next message; review the client's groups whenever that is due."""
+        """Return the next message; do what is due meanwhile."""
         while True:
-            left = None
-            if self._interval is not None:
-                left = self._reviewed + self._interval - time.monotonic()
-                if left <= 0:
-                    self._review()
-                    continue
+            left = self._rest()
             with contextlib.suppress(ReceiveTimeout):
                 message: str | bytes = self.websocket.receive(left)
                 return message
+
+    def _rest(self) -> float | None:
+        """Do what is due; return the seconds until something is due again, if any.
+
+        The client's groups are reviewed.
+        """
+        if self._interval is None:
+            return None
+        left = self._reviewed + self._interval - time.monotonic()
+        if left <= 0:
+            self._review()
+            return self._interval
+        return left
 
     def _review(self) -> None:
         """Remove the client from the groups that it may no longer be in."""

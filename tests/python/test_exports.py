@@ -75,6 +75,7 @@ PUBLIC_OF_APPS: dict[str, tuple[str, ...]] = {
         *("Guests", "Permissions", "clean_room", "history", "people", "say"),
     ),
     "dwebsocket.contrib.chat.urls": ("urlpatterns",),
+    "dwebsocket.contrib.monitor.urls": ("urlpatterns",),
     "dwebsocket.contrib.push": ("anotify", "notify"),
     "dwebsocket.contrib.push.models": ("Notification",),
     "dwebsocket.contrib.push.urls": ("urlpatterns",),

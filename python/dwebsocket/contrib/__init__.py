@@ -1,1 +1,1 @@
-"""Ready-made apps for common cases: ``contrib.chat`` and ``contrib.push``."""
+"""Ready-made apps: ``contrib.chat``, ``contrib.push`` and ``contrib.monitor``."""

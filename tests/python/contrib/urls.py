@@ -11,4 +11,7 @@ urlpatterns = [
     path("push/", include("dwebsocket.contrib.push.urls")),
 ]
 if apps.is_installed("django.contrib.admin"):
-    urlpatterns.append(path("admin/", admin.site.urls))
+    urlpatterns += [
+        path("admin/websockets/", include("dwebsocket.contrib.monitor.urls")),
+        path("admin/", admin.site.urls),
+    ]

@@ -1,0 +1,107 @@
+// What the cells of the tables show.
+
+import { ago, at, count, decimal, rate, waiting, words, parts } from "./words.js";
+import { write } from "./table.js";
+
+const now = () => Date.now() / 1000;
+
+/** A button in a cell, made once; a change of its texts does not take the focus away. */
+function button(cell, text, label) {
+  let found = cell.querySelector("button");
+  if (!found) {
+    found = document.createElement("button");
+    found.type = "button";
+    cell.append(found);
+  }
+  write(found, text);
+  if (found.ariaLabel !== label) found.ariaLabel = label;
+  return found;
+}
+
+/** A time that is shown as the time since then; the title has the date. */
+function time(cell, seconds) {
+  let found = cell.querySelector("time");
+  if (!found) {
+    found = document.createElement("time");
+    found.dateTime = new Date(seconds * 1000).toISOString();
+    found.title = at(seconds);
+    cell.append(found);
+  }
+  write(found, ago(seconds, now()));
+}
+
+/** A cell whose whole text may be too long to be shown. */
+function long(cell, text) {
+  if (cell.title !== text) cell.title = text;
+  return text;
+}
+
+const brokers = { connected: "connected", away: "away", none: "noBroker", unknown: "unknown" };
+
+export const processes = [
+  (row) => row.machine,
+  (row) => String(row.pid),
+  (row, cell) => time(cell, row.started),
+  (row) => count(row.connections),
+  (row) => count(row.outbox_messages),
+  (row) => count(row.inbox_messages),
+  (row) => count(row.groups),
+  (row) => count(row.users),
+  (row) => words(brokers[row.broker]),
+  (row, cell) => {
+    cell.dataset.state = row.state;
+    return words(row.state);
+  },
+];
+
+export const connections = [
+  (row, cell) => {
+    if (row.user === null) return words("nobody");
+    button(cell, row.name, words("filterUser", { user: row.name })).dataset.user = row.user;
+  },
+  (row, cell) => long(cell, row.path),
+  (row, cell) => long(cell, row.address || words("unknown")),
+  (row, cell) => time(cell, row.since),
+  (row) => rate(row.received),
+  (row) => rate(row.sent),
+  (row) =>
+    row.round_trip === null ? "" : words("milliseconds", { number: decimal(row.round_trip * 1000) }),
+  (row) => waiting(row.outbox_messages, row.outbox_bytes),
+  (row, cell) => {
+    const more = row.groups - row.some_groups.length;
+    const names = row.some_groups.join(", ");
+    return long(cell, more > 0 ? `${names}, ${words("more", { number: count(more) })}` : names);
+  },
+  (row) => (row.machine ? `${row.machine} ${row.pid}` : words("unknown")),
+  (row, cell) => {
+    if (row.closing) return words("closing");
+    const user = row.name ?? words("nobody");
+    const made = button(cell, words("close"), words("closeLabel", { user, path: row.path }));
+    made.dataset.close = row.key;
+  },
+];
+
+export const groups = [
+  (row, cell) => {
+    button(cell, row.key, words("filterGroup", { group: row.key })).dataset.group = row.key;
+  },
+  (row) => count(row.members),
+  (row) => count(row.processes),
+];
+
+/** The figures of the site, by the name in the page. */
+export const figures = {
+  connections: (site) => count(site.connections),
+  received: (site) => rate(site.received),
+  sent: (site) => rate(site.sent),
+  outbox: (site) => waiting(site.outbox_messages, site.outbox_bytes),
+  inbox: (site) => waiting(site.inbox_messages, site.inbox_bytes),
+  dropped: (site) => parts(site.dropped),
+  closed: (site) => parts(site.closed),
+  refused: (site) => parts(site.refused),
+  view_errors: (site) => count(site.view_errors),
+  broker: ({ broker, broker_address: address }) =>
+    address ? `${words(brokers[broker])} (${address})` : words(brokers[broker]),
+  lost: (site) => count(site.lost),
+  watchers: (site) => words("pages", { number: count(site.watchers) }),
+};
