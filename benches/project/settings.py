@@ -31,3 +31,33 @@ DWEBSOCKET: dict[str, Any] = {
 }
 if "BENCH_SPREAD" in os.environ:
     DWEBSOCKET["SHUTDOWN_SPREAD"] = float(os.environ["BENCH_SPREAD"])
+if "BENCH_STAFF" in os.environ:
+    # The page for staff, with users in this database.
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": os.environ["BENCH_STAFF"],
+        }
+    }
+    apps = ("admin", "auth", "contenttypes", "messages", "sessions", "staticfiles")
+    INSTALLED_APPS += ["dwebsocket.contrib.monitor", "dwebsocket"]
+    INSTALLED_APPS += [f"django.contrib.{app}" for app in apps]
+    MIDDLEWARE += [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+    ]
+    context = (
+        "django.template.context_processors.request",
+        "django.contrib.auth.context_processors.auth",
+        "django.contrib.messages.context_processors.messages",
+    )
+    TEMPLATES = [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "APP_DIRS": True,
+            "OPTIONS": {"context_processors": list(context)},
+        }
+    ]
+    STATIC_URL = "static/"
+    DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
