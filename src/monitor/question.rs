@@ -148,3 +148,75 @@ fn numbers(value: &Value) -> Option<Vec<u64>> {
     let numbers = value.as_array()?.iter().filter_map(Value::as_u64);
     Some(numbers.take(CLOSED).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Option<Question> {
+        Question::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn several_questions_stay_in_their_order() {
+        let found =
+            parse(r#"{"kind": "several", "questions": [{"kind": "groups"}, {"kind": "figures"}]}"#);
+        let Some(Question::Several(questions)) = found else {
+            panic!("{found:?}");
+        };
+        assert!(matches!(
+            questions[..],
+            [
+                Question::Groups { .. },
+                Question::Figures { machine: false }
+            ]
+        ));
+    }
+
+    #[test]
+    fn several_questions_are_bounded_and_not_nested() {
+        let figures = r#"{"kind": "figures"}"#;
+        let many = vec![figures; SEVERAL + 1].join(",");
+        let found = parse(&format!(r#"{{"kind": "several", "questions": [{many}]}}"#));
+        assert!(matches!(found, Some(Question::Several(all)) if all.len() == SEVERAL));
+        let nested = r#"{"kind": "several", "questions": []}"#;
+        for wrong in [nested, "7", r#"{"kind": "?"}"#] {
+            let text = format!(r#"{{"kind": "several", "questions": [{figures}, {wrong}]}}"#);
+            assert_eq!(parse(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn closing_all_needs_a_name_and_a_code() {
+        for wrong in [
+            r#"{"kind": "close_all", "code": 4001}"#,
+            r#"{"kind": "close_all", "code": 4001, "user": "", "group": ""}"#,
+            r#"{"kind": "close_all", "user": "7"}"#,
+            r#"{"kind": "close_all", "user": "7", "code": 70000}"#,
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+        let found = parse(r#"{"kind": "close_all", "user": "7", "code": 4001}"#);
+        let Some(Question::CloseAll { wanted, .. }) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(wanted.user, "7");
+        assert!(wanted.without_watchers);
+    }
+
+    #[test]
+    fn a_search_has_no_case_and_a_bounded_number_of_users() {
+        let users = vec![r#""7""#; USERS + 1].join(",");
+        let found = parse(&format!(
+            r#"{{"kind": "rows", "search": "LI", "users": [{users}], "group": "tea"}}"#
+        ));
+        let Some(Question::Rows { wanted, .. }) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(
+            (&*wanted.search, &*wanted.group, wanted.users.len()),
+            ("li", "tea", USERS)
+        );
+        assert!(!wanted.without_watchers);
+    }
+}
