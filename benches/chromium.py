@@ -23,6 +23,10 @@ OPTIONS = (
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+class ProtocolError(Exception):
+    """Chromium has not done what it was told."""
+
+
 class Chromium:
     """A browser; use it in a ``with`` block.
 
@@ -31,14 +35,19 @@ class Chromium:
     """
 
     def __init__(self, program: str) -> None:
-        self._profile = tempfile.TemporaryDirectory()
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         theirs, ours = os.pipe(), os.pipe()
-        # Chromium reads from descriptor 3, and writes to descriptor 4.
-        shell = f'exec "$@" 3<&{theirs[0]} 4>&{ours[1]}'
+
+        def arrange() -> None:
+            # Chromium reads from descriptor 3, and writes to descriptor 4.
+            os.dup2(theirs[0], 3)
+            os.dup2(ours[1], 4)
+
         command = [program, *OPTIONS, f"--user-data-dir={self._profile.name}"]
         self.process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *command],
-            pass_fds=(theirs[0], ours[1]),
+            command,
+            preexec_fn=arrange,
+            pass_fds=(3, 4),
             stderr=subprocess.DEVNULL,
         )
         os.close(theirs[0])
@@ -52,7 +61,7 @@ class Chromium:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.call("Browser.close")
+        self._send("Browser.close")  # which it may not answer
         self.process.wait(20)
         self._to.close()
         self._from.close()
@@ -60,18 +69,22 @@ class Chromium:
 
     def call(self, method: str, session: str = "", **params: Any) -> dict[str, Any]:
         """Call a method of the protocol; return its result."""
+        number = self._send(method, session, **params)
+        while True:
+            answer = self._read()
+            if answer.get("id") == number:
+                if "error" in answer:
+                    raise ProtocolError(f"{method}: {answer['error']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def _send(self, method: str, session: str = "", **params: Any) -> int:
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": params}
         if session:
             message["sessionId"] = session
         self._to.write(json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._read()
-            if answer.get("id") == number:
-                if "error" in answer:
-                    raise SystemExit(f"{method}: {answer['error']}")
-                result: dict[str, Any] = answer["result"]
-                return result
+        return number
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
@@ -104,10 +117,12 @@ class Tab:
         browser.call("Performance.enable", session)
 
     def run(self, script: str) -> Any:
-        """Return the value of an expression."""
-        found = self._browser.call(
-            "Runtime.evaluate", self._session, expression=script, returnByValue=True
-        )
+        """Return the value of an expression; None while there is no page."""
+        options = {"expression": script, "returnByValue": True}
+        try:
+            found = self._browser.call("Runtime.evaluate", self._session, **options)
+        except ProtocolError:
+            return None
         return found["result"].get("value")
 
     def metrics(self) -> dict[str, float]:

@@ -32,7 +32,8 @@ DWEBSOCKET: dict[str, Any] = {
 if "BENCH_SPREAD" in os.environ:
     DWEBSOCKET["SHUTDOWN_SPREAD"] = float(os.environ["BENCH_SPREAD"])
 if "BENCH_STAFF" in os.environ:
-    # The page for staff, with users in this database.
+    # The page for staff, with users in this database. The clients answer no pings.
+    DWEBSOCKET["PING_INTERVAL"] = None
     DATABASES = {
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
