@@ -250,6 +250,27 @@ def _hears(page: Page, pid: int, state: str) -> bool:
     return True
 
 
+def test_a_broker_that_is_away_is_shown(pool: Pool, tmp_path: Path):
+    broker = Redis()
+    try:
+        server = _start(pool, tmp_path / "figures", BROKER=broker.url)
+        _visit(server, 2)
+        page = Page(server, _login(server, "root", "root"))
+        page.view()
+        page.until(lambda: page.site["broker"] == "connected")
+        assert page.site["broker_address"]
+        broker.kill()
+        page.until(lambda: page.site["broker"] == "away")
+        # The workers of this machine answer all the same.
+        connections = page.site["connections"]
+        assert connections == sum(one["connections"] for one in page.rows("processes"))
+        assert {one["state"] for one in page.rows("processes")} == {"ok"}
+        broker.start()
+        page.until(lambda: page.site["broker"] == "connected")
+    finally:
+        broker.close()
+
+
 def test_the_page_comes_back_after_a_reload(pool: Pool, tmp_path: Path):
     server = _start(pool, tmp_path / "figures")
     headers = _login(server, "root", "root")

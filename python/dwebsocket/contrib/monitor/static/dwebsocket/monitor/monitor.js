@@ -145,8 +145,14 @@ class Page {
   }
 
   #close({ key }, choice) {
-    this.#asked.add(++this.#closes);
-    this.#socket.send({ monitor: "close", number: this.#closes, key, ...choice });
+    const number = ++this.#closes;
+    try {
+      // Now or never: what is closed later may surprise.
+      this.#socket.send({ monitor: "close", number, key, ...choice }, { queue: false });
+      this.#asked.add(number);
+    } catch {
+      this.#say(words("unavailable"), "error");
+    }
   }
 
   #answered({ monitor, number, closed, code }) {
