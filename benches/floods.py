@@ -108,8 +108,8 @@ FLOODS: dict[str, Flood] = {
 }
 
 
-def connect(port: int, path: str, deflate: bool) -> socket.socket:
-    """Open a WebSocket."""
+def connect(port: int, path: str, deflate: bool, more: str = "") -> socket.socket:
+    """Open a WebSocket; ``more`` are lines of its request's head."""
     client = socket.create_connection(("127.0.0.1", port), 10)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     key = base64.b64encode(os.urandom(16)).decode()
@@ -121,7 +121,7 @@ def connect(port: int, path: str, deflate: bool) -> socket.socket:
     client.sendall(
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
         f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
-        f"Sec-WebSocket-Version: 13\r\n{extensions}\r\n".encode()
+        f"Sec-WebSocket-Version: 13\r\n{extensions}{more}\r\n".encode()
     )
     head = b""
     while b"\r\n\r\n" not in head:

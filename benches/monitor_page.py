@@ -2,7 +2,8 @@
 
 The server is one gunicorn gthread worker with many connections. A headless Chromium
 opens the page: first while all connections are idle, then while some of those on the
-page exchange messages all the time, so that each update changes rows. The browser's
+page exchange messages all the time, so that each update changes rows; then with nine
+more such pages, which share one asker in the server. The browser's
 part is that of the page's renderer process; a plain page of the same site shows what
 any page takes. The server's part is its processor time with the page, and without it.
 """
@@ -10,6 +11,8 @@ any page takes. The server's part is its processor time with the page, and witho
 from __future__ import annotations
 
 import argparse
+import http.client
+import json
 import os
 import shutil
 import socket
@@ -28,6 +31,9 @@ from floods import FIN, TEXT, connect, frame
 MESSAGE = frame(FIN | TEXT, b"n" * 32)
 #: Seconds between two messages on each busy connection.
 PAUSE = 0.5
+#: The pages that are open beside that of the browser, in the last part.
+PAGES = 9
+LIVE = "/admin/websockets/live/"
 
 
 @contextmanager
@@ -56,6 +62,34 @@ def server_share(server: common.Server, seconds: float) -> float:
     before = common.cpu_seconds(server.pid)
     time.sleep(seconds)
     return 100 * (common.cpu_seconds(server.pid) - before) / seconds
+
+
+@contextmanager
+def watched(port: int, pages: int) -> Iterator[None]:
+    """Have so many more pages open until the block ends, without a browser."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    client.request("GET", "/enter")
+    cookies = client.getresponse().headers.get_all("Set-Cookie") or []
+    client.close()
+    cookie = "; ".join(one.partition(";")[0] for one in cookies)
+    more = f"Cookie: {cookie}\r\n"
+    lines = [connect(port, LIVE, False, more) for _ in range(pages)]
+    view = json.dumps({"type": "data", "data": {"monitor": "view", "number": 1}})
+    for line in lines:
+        line.sendall(frame(FIN | TEXT, view.encode()))
+        line.settimeout(60)
+        threading.Thread(target=_drain, args=(line,)).start()
+    try:
+        yield
+    finally:
+        for line in lines:
+            line.shutdown(socket.SHUT_RDWR)
+
+
+def _drain(line: socket.socket) -> None:
+    while line.recv(65_536):
+        pass
+    line.close()
 
 
 class Measured:
@@ -108,6 +142,9 @@ def measure(
         with busy(lines[:50]):
             time.sleep(5)
             rows.append(["50 busy", *page.measure(server, seconds)])
+            with watched(port, PAGES):
+                time.sleep(5)
+                rows.append([f"+ {PAGES} pages", *page.measure(server, seconds)])
         number = page.tab.run(
             "document.querySelector('[data-figure=connections]').textContent"
         )
