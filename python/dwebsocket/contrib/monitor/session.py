@@ -152,6 +152,7 @@ class MonitorSession(Session):
         except OSError as error:
             closing.trouble.note(error)
             return board.interval
+        closing.trouble.over()
         if snapshot is None:
             return wait
         connections = snapshot.connections[view.connections].rows

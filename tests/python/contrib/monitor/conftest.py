@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client, override_settings
 
-from dwebsocket import testing
-from dwebsocket.contrib.monitor import board
+from dwebsocket import _engine, testing
+from dwebsocket.contrib.monitor import board, closing, users
+from dwebsocket.monitor import asking
 
 from . import views
 
@@ -26,6 +28,14 @@ def urls(monkeypatch: pytest.MonkeyPatch, tables: None) -> Iterator[None]:
     monkeypatch.setattr(board.board, "interval", 0.05)
     monkeypatch.setattr(board, "GAP", 0.01)
     board.board.forget()
+    deadline = time.monotonic() + PATIENCE
+    while _engine.connection_count() and time.monotonic() < deadline:
+        time.sleep(0.01)  # those of the test before, which no event reports
+    # The other processes of this test run are processes of the same site.
+    monkeypatch.setattr(asking, "here", lambda: asking.Here([]))
+    for trouble in (closing.trouble, users.trouble):
+        # Such lines come once a minute.
+        monkeypatch.setattr(trouble, "_logged", 0.0)
     with override_settings(ROOT_URLCONF=views.__name__):
         yield
     assert not board.board._views

@@ -54,6 +54,11 @@ def test_the_user_is_read_again(ana) -> None:
     assert fresh(request) is None
 
 
+def test_a_user_that_is_no_model_stays_as_it_is() -> None:
+    request = _request(AnonymousUser())
+    assert fresh(request) is request
+
+
 def test_there_is_one_permission_and_no_table() -> None:
     found = Permission.objects.filter(content_type__app_label="dwebsocket_monitor")
     assert [one.codename for one in found] == ["close_connection"]

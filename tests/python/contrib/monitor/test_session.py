@@ -7,6 +7,7 @@ import logging
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import DatabaseError
 from django.test import override_settings
 
 from dwebsocket import monitor, testing
@@ -278,6 +279,69 @@ def test_a_connection_that_has_ended_meanwhile(opened, visit, ana, monkeypatch) 
         with visit("a"):
             page.view()
         assert page.close("/room/a")["closed"] == 0
+
+
+def test_a_login_that_has_ended_closes_nothing(opened, visit, ana) -> None:
+    with visit("a") as ws, opened(ana) as page:
+        page.view()
+        key = page.rows()[0]["key"]
+        Session.objects.all().delete()
+        page.say(monitor="close", number=1, key=key)
+        assert page.ws.wait_closed(PATIENCE) == 4001
+        ws.send("still there")
+        assert ws.receive() == "still there"
+
+
+def test_without_the_database_nothing_is_closed(
+    opened, visit, ana, monkeypatch
+) -> None:
+    def fresh(request):
+        raise DatabaseError("away")
+
+    with visit("a") as ws, opened(ana) as page:
+        page.view()
+        monkeypatch.setattr(session.permissions, "fresh", fresh)
+        assert page.close("/room/a")["code"] == "unavailable"
+        ws.send("still there")
+        assert ws.receive() == "still there"
+
+
+def test_processes_that_cannot_be_asked(opened, visit, ana, monkeypatch) -> None:
+    def close(*words):
+        raise OSError("the broker is away")
+
+    with visit("a"), opened(ana) as page:
+        page.view()
+        monkeypatch.setattr(session.closing.monitor, "close", close)
+        assert page.close("/room/a")["code"] == "unavailable"
+
+
+def test_figures_that_cannot_be_read(opened, visit, ana, monkeypatch, caplog) -> None:
+    look = session.board.look
+    errors = [PermissionError("not yours")]
+
+    def failing(page, view):
+        if errors:
+            raise errors.pop()
+        return look(page, view)
+
+    monkeypatch.setattr(session.board, "look", failing)
+    with visit("a"), opened(ana) as page:
+        page.view()
+        assert page.paths() == ["/room/a"]
+    assert "not yours" in caplog.text
+
+
+def test_a_page_that_reads_slowly_misses_updates_not_changes(
+    opened, visit, ana, monkeypatch
+) -> None:
+    with visit("a"), opened(ana) as page:
+        with monkeypatch.context() as patch:
+            patch.setattr(session, "WAITING", -1)
+            page.number += 1
+            page.say(monitor="view", number=page.number)
+            page.ws.receive_nothing(0.2)
+        page.until(lambda: page.frames and page.paths() == ["/room/a"])
 
 
 @pytest.mark.parametrize("kind", ["logout", "session", "inactive", "staff", "deleted"])
