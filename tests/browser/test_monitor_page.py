@@ -187,6 +187,8 @@ def test_closing_by_keyboard(site: Site, visit: Visit) -> None:
     assert said.get_attribute("role") == "status"
     has_rows(page, 2)
     assert clients[0].read_close().close_code == 4001
+    # The row has gone with the focus, which is on a row that is left.
+    expect(page.locator("[data-close]:focus")).to_have_count(1)
     # All of the user.
     site.visit("four", li)
     has_rows(page, 3)
@@ -262,6 +264,25 @@ def test_an_update_touches_what_has_changed(site: Site, visit: Visit) -> None:
         busy.receive()
     body = page.locator("body")
     expect(body).to_have_attribute("data-touched", "/room/busy", timeout=PATIENCE)
+
+
+def test_a_page_that_nobody_sees_pauses(site: Site, visit: Visit) -> None:
+    site.visit("one")
+    page = visit()
+    has_rows(page, 1)
+    turn = """(value) => {
+        Object.defineProperty(document, "hidden", { value, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(turn, True)
+    other = visit(beside=page)
+    site.visit("two")
+    has_rows(other, 2)
+    site.visit("three")
+    has_rows(other, 3)
+    assert rows(page).count() == 1
+    page.evaluate(turn, False)
+    has_rows(page, 3)
 
 
 def test_it_comes_back_after_a_restart(site: Site, visit: Visit) -> None:

@@ -74,10 +74,12 @@ export const connections = [
   },
   (row) => (row.machine ? `${row.machine} ${row.pid}` : words("unknown")),
   (row, cell) => {
-    if (row.closing) return words("closing");
     const user = row.name ?? words("nobody");
-    const made = button(cell, words("close"), words("closeLabel", { user, path: row.path }));
+    const text = words(row.closing ? "closing" : "close");
+    // The button stays while the connection closes: it may have the focus.
+    const made = button(cell, text, words("closeLabel", { user, path: row.path }));
     made.dataset.close = row.key;
+    made.ariaDisabled = String(row.closing);
   },
 ];
 

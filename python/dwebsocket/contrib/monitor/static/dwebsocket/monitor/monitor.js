@@ -64,7 +64,7 @@ class Page {
       if (user !== undefined) this.#filter({ user }, target.textContent);
       if (group !== undefined) this.#filter({ group }, group);
       const row = close && this.#tables.connections.data(close);
-      if (row) this.#confirm.ask(row);
+      if (row && !row.closing) this.#confirm.ask(row);
     });
     document.addEventListener("visibilitychange", () => {
       if (this.#socket.state !== "open") return;
