@@ -25,6 +25,7 @@ pytestmark = pytest.mark.timeout(180)
 GUNICORN = "-m gunicorn tests.browser.staff_site --threads 8 --bind 127.0.0.1"
 PATIENCE = 30_000
 DESKTOP = {"width": 1280, "height": 900}
+TABLET = {"width": 800, "height": 1000}
 PHONE = {"width": 390, "height": 844}
 STRANGE = "<script>window.evil=1</script><img src=x onerror=window.evil=1>"
 
@@ -327,7 +328,9 @@ def test_the_admins_first_page_leads_to_it(site: Site, visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    "size", [DESKTOP, TABLET, PHONE], ids=["desktop", "tablet", "phone"]
+)
 def test_every_size_and_theme(
     site: Site, visit: Visit, tmp_path: Path, size: dict[str, int], scheme: str
 ) -> None:
@@ -337,7 +340,7 @@ def test_every_size_and_theme(
     has_rows(page, 2)
     clients[0].send("x")
     expect(rows(page).first).to_contain_text("/s")
-    name = f"{'phone' if size is PHONE else 'desktop'}-{scheme}"
+    name = f"{size['width']}-{scheme}"
     page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
     # Nothing is wider than the screen, and tables stay tables for a screen reader.
     wide = page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")

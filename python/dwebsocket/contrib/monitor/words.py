@@ -27,6 +27,8 @@ def words() -> dict[str, str]:
         "hours": _("{number} h"),
         "days": _("{number} d"),
         "milliseconds": _("{number} ms"),
+        "messages": _("{number} messages since it was opened"),
+        "dropped": _("{number} dropped"),
         "more": _("and {number} more"),
         "close": _("Close"),
         "closeLabel": _("Close the connection of {user} to {path}"),

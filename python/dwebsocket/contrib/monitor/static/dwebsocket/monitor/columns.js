@@ -1,6 +1,6 @@
 // What the cells of the tables show.
 
-import { ago, at, count, decimal, rate, waiting, words, parts } from "./words.js";
+import { ago, at, count, decimal, parts, rate, waiting, words } from "./words.js";
 import { write } from "./table.js";
 
 const now = () => Date.now() / 1000;
@@ -30,11 +30,15 @@ function time(cell, seconds) {
   write(found, ago(seconds, now()));
 }
 
-/** A cell whose whole text may be too long to be shown. */
-function long(cell, text) {
-  if (cell.title !== text) cell.title = text;
+/** A text that may be too long to be shown, or that has more to say: the title has all of it. */
+function titled(cell, text, title = text) {
+  if (cell.title !== title) cell.title = title;
   return text;
 }
+
+/** A rate, and the number of all messages. */
+const messages = (cell, speed, all) =>
+  titled(cell, rate(speed), words("messages", { number: count(all) }));
 
 const brokers = { connected: "connected", away: "away", none: "noBroker", unknown: "unknown" };
 
@@ -59,18 +63,22 @@ export const connections = [
     if (row.user === null) return words("nobody");
     button(cell, row.name, words("filterUser", { user: row.name })).dataset.user = row.user;
   },
-  (row, cell) => long(cell, row.path),
-  (row, cell) => long(cell, row.address || words("unknown")),
+  (row, cell) => titled(cell, row.path),
+  (row, cell) => titled(cell, row.address || words("unknown")),
   (row, cell) => time(cell, row.since),
-  (row) => rate(row.received),
-  (row) => rate(row.sent),
+  (row, cell) => messages(cell, row.received, row.received_messages),
+  (row, cell) => messages(cell, row.sent, row.sent_messages),
   (row) =>
     row.round_trip === null ? "" : words("milliseconds", { number: decimal(row.round_trip * 1000) }),
-  (row) => waiting(row.outbox_messages, row.outbox_bytes),
+  (row) => {
+    const text = waiting(row.outbox_messages, row.outbox_bytes);
+    return row.dropped ? `${text}, ${words("dropped", { number: count(row.dropped) })}` : text;
+  },
+  (row) => count(row.inbox_messages),
   (row, cell) => {
     const more = row.groups - row.some_groups.length;
     const names = row.some_groups.join(", ");
-    return long(cell, more > 0 ? `${names}, ${words("more", { number: count(more) })}` : names);
+    return titled(cell, more > 0 ? `${names}, ${words("more", { number: count(more) })}` : names);
   },
   (row) => (row.machine ? `${row.machine} ${row.pid}` : words("unknown")),
   (row, cell) => {
