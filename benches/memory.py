@@ -1,10 +1,10 @@
-"""The memory of an open WebSocket while its synchronous view waits in wait().
+"""The memory of an open WebSocket while its view waits in wait().
 
 The server is one gunicorn sync worker. The baseline is read after some hundred
 connections were opened, used and closed again. Then the connections are only opened;
 after that, each echoes one message and becomes idle again. "Each" is the difference to
 the baseline divided by the number of connections. The difference contains everything:
-Django's request, the view's thread, the engine.
+Django's request, the view's thread (or task), the engine.
 """
 
 from __future__ import annotations
@@ -19,11 +19,17 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--warm", type=int, default=500, help="connections before")
+    parser.add_argument(
+        "--urls", default="urls", help="async_urls: asynchronous views", metavar="URLS"
+    )
     parser.add_argument("--idle", type=float, default=30, help="seconds of idle CPU")
     arguments = parser.parse_args()
     common.raise_descriptor_limit()
     interpreter = common.new_environment(arguments.python)
-    with common.serve(interpreter, "sync", arguments.cpus) as server:
+    serving = common.serve(
+        interpreter, "sync", arguments.cpus, BENCH_URLCONF=arguments.urls
+    )
+    with serving as server:
         holder = common.Holder(arguments.cpus, server.address)
         states = {"before": common.settled(server.pid)}
         holder(f"open {arguments.warm}")

@@ -63,6 +63,9 @@ pub enum Overflow {
     DropNewest,
     /// Do not take the message, and return `Sent::Full` to the caller.
     Refuse,
+    /// Take the message as long as the outbox has less than twice its limits, and return `Sent::Full` after
+    /// that: the caller waits for room when it has sent.
+    Overdraw,
 }
 
 /// The limits of one connection. Shared by all connections of a kind.

@@ -56,6 +56,7 @@ PEERS: dict[str, Peer] = {
     for peer in (
         project.OURS,
         project.OURS_GEVENT,
+        project.OURS_ASYNC,
         project.OLD,
         BARE_LOOP,
         channels.UVICORN,

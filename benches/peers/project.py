@@ -52,6 +52,15 @@ OURS_GEVENT = Package(
     directory=PROJECT,
     variables=VARIABLES,
 )
+OURS_ASYNC = Package(
+    name="ours-async",
+    title="dwebsocket-rs, async views",
+    group="ours",
+    packages=["Django", "gunicorn", "maturin", "uvloop"],
+    words=gunicorn("wsgi", "gthread", "--threads", "8"),
+    directory=PROJECT,
+    variables=VARIABLES | {"BENCH_URLCONF": "async_urls"},
+)
 # Keepalive: it has none. Each view occupies a thread of gunicorn's pool, which starts
 # threads when they are needed. It waits with select(), so it serves about 1,000
 # connections. On CPython 3.12 Django 3.0 needs the ``distutils`` of setuptools, and

@@ -1,4 +1,4 @@
-"""WebSockets for Django on WSGI servers, from plain synchronous views.
+"""WebSockets for Django on WSGI servers, from synchronous and asynchronous views.
 
 A complete echo service::
 
@@ -30,7 +30,13 @@ from .exceptions import (
 if TYPE_CHECKING:
     from .conf.view_options import ViewOptions
     from .decorating import DecoratorModule
-    from .request import ClassicWebSocketRequest, WebSocketRequest
+    from .request import (
+        AsyncWebSocketRequest,
+        ClassicAsyncWebSocketRequest,
+        ClassicWebSocketRequest,
+        WebSocketRequest,
+    )
+    from .websocket.aio import AsyncWebSocket
 
     websocket: DecoratorModule
 else:
@@ -40,12 +46,18 @@ else:
 
 #: Types for annotations, imported when they are asked for, by their modules.
 _TYPES = {
+    "AsyncWebSocket": "websocket.aio",
+    "AsyncWebSocketRequest": "request",
+    "ClassicAsyncWebSocketRequest": "request",
     "ClassicWebSocketRequest": "request",
     "ViewOptions": "conf.view_options",
     "WebSocketRequest": "request",
 }
 
 __all__ = (
+    "AsyncWebSocket",
+    "AsyncWebSocketRequest",
+    "ClassicAsyncWebSocketRequest",
     "ClassicWebSocketRequest",
     "ConfigurationError",
     "HandshakeError",

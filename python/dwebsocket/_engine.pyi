@@ -4,7 +4,7 @@ The engine does not know Django. Every call that can wait releases the interpret
 meanwhile, and Ctrl-C interrupts a wait of the main thread.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from os import PathLike
 from typing import Any, Literal, final
 
@@ -172,6 +172,103 @@ class EventLoop:
         """Whether the parent process has made this loop, before a fork."""
 
 @final
+class TaskLoop:
+    """An event loop of asyncio: reads the sockets of its views, and runs their tasks.
+
+    Args:
+        asyncio: The loop, which runs in the calling thread.
+        signal: Django's signal of each message that a view gets.
+
+    Raises:
+        OSError: The process has no descriptor left.
+    """
+
+    def __new__(cls, asyncio: Any, signal: Any) -> TaskLoop: ...
+    def filenos(self) -> tuple[int, int]:
+        """Return two descriptors: if one polls readable, call :meth:`attend`."""
+    def attend(self) -> None:
+        """Read the sockets that are ready, and run the tasks that wait for them."""
+    def attend_again(self) -> None:
+        """Do what is left of :meth:`attend`; the loop calls this."""
+    def close(self) -> None:
+        """Forget the tasks that wait: the loop is closed."""
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the parent process has made this loop, before a fork."""
+
+@final
+class TaskPort:
+    """A connection whose view is a task.
+
+    Args:
+        connection: The connection.
+        task_loop: The loop.
+        overflow: What a full outbox does.
+        timeout: Seconds for which an awaited send waits for room; None: no limit.
+    """
+
+    def __new__(
+        cls,
+        connection: Connection,
+        task_loop: TaskLoop,
+        overflow: str,
+        timeout: float | None,
+    ) -> TaskPort: ...
+    def wait(self, owner: Any, timeout: float | None = None, /) -> Receiving:
+        """Return an awaitable of a message, or of None when the time is up.
+
+        Args:
+            owner: Gets ``_heard(message)`` if the signal has receivers. Its coroutine
+                ``_ended(raises)`` answers at the end.
+            timeout: Seconds to wait; None: no limit.
+        """
+    def receive(self, owner: Any, timeout: float | None = None, /) -> Receiving:
+        """Return an awaitable of a message; ``owner._late(timeout)`` raises."""
+    def offer(
+        self,
+        message: str | bytes | bytearray | memoryview,
+        binary: bool | None,
+        /,
+    ) -> Sending | None:
+        """Send by the connection's policy; None: the message was not accepted."""
+    def send(
+        self,
+        message: str | bytes | bytearray | memoryview,
+        binary: bool | None,
+        overflow: str,
+        timeout: float | None,
+        /,
+    ) -> Sending | None:
+        """Send by another policy and time limit than the connection's."""
+    def at_end(self, callback: Callable[[], None], /) -> None:
+        """Have the loop call ``callback`` once the connection has ended."""
+    def forget_end(self) -> None:
+        """Forget the callback of :meth:`at_end`."""
+
+@final
+class Receiving(Coroutine[Any, Any, Any]):
+    """The awaitable of a message, which counts as a coroutine."""
+
+    @property
+    def advice(self) -> str:
+        """What to tell a program that has forgotten to await this."""
+    def __await__(self) -> Any: ...
+    def __iter__(self) -> Any: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, *error: Any) -> Any: ...
+    def close(self) -> None: ...
+    def __bool__(self) -> bool: ...
+
+@final
+class Sending(Awaitable[bool]):
+    """The awaitable of room in an outbox, which is no coroutine."""
+
+    def __await__(self) -> Any: ...
+    def __iter__(self) -> Any: ...
+    def __next__(self) -> Any: ...
+
+@final
 class LoopPort:
     """A connection whose view waits in an event loop.
 
@@ -239,7 +336,7 @@ class Adoption:
         handshake: Handshake,
         options: Options,
         permit: Permit,
-        event_loop: EventLoop | None = None,
+        event_loop: EventLoop | TaskLoop | None = None,
     ) -> Connection:
         """Write the response head and let the engine run the connection.
 

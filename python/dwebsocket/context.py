@@ -145,7 +145,18 @@ class RequestContext:
         """Call a function with this state, in another thread."""
         return self._context.run(self._run, function, args)
 
-    def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    @property
+    def variables(self) -> Context:
+        """The copied context variables."""
+        return self._context
+
+    @property
+    def databases(self) -> dict[str, Any]:
+        """The database connections that other threads may use as well."""
+        return self._databases
+
+    def take_on(self) -> None:
+        """Set language, time zone, URLconf and script prefix, in the current context."""
         if self._language is None:
             translation.deactivate_all()
         elif self._language != django_settings.LANGUAGE_CODE:
@@ -156,6 +167,9 @@ class RequestContext:
             set_urlconf(self._urlconf)
         if self._prefix != "/":
             set_script_prefix(self._prefix)
+
+    def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        self.take_on()
         databases.share(self._databases)
         try:
             return function(*args)

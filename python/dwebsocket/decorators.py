@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import inspect
@@ -9,7 +10,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
 
 from . import checks, conf, wsgi
@@ -17,8 +18,8 @@ from .exceptions import ConfigurationError, WebSocketClosed
 from .handshake import plain
 from .handshake.opening import Accepted, Opening, Subprotocols
 from .handshake.request import asks
-from .runners import ASYNC, Call
-from .websocket import unopened
+from .runners import Call
+from .websocket import endpoint, unopened
 
 if TYPE_CHECKING:
     from .decorating import ClassicDecorator, ModernDecorator
@@ -41,6 +42,15 @@ def _request_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
     raise TypeError("a WebSocket view must be called with a request")
 
 
+async def _acall(view: Any, args: Any, kwargs: Any) -> Any:
+    """Do what :func:`_call` does, for an asynchronous view."""
+    try:
+        returned = await view(*args, **kwargs)
+    except WebSocketClosed:
+        returned = None
+    return HttpResponse() if returned is None else returned
+
+
 def _call(view: Any, args: Any, kwargs: Any) -> Any:
     """Call a view whose WebSocket is open; return a response in any case."""
     try:
@@ -49,6 +59,22 @@ def _call(view: Any, args: Any, kwargs: Any) -> Any:
         # receive() raised this at the end of the connection, and it ended the view.
         returned = None
     return HttpResponse() if returned is None else returned
+
+
+def _go_on(view: Any, websocket: Any, args: Any, kwargs: Any) -> Any:
+    """Call a view whose WebSocket is open.
+
+    Raises:
+        ConfigurationError: The WebSocket is of the other kind than the view.
+    """
+    if not _is_async(view):
+        return _call(view, args, kwargs)
+    if hasattr(endpoint.of(websocket), "tasks"):
+        return _acall(view, args, kwargs)
+    raise ConfigurationError(
+        "A middleware has opened this WebSocket in the request's own thread, and "
+        f"{view!r} is an async view: write 'def', or let the decorator open it."
+    )
 
 
 def respond(opening: Opening, factory: Any, call: Call) -> HttpResponse:
@@ -69,10 +95,55 @@ def respond(opening: Opening, factory: Any, call: Call) -> HttpResponse:
 def _is_async(view: Any) -> bool:
     if isinstance(view, functools.partial):
         return _is_async(view.func)
-    return bool(iscoroutinefunction(getattr(view, "__func__", view)))
+    view = getattr(view, "__func__", view)
+    # A decorated view looks synchronous: its response to a handshake is.
+    return bool(
+        iscoroutinefunction(view) or getattr(view, "serves_asynchronously", False)
+    )
 
 
-def _decorate(view: Any, opening: Opening, require: bool) -> Any:
+def _unmark(wrapper: Any) -> None:
+    """Remove the marks of coroutine functions, which ``wraps()`` has copied."""
+    for mark in ("_is_coroutine_mark", "_is_coroutine"):
+        wrapper.__dict__.pop(mark, None)
+
+
+def _kind_of_call(view: Any) -> Any:
+    """Return the class of a view's calls."""
+    if not _is_async(view):
+        return Call
+    # Imported late: most sites have no such view.
+    from .runners.acall import AsyncCall
+
+    return AsyncCall
+
+
+def _is_awaited(kind: Any) -> bool:
+    """Return whether the caller of an asynchronous view awaits its response.
+
+    ``method_decorator()`` and others take the view for a coroutine function, as it was
+    before it was decorated. Django then calls it in an event loop.
+    """
+    if kind is Call:
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _later(response: HttpResponse) -> HttpResponse:
+    """Return a response to a caller that awaits it."""
+    return response
+
+
+def _check(view: Any, overrides: dict[str, Any]) -> None:
+    """Make sure that a WebSocket's decorator fits on a view.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
     if hasattr(view, "as_view"):
         raise ConfigurationError(
             f"{view!r} is a class, not a view: decorate its method get(), or the "
@@ -83,13 +154,29 @@ def _decorate(view: Any, opening: Opening, require: bool) -> Any:
             f"A WebSocket decorator is used on a view, not on {view!r}. (The address "
             "belongs in urls.py.)"
         )
-    if _is_async(view):
-        raise ConfigurationError(ASYNC.format(view))
-    if inspect.isgeneratorfunction(getattr(view, "__func__", view)):
+    if overrides.get("cancel_on_disconnect") and not _is_async(view):
+        raise ConfigurationError(
+            f"{view!r} is a synchronous view, and a thread cannot be cancelled: "
+            "cancel_on_disconnect=True is for async views ('async def')."
+        )
+    function = getattr(view, "__func__", view)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigurationError(
             f"{view!r} has a yield, so a call would not run it. A view sends with "
             "request.websocket.send()."
         )
+
+
+def _decorate(
+    view: Any, opening: Opening, require: bool, overrides: dict[str, Any]
+) -> Any:
+    _check(view, overrides)
+    kind = _kind_of_call(view)
+
+    def answer(request: Any, args: Any, kwargs: Any) -> Any:
+        """Answer plain HTTP."""
+        answering = view if kind is Call else async_to_sync(view)
+        return plain.answer(request, answering, args, kwargs, require)
 
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -99,12 +186,17 @@ def _decorate(view: Any, opening: Opening, require: bool) -> Any:
         if given is not None and unopened.is_open(given):
             # The WebSocket is open: this decorator is the second one on the view, or a
             # middleware has opened the WebSocket.
-            return _call(view, args, kwargs)
+            return _go_on(view, given, args, kwargs)
         factory = asks(request)
         if factory is not None:
-            return respond(opening, factory, Call(view, request, args, kwargs))
-        return plain.answer(request, view, args, kwargs, require)
+            response = respond(opening, factory, kind(view, request, args, kwargs))
+            return _later(response) if _is_awaited(kind) else response
+        if _is_awaited(kind):
+            return sync_to_async(answer)(request, args, kwargs)
+        return answer(request, args, kwargs)
 
+    _unmark(wrapper)
+    wrapper.serves_asynchronously = kind.asynchronous  # type: ignore[attr-defined]
     wrapper.opens_websocket = True  # type: ignore[attr-defined]
     wrapper.accept_websocket = True  # type: ignore[attr-defined]
     wrapper.require_websocket = (  # type: ignore[attr-defined]
@@ -122,8 +214,8 @@ def _decorator(
 ) -> Any:
     opening = Opening(dialect, subprotocols, conf.check_overrides(overrides))
     if view is None:
-        return lambda view: _decorate(view, opening, require)
-    return _decorate(view, opening, require)
+        return lambda view: _decorate(view, opening, require, overrides)
+    return _decorate(view, opening, require, overrides)
 
 
 def _classic(decorator: Any) -> ClassicDecorator:
@@ -144,7 +236,7 @@ def accept_websocket(
     """Let a view serve WebSockets, in the classic dialect, and plain HTTP.
 
     In the view, ``request.is_websocket()`` tells the two apart. The decorator works
-    with and without arguments.
+    with and without arguments, on ``def`` and on ``async def``.
 
     Args:
         view: The view.
@@ -155,7 +247,7 @@ def accept_websocket(
             ``dialect="modern"``, ``max_message_size=65536``, ...
 
     Raises:
-        ConfigurationError: An argument is wrong, or the view is asynchronous.
+        ConfigurationError: An argument is wrong, or does not fit the view.
     """
     return _decorator(view, "classic", False, subprotocols, overrides)
 

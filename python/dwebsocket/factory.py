@@ -1,18 +1,23 @@
 """The factory that makes ``request.websocket``; see the setting ``FACTORY_CLASS``.
 
 To give views your own WebSocket class, subclass :class:`WebSocketFactory` and set
-``websocket_class``.
+``websocket_class``, and ``async_websocket_class`` for asynchronous views.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 
 from . import _engine, servers
+from .conf import settings
+from .exceptions import ConfigurationError
 from .websocket import WebSocket, endpoint, unopened
+
+if TYPE_CHECKING:
+    from .websocket.aio import AsyncWebSocket
 
 __all__ = ("WebSocketFactory", "made_by")
 
@@ -25,11 +30,15 @@ class WebSocketFactory:
     """
 
     websocket_class: type[WebSocket[Any]] = WebSocket
+    #: The class for asynchronous views; None: ``AsyncWebSocket``.
+    async_websocket_class: type[AsyncWebSocket[Any]] | None = None
+    #: Whether the view is asynchronous; set for each handshake.
+    asynchronous: bool = False
     #: The connection and its options, for a create_websocket() that takes no arguments.
     _opened: tuple[_engine.Connection, dict[str, Any]] | None = None
     #: The WebSocket of a connection, which a create_websocket() may return in another
     #: object.
-    _made: WebSocket[Any] | None = None
+    _made: WebSocket[Any] | AsyncWebSocket[Any] | None = None
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
@@ -54,7 +63,7 @@ class WebSocketFactory:
 
     def create_websocket(
         self, connection: _engine.Connection | None = None, **options: Any
-    ) -> WebSocket[Any] | None:
+    ) -> WebSocket[Any] | AsyncWebSocket[Any] | None:
         """Return the WebSocket for a connection.
 
         Without a connection, return a WebSocket that ``accept_connection()`` will open,
@@ -70,8 +79,18 @@ class WebSocketFactory:
         if connection is None:
             made: WebSocket[Any] | None = unopened.create(self)
             return made
-        self._made = self.websocket_class(connection, **options)
+        self._made = self._class()(connection, **options)
         return self._made
+
+    def _class(self) -> type[Any]:
+        if not self.asynchronous:
+            return self.websocket_class
+        if self.async_websocket_class is not None:
+            return self.async_websocket_class
+        # Imported late: most sites have no asynchronous view.
+        from .websocket.aio import AsyncWebSocket
+
+        return AsyncWebSocket
 
 
 def made_by(factory: Any, connection: _engine.Connection, options: Any) -> Any:
@@ -79,6 +98,9 @@ def made_by(factory: Any, connection: _engine.Connection, options: Any) -> Any:
 
     In old projects, ``create_websocket()`` takes no arguments and calls the method of
     the base class, which then finds the arguments in ``_opened``.
+
+    Raises:
+        ConfigurationError: It makes none, or one of the wrong kind for the view.
     """
     create = factory.create_websocket
     ours = getattr(create, "__func__", None) is WebSocketFactory.create_websocket
@@ -90,4 +112,14 @@ def made_by(factory: Any, connection: _engine.Connection, options: Any) -> Any:
     inner = vars(factory).pop("_made", None)
     if made is not inner and made is not None and inner is not None:
         endpoint.lend(made, inner)
+    if made is None:
+        raise ConfigurationError(
+            f"create_websocket() of {settings.FACTORY_CLASS} must return the "
+            "WebSocket of the connection, not None."
+        )
+    if factory.asynchronous and not hasattr(endpoint.of(made), "tasks"):
+        raise ConfigurationError(
+            f"create_websocket() of {settings.FACTORY_CLASS} must return an "
+            "AsyncWebSocket if 'self.asynchronous' is True: the view is asynchronous."
+        )
     return made

@@ -1,11 +1,16 @@
 """The types of the requests that views get; for annotations only.
 
-    from dwebsocket import WebSocketRequest, websocket
+    from dwebsocket import AsyncWebSocketRequest, WebSocketRequest, websocket
 
     @websocket
     def echo(request: WebSocketRequest) -> None:
         for message in request.websocket:
             request.websocket.send(message)
+
+    @websocket
+    async def later(request: AsyncWebSocketRequest) -> None:
+        async for message in request.websocket:
+            await request.websocket.send(message)
 
 Every request is an instance of Django's own classes, and never of these.
 """
@@ -18,20 +23,27 @@ from django.http import HttpRequest
 
 from .handshake.request import IsWebSocket
 from .websocket import WebSocket
+from .websocket.aio import AsyncWebSocket
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
     Socket = TypeVarWithDefault(
         "Socket",
-        bound=WebSocket[Any] | None,
+        bound=WebSocket[Any] | AsyncWebSocket[Any] | None,
         default=WebSocket[str | bytes],
         covariant=True,
     )
 else:
-    Socket = TypeVar("Socket", bound=WebSocket, covariant=True)
+    Socket = TypeVar("Socket", bound=WebSocket | AsyncWebSocket, covariant=True)
 
-__all__ = ("ClassicWebSocketRequest", "IsWebSocket", "WebSocketRequest")
+__all__ = (
+    "AsyncWebSocketRequest",
+    "ClassicAsyncWebSocketRequest",
+    "ClassicWebSocketRequest",
+    "IsWebSocket",
+    "WebSocketRequest",
+)
 
 
 class WebSocketRequest(HttpRequest, Generic[Socket]):
@@ -49,3 +61,10 @@ class WebSocketRequest(HttpRequest, Generic[Socket]):
 #: The request of a view that is decorated with ``@accept_websocket`` or
 #: ``@require_websocket``, which speak the classic dialect.
 ClassicWebSocketRequest: TypeAlias = WebSocketRequest[WebSocket[bytes]]
+
+#: The request of an asynchronous view that is decorated with ``@websocket``.
+AsyncWebSocketRequest: TypeAlias = WebSocketRequest[AsyncWebSocket[str | bytes]]
+
+#: The request of an asynchronous view that is decorated with ``@accept_websocket`` or
+#: ``@require_websocket``.
+ClassicAsyncWebSocketRequest: TypeAlias = WebSocketRequest[AsyncWebSocket[bytes]]

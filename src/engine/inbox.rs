@@ -182,6 +182,16 @@ impl Inbox {
         self.state().armed.arm_room();
     }
 
+    /// Asks for a report of the end; false if the view may know of the end already.
+    pub fn arm_end(&self) -> bool {
+        let mut state = self.state();
+        if state.end != End::Open {
+            return false;
+        }
+        state.armed.arm_end();
+        true
+    }
+
     /// A descriptor that polls readable while there is something to receive.
     ///
     /// # Errors
@@ -312,6 +322,9 @@ impl Handler for Inbox {
             End::Queued
         };
         let turn = state.waiting.take_turn();
+        if let Some(event_loop) = &self.event_loop {
+            state.armed.report_end(event_loop, connection.id());
+        }
         self.notify(state, connection);
         self.report_room(connection);
         self.after(connection, false, turn);

@@ -80,6 +80,20 @@ impl PyConnection {
         }
     }
 
+    /// Sends a message, and does not wait.
+    pub(super) fn put(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        binary: Option<bool>,
+        overflow: Overflow,
+    ) -> PyResult<Sent> {
+        let payload = Payload::from_python(data)?;
+        let opcode = payload.opcode(binary)?;
+        habit::note(self.connection.id());
+        Ok(self.transmit(py, opcode, payload.as_bytes(), overflow))
+    }
+
     /// Sends a message, and waits for room for at most `timeout` seconds.
     fn transmit_blocking(
         &self,
@@ -242,16 +256,17 @@ impl PyConnection {
         overflow: Parsed<Policy>,
         timeout: Option<f64>,
     ) -> PyResult<bool> {
-        let payload = Payload::from_python(data)?;
-        let bytes = payload.as_bytes();
-        let opcode = payload.opcode(binary)?;
-        habit::note(self.connection.id());
         let overflow = match overflow.0 {
             Policy::Now(overflow) => overflow,
-            Policy::Block => return self.transmit_blocking(py, opcode, bytes, timeout),
+            Policy::Block => {
+                let payload = Payload::from_python(data)?;
+                let opcode = payload.opcode(binary)?;
+                habit::note(self.connection.id());
+                return self.transmit_blocking(py, opcode, payload.as_bytes(), timeout);
+            }
             Policy::Auto => return Err(Policy::Auto.unknown()),
         };
-        let sent = self.transmit(py, opcode, bytes, overflow);
+        let sent = self.put(py, data, binary, overflow)?;
         Ok(matches!(sent, Sent::Done | Sent::DroppedOldest(_)))
     }
 

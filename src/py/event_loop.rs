@@ -40,7 +40,7 @@ thread_local! {
 }
 
 /// A number that no other thread of this time has.
-fn here() -> usize {
+pub(super) fn here() -> usize {
     HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 

@@ -18,6 +18,7 @@ mod permit;
 mod repr;
 mod sender;
 mod start;
+mod tasks;
 mod wait;
 mod wake;
 
@@ -116,6 +117,7 @@ mod _engine {
         sender::{PySender, forget_sends, turns},
         start::{json_depth, settle_thread, start},
         stop,
+        tasks::{PyReceiving, PySending, PyTaskLoop, PyTaskPort},
         wake::PyWakeQueue,
     };
 

@@ -56,6 +56,7 @@ impl Word for Policy {
         (Self::Now(Overflow::DropOldest), "drop_oldest"),
         (Self::Now(Overflow::DropNewest), "drop_newest"),
         (Self::Now(Overflow::Refuse), "refuse"),
+        (Self::Now(Overflow::Overdraw), "overdraw"),
     ];
 }
 
@@ -69,7 +70,7 @@ impl Policy {
     pub(super) fn of_groups(self) -> PyResult<Overflow> {
         match self {
             Self::Auto | Self::Block => Ok(Overflow::Close),
-            Self::Now(Overflow::Refuse) => Err(self.unknown()),
+            Self::Now(Overflow::Refuse | Overflow::Overdraw) => Err(self.unknown()),
             Self::Now(overflow) => Ok(overflow),
         }
     }

@@ -5,6 +5,7 @@ import http.client
 import logging
 
 import pytest
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
@@ -319,9 +320,12 @@ class Async(View):
         Async.as_view(),
     ],
 )
-def test_an_async_view_is_refused_when_it_is_decorated(async_view):
-    with pytest.raises(ConfigurationError, match="async def"):
-        accept_websocket(async_view)
+def test_an_async_view_becomes_a_synchronous_function(async_view):
+    """Servers call it, and middleware sees its response."""
+    decorated = accept_websocket(async_view)
+    assert not iscoroutinefunction(decorated)
+    assert decorated.serves_asynchronously
+    assert accept_websocket(decorated).serves_asynchronously
 
 
 @pytest.mark.parametrize("decorator", [accept_websocket, require_websocket, websocket])

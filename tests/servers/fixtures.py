@@ -33,9 +33,12 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reports]:
 
 
 @pytest.fixture
-def report(reports: Reports) -> Channel:
-    """Return this test's own channel of reports."""
-    return reports.channel()
+def report(request: pytest.FixtureRequest, reports: Reports) -> Channel:
+    """Return this test's own channel of reports; see :data:`.scripting.kinds`."""
+    channel = reports.channel()
+    if getattr(request, "param", "def") == "async def":
+        channel.prefix = "/aio"
+    return channel
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ class Channel:
 
     def __init__(self, inbox: queue.Queue[tuple[str, Any]]) -> None:
         self.key = ""
+        #: Where the scripted views of the kind that is tested are.
+        self.prefix = ""
         self._inbox = inbox
         self._early: list[tuple[str, Any]] = []
 

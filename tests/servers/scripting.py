@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
+
 from . import frames
 from .client import WsClient
 from .harness import Server
@@ -18,6 +20,10 @@ GOING: dict[str, Callable[[WsClient], None]] = {
     "fin": lambda client: client.drop(),
     "rst": lambda client: client.reset(),
 }
+
+
+#: Runs a test over each kind of view: those that are asynchronous make the same calls.
+kinds = pytest.mark.parametrize("report", ["def", "async def"], indirect=True)
 
 
 class Script:
@@ -43,7 +49,7 @@ class Script:
         self.ops = ops
         self._known: dict[int, Any] = {}
         query = urlencode({"key": report.key, "ops": json.dumps(ops)})
-        self.client = server.open(f"{path}?{query}", headers)
+        self.client = server.open(f"{report.prefix}{path}?{query}", headers)
 
     def outcome(self, number: int) -> Any:
         """Wait for the outcome of one call and return it."""

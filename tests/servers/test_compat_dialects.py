@@ -10,7 +10,7 @@ from . import frames
 from .client import eventually
 from .harness import Server
 from .reports import Channel
-from .scripting import GOING, Script, raised
+from .scripting import GOING, Script, kinds, raised
 from .specs import CONTRACT
 
 servers = pytest.mark.parametrize("server", CONTRACT, indirect=True)
@@ -20,6 +20,7 @@ PATHS = {"classic": "/script", "modern": "/modern/script"}
 dialects = pytest.mark.parametrize("dialect", PATHS)
 
 
+@kinds
 @servers
 @dialects
 def test_a_text_message_arrives_as(server: Server, report: Channel, dialect: str):
@@ -30,6 +31,7 @@ def test_a_text_message_arrives_as(server: Server, report: Channel, dialect: str
     assert script.client.answer_close().close_code == 1000
 
 
+@kinds
 @servers
 @dialects
 def test_a_binary_message_arrives_as_bytes(
@@ -53,6 +55,7 @@ SENT: list[tuple[str, str, str, str | bytes, str | bytes]] = [
 ]
 
 
+@kinds
 @servers
 @dialects
 @pytest.mark.parametrize("case", SENT, ids=[case[0] for case in SENT])
@@ -66,6 +69,7 @@ def test_send_picks_text_or_binary(
     script.client.answer_close()
 
 
+@kinds
 @servers
 @going
 def test_the_modern_dialect_ends_with_none_for_ever(
@@ -89,6 +93,7 @@ def test_the_modern_dialect_ends_with_none_for_ever(
     assert not isinstance(outcomes[9], dict)
 
 
+@kinds
 @servers
 def test_iteration_in_the_modern_dialect_just_ends(server: Server, report: Channel):
     script = Script(server, report, ["drain"], path="/modern/script")
@@ -98,6 +103,7 @@ def test_iteration_in_the_modern_dialect_just_ends(server: Server, report: Chann
     assert script.outcomes() == [["one", b"two"]]
 
 
+@kinds
 @servers
 @dialects
 def test_receive_raises_what_happened(server: Server, report: Channel, dialect: str):
@@ -125,6 +131,7 @@ def test_receive_raises_what_happened(server: Server, report: Channel, dialect: 
     script.client.ended_after_close(4001)
 
 
+@kinds
 @servers
 def test_text_that_is_not_utf8_is_delivered_in_the_classic_dialect(
     server: Server, report: Channel

@@ -9,10 +9,10 @@ import pytest
 from . import frames
 from .harness import Server
 from .reports import Channel
-from .scripting import GOING, Script, raised
+from .scripting import GOING, Script, kinds, raised
 from .specs import CONTRACT
 
-pytestmark = pytest.mark.parametrize("server", CONTRACT, indirect=True)
+pytestmark = [pytest.mark.parametrize("server", CONTRACT, indirect=True), kinds]
 
 going = pytest.mark.parametrize("go", GOING)
 

@@ -10,7 +10,7 @@ import pytest
 from . import frames
 from .harness import Server
 from .reports import Channel
-from .scripting import Script, raised
+from .scripting import Script, kinds, raised
 from .specs import CONTRACT
 
 pytestmark = pytest.mark.parametrize("server", CONTRACT, indirect=True)
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.parametrize("server", CONTRACT, indirect=True)
 # 1. wait and read
 
 
+@kinds
 @pytest.mark.parametrize("seconds", [0.2, 1], ids=["float", "int"])
 @pytest.mark.parametrize("keyword", [False, True], ids=["positional", "keyword"])
 def test_wait_times_out_with_none_and_keeps_the_connection(
@@ -35,6 +36,7 @@ def test_wait_times_out_with_none_and_keeps_the_connection(
     assert script.client.receive() == "y"
 
 
+@kinds
 def test_wait_without_a_timeout_waits(server: Server, report: Channel):
     script = Script(server, report, ["wait"])
     # Other requests come and go meanwhile.
@@ -45,6 +47,7 @@ def test_wait_without_a_timeout_waits(server: Server, report: Channel):
     assert script.outcomes() == [b"at last"]
 
 
+@kinds
 def test_read_never_blocks(server: Server, report: Channel):
     script = Script(
         server,
@@ -57,6 +60,7 @@ def test_read_never_blocks(server: Server, report: Channel):
     assert script.outcomes()[4:] == [b"x", "fallback", False]
 
 
+@kinds
 def test_counting_messages(server: Server, report: Channel):
     script = Script(
         server,
@@ -70,6 +74,7 @@ def test_counting_messages(server: Server, report: Channel):
     assert script.outcomes()[3:] == [True, b"x", False, 0]
 
 
+@kinds
 def test_fragments_are_reassembled_around_a_ping(server: Server, report: Channel):
     script = Script(server, report, ["wait"], ["wait"])
     client = script.client
@@ -83,6 +88,7 @@ def test_fragments_are_reassembled_around_a_ping(server: Server, report: Channel
     assert script.outcomes() == ["gr\u00fc".encode(), b"\x01\x02"]
 
 
+@kinds
 def test_an_empty_message_is_a_message(server: Server, report: Channel):
     script = Script(server, report, ["wait"], ["wait"], ["read", "fallback"])
     script.client.send("")
@@ -90,6 +96,7 @@ def test_an_empty_message_is_a_message(server: Server, report: Channel):
     assert script.outcomes() == [b"", b"", "fallback"]
 
 
+@kinds
 def test_pings_are_answered_and_pongs_ignored(server: Server, report: Channel):
     script = Script(server, report, ["wait"])
     script.client.frame(frames.PONG, b"unasked")
@@ -102,6 +109,7 @@ def test_pings_are_answered_and_pongs_ignored(server: Server, report: Channel):
 # 2. send
 
 
+@kinds
 @pytest.mark.parametrize(
     "value", [1, 1.5, True, None, {"a": 1}, ["a"]], ids=lambda value: repr(value)
 )
@@ -145,6 +153,7 @@ def test_a_websocket_whose_view_has_returned_takes_calls_and_does_nothing(
 # 3. close
 
 
+@kinds
 @pytest.mark.parametrize(
     ("op", "code", "reason"),
     [
@@ -165,12 +174,14 @@ def test_close_sends_code_and_reason(
     assert script.outcomes() == [None, None, None, True]
 
 
+@kinds
 def test_close_works_from_any_thread_and_twice(server: Server, report: Channel):
     script = Script(server, report, ["close_in_thread"])
     assert script.client.answer_close().close_code == 1000
     assert script.outcomes() == [True]
 
 
+@kinds
 def test_what_was_sent_before_the_close_arrives_before_it(
     server: Server, report: Channel
 ):
@@ -179,6 +190,7 @@ def test_what_was_sent_before_the_close_arrives_before_it(
     script.client.answer_close()
 
 
+@kinds
 @pytest.mark.parametrize("code", [None, 1000, 1001, 3000, 4999])
 def test_the_peers_code_is_echoed(server: Server, report: Channel, code: int | None):
     script = Script(server, report, ["wait"])
@@ -217,6 +229,7 @@ def test_a_websocket_hashes_and_compares_by_identity(server: Server, report: Cha
 # 5. aliases and internals
 
 
+@kinds
 def test_old_names_for_the_end_work(server: Server, report: Channel):
     script = Script(
         server,
@@ -228,6 +241,7 @@ def test_old_names_for_the_end_work(server: Server, report: Channel):
     assert script.outcomes() == [False, False, None, True, True]
 
 
+@kinds
 def test_the_protocols_socket_is_selectable(server: Server, report: Channel):
     script = Script(
         server,
@@ -244,6 +258,7 @@ def test_the_protocols_socket_is_selectable(server: Server, report: Channel):
     assert script.outcome(5) is None
 
 
+@kinds
 def test_the_protocol_can_close(server: Server, report: Channel):
     script = Script(server, report, ["protocol_close"], ["is_closed"])
     assert script.client.answer_close().close_code == 1000

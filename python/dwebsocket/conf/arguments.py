@@ -7,6 +7,8 @@ from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
 from django.utils.functional import Promise
 
+from dwebsocket import _engine
+
 __all__ = (
     "REASON_BYTES",
     "Seconds",
@@ -95,9 +97,14 @@ def message(value: Any) -> Any:
     """Return a message in a form that the engine takes.
 
     Django's lazy strings become str; other types are left to the engine's own check.
+
+    Raises:
+        TypeError: The value is what ``wait()`` of an async view returns, not awaited.
     """
     if isinstance(value, Promise):
         value = str(value)
+    elif isinstance(value, _engine.Receiving):
+        raise TypeError(value.advice)
     return well_formed(value) if isinstance(value, str) else value
 
 

@@ -87,6 +87,9 @@ KEYS: dict[str, Key] = {
     "OVERFLOW": Key("auto", one_of(*OVERFLOW), f"one of {OVERFLOW}", engine=True),
     "SEND_TIMEOUT": Key(30.0, positive, SECONDS),
     "GONE_TIMEOUT": Key(60.0, optional(positive), f"None or {SECONDS}"),
+    "CANCEL_ON_DISCONNECT": Key(
+        False, lambda value: type(value) is bool, "True or False"
+    ),
     "MAX_MESSAGE_SIZE": Key(1_048_576, integer(1), COUNT, engine=True),
     "MAX_FRAME_SIZE": Key(None, optional(integer(1)), f"None or {COUNT}", engine=True),
     "MAX_FRAGMENTS": Key(16_384, integer(1), COUNT, engine=True),
@@ -322,6 +325,7 @@ class Profile(NamedTuple):
     gone_timeout: float | None
     allowed_origins: tuple[str, ...]
     recheck_interval: float | None = None
+    cancel_on_disconnect: bool = False
 
 
 settings = Settings()
@@ -393,6 +397,7 @@ def _build(dialect: str, overrides: dict[str, Any]) -> Profile:
         gone_timeout=values["GONE_TIMEOUT"],
         allowed_origins=tuple(values["ALLOWED_ORIGINS"]),
         recheck_interval=values["RECHECK_INTERVAL"],
+        cancel_on_disconnect=values["CANCEL_ON_DISCONNECT"],
     )
 
 

@@ -29,6 +29,7 @@ class ViewOptions(TypedDict, total=False):
     overflow: Overflow
     send_timeout: float
     gone_timeout: float | None
+    cancel_on_disconnect: bool
     max_message_size: int
     max_frame_size: int | None
     max_fragments: int

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from dwebsocket.conf import settings
-from dwebsocket.process import gevent
+from dwebsocket.process import gevent, habits
 
 __all__ = ("call", "note_many")
 
@@ -31,6 +31,10 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def note_many() -> None:
-    """Note that this greenlet sends to many; the engine itself notes it of threads."""
+    """Note that this greenlet or asynchronous view sends to many.
+
+    The engine itself notes it of threads.
+    """
+    habits.note_other()
     if "gevent" in sys.modules and gevent.is_patched():
         gevent.sender().note(0)

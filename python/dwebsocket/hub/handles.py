@@ -25,6 +25,7 @@ from .messages import (
     payload,
     to_json,
 )
+from .waiting import acall
 
 __all__ = (
     "Group",
@@ -282,6 +283,38 @@ class Group:
                 _engine.position, self.names[0], options.history, float(options.ttl)
             )
         )
+
+    async def asend(
+        self, message: Message, *, exclude: Excluded | None = None
+    ) -> Published:
+        """Send as :meth:`send` does; while it waits for the broker, other tasks run."""
+        return await acall(self.send, message, exclude=exclude)
+
+    async def asend_json(
+        self, data: Any, *, exclude: Excluded | None = None, **kwargs: Any
+    ) -> Published:
+        """Send as :meth:`send_json` does, from an asynchronous view."""
+        return await acall(self.send_json, data, exclude=exclude, **kwargs)
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> Published:
+        """Close as :meth:`close` does, from an asynchronous view."""
+        return await acall(self.close, code, reason)
+
+    async def amembers(self) -> list[Member]:
+        """Return what :meth:`members` returns, to an asynchronous view."""
+        return await acall(self.members)
+
+    async def acount(self) -> int:
+        """Return what :meth:`count` returns, to an asynchronous view."""
+        return await acall(self.count)
+
+    async def ahistory(self, limit: int = 100) -> History:
+        """Return what :meth:`history` returns, to an asynchronous view."""
+        return await acall(self.history, limit)
+
+    async def aposition(self) -> Position:
+        """Return what :meth:`position` returns, to an asynchronous view."""
+        return await acall(self.position)
 
     def __repr__(self) -> str:
         return f"<Group {', '.join(self.names)}>"

@@ -18,7 +18,7 @@ from dwebsocket.conf import settings
 
 from .gevent import is_patched
 
-__all__ = ("UNLIMITED", "Pool", "connections", "count_spare", "pools", "views")
+__all__ = ("UNLIMITED", "Pool", "connections", "count_spare", "count_tasks", "pools", "views")
 
 UNLIMITED = 1 << 30
 
@@ -143,11 +143,22 @@ def count_spare(spare: Callable[[], int]) -> None:
     _spare = spare
 
 
+#: Returns how many views are tasks, which have no thread.
+_tasks: Callable[[], int] = int
+
+
+def count_tasks(tasks: Callable[[], int]) -> None:
+    """Have views that are tasks count as such; set by the runner of tasks."""
+    global _tasks
+    _tasks = tasks
+
+
 def _threads() -> int:
     """Return how many views may have a thread."""
     most = UNLIMITED
     for pool in pools():
-        others = max(pool.used - _engine.connection_count() - _spare(), 0)
+        threads = max(_engine.connection_count() - _tasks(), 0)
+        others = max(pool.used - threads - _spare(), 0)
         spared = min(pool.most // 4, _SPARED)
         most = min(most, max(pool.most - spared - others, 0))
     return most
@@ -176,14 +187,17 @@ def views() -> int:
     return threads
 
 
-def connections() -> int:
+def connections(threaded: bool = True) -> int:
     """Return how many connections this process may have.
 
     The default is three quarters of the files that the process may open, so that the
     server can still accept plain requests, and at most the threads for views.
+
+    Args:
+        threaded: Whether the view of the next connection needs a thread.
     """
     if settings.MAX_CONNECTIONS is not None:
         return min(int(settings.MAX_CONNECTIONS), 1 << 62)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = max(soft * 3 // 4, 1) if soft != resource.RLIM_INFINITY else 1 << 30
-    return min(files, views())
+    return min(files, views() if threaded else UNLIMITED)

@@ -16,7 +16,20 @@ from typing import Any, TypeVar
 from django.db import connections
 from django.db.backends.signals import connection_created
 
-__all__ = ("begin", "end", "forget", "in_use", "receive", "rest", "share", "shared")
+__all__ = (
+    "KEEP",
+    "begin",
+    "end",
+    "forget",
+    "held",
+    "in_use",
+    "let_go",
+    "receive",
+    "rest",
+    "share",
+    "shared",
+    "unshare",
+)
 
 T = TypeVar("T")
 
@@ -68,12 +81,26 @@ def begin() -> None:
     in_use.set(False)
 
 
-def end() -> None:
-    """Close this thread's connections: Django closes those of requests only."""
+def held() -> bool:
+    """Return whether this thread has open connections of its own."""
+    borrowed = _borrowed.get()
+    return any(
+        connection.connection is not None and connection.alias not in borrowed
+        for connection in connections.all(initialized_only=True)
+    )
+
+
+def unshare() -> None:
+    """Forget the connections of :func:`share`; their own thread closes them."""
     for alias in _borrowed.get():
-        # The thread that owns the connection closes it, and may have ended the sharing.
+        # The owner may have ended the sharing.
         del connections[alias]
     _borrowed.set(frozenset())
+
+
+def end() -> None:
+    """Close this thread's connections: Django closes those of requests only."""
+    unshare()
     if in_use.get():
         connections.close_all()
         in_use.set(False)
@@ -93,7 +120,7 @@ def forget() -> None:
             del connections[connection.alias]
 
 
-def _let_go(everything: bool = False) -> float | None:
+def let_go(everything: bool = False) -> float | None:
     """Close the connections whose time is up, except inside of transactions.
 
     Args:
@@ -131,7 +158,7 @@ def _let_go(everything: bool = False) -> float | None:
 def rest() -> None:
     """Close the connections that may not be kept, after a use of the database."""
     if in_use.get():
-        _let_go()
+        let_go()
 
 
 def receive(
@@ -146,11 +173,11 @@ def receive(
     message = wait(0)
     if message is not None:
         return message
-    pause = _let_go()
+    pause = let_go()
     if pause is None or (timeout is not None and timeout <= pause):
         return wait(timeout)
     message = wait(pause)
     if message is not None:
         return message
-    _let_go(everything=True)
+    let_go(everything=True)
     return wait(None if timeout is None else timeout - pause)

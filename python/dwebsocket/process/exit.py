@@ -28,7 +28,7 @@ from dwebsocket.conf import settings
 
 from . import fork, gunicorn, log
 
-__all__ = ("arm", "let_end", "listen", "stop", "stopping")
+__all__ = ("arm", "clear_up", "let_end", "listen", "stop", "stopping")
 
 logger = logging.getLogger("dwebsocket")
 
@@ -47,6 +47,9 @@ _helper: Helper | None = None
 #: Functions that wait until their views have ended, for a number of seconds at most,
 #: and return whether all have; and functions that name the views that still run.
 _waits: list[tuple[Callable[[float], bool], Callable[[], list[str]]]] = []
+
+#: Functions that end what views have left running.
+_lasts: list[Callable[[], None]] = []
 
 #: So many views that still run are named in the log.
 _NAMED = 10
@@ -88,6 +91,11 @@ def let_end(
         running: Returns the paths and visitors of the views that still run.
     """
     _waits.append((wait, running))
+
+
+def clear_up(last: Callable[[], None]) -> None:
+    """Have the end of the process call a function after it has waited for the views."""
+    _lasts.append(last)
 
 
 def arm() -> None:
@@ -185,6 +193,8 @@ def _stop() -> None:
     for wait, running in _waits:
         if not wait(max(deadline - time.monotonic(), 0.0)):
             _warn_of(running(), timeout)
+    for last in _lasts:
+        last()
     if not _engine.hub_flush(max(deadline - time.monotonic(), _FLOOR)):
         logger.warning(
             "%d messages to groups with a history were not stored: the broker %s could "

@@ -1,12 +1,14 @@
-"""Run each view in a thread of its own or, under gevent, in a greenlet."""
+"""Run each view in a thread of its own or, under gevent, in a greenlet.
+
+Asynchronous views are tasks of one event loop.
+"""
 
 from __future__ import annotations
 
-from .call import ASYNC, GOING_AWAY, NORMAL, Call, Job, give_up
-from .runner import Runner, Seat, join, kind, running
+from .call import GOING_AWAY, NORMAL, Call, Job, give_up
+from .runner import Runner, Seat, join, kind, of_tasks, running
 
 __all__ = (
-    "ASYNC",
     "GOING_AWAY",
     "NORMAL",
     "Call",
@@ -16,5 +18,6 @@ __all__ = (
     "give_up",
     "join",
     "kind",
+    "of_tasks",
     "running",
 )

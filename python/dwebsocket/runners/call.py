@@ -6,7 +6,7 @@ import inspect
 import logging
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
@@ -21,8 +21,18 @@ from dwebsocket.process.reporting import shown
 from dwebsocket.process.visitor import visitor
 from dwebsocket.websocket import WebSocket
 from dwebsocket.websocket import endpoint as endpoints
+from dwebsocket.websocket.base import BaseWebSocket
 
-__all__ = ("ASYNC", "GOING_AWAY", "NORMAL", "Call", "Job", "give_up")
+__all__ = (
+    "GOING_AWAY",
+    "HIDDEN",
+    "INTERNAL_ERROR",
+    "NORMAL",
+    "Call",
+    "Job",
+    "give_up",
+    "wants_response",
+)
 
 logger = logging.getLogger("dwebsocket.view")
 opened_logger = logging.getLogger("dwebsocket.opened")
@@ -30,9 +40,10 @@ closed_logger = logging.getLogger("dwebsocket.closed")
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
 
-ASYNC = (
-    "{} is an async view. WebSocket views are synchronous: write 'def', not 'async "
-    "def'. (Each view runs in a thread of its own: one that waits blocks no other.)"
+HIDDEN = (
+    "{} is an async view, but a synchronous decorator between it and the WebSocket's "
+    "decorator hides that. Put that decorator above (outside) the WebSocket's decorator, "
+    "or mark its wrapper with asgiref.sync.markcoroutinefunction()."
 )
 
 #: Statuses of responses that turn a visitor away: redirects and errors of the client.
@@ -50,7 +61,7 @@ _AROUND_VIEWS = (
 _REFUSALS = (BadRequest, Http404, PermissionDenied, SuspiciousOperation)
 
 
-def _wants_response(error: Exception) -> bool:
+def wants_response(error: Exception) -> bool:
     """Return whether code around a view that has returned None requires a response.
 
     Such code is REST framework, or a decorator of Django's (``never_cache``, say).
@@ -81,8 +92,12 @@ class Call:
         kwargs: The keyword arguments.
     """
 
+    #: Whether the view is a task of the event loop.
+    asynchronous = False
+
     __slots__ = (
         "args",
+        "cancels",
         "carried",
         "gone_timeout",
         "kwargs",
@@ -107,6 +122,8 @@ class Call:
         self.carried: Sequence[Any] = ()
         #: The setting ``GONE_TIMEOUT``.
         self.gone_timeout: float | None = None
+        #: The setting ``CANCEL_ON_DISCONNECT``, of asynchronous views.
+        self.cancels = False
         #: Gets the exception that has ended the view, and whether it refuses a visitor;
         #: set by ``dwebsocket.testing``.
         self.observer: Callable[[BaseException, bool], None] | None = None
@@ -143,10 +160,10 @@ class Call:
             endpoint.rights = found
             if self.recheck_interval:
                 following.begin(found, self.recheck_interval)
-            self._log_opening()
+            self.log_opening()
             signals.emit(signals.websocket_opened, websocket, request=self.request)
             code = self._close_code(websocket)
-            self._save_session()
+            self.save_session()
         finally:
             # This thread may run another view next.
             endpoint.leave()
@@ -155,8 +172,8 @@ class Call:
                 if endpoint.rights is not None:
                     following.end(endpoint.rights)
                     endpoint.rights = None
-                self._log_closing(connection, time.monotonic() - since)
-                self._tell_end(websocket)
+                self.log_closing(connection, time.monotonic() - since)
+                self.tell_end(websocket)
             finally:
                 self._leave(connection)
 
@@ -169,18 +186,27 @@ class Call:
             connection.leave_turn()
 
     def _close_code(self, websocket: WebSocket[Any]) -> int:
-        request = self.request
         try:
             # If the view returns an HTTP response, it cannot be sent to the client.
             returned = self._call_view()
             if inspect.iscoroutine(returned):
                 # An async view that a synchronous decorator hid from the check.
                 returned.close()
-                raise ConfigurationError(ASYNC.format(self.view))
-        except WebSocketClosed:
+                raise ConfigurationError(HIDDEN.format(reporting.name_of(self.view)))
+        except BaseException as error:
+            return self.code_of(error)
+        return self.judge(returned, websocket)
+
+    def code_of(self, error: BaseException) -> int:
+        """Log the exception that has ended the view; return the close code.
+
+        Call this while the exception is being handled.
+        """
+        request = self.request
+        if isinstance(error, WebSocketClosed):
             # receive() raised this because the peer has gone, and the view let it pass.
             return NORMAL
-        except _REFUSALS as error:
+        if isinstance(error, _REFUSALS):
             logger.warning(
                 "Refused (%s): %s for %s: %s",
                 type(error).__name__,
@@ -191,31 +217,33 @@ class Call:
             )
             self.tell(error, refused=True)
             return POLICY_VIOLATION
-        except Exception as error:
-            figures.view_failed()
-            reporting.report(
-                logger,
-                "Error in the WebSocket view of %s",
-                request.path,
-                request=request,
-            )
-            self.tell(error)
-            return INTERNAL_ERROR
-        except PeerGone as gone:
+        if isinstance(error, Exception):
+            return self.failed(error)
+        if isinstance(error, PeerGone):
             logger.warning(
                 "Ended the WebSocket view %s of %s: %s, and the view did not "
                 "notice (GONE_TIMEOUT)",
                 reporting.name_of(self.view),
                 shown(request.path),
-                gone,
+                error,
                 extra={"request": request},
             )
             return NORMAL
-        except BaseException as error:
-            # SystemExit, or gevent's GreenletExit: the thread (greenlet) must end.
-            self.tell(error)
-            return GOING_AWAY
-        return self._judge(returned, websocket)
+        # SystemExit, or gevent's GreenletExit: the thread (greenlet) must end.
+        self.tell(error)
+        return GOING_AWAY
+
+    def failed(self, error: BaseException) -> int:
+        """Report the exception that is being handled as the view's own mistake."""
+        figures.view_failed()
+        reporting.report(
+            logger,
+            "Error in the WebSocket view of %s",
+            self.request.path,
+            request=self.request,
+        )
+        self.tell(error)
+        return INTERNAL_ERROR
 
     def tell(self, error: BaseException, refused: bool = False) -> None:
         """Pass an exception on to the observer, if there is one."""
@@ -223,23 +251,36 @@ class Call:
             self.observer(error, refused)
 
     def _call_view(self) -> Any:
-        cached = getattr(self.request, "_cache_update_cache", None)
+        cached = self.is_cached()
         try:
             returned = self.view(*self.args, **self.kwargs)
         except (AssertionError, AttributeError, TypeError) as error:
-            if not _wants_response(error):
+            if not wants_response(error):
                 raise
             return None
-        if cached is not False and not getattr(
+        self.check_cached(cached)
+        return returned
+
+    def is_cached(self) -> bool | None:
+        """Return a mark of Django's cache, for :meth:`check_cached`."""
+        found: bool | None = getattr(self.request, "_cache_update_cache", None)
+        return found
+
+    def check_cached(self, before: bool | None) -> None:
+        """Make sure that the view has answered, and no cached page instead.
+
+        Raises:
+            ConfigurationError: ``cache_page`` stands inside of the decorator.
+        """
+        if before is not False and not getattr(
             self.request, "_cache_update_cache", True
         ):
             raise ConfigurationError(
                 f"A cached page answered instead of {reporting.name_of(self.view)}. "
                 "Put cache_page above (outside) the WebSocket's decorator."
             )
-        return returned
 
-    def _judge(self, returned: Any, websocket: WebSocket[Any]) -> int:
+    def judge(self, returned: Any, websocket: BaseWebSocket[Any]) -> int:
         """Return the close code for what a view has returned.
 
         A response that refuses a plain HTTP request (login_required's redirect, say)
@@ -263,7 +304,8 @@ class Call:
         websocket.close(POLICY_VIOLATION, f"refused ({status})")
         return POLICY_VIOLATION
 
-    def _log_opening(self) -> None:
+    def log_opening(self) -> None:
+        """Log that the WebSocket is open."""
         if opened_logger.isEnabledFor(logging.INFO):
             opened_logger.info(
                 "WebSocket opened: %s for %s",
@@ -272,7 +314,8 @@ class Call:
                 extra={"request": self.request},
             )
 
-    def _log_closing(self, connection: _engine.Connection, seconds: float) -> None:
+    def log_closing(self, connection: _engine.Connection, seconds: float) -> None:
+        """Log that the WebSocket is closed."""
         if not closed_logger.isEnabledFor(logging.INFO):
             return
         code, reason = connection.close_code, connection.close_reason
@@ -291,7 +334,8 @@ class Call:
             },
         )
 
-    def _tell_end(self, websocket: WebSocket[Any]) -> None:
+    def tell_end(self, websocket: BaseWebSocket[Any]) -> None:
+        """Send the signals of the end."""
         endpoint = endpoints.of(websocket)
         # Iterate over a copy: another thread may join or leave meanwhile.
         for group in tuple(endpoint.groups or ()):
@@ -304,7 +348,7 @@ class Call:
             reason=endpoint.connection.close_reason,
         )
 
-    def _save_session(self) -> None:
+    def save_session(self) -> None:
         """Save what the view changed in the session, as middleware does for HTTP."""
         session = getattr(self.request, "session", None)
         try:
@@ -332,7 +376,7 @@ class Job(NamedTuple):
 
     context: context.RequestContext
     call: Call
-    websocket: WebSocket[Any]
+    websocket: Any
     connection: _engine.Connection
 
     def run(self) -> None:
@@ -342,6 +386,10 @@ class Job(NamedTuple):
         except BaseException as error:
             give_up(self.connection, self.call.request)
             self.call.tell(error)
+
+    def coroutine(self, run: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        """Return what the task of an asynchronous view runs."""
+        return run
 
     def shown(self) -> str:
         """Return the view's path and visitor, for the log."""

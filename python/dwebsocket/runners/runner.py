@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from dwebsocket import _engine
 from dwebsocket.process import exit
@@ -13,7 +14,7 @@ from dwebsocket.websocket.port import Port
 from . import threads
 from .call import Job
 
-__all__ = ("Runner", "Seat", "join", "kind")
+__all__ = ("Runner", "Seat", "join", "kind", "of_tasks")
 
 
 class Seat(Protocol):
@@ -29,11 +30,16 @@ class Seat(Protocol):
 class Runner(Protocol):
     """Runs each view outside the server's threads, which answer requests."""
 
-    def event_loop(self) -> _engine.EventLoop | None:
+    def event_loop(self) -> _engine.EventLoop | _engine.TaskLoop | None:
         """Return the loop in which views wait; None: they block their threads."""
 
-    def port(self, connection: _engine.Connection) -> Port | None:
-        """Return the port of a connection; None: its WebSocket blocks the thread."""
+    def port(
+        self, connection: _engine.Connection
+    ) -> Port | Callable[[str, float | None], Any] | None:
+        """Return the port of a connection; None: its WebSocket blocks the thread.
+
+        For a view that is a task, return what makes the port.
+        """
 
     def reserve(self) -> Seat:
         """Return a seat for one view.
@@ -64,6 +70,16 @@ def kind() -> Runner:
     if greenlets.runner not in _runners:
         _runners.append(greenlets.runner)
     return greenlets.runner
+
+
+def of_tasks() -> Runner:
+    """Return the runner of asynchronous views, the same on every server."""
+    # Imported late: most sites have no such view.
+    from . import tasks
+
+    if tasks.runner not in _runners:
+        _runners.append(tasks.runner)
+    return tasks.runner
 
 
 def join(timeout: float) -> bool:

@@ -47,7 +47,12 @@ def find(environ: Environ) -> ServerSocket | None:
     return None
 
 
-def runner(environ: Environ) -> Any:
-    """Return the runner that a test has chosen; None outside of tests."""
+def runner(environ: Environ, asynchronous: bool) -> Any:
+    """Return the runner that a test has chosen; None outside of tests.
+
+    Args:
+        environ: The environ.
+        asynchronous: Whether the view is.
+    """
     line = environ.get(KEY)
-    return line.runner if isinstance(line, Line) else None
+    return line.runner.fitting(asynchronous) if isinstance(line, Line) else None

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from dwebsocket import _engine, runners
@@ -67,6 +67,9 @@ class View:
         self._thread: threading.Thread | None = None
         self._waiting: tuple[runners.Seat, Turn] | None = None
         self._begun = False
+        #: Cancels the task of an asynchronous view, and returns its frames.
+        self.cancel: Callable[[], None] | None = None
+        self.frames: Callable[[], traceback.StackSummary] | None = None
         self.name = "?"
 
     # The test.
@@ -145,6 +148,8 @@ class View:
 
     def stack(self) -> str:
         """Return where the view is, as lines of a traceback."""
+        if self.frames is not None:
+            return "".join(traceback.format_list(self.frames()))
         thread = self._thread
         frame = None
         if thread is not None and thread.ident is not None:
@@ -171,7 +176,11 @@ class View:
             self.free = True
             self.stage.poke()
             thread = self._thread
-            if end and not self.ended and thread is not None:
+            if not end or self.ended:
+                return
+            if self.cancel is not None:
+                self.cancel()
+            elif thread is not None:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(thread.ident or 0), ctypes.py_object(PeerGone)
                 )
@@ -180,16 +189,25 @@ class View:
 
     def run(self, run: Callable[[], None]) -> None:
         """Run the view's call when it is its turn."""
-        self._thread = threading.current_thread()
+        self.enter_thread()
         try:
             self.stage.enter(self)
             run()
         finally:
-            with self.stage.changed:
-                self._thread = None
-                self.ended = True
-                self.running = False
-                self.stage.poke()
+            self.end()
+
+    def enter_thread(self) -> None:
+        """Note that the calling thread runs the view."""
+        self._thread = threading.current_thread()
+
+    def end(self) -> None:
+        """Note that the view has ended."""
+        with self.stage.changed:
+            self._thread = None
+            self.cancel = self.frames = None
+            self.ended = True
+            self.running = False
+            self.stage.poke()
 
     def _note_error(self, error: BaseException, refused: bool) -> None:
         if self.error is None:
@@ -221,6 +239,12 @@ class Turn(Job):
     def run(self) -> None:
         """Run the call in the view's thread."""
         self.view.run(super().run)
+
+    def coroutine(self, run: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        """Return what the task of an asynchronous view runs."""
+        from .tasks import in_turns
+
+        return in_turns(self, run)
 
 
 class Port:
@@ -312,6 +336,15 @@ class Runner:
 
     def __init__(self, view: View) -> None:
         self._view = view
+
+    def fitting(self, asynchronous: bool) -> runners.Runner:
+        """Return the runner for the kind of the view."""
+        if not asynchronous:
+            return self
+        # Imported late: most sites have no such view.
+        from .tasks import TaskRunner
+
+        return TaskRunner(self._view)
 
     def event_loop(self) -> None:
         """Return None: the view blocks its thread."""

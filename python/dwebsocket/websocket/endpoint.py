@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
     from .port import Port
 
-__all__ = ("Endpoint", "lend", "of")
+__all__ = ("FULL_SPEED", "PAUSE", "Endpoint", "lend", "of")
 
 logger = logging.getLogger("dwebsocket.view")
 _PACKAGE = __name__.partition(".")[0]
 
 #: How many calls after the end return at full speed, and the pause in seconds of each
 #: later call: a loop that overlooks the end must leave the processor to other views.
-_FULL_SPEED = 3
-_PAUSE = 0.075
+FULL_SPEED = 3
+PAUSE = 0.075
 #: A view is ended only after this many calls in a row on a closed connection.
 _VAIN_CALLS = 5
 #: After this many failed sends in a row without a message read between them, the view
@@ -154,8 +154,20 @@ class Endpoint:
             gone_timeout: Seconds after which :exc:`PeerGone` ends a view that calls a
                 closed connection again and again; None: never.
         """
-        self._owner = threading.get_ident()
+        self._owner = self.me()
         self._gone_timeout = gone_timeout
+
+    def me(self) -> int:
+        """Return a number that stands for the calling thread (greenlet, view)."""
+        return threading.get_ident()
+
+    def turns(self) -> int:
+        """Return how often the caller has switched from one connection to another."""
+        return _engine.turns() if self.port is None else self.port.turns()
+
+    def slow_down(self) -> None:
+        """Hold up a view that overlooks the end."""
+        time.sleep(PAUSE)
 
     def leave(self) -> None:
         """Note that the view has ended: another thread may get its thread's id."""
@@ -168,7 +180,7 @@ class Endpoint:
         connection: it keeps no other connection waiting. A thread that sends to several
         connections may not wait.
         """
-        if self._owner == threading.get_ident():
+        if self._owner == self.me():
             return True
         if self.port is None:
             return self.connection.is_served()
@@ -221,8 +233,8 @@ class Endpoint:
         answer = answers[end]
         self.note_vain_call()
         refused = answer is Answer.REFUSED
-        if told - refused >= _FULL_SPEED:
-            time.sleep(_PAUSE)
+        if told - refused >= FULL_SPEED:
+            self.slow_down()
         if refused:
             raise WebSocketEOF("the WebSocket has been closed")
         return answer
@@ -247,10 +259,9 @@ class Endpoint:
         Raises:
             PeerGone: The peer has gone, and the view has overlooked it.
         """
-        if self._gone_timeout is None or self._owner != threading.get_ident():
+        if self._gone_timeout is None or self._owner != self.me():
             return
-        port = self.port
-        turns = _engine.turns() if port is None else port.turns()
+        turns = self.turns()
         now = time.monotonic()
         if not self._vain_calls or turns != self._vain_turns:
             self._vain_calls, self._vain_since, self._vain_turns = 1, now, turns
@@ -280,6 +291,10 @@ class Endpoint:
             self._vain_calls = 0
         self._failed += 1
         self.note_vain_call()
+
+    def failed_sends(self) -> int:
+        """Return how many sends in a row have failed since the connection ended."""
+        return self._failed
 
     def _sends_in_vain(self) -> bool:
         """Return whether failed sends have shown that the conversation is over.

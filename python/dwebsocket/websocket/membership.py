@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dwebsocket import hub
@@ -14,10 +15,10 @@ from dwebsocket.hub import blocking, connecting
 
 from .endpoint import Endpoint
 
-__all__ = ("join", "leave", "note")
+__all__ = ("answer", "join", "leave", "note", "question")
 
 
-def join(
+def question(
     endpoint: Endpoint,
     group: str,
     *,
@@ -29,17 +30,17 @@ def join(
     envelope: bool,
     was: Iterable[str],
     reply: Any,
-) -> Joined:
-    """Make the connection a member of a group.
+) -> Callable[[], Joined | None]:
+    """Return the call of the engine that makes the connection a member of a group.
 
     Arguments and exceptions are those of
-    :meth:`~dwebsocket.websocket.WebSocket.join`.
+    :meth:`~dwebsocket.websocket.WebSocket.join`. The call may wait for the broker; its
+    result is for :func:`answer`.
     """
     connecting.use()
-    connection = endpoint.connection
     chosen = hub.merged(group, history, ttl, presence)
-    joined = blocking.call(
-        connection.join,
+    return functools.partial(
+        endpoint.connection.join,
         group,
         since=arguments.position(since),
         history=chosen.history,
@@ -52,6 +53,20 @@ def join(
         was=arguments.member_ids(was),
         reply=None if reply is None else json.dumps(reply),
     )
+
+
+def join(endpoint: Endpoint, group: str, **options: Any) -> Joined:
+    """Make the connection a member of a group; see :func:`question`."""
+    return answer(endpoint, blocking.call(question(endpoint, group, **options)))
+
+
+def answer(endpoint: Endpoint, joined: Joined | None) -> Joined:
+    """Return what the engine has answered.
+
+    Raises:
+        WebSocketClosed: The connection has ended.
+    """
+    connection = endpoint.connection
     if joined is None:
         raise WebSocketClosed(connection.close_code or 1006, connection.close_reason)
     return joined

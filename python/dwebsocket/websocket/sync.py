@@ -3,53 +3,41 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, overload
 
-from django.utils.functional import Promise
-
-from dwebsocket import _engine, signals
+from dwebsocket import _engine, hub, signals
 from dwebsocket._engine import Joined
 from dwebsocket.conf import arguments
 from dwebsocket.conf.arguments import Seconds, seconds
 from dwebsocket.conf.keys import SECONDS, positive
 from dwebsocket.exceptions import ReceiveTimeout
-from dwebsocket.hub.messages import Message, to_json
+from dwebsocket.hub import Member
+from dwebsocket.hub.messages import to_json
 from dwebsocket.logins import following, rights
 from dwebsocket.process import databases
 from dwebsocket.signals import emit, websocket_message
 
 from . import membership
-from .dialects import CLASSIC, MODERN, Answer, End
+from .base import BaseWebSocket, Data, Received
+from .dialects import CLASSIC, MODERN
 from .endpoint import Endpoint
-from .legacy import Protocol
 from .parsing import strict_json
 from .port import Port
-from .shown import Shown
 from .unopened import Unopened
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar as TypeVarWithDefault
-
     from dwebsocket.conf.view_options import Overflow
-
-    Received = TypeVarWithDefault("Received", default=str | bytes)
-else:
-    Received = TypeVar("Received")
 
 __all__ = ("Data", "WebSocket")
 
-Data: TypeAlias = Message
-Other = TypeVar("Other")
-
-_TEXT = (str, Promise)
 #: The longest that poll() waits, in milliseconds.
 _POLL_LIMIT = 2**31 - 1
 
 _in_use = databases.in_use.get
 
 
-class WebSocket(Generic[Received]):
+class WebSocket(BaseWebSocket[Received]):
     """One connection, in one of two dialects.
 
     The classic dialect is that of dwebsocket: text arrives as ``bytes``, and the
@@ -73,17 +61,7 @@ class WebSocket(Generic[Received]):
         port: Receives and sends cooperatively (gevent); None: block the thread.
     """
 
-    __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_endpoint",
-        "_overflow",
-        "_protocol",
-        "_send_timeout",
-        "handle",
-        "remote_address",
-        "subprotocol",
-    )
+    __slots__ = ()
 
     def __init__(
         self,
@@ -96,15 +74,8 @@ class WebSocket(Generic[Received]):
         remote_address: tuple[str, int] = ("", 0),
         port: Port | None = None,
     ) -> None:
-        dialect = MODERN if modern else CLASSIC
-        self._endpoint = Endpoint(connection, dialect, port)
-        self._overflow = overflow
-        self._send_timeout = send_timeout
-        self._protocol: Protocol | None = None
-        #: Old code's callback, called with each message's opcode and data.
-        self.handle: Any = None
-        self.subprotocol: str | None = subprotocol
-        self.remote_address: tuple[str, int] = remote_address
+        endpoint = Endpoint(connection, MODERN if modern else CLASSIC, port)
+        self._begin(endpoint, overflow, send_timeout, subprotocol, remote_address)
 
     def wait(self, timeout: Seconds | None = None) -> Received | None:
         """Return the next message; block until there is one.
@@ -138,30 +109,6 @@ class WebSocket(Generic[Received]):
                 return self._meet_end(endpoint.dialect.wait, None)
         elif self.handle is None and not websocket_message.receivers:
             return message
-        self._note_message(message)
-        return message
-
-    @overload
-    def read(self, fallback: None = None) -> Received | None: ...
-    @overload
-    def read(self: WebSocket[bytes], fallback: Other) -> bytes | Other | None: ...
-    @overload
-    def read(self, fallback: Other) -> Received | Other: ...
-    def read(self, fallback: Any = None) -> Any:
-        """Return the next message if there is one, else ``fallback``; never block.
-
-        Raises:
-            EOFError: In the classic dialect, on a further call after the end.
-        """
-        endpoint = self._endpoint
-        message = endpoint.late()
-        if message is None:
-            if not endpoint.has_ended():
-                return fallback
-            # A message may have come before the end.
-            message = endpoint.late()
-        if message is None:
-            return self._meet_end(endpoint.dialect.ask, fallback)
         self._note_message(message)
         return message
 
@@ -201,24 +148,6 @@ class WebSocket(Generic[Received]):
         message: Any = self.receive(timeout)
         return strict_json(message)
 
-    def has_messages(self) -> bool:
-        """Return whether a message waits (classic dialect: or the final None)."""
-        return self.count_messages() > 0
-
-    def count_messages(self) -> int:
-        """Return how many messages wait (classic dialect: the final None is one)."""
-        endpoint = self._endpoint
-        end = endpoint.end()
-        if end is None:
-            return endpoint.connection.pending
-        answer = endpoint.dialect.ask[end]
-        if answer is Answer.REFUSED:
-            endpoint.meet_end(endpoint.dialect.ask)
-        count = 0 if endpoint.closed else endpoint.connection.pending
-        if not count:
-            endpoint.note_vain_call()
-        return count + (answer is Answer.LAST)
-
     def can_read(self, timeout: Seconds | None = 0.0) -> bool:
         """Return whether a message or the end arrives within ``timeout`` seconds."""
         timeout = seconds(timeout)
@@ -244,6 +173,17 @@ class WebSocket(Generic[Received]):
                     yield None
                 return
             yield message
+
+    def __aiter__(self) -> Any:
+        """Refuse: this WebSocket belongs to a synchronous view.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "this WebSocket belongs to a synchronous view, which iterates by 'for'; "
+            "'async for' needs an async view ('async def')"
+        )
 
     def send(
         self,
@@ -271,12 +211,8 @@ class WebSocket(Generic[Received]):
             TypeError: The message is neither str nor bytes.
         """
         endpoint = self._endpoint
-        if (
-            binary is None
-            and message.__class__ is not str
-            and (message.__class__ is bytes or not isinstance(message, _TEXT))
-        ):
-            binary = endpoint.dialect.binary
+        if binary is None and message.__class__ is not str:
+            binary = self._binary(message, None)
         try:
             if overflow is None and timeout is None:
                 offer = endpoint.offer
@@ -302,15 +238,6 @@ class WebSocket(Generic[Received]):
                 ``inf``).
         """
         return self.send(to_json(data, **kwargs), False)
-
-    def ping(self, payload: str | bytes = b"") -> bool:
-        """Send a ping of at most 125 bytes, in addition to the engine's own pings.
-
-        Returns:
-            Whether the ping was accepted for sending. ``False`` if the connection is
-            closing, or if 64 pings wait already because the peer does not read.
-        """
-        return self._endpoint.connection.ping(arguments.ping_payload(payload))
 
     def join(
         self,
@@ -372,6 +299,10 @@ class WebSocket(Generic[Received]):
             signals.emit(signals.group_joined, self, group=group)
         return joined
 
+    def members(self, group: str) -> list[Member]:
+        """Return the present members of a group; see :meth:`.Group.members`."""
+        return hub.group(group).members()
+
     def leave(self, group: str, *, reply: Any = None) -> bool:
         """Leave a group; return whether the WebSocket was a member.
 
@@ -386,44 +317,6 @@ class WebSocket(Generic[Received]):
         if left:
             signals.emit(signals.group_left, self, group=group)
         return left
-
-    @Shown
-    def groups(self) -> list[str]:
-        """The groups that this WebSocket is a member of."""
-        return self._endpoint.connection.groups
-
-    @Shown
-    def member_id(self) -> str:
-        """The id under which the other members see this WebSocket."""
-        return self._endpoint.connection.member_id
-
-    def close(self, code: int | None = None, reason: str | bytes | None = None) -> None:
-        """Close the connection, after the messages sent before. Idempotent.
-
-        Args:
-            code: The close code, 1000 by default (RFC 6455 section 7.4).
-            reason: The close reason; cut off after 123 bytes of UTF-8.
-
-        Raises:
-            ValueError: The code may not be sent.
-            TypeError: The code is not a whole number, or the reason is neither str nor
-                bytes.
-        """
-        endpoint = self._endpoint
-        if endpoint.closed:
-            return
-        if endpoint.dialect is CLASSIC and not code:
-            # The old package accepts close(0) and close("").
-            code = None
-        code, text = arguments.close_code(code), arguments.reason(reason)
-        # Set before the engine closes: a thread that wakes up from waiting must see
-        # that this side has closed.
-        endpoint.closed = code
-        try:
-            endpoint.connection.close(code, text)
-        except ValueError:
-            endpoint.closed = 0
-            raise
 
     def recheck(self) -> bool:
         """Return whether the login that opened the connection is still valid.
@@ -474,62 +367,6 @@ class WebSocket(Generic[Received]):
             found.allowed = allowed
         following.begin(found, interval)
 
-    def is_closed(self) -> bool:
-        """Return whether the conversation is over.
-
-        False while the view has messages to read, unless the view only sends. In the
-        classic dialect, True only after the final None was read or a send has failed.
-        """
-        return self._endpoint.is_over()
-
-    is_close = is_closed
-
-    @property
-    def closed(self) -> bool:
-        """Whether the conversation is over; set it to True to close the connection."""
-        return self.is_closed()
-
-    @closed.setter
-    def closed(self, value: bool) -> None:
-        if value:
-            self.close()
-
-    @Shown
-    def close_code(self) -> int | None:
-        """The close code (RFC 6455 section 7.1.5); None while still open."""
-        return self._endpoint.connection.close_code
-
-    @Shown
-    def close_reason(self) -> str:
-        """The reason that came with the close code; "" if there was none."""
-        return self._endpoint.connection.close_reason
-
-    @Shown
-    def id(self) -> int:
-        """The number of this connection, unique in the process."""
-        return self._endpoint.connection.id
-
-    @Shown
-    def latency(self) -> float | None:
-        """The round trip of the latest keepalive ping, in seconds; None before it."""
-        return self._endpoint.connection.latency
-
-    @Shown
-    def stats(self) -> dict[str, int]:
-        """Counters: messages and bytes in each direction, drops, queue lengths."""
-        return self._endpoint.connection.stats
-
-    @property
-    def protocol(self) -> Protocol:
-        """The object through which old code gets ``fileno()`` and the opcodes."""
-        if self._protocol is None:
-            self._protocol = Protocol(self)
-        return self._protocol
-
-    def fileno(self) -> int:
-        """Return a descriptor that polls readable while a message or the end waits."""
-        return self._endpoint.connection.fileno()
-
     def accept_connection(self) -> None:
         """Open a WebSocket that a middleware has made by ``create_websocket()``.
 
@@ -543,26 +380,6 @@ class WebSocket(Generic[Received]):
         connection: Any = self._endpoint.connection
         if isinstance(connection, Unopened):
             connection.accept(self)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._endpoint.connection.id}>"
-
-    def _meet_end(self, answers: Mapping[End, Answer], nothing: Other) -> Other | None:
-        """Return what a call answers at the end: ``nothing``, or the last None."""
-        if self._endpoint.meet_end(answers) is Answer.NOTHING:
-            return nothing
-        if self.handle is not None:
-            self.handle(Protocol.OPCODE_CLOSE, None)
-        return None
-
-    def _note_message(self, message: Any) -> None:
-        if websocket_message.receivers:
-            emit(websocket_message, self, message=message)
-        if self.handle is not None:
-            text = self._endpoint.dialect.is_text(message)
-            self.handle(
-                Protocol.OPCODE_TEXT if text else Protocol.OPCODE_BINARY, message
-            )
 
     def _send_full(
         self, message: Any, binary: bool | None, overflow: str, timeout: Seconds | None

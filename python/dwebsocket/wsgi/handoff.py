@@ -35,6 +35,7 @@ from dwebsocket.handshake.opening import Accepted
 from dwebsocket.handshake.refusal import LATER, refuse
 from dwebsocket.handshake.request import mark
 from dwebsocket.hub import connecting
+from dwebsocket.logins import rights
 from dwebsocket.process import capacity, exit, figures
 from dwebsocket.process.reporting import shown
 from dwebsocket.servers import testing
@@ -131,6 +132,7 @@ class Handoff:
         self.call = call
         self.context = context
         call.recheck_interval = accepted.profile.recheck_interval
+        call.cancels = accepted.profile.cancel_on_disconnect
         call.gone_timeout = accepted.profile.gone_timeout
 
     def run(self, headers: list[tuple[str, str]]) -> None:
@@ -205,12 +207,8 @@ class Handoff:
             "remote_address": address,
             "port": self.runner.port(connection),
         }
+        factory.asynchronous = self.call.asynchronous
         websocket = factories.made_by(factory, connection, options)
-        if websocket is None:
-            raise ConfigurationError(
-                f"create_websocket() of {settings.FACTORY_CLASS} must return the "
-                "WebSocket of the connection, not None."
-            )
         connection.describe(request.path, address[0])
         _detach(request)
         mark(request, True, websocket)
@@ -218,6 +216,9 @@ class Handoff:
         session = getattr(request, "session", None)
         if session is not None:
             session.modified = False
+        if self.call.asynchronous:
+            # This thread may ask the database for the user; a task may not.
+            rights.identify(request, connection)
         self.seat.run(runners.Job(self.context, self.call, websocket, connection))
 
     def _release(self) -> None:
@@ -382,12 +383,14 @@ def _reserve(
     try:
         _engine.start()
         runner = _serve(bool(request.META.get("wsgi.multiprocess")))
+        if call.asynchronous:
+            runner = runners.of_tasks()
         if testing.KEY in request.META:
             # A test runs its views itself.
-            runner = testing.runner(request.META) or runner
+            runner = testing.runner(request.META, call.asynchronous) or runner
     except (OSError, RuntimeError, MemoryError) as error:
         return _refuse_without_thread(request, error)
-    permit = _engine.reserve(capacity.connections())
+    permit = _engine.reserve(capacity.connections(not call.asynchronous))
     if permit is None:
         return _refuse_at_the_limit(request)
     try:

@@ -79,7 +79,7 @@ class Conversation(Call):
         finally:
             of(websocket).leave()
             websocket.close(self.code)
-            self._tell_end(websocket)
+            self.tell_end(websocket)
             log.drain()
 
 

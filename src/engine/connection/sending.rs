@@ -18,6 +18,9 @@ use crate::{
     runtime::figures::Policy,
 };
 
+/// The reason that goes with 1013.
+const SLOW: &str = "the peer reads too slowly";
+
 impl Connection {
     /// Sends one message; see [`Overflow`] for a full outbox. Never waits.
     ///
@@ -61,7 +64,7 @@ impl Connection {
         self.counters.dropped_messages.fetch_add(lost, Relaxed);
         if sent == Sent::Overflowed {
             // Code 1013 (try again later) is defined in the IANA registry, not in section 7.4.1.
-            self.close_now(1013, "the peer reads too slowly");
+            self.close_now(1013, SLOW);
         }
     }
 
@@ -138,6 +141,13 @@ impl Connection {
         asked.unwrap_or(false)
     }
 
+    /// Fails the connection, because its outbox has been full for too long.
+    pub fn give_up(&self) {
+        if !self.is_foreign() {
+            self.close_now(1013, SLOW);
+        }
+    }
+
     /// Counts a message that was given up because the outbox stayed full.
     pub fn count_dropped(&self) {
         self.stripe().dropped(Policy::Block, 1);
@@ -150,7 +160,7 @@ fn policy(overflow: Overflow) -> Policy {
         Overflow::Close => Policy::Close,
         Overflow::DropOldest => Policy::DropOldest,
         Overflow::DropNewest => Policy::DropNewest,
-        Overflow::Refuse => Policy::Block,
+        Overflow::Refuse | Overflow::Overdraw => Policy::Block,
     }
 }
 

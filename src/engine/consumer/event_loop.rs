@@ -242,6 +242,7 @@ impl EventLoop {
 pub(in crate::engine) struct Armed {
     message: bool,
     room: bool,
+    end: bool,
     flag: Option<Box<Flag>>,
 }
 
@@ -256,6 +257,11 @@ impl Armed {
         self.room = true;
     }
 
+    /// Asks for a report of the end.
+    pub(in crate::engine) fn arm_end(&mut self) {
+        self.end = true;
+    }
+
     /// Reports that there is something to receive from connection `id`, if that was asked for.
     pub(in crate::engine) fn report(&mut self, event_loop: &EventLoop, id: u64) {
         if std::mem::take(&mut self.message) {
@@ -266,6 +272,13 @@ impl Armed {
     /// Reports that the outbox of connection `id` has room, if that was asked for.
     pub(in crate::engine) fn report_room(&mut self, event_loop: &EventLoop, id: u64) {
         if std::mem::take(&mut self.room) {
+            event_loop.queue.push(id);
+        }
+    }
+
+    /// Reports the end of connection `id`, if that was asked for.
+    pub(in crate::engine) fn report_end(&mut self, event_loop: &EventLoop, id: u64) {
+        if std::mem::take(&mut self.end) {
             event_loop.queue.push(id);
         }
     }

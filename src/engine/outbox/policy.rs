@@ -31,6 +31,8 @@ impl Outbox {
             Overflow::Close => Err(Sent::Overflowed),
             Overflow::DropNewest => Err(Sent::Dropped),
             Overflow::Refuse => Err(Sent::Full),
+            Overflow::Overdraw if self.backlog.may_overdraw(len, config) => Ok(Sent::Done),
+            Overflow::Overdraw => Err(Sent::Full),
             Overflow::DropOldest => match self.backlog.make_room(len, config) {
                 Some(lost) => Ok(Sent::DroppedOldest(lost)),
                 None => Err(Sent::Dropped),
@@ -41,8 +43,18 @@ impl Outbox {
 
 impl Backlog {
     fn has_room(&self, len: usize, config: &Config) -> bool {
+        self.is_within(len, config.outbox_messages, config.outbox_bytes)
+    }
+
+    /// Whether a message of `len` bytes would be taken from a sender that waits only afterwards.
+    fn may_overdraw(&self, len: usize, config: &Config) -> bool {
+        let (messages, bytes) = (config.outbox_messages, config.outbox_bytes);
+        self.is_within(len, messages.saturating_mul(2), bytes.saturating_mul(2))
+    }
+
+    fn is_within(&self, len: usize, most_messages: usize, most_bytes: usize) -> bool {
         let bytes = self.bytes + self.unsent_bytes();
-        bytes == 0 || (self.messages < config.outbox_messages && bytes + len <= config.outbox_bytes)
+        bytes == 0 || (self.messages < most_messages && bytes + len <= most_bytes)
     }
 
     /// Drops the oldest messages until `len` bytes fit; `None` if they do not fit even then.
@@ -107,6 +119,17 @@ mod tests {
             assert_eq!((sent, sent.lost()), (expected, lost));
             assert_eq!(outbox.backlog().0, 2);
         }
+    }
+
+    #[test]
+    fn a_sender_that_waits_afterwards_may_fill_it_twice() {
+        let (mut outbox, _far, config) = full();
+        for expected in [Sent::Done, Sent::Done, Sent::Full] {
+            let sent = outbox.send(OpCode::Text, b"new", Overflow::Overdraw, &config);
+            assert_eq!(sent, expected);
+        }
+        assert_eq!(outbox.backlog().0, 4);
+        assert!(!outbox.has_room(1, &config));
     }
 
     #[test]

@@ -237,7 +237,7 @@ class TestTheEnd:
         _, peer = run(pair, lambda request: coroutine(request))
         assert peer.closing().code == 1011
         logged(caplog)
-        assert "async def" in caplog.text
+        assert "markcoroutinefunction" in caplog.text
 
     def test_a_close_of_the_views_own_stays(self, pair):
         _, peer = run(pair, lambda request: request.websocket.close(4000, "mine"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import modern, wrapped
+from . import aio, modern, wrapped
 from .urls_classic import urlpatterns as classic_patterns
 
 urlpatterns = [
@@ -21,5 +21,13 @@ urlpatterns = [
     path("modern/json", modern.json_echo),
     path("modern/about", modern.about),
     path("modern/session", modern.session),
+    path("aio/script", aio.scripted),
+    path("aio/modern/script", aio.modern),
+    path("aio/echo", aio.echo),
+    path("aio/query", aio.query),
+    path("aio/threads", aio.threads),
+    path("aio/raises", aio.raises),
+    path("aio/cancelled", aio.cancelled),
+    path("aio/stubborn", aio.stubborn),
     *(path(f"wrapped/{name}", view) for name, view in wrapped.VIEWS.items()),
 ]

@@ -1,0 +1,188 @@
+"""The call of an asynchronous view, in a task of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
+
+from dwebsocket import context, signals
+from dwebsocket.exceptions import ConfigurationError
+from dwebsocket.logins import following, rights
+from dwebsocket.process import habits, log
+from dwebsocket.process.reporting import name_of
+from dwebsocket.websocket.aio import AsyncWebSocket, TaskEndpoint
+from dwebsocket.websocket.endpoint import of
+
+from .call import (
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    NORMAL,
+    Call,
+    Job,
+    give_up,
+    wants_response,
+)
+from .calls import Calls
+
+__all__ = ("AsyncCall", "run")
+
+#: Why the package itself has cancelled a view.
+_GONE, _STOPPED = "gone", "stopped"
+
+
+class AsyncCall(Call):
+    """The call of a view that is a coroutine function, with its arguments."""
+
+    asynchronous = True
+
+    __slots__ = ("_cancelled", "_task")
+
+    def __init__(self, view: Callable[..., Any], *rest: Any) -> None:
+        super().__init__(view, *rest)
+        self._task: asyncio.Task[Any] | None = None
+        #: Why the package has cancelled the view; None: it has not.
+        self._cancelled: str | None = None
+
+    def stop(self) -> None:
+        """Note that the task is being cancelled because the process ends."""
+        self._cancelled = self._cancelled or _STOPPED
+
+    async def arun(self, websocket: AsyncWebSocket[Any]) -> None:
+        """Call the view and close the WebSocket when the view has ended."""
+        if not self.carried:
+            await self._arun(websocket)
+            return
+        with context.applied(context.again(self.carried)):
+            await self._arun(websocket)
+
+    async def _arun(self, websocket: AsyncWebSocket[Any]) -> None:
+        code = INTERNAL_ERROR
+        since = time.monotonic()
+        endpoint: Any = of(websocket)
+        connection = endpoint.connection
+        try:
+            await self._begin(websocket, endpoint)
+            code = await self._aclose_code(websocket, endpoint)
+            await self._asave_session()
+        finally:
+            endpoint.leave()
+            try:
+                websocket.close(code)
+                if endpoint.rights is not None:
+                    following.end(endpoint.rights)
+                    endpoint.rights = None
+                self.log_closing(connection, time.monotonic() - since)
+                if signals.websocket_closed.receivers or (
+                    endpoint.groups and signals.group_left.receivers
+                ):
+                    await sync_to_async(self.tell_end)(websocket)
+            finally:
+                log.drain()
+
+    async def _begin(
+        self, websocket: AsyncWebSocket[Any], endpoint: TaskEndpoint
+    ) -> None:
+        endpoint.begin(self.gone_timeout)
+        found = rights.Rights(self.request, endpoint.connection, websocket)
+        found.carried = context.again(self.carried)
+        found.never = self.recheck_interval == 0
+        endpoint.rights = found
+        if self.recheck_interval:
+            await sync_to_async(following.begin)(found, self.recheck_interval)
+        self.log_opening()
+        if signals.websocket_opened.receivers:
+            await sync_to_async(signals.emit)(
+                signals.websocket_opened, websocket, request=self.request
+            )
+
+    async def _aclose_code(
+        self, websocket: AsyncWebSocket[Any], endpoint: TaskEndpoint
+    ) -> int:
+        self._task = asyncio.current_task()
+        if self.cancels:
+            endpoint.tasks.at_end(functools.partial(self._peer_gone, endpoint))
+        try:
+            returned = await self._acall_view()
+        except asyncio.CancelledError as error:
+            return self._after_cancel(error)
+        except Exception as error:
+            # What reports the error may take its time: mails to ADMINS, for example.
+            code: int = await sync_to_async(self.code_of)(error)
+            return code
+        except BaseException as error:
+            return self.code_of(error)
+        finally:
+            self._task = None
+            if self.cancels:
+                endpoint.tasks.forget_end()
+        return self.judge(returned, websocket)
+
+    async def _acall_view(self) -> Any:
+        cached = self.is_cached()
+        try:
+            returned = self.view(*self.args, **self.kwargs)
+            if not inspect.isawaitable(returned):
+                raise ConfigurationError(
+                    f"{name_of(self.view)} counts as an async view, but has returned "
+                    f"{type(returned).__name__} and nothing to await."
+                )
+            returned = await returned
+        except (AssertionError, AttributeError, TypeError) as error:
+            if not wants_response(error):
+                raise
+            return None
+        self.check_cached(cached)
+        return returned
+
+    def _peer_gone(self, endpoint: TaskEndpoint) -> None:
+        """Cancel the view, unless it has closed the WebSocket itself."""
+        if self._task is not None and not endpoint.closed:
+            self._cancelled = _GONE
+            self._task.cancel()
+
+    def _after_cancel(self, error: BaseException) -> int:
+        if self._cancelled is None:
+            # The view has let the cancellation of something else pass.
+            return self.failed(error)
+        task = asyncio.current_task()
+        if hasattr(task, "uncancel"):
+            task.uncancel()  # the rest of this task may use asyncio.timeout()
+        return NORMAL if self._cancelled is _GONE else GOING_AWAY
+
+    async def _asave_session(self) -> None:
+        session = getattr(self.request, "session", None)
+        if session is not None and session.modified:
+            await sync_to_async(self.save_session)()
+
+
+async def run(job: Job) -> None:
+    """Run an asynchronous view's call, as :meth:`.Job.run` does a synchronous one's."""
+    endpoint: Any = of(job.websocket)
+    call: Any = job.call
+    calls = endpoint.calls = Calls(job.context.databases, call.carried)
+    _make_sensitive(calls)
+    habits.serving.set(endpoint.habit)
+    job.context.take_on()
+    try:
+        await call.arun(job.websocket)
+    except BaseException as error:
+        give_up(job.connection, call.request)
+        call.tell(error)
+    finally:
+        calls.end()
+
+
+def _make_sensitive(calls: Calls) -> None:
+    """Have ``sync_to_async`` make the calls of this context in a thread of its own."""
+    sensitive = ThreadSensitiveContext()
+    SyncToAsync.thread_sensitive_context.set(sensitive)
+    SyncToAsync.context_to_thread_executor[sensitive] = calls
+    if getattr(AsyncToSync.executors, "current", None) is not None:
+        # The request came through async_to_sync(), whose thread is not ours.
+        AsyncToSync.executors.current = None

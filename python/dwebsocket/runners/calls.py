@@ -1,0 +1,261 @@
+"""The synchronous calls of an asynchronous view, in a thread of its connection.
+
+Django's ``sync_to_async`` runs the calls of one context one after the other, in one
+thread, which has the database connections. Here each WebSocket is such a context, so
+the calls of two WebSockets run side by side. A connection has a thread only as long as
+it has calls or open database connections; then the thread serves another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from _queue import Empty, SimpleQueue
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from dwebsocket import context as contexts
+from dwebsocket.process import databases, native
+
+__all__ = ("Calls", "Pool")
+
+#: Seconds that a thread without calls waits for others.
+KEEP = 1.0
+#: How many threads wait so at most.
+MOST = 64
+
+#: What a thread does when its view waits for a message, and when the view has ended.
+_REST, _END = "rest", "end"
+
+
+class Worker:
+    """A thread that makes the calls of one connection after another.
+
+    Raises:
+        RuntimeError: The system has no thread left.
+    """
+
+    __slots__ = ("_applied", "_calls", "_queue")
+
+    def __init__(self, calls: Calls) -> None:
+        #: The connection's calls; None while the thread serves nobody.
+        self._calls: Calls | None = calls
+        #: What was applied for this connection in this thread.
+        self._applied: contextlib.ExitStack | None = None
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        native.start_thread(self._run, "websocket-calls")
+
+    def serve(self, calls: Calls) -> None:
+        """Make the calls of a connection from now on."""
+        self._calls = calls
+
+    def put(self, work: Any) -> None:
+        """Have the thread do something: a call, or a constant of this module."""
+        self._queue.put(work)
+
+    def _run(self) -> None:
+        patience: float | None = None
+        while True:
+            calls = self._calls
+            pause = KEEP if calls is None else patience
+            try:
+                work = self._queue.get(timeout=pause)
+            except Empty:
+                if calls is None:
+                    if _pool.unpark(self):
+                        return
+                    continue
+                databases.let_go(everything=True)
+            else:
+                self._do(work)
+                del work
+            patience = databases.KEEP
+            if self._calls is not None and not self._release(self._calls):
+                continue
+            if not _pool.park(self):
+                return
+
+    def _do(self, work: Any) -> None:
+        if work is _REST:
+            databases.let_go()
+        elif work is _END:
+            self._clean()
+        else:
+            if self._applied is None and self._calls is not None:
+                self._apply(self._calls)
+            work()
+
+    def _apply(self, calls: Calls) -> None:
+        databases.share(calls.shared)
+        self._applied = contextlib.ExitStack()
+        if calls.carried:
+            carried = contexts.applied(contexts.again(calls.carried))
+            self._applied.enter_context(carried)
+
+    def _clean(self) -> None:
+        applied, self._applied = self._applied, None
+        if applied is not None:
+            with contextlib.suppress(Exception):
+                applied.close()
+        databases.unshare()
+        # A connection that cannot be closed is forgotten all the same.
+        with contextlib.suppress(Exception):
+            databases.forget()
+
+    def _release(self, calls: Calls) -> bool:
+        """Leave the connection if there is nothing to keep for it."""
+        if databases.held() or not calls.release(self._queue.empty):
+            return False
+        self._clean()
+        self._calls = None
+        return True
+
+
+class Pool:
+    """The threads that serve nobody."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Reset the state: a forked child has none of its parent's threads."""
+        self._parked: list[Worker] = []
+
+    def take(self, calls: Calls) -> Worker:
+        """Return a thread for the calls of a connection.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        try:
+            worker = self._parked.pop()
+        except IndexError:
+            return Worker(calls)
+        worker.serve(calls)
+        return worker
+
+    def park(self, worker: Worker) -> bool:
+        """Keep a thread; return whether there is room for it."""
+        if len(self._parked) >= MOST:
+            return False
+        self._parked.append(worker)
+        return True
+
+    def unpark(self, worker: Worker) -> bool:
+        """Keep a thread no longer; return False if a connection has taken it."""
+        try:
+            self._parked.remove(worker)
+        except ValueError:
+            return False
+        return True
+
+
+_pool = Pool()
+os.register_at_fork(after_in_child=_pool.forget)
+
+
+class _Call:
+    """A call, and the future that gets its result."""
+
+    __slots__ = ("_arguments", "_function", "_future", "_loop")
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Any] = self._loop.create_future()
+        self._function = function
+        self._arguments = arguments
+
+    @property
+    def future(self) -> asyncio.Future[Any]:
+        return self._future
+
+    def __call__(self) -> None:
+        """Make the call, in a thread."""
+        if self._future.cancelled():
+            return
+        result, failure = None, None
+        try:
+            result = self._function(*self._arguments)
+        except BaseException as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(_settle, self._future, result, failure)
+
+
+def _settle(
+    future: asyncio.Future[Any], result: Any, failure: BaseException | None
+) -> None:
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(result)
+        return
+    if isinstance(failure, StopIteration):
+        # A future cannot raise it.
+        failure = RuntimeError(f"a synchronous call has raised {failure!r}")
+    future.set_exception(failure)
+
+
+class Calls(Executor):
+    """The executor of one connection's synchronous calls, for ``sync_to_async``.
+
+    Args:
+        shared: Database connections of other threads that the calls may use.
+        carried: State that the project's hooks carry over to the thread.
+    """
+
+    __slots__ = ("_lock", "_worker", "carried", "shared")
+
+    def __init__(
+        self, shared: dict[str, Any] | None = None, carried: Sequence[Any] = ()
+    ) -> None:
+        self.shared = shared or {}
+        self.carried = carried
+        self._lock = native.allocate_lock()
+        self._worker: Worker | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are calls or open database connections."""
+        return self._worker is not None
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Make a call after the earlier ones; return a future of the running loop.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        if kwargs:
+            raise TypeError("the calls of a view take no arguments by name")
+        call = _Call(function, args)
+        with self._lock:
+            if self._worker is None:
+                self._worker = _pool.take(self)
+            self._worker.put(call)
+        return call.future
+
+    def rest(self) -> None:
+        """Have the thread close the database connections that it may not keep."""
+        self._tell(_REST)
+
+    def end(self) -> None:
+        """Have the thread close all database connections: the view has ended."""
+        self._tell(_END)
+
+    def _tell(self, word: str) -> None:
+        with self._lock:
+            if self._worker is not None:
+                self._worker.put(word)
+
+    def release(self, may_go: Callable[[], bool]) -> bool:
+        """Let the thread go if that is still possible; return whether it was."""
+        with self._lock:
+            if may_go():
+                self._worker = None
+            return self._worker is None
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Do what the end of the view does."""
+        self.end()

@@ -1,0 +1,114 @@
+"""Asynchronous views, on every server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from .client import eventually
+from .harness import Server
+from .pool import Pool
+from .reports import Channel
+from .specs import CONTRACT, SPECS
+
+everywhere = pytest.mark.parametrize("server", SPECS, indirect=True)
+servers = pytest.mark.parametrize("server", CONTRACT, indirect=True)
+
+
+@everywhere
+def test_a_view_echoes(server: Server):
+    clients = [server.open("/aio/echo") for _ in range(3)]
+    for round in range(20):
+        for number, client in enumerate(clients):
+            client.send(f"{number} {round}")
+        for number, client in enumerate(clients):
+            assert client.receive() == f"{number} {round}"
+    for client in clients:
+        client.close()
+
+
+@servers
+def test_it_answers_plain_http(server: Server):
+    response = server.get("/aio/echo")
+    assert (response.status, response.body) == (200, b"please connect with a WebSocket")
+
+
+@servers
+def test_it_runs_in_a_real_thread_of_its_own(server: Server):
+    """Under gevent, a greenlet would stop the hub."""
+    client = server.open("/aio/threads")
+    name, loop, elsewhere = json.loads(client.receive())
+    assert name.startswith("websocket-")
+    assert loop in [thread.id for thread in server.worker().threads()]
+    assert elsewhere is True
+    client.close()
+
+
+@servers
+def test_it_queries_in_threads(server: Server):
+    clients = [server.open("/aio/query") for _ in range(4)]
+    for _ in range(3):
+        for client in clients:
+            client.send("again")
+        assert [client.receive() for client in clients] == ["42"] * 4
+    for client in clients:
+        client.close()
+
+
+@servers
+def test_it_is_cancelled_when_its_peer_goes(server: Server, report: Channel):
+    client = server.open(f"/aio/cancelled?key={report.key}")
+    report.expect("open")
+    client.drop()
+    report.expect("cancelled")
+
+
+@pytest.mark.parametrize("spec", CONTRACT)
+def test_an_exception_is_logged_and_closes_with_1011(pool: Pool, spec: str):
+    server = pool.get(spec)
+    client = server.open("/aio/raises")
+    assert client.receive() == "before"
+    assert client.answer_close().close_code == 1011
+    eventually(lambda: "the view's own mistake" in server.text())
+    assert server.text().count("Traceback (most recent call last)") == 1
+    server.begin()
+
+
+@pytest.mark.parametrize("spec", CONTRACT)
+def test_the_stop_of_the_server_cancels_it(pool: Pool, report: Channel, spec: str):
+    server = pool.fresh(
+        spec, settings={"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 0.5, "SHUTDOWN_SPREAD": 0}}
+    )
+    client = server.open(f"/aio/stubborn?key={report.key}")
+    report.expect("open")
+    server.signal()
+    assert client.read_close().close_code == 1012
+    server.wait()
+    assert "still running" in server.text(0)
+    assert "Traceback" not in server.text(0)
+
+
+@servers
+def test_synchronous_and_asynchronous_views_work_side_by_side(server: Server):
+    clients = [server.open(path) for path in ("/echo", "/aio/echo") * 3]
+    errors: list[Any] = []
+
+    def talk(client: Any) -> None:
+        try:
+            for number in range(50):
+                client.send(str(number))
+                assert client.receive() == str(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=talk, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not errors
+    for client in clients:
+        client.close()
