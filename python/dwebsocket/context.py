@@ -156,7 +156,7 @@ class RequestContext:
         return self._databases
 
     def take_on(self) -> None:
-        """Set language, time zone, URLconf and script prefix, in the current context."""
+        """Set language, time zone, URLconf and script prefix in this context."""
         if self._language is None:
             translation.deactivate_all()
         elif self._language != django_settings.LANGUAGE_CODE:

@@ -105,11 +105,15 @@ class ModernDecorator(Protocol):
     ) -> Callable[Concatenate[HttpRequest, P], Returned | HttpResponse]: ...
     @overload
     def __call__(  # type: ignore[overload-cannot-match]
-        self, view: Callable[Concatenate[AsyncWebSocketRequest, ...], Later[Returned]], /
+        self,
+        view: Callable[Concatenate[AsyncWebSocketRequest, ...], Later[Returned]],
+        /,
     ) -> Callable[..., Returned | HttpResponse]: ...
     @overload
     def __call__(
-        self, view: Callable[Concatenate[ClassicAsyncWebSocketRequest, ...], Later[Returned]], /
+        self,
+        view: Callable[Concatenate[ClassicAsyncWebSocketRequest, ...], Later[Returned]],
+        /,
     ) -> WrongDialect: ...
     @overload
     def __call__(
@@ -182,15 +186,21 @@ class ClassicDecorator(Protocol):
 
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, view: Callable[Concatenate[ClassicAsyncWebSocketRequest, P], Later[Returned]], /
+        self,
+        view: Callable[Concatenate[ClassicAsyncWebSocketRequest, P], Later[Returned]],
+        /,
     ) -> Callable[Concatenate[HttpRequest, P], Returned | HttpResponse]: ...
     @overload
     def __call__(  # type: ignore[overload-cannot-match]
-        self, view: Callable[Concatenate[ClassicAsyncWebSocketRequest, ...], Later[Returned]], /
+        self,
+        view: Callable[Concatenate[ClassicAsyncWebSocketRequest, ...], Later[Returned]],
+        /,
     ) -> Callable[..., Returned | HttpResponse]: ...
     @overload
     def __call__(
-        self, view: Callable[Concatenate[AsyncWebSocketRequest, ...], Later[Returned]], /
+        self,
+        view: Callable[Concatenate[AsyncWebSocketRequest, ...], Later[Returned]],
+        /,
     ) -> WrongDialect: ...
     @overload
     def __call__(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
 import inspect
 import sys
 import types
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
 from . import checks, conf, wsgi
@@ -118,23 +118,27 @@ def _kind_of_call(view: Any) -> Any:
     return AsyncCall
 
 
-def _is_awaited(kind: Any) -> bool:
-    """Return whether the caller of an asynchronous view awaits its response.
+class _Awaitable:
+    """What makes a response awaitable."""
 
-    ``method_decorator()`` and others take the view for a coroutine function, as it was
-    before it was decorated. Django then calls it in an event loop.
+    def __await__(self) -> Generator[None, None, _Awaitable]:
+        yield from ()
+        return self
+
+
+@functools.cache
+def _awaitable_class(kind: type[Any]) -> type[Any]:
+    return type(kind.__name__, (_Awaitable, kind), {"__module__": kind.__module__})
+
+
+def _awaitable(response: Any) -> Any:
+    """Let the caller of an asynchronous view await its response, or not.
+
+    The decorated view is a function that returns a response. But ``method_decorator()``
+    takes it for a coroutine function, as it was before, and Django then awaits.
     """
-    if kind is Call:
-        return False
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-async def _later(response: HttpResponse) -> HttpResponse:
-    """Return a response to a caller that awaits it."""
+    if not isinstance(response, _Awaitable):
+        response.__class__ = _awaitable_class(response.__class__)
     return response
 
 
@@ -190,10 +194,9 @@ def _decorate(
         factory = asks(request)
         if factory is not None:
             response = respond(opening, factory, kind(view, request, args, kwargs))
-            return _later(response) if _is_awaited(kind) else response
-        if _is_awaited(kind):
-            return sync_to_async(answer)(request, args, kwargs)
-        return answer(request, args, kwargs)
+        else:
+            response = answer(request, args, kwargs)
+        return response if kind is Call else _awaitable(response)
 
     _unmark(wrapper)
     wrapper.serves_asynchronously = kind.asynchronous  # type: ignore[attr-defined]

@@ -18,7 +18,15 @@ from dwebsocket.conf import settings
 
 from .gevent import is_patched
 
-__all__ = ("UNLIMITED", "Pool", "connections", "count_spare", "count_tasks", "pools", "views")
+__all__ = (
+    "UNLIMITED",
+    "Pool",
+    "connections",
+    "count_spare",
+    "count_tasks",
+    "pools",
+    "views",
+)
 
 UNLIMITED = 1 << 30
 

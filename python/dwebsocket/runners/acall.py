@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -150,8 +151,8 @@ class AsyncCall(Call):
         if self._cancelled is None:
             # The view has let the cancellation of something else pass.
             return self.failed(error)
-        task = asyncio.current_task()
-        if hasattr(task, "uncancel"):
+        task: Any = asyncio.current_task()
+        if sys.version_info >= (3, 11):
             task.uncancel()  # the rest of this task may use asyncio.timeout()
         return NORMAL if self._cancelled is _GONE else GOING_AWAY
 

@@ -42,8 +42,8 @@ NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
 
 HIDDEN = (
     "{} is an async view, but a synchronous decorator between it and the WebSocket's "
-    "decorator hides that. Put that decorator above (outside) the WebSocket's decorator, "
-    "or mark its wrapper with asgiref.sync.markcoroutinefunction()."
+    "decorator hides that. Put that one above (outside) the WebSocket's decorator, or "
+    "mark its wrapper with asgiref.sync.markcoroutinefunction()."
 )
 
 #: Statuses of responses that turn a visitor away: redirects and errors of the client.

@@ -38,7 +38,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 class _Native(ThreadPoolExecutor):
-    """The executor of a loop under gevent, where the usual one would start greenlets."""
+    """The executor of a loop under gevent; the usual one would start greenlets."""
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Make a call in a real thread; return a future of the running loop."""

@@ -26,7 +26,8 @@ class Line(NamedTuple):
 
     Args:
         sock: The server's end of a socket pair.
-        runner: The runner (:class:`dwebsocket.runners.Runner`) of the view.
+        runner: Returns the runner (:class:`dwebsocket.runners.Runner`) of the view;
+            it gets whether the view is asynchronous.
     """
 
     sock: socket.socket
@@ -55,4 +56,4 @@ def runner(environ: Environ, asynchronous: bool) -> Any:
         asynchronous: Whether the view is.
     """
     line = environ.get(KEY)
-    return line.runner.fitting(asynchronous) if isinstance(line, Line) else None
+    return line.runner(asynchronous) if isinstance(line, Line) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import functools
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from django.http.request import HttpHeaders
 from django.test import AsyncClient, Client
 
+from dwebsocket import runners
 from dwebsocket.servers import testing as line
 
 from . import cleaning, lending
@@ -27,6 +29,15 @@ __all__ = ("allow_outliving", "connect")
 
 #: Whether views may outlive the present test: the plugin's marker.
 _may_outlive = False
+
+
+def _runner(view: View, asynchronous: bool) -> runners.Runner:
+    if not asynchronous:
+        return Runner(view)
+    # Imported late: most sites have no such view.
+    from .tasks import TaskRunner
+
+    return TaskRunner(view)
 
 
 def allow_outliving(allowed: bool) -> None:
@@ -79,7 +90,7 @@ def connect(
     wire = Wire(ours, raw)
     view.borrowed = lending.lend()
     extra = {
-        line.KEY: line.Line(theirs, Runner(view)),
+        line.KEY: line.Line(theirs, functools.partial(_runner, view)),
         "wsgi.multiprocess": False,
         **_handshake(subprotocols, origin, compression),
         **_environ(headers),

@@ -12,7 +12,7 @@ from dwebsocket.runners import Job, tasks
 
 from .views import Seat, Turn, View
 
-__all__ = ("TaskRunner", "in_turns")
+__all__ = ("TaskRunner",)
 
 
 async def in_turns(turn: Turn, run: Coroutine[Any, Any, None]) -> None:
@@ -120,6 +120,7 @@ class TaskRunner:
 
     def reserve(self) -> Seat:
         """Return the view's place."""
+        self._view.wrap = in_turns
         return Seat(self._view, tasks.runner.reserve())
 
     def join(self, timeout: float) -> bool:

@@ -67,6 +67,8 @@ class View:
         self._thread: threading.Thread | None = None
         self._waiting: tuple[runners.Seat, Turn] | None = None
         self._begun = False
+        #: Makes the coroutine of an asynchronous view wait for its turn.
+        self.wrap: Callable[..., Coroutine[Any, Any, None]] | None = None
         #: Cancels the task of an asynchronous view, and returns its frames.
         self.cancel: Callable[[], None] | None = None
         self.frames: Callable[[], traceback.StackSummary] | None = None
@@ -242,9 +244,8 @@ class Turn(Job):
 
     def coroutine(self, run: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
         """Return what the task of an asynchronous view runs."""
-        from .tasks import in_turns
-
-        return in_turns(self, run)
+        wrap = self.view.wrap
+        return run if wrap is None else wrap(self, run)
 
 
 class Port:
@@ -336,15 +337,6 @@ class Runner:
 
     def __init__(self, view: View) -> None:
         self._view = view
-
-    def fitting(self, asynchronous: bool) -> runners.Runner:
-        """Return the runner for the kind of the view."""
-        if not asynchronous:
-            return self
-        # Imported late: most sites have no such view.
-        from .tasks import TaskRunner
-
-        return TaskRunner(self._view)
 
     def event_loop(self) -> None:
         """Return None: the view blocks its thread."""

@@ -91,47 +91,55 @@ class _Messages(Generic[Received]):
     """The messages of a WebSocket, for ``async for``.
 
     Args:
-        websocket: The WebSocket.
+        endpoint: The server's end of the connection.
+        is_plain: Returns whether the engine can receive by itself.
+        wait: The WebSocket's ``wait()``.
+        ended: Returns what ``wait()`` answers at the end.
+        heard: Sends the signal of a message.
     """
 
-    __slots__ = ("_over", "_websocket")
+    __slots__ = ("_endpoint", "_heard", "_is_plain", "_over", "_tell_end", "_wait")
 
-    def __init__(self, websocket: AsyncWebSocket[Received]) -> None:
-        self._websocket = websocket
+    def __init__(
+        self,
+        endpoint: TaskEndpoint,
+        is_plain: Callable[[], bool],
+        wait: Callable[[], Awaitable[Received | None]],
+        ended: Callable[[bool], Awaitable[Any]],
+        heard: Callable[[Any], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._is_plain = is_plain
+        self._wait = wait
+        self._tell_end = ended
+        # The engine calls this one, and _ended().
+        self._heard = heard
         self._over = False
 
     def __aiter__(self) -> _Messages[Received]:
         return self
 
     def __anext__(self) -> Awaitable[Received]:
-        websocket = self._websocket
-        if websocket._is_plain() and not self._over:
-            # The end is for this object, not for the WebSocket.
-            message: Any = websocket._endpoint.tasks.wait(self)
-            return message  # type: ignore[no-any-return]
-        return self._next()
+        if self._over or not self._is_plain():
+            return self._next()
+        # The end is for this object, not for the WebSocket.
+        return self._endpoint.tasks.wait(self)
 
     async def _next(self) -> Received:
         if self._over:
             raise StopAsyncIteration
-        message = await self._websocket.wait()
-        if message is None:
-            return self._last(message)
-        return message
+        message = await self._wait()
+        return self._last(message) if message is None else message
 
-    # The engine calls these.
+    async def _ended(self, raises: bool) -> Received:
+        return self._last(await self._tell_end(raises))
 
-    async def _ended(self, raises: bool) -> Any:
-        return self._last(await self._websocket._ended(raises))
-
-    def _heard(self, message: Any) -> None:
-        self._websocket._heard(message)
-
-    def _last(self, message: Any) -> Any:
+    def _last(self, message: Any) -> Received:
         self._over = True
-        if self._websocket._endpoint.dialect.yields_end:
-            return message
-        raise StopAsyncIteration
+        if not self._endpoint.dialect.yields_end:
+            raise StopAsyncIteration
+        last: Received = message
+        return last
 
 
 class AsyncWebSocket(BaseWebSocket[Received]):
@@ -234,7 +242,9 @@ class AsyncWebSocket(BaseWebSocket[Received]):
 
     def __aiter__(self) -> _Messages[Received]:
         """Yield messages until the end (classic dialect: and the final None)."""
-        return _Messages(self)
+        return _Messages(
+            self._endpoint, self._is_plain, self.wait, self._ended, self._heard
+        )
 
     def __iter__(self) -> Any:
         """Refuse: an asynchronous view must not block.
@@ -276,6 +286,7 @@ class AsyncWebSocket(BaseWebSocket[Received]):
             TypeError: The message is neither str nor bytes.
         """
         endpoint = self._endpoint
+        given: Any = message
         if binary is None and message.__class__ is not str:
             binary = self._binary(message, None)
         habit = serving.get()
@@ -283,10 +294,10 @@ class AsyncWebSocket(BaseWebSocket[Received]):
             habit.turns += 1
         try:
             if overflow is None and timeout is None:
-                sent = endpoint.tasks.offer(message, binary)
+                sent = endpoint.tasks.offer(given, binary)
             else:
                 sent = endpoint.tasks.send(
-                    message,
+                    given,
                     binary,
                     overflow or self._overflow,
                     seconds(self._send_timeout if timeout is None else timeout),
@@ -381,7 +392,12 @@ class AsyncWebSocket(BaseWebSocket[Received]):
         loop = asyncio.get_running_loop()
         come: asyncio.Future[None] = loop.create_future()
         descriptor = endpoint.connection.fileno()
-        loop.add_reader(descriptor, lambda: come.done() or come.set_result(None))
+
+        def note() -> None:
+            if not come.done():
+                come.set_result(None)
+
+        loop.add_reader(descriptor, note)
         try:
             await asyncio.wait([come], timeout=limit)
         finally:

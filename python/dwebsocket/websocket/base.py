@@ -214,7 +214,8 @@ class BaseWebSocket(Generic[Received]):
     def protocol(self) -> Protocol:
         """The object through which old code gets ``fileno()`` and the opcodes."""
         if self._protocol is None:
-            self._protocol = Protocol(self)
+            websocket: Any = self  # what it waits with depends on the kind
+            self._protocol = Protocol(websocket)
         return self._protocol
 
     def fileno(self) -> int:

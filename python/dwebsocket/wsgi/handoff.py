@@ -24,7 +24,6 @@ from django.http.response import HttpResponseBase
 
 from dwebsocket import _engine, runners, servers
 from dwebsocket import factory as factories
-from dwebsocket.conf import settings
 from dwebsocket.context import RequestContext, carried
 from dwebsocket.exceptions import (
     ConfigurationError,

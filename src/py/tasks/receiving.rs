@@ -1,7 +1,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::{
-    exceptions::{PyAttributeError, PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError},
+    exceptions::{
+        PyAttributeError, PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError,
+    },
     intern,
     prelude::*,
     pyclass::CompareOp,
@@ -207,6 +209,7 @@ impl PyReceiving {
         self.step(py)
     }
 
+    #[pyo3(signature = (value, /))]
     fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let _ = value;
         self.step(py)
@@ -226,7 +229,9 @@ impl PyReceiving {
                 PyErr::from_value(value)
             }
             Some(value) => PyErr::from_value(kind.call1((value,))?),
-            None if kind.is_callable() && !kind.is_instance_of::<pyo3::exceptions::PyBaseException>() => {
+            None if kind.is_callable()
+                && !kind.is_instance_of::<pyo3::exceptions::PyBaseException>() =>
+            {
                 PyErr::from_value(kind.call0()?)
             }
             None => PyErr::from_value(kind),

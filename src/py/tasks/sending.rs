@@ -117,10 +117,7 @@ impl PyRoom {
             self.end(py)?;
             return Err(answer(py, connection.end().is_none()));
         }
-        let kept = self
-            .parking()
-            .as_ref()
-            .map(|parking| parking.clone_ref(py));
+        let kept = self.parking().as_ref().map(|parking| parking.clone_ref(py));
         if let Some(parking) = kept {
             if parking.get().has_expired() {
                 self.end(py)?;

@@ -140,10 +140,13 @@ def test_two_clients_of_a_group(client: Client) -> None:
 
 
 def test_an_exception_of_the_view_is_raised(client: Client) -> None:
-    with pytest.raises(ValueError, match="the view has failed"):  # noqa: SIM117
+    def talk() -> None:
         with connect(client, "/fails/") as ws:
             ws.send("x")
             assert ws.wait_closed() == 1011
+
+    with pytest.raises(ValueError, match="the view has failed"):
+        talk()
 
 
 def test_a_time_limit_of_the_view_loses_nothing(client: Client) -> None:
@@ -163,9 +166,8 @@ def test_a_view_that_does_not_end_is_cancelled(client: Client) -> None:
 
 
 def test_a_message_that_does_not_come_shows_where_the_view_is(client: Client) -> None:
-    with connect(client, "/echo/") as ws:
-        with pytest.raises(ReceiveTimeout, match="echo"):
-            ws.receive(timeout=0.02)
+    with connect(client, "/echo/") as ws, pytest.raises(ReceiveTimeout, match="echo"):
+        ws.receive(timeout=0.02)
 
 
 def test_synchronous_code_has_another_thread(client: Client) -> None:

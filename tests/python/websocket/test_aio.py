@@ -565,7 +565,9 @@ class TestAFullOutbox:
                 sent += 1
             box.put([ws.close_code, sent < 10_000])
 
-        with served(site, view, **SMALL).connect(max_queue=1, max_size=None, close_timeout=0.2):
+        with served(site, view, **SMALL).connect(
+            max_queue=1, max_size=None, close_timeout=0.2
+        ):
             assert box.take() == [1013, True]
 
     def test_an_await_ends_after_the_send_timeout(self, site):

@@ -114,7 +114,9 @@ EXTRA: dict[str, Callable[..., Any]] = {
 }
 
 
-async def _outcome(report: Report, event: str, call: Any, *args: Any, **kw: Any) -> None:
+async def _outcome(
+    report: Report, event: str, call: Any, *args: Any, **kw: Any
+) -> None:
     """Make a call, await it if need be, and tell what came of it."""
     try:
         value = call(*args, **kw)

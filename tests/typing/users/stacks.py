@@ -132,11 +132,6 @@ with_defaults(request, limit="1")
 
 
 # error: mypy=arg-type pyright=reportCallIssue,reportArgumentType
-@websocket
-async def asynchronous(request: WebSocketRequest) -> None: ...
-
-
-# error: mypy=arg-type pyright=reportCallIssue,reportArgumentType
 @require_websocket
 def yields(request: WebSocketRequest) -> Iterator[str]:
     yield "x"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dwebsocket.websocket.sync import Received, WebSocket
+from dwebsocket.websocket.base import Received
+from dwebsocket.websocket.sync import WebSocket
 
 __all__ = ("DefaultWebSocket",)
 
