@@ -267,3 +267,26 @@ fn a_loop_rests_while_nothing_arrives() {
         assert!(!poll(&event_loop, 50), "something wakes the loop");
     });
 }
+
+#[test]
+fn the_end_is_reported_to_a_view_that_does_not_read() {
+    limited(|| {
+        let event_loop = new_loop();
+        let mut view = open(&event_loop);
+        assert!(view.inbox.arm_end());
+        // A message is no end, and nobody has asked for messages.
+        view.send("unread");
+        until("a message has come", || {
+            let (ids, _) = event_loop.attend();
+            assert!(ids.is_empty(), "a message was reported");
+            view.inbox.pending() == 1
+        });
+        assert!(!view.connection.has_ended());
+        view.peer.close(None).unwrap();
+        let _ = view.peer.flush();
+        assert_eq!(attend(&event_loop), [view.connection.id()]);
+        assert!(view.connection.has_ended());
+        assert!(!view.inbox.arm_end(), "the end would not be reported again");
+        assert_eq!(view.take(), Some("unread".to_owned()));
+    });
+}

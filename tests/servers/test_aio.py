@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,3 +113,19 @@ def test_synchronous_and_asynchronous_views_work_side_by_side(server: Server):
     assert not errors
     for client in clients:
         client.close()
+
+
+@pytest.mark.parametrize("spec", ["gunicorn-gthread", "gunicorn-gevent"])
+def test_it_works_without_uvloop(pool: Pool, tmp_path: Path, spec: str):
+    (tmp_path / "uvloop.py").write_text("raise ImportError('not installed')\n")
+    server = pool.fresh(spec, env={"PYTHONPATH": str(tmp_path)})
+    client = server.open("/aio/threads")
+    assert json.loads(client.receive())[2] is True
+    client.close()
+    client = server.open("/aio/query")
+    for _ in range(3):
+        client.send("again")
+        assert client.receive() == "42"
+    client.close()
+    assert server.stop() == 0
+    assert not server.errors()

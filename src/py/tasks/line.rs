@@ -67,7 +67,7 @@ impl Line {
     pub(super) fn hurries(&self) -> bool {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.calls += 1;
-        if pace.calls % STRIDE != 0 {
+        if !pace.calls.is_multiple_of(STRIDE) {
             return false;
         }
         let since = *pace.since.get_or_insert_with(Instant::now);

@@ -83,6 +83,9 @@ impl State {
                 self.ready.push_back(parked.first);
                 self.ready.extend(parked.others);
             }
+            if self.at_end.is_empty() {
+                continue;
+            }
             let over = |(connection, _): &(Arc<Connection>, _)| connection.has_ended();
             if self.at_end.get(&id).is_some_and(over)
                 && let Some((_, callback)) = self.at_end.remove(&id)

@@ -14,11 +14,13 @@ from dwebsocket.servers import testing
 
 def test_the_socket_of_a_test_is_found() -> None:
     ours, theirs = socket.socketpair()
-    runner = object()
-    request = RequestFactory().get("/", **{testing.KEY: testing.Line(ours, runner)})
+    runners = {False: object(), True: object()}
+    line = testing.Line(ours, runners.get)
+    request = RequestFactory().get("/", **{testing.KEY: line})
     with ours, theirs:
         assert servers.find(request.META).fd == ours.fileno()
-        assert testing.runner(request.META) is runner
+        for asynchronous, runner in runners.items():
+            assert testing.runner(request.META, asynchronous) is runner
 
 
 def test_without_it_one_line_says_what_to_use() -> None:
@@ -27,12 +29,12 @@ def test_without_it_one_line_says_what_to_use() -> None:
         SocketUnavailable, match=r"^Django's test client[^\n]*connect\("
     ):
         servers.find(request.META)
-    assert testing.runner(request.META) is None
+    assert testing.runner(request.META, False) is None
 
 
 def test_a_header_is_no_line() -> None:
     environ = RequestFactory().get("/", **{testing.KEY: "forged"}).META
-    assert testing.runner(environ) is None
+    assert testing.runner(environ, False) is None
     assert testing.find({testing.KEY: "forged"}) is None
 
 
