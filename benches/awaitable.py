@@ -79,7 +79,8 @@ async def main():
         theirs, ours = socket.socketpair()
         handshake = _engine.handshake(
             method="GET", connection="Upgrade", upgrade="websocket", version="13",
-            key="dGhlIHNhbXBsZSBub25jZQ==", protocols="", extensions="", options=OPTIONS,
+            key="dGhlIHNhbXBsZSBub25jZQ==", protocols="", extensions="",
+            options=OPTIONS,
         )
         connection = _engine.adopt(theirs.fileno()).start(
             handshake.response(None, []), b"", handshake, OPTIONS,
