@@ -14,6 +14,7 @@ from django.template import engines
 
 from dwebsocket import checks, conf, exceptions
 from dwebsocket.websocket import WebSocket
+from dwebsocket.websocket.aio import AsyncWebSocket
 
 from . import pages
 from .pages import PAGES, RECORDS, ROOT, Block
@@ -22,6 +23,7 @@ README = ROOT / "README.md"
 CHINESE = ROOT / "README.zh-CN.md"
 SETTINGS = ROOT / "docs" / "settings.md"
 API = ROOT / "docs" / "api.md"
+VIEWS = ROOT / "docs" / "views.md"
 TESTING = ROOT / "docs" / "testing.md"
 
 PYTHON = [block for page in PAGES for block in pages.blocks(page, "python")]
@@ -139,9 +141,15 @@ def test_the_exceptions_are_documented() -> None:
 
 def test_every_method_is_documented() -> None:
     text = pages.prose(API)
-    names = {name for name in vars(WebSocket) if not name.startswith("_")}
+    names = {name for name in dir(WebSocket) if not name.startswith("_")}
     missing = {name for name in names if not re.search(rf"`{name}\b", text)}
     assert missing == set()
+
+
+def test_every_call_of_asynchronous_views_is_documented() -> None:
+    own = {name for name in vars(AsyncWebSocket) if not name.startswith("_")}
+    text = pages.prose(VIEWS)
+    assert {name for name in own if not re.search(rf"\b{name}\(", text)} == set()
 
 
 def test_every_python_logger_is_documented() -> None:

@@ -126,7 +126,7 @@ class TestTheView:
             peer.send("x")
             assert peer.recv() == "x"
 
-    def test_has_the_factorys_class(self, site):
+    def test_has_the_class_of_the_factory(self, site):
         async def view(request):
             await request.websocket.send(type(request.websocket).__name__)
 
