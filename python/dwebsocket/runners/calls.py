@@ -208,7 +208,7 @@ class Calls(Executor):
         carried: State that the project's hooks carry over to the thread.
     """
 
-    __slots__ = ("_lock", "_worker", "carried", "shared")
+    __slots__ = ("_lock", "worker", "carried", "shared")
 
     def __init__(
         self, shared: dict[str, Any] | None = None, carried: Sequence[Any] = ()
@@ -216,12 +216,8 @@ class Calls(Executor):
         self.shared = shared or {}
         self.carried = carried
         self._lock = native.allocate_lock()
-        self._worker: Worker | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether there are calls or open database connections."""
-        return self._worker is not None
+        #: The thread, as long as there are calls or open database connections.
+        self.worker: Worker | None = None
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Make a call after the earlier ones; return a future of the running loop.
@@ -233,9 +229,9 @@ class Calls(Executor):
             raise TypeError("the calls of a view take no arguments by name")
         call = _Call(function, args)
         with self._lock:
-            if self._worker is None:
-                self._worker = _pool.take(self)
-            self._worker.put(call)
+            if self.worker is None:
+                self.worker = _pool.take(self)
+            self.worker.put(call)
         return call.future
 
     def rest(self) -> None:
@@ -248,15 +244,15 @@ class Calls(Executor):
 
     def _tell(self, word: str) -> None:
         with self._lock:
-            if self._worker is not None:
-                self._worker.put(word)
+            if self.worker is not None:
+                self.worker.put(word)
 
     def release(self, may_go: Callable[[], bool]) -> bool:
         """Let the thread go if that is still possible; return whether it was."""
         with self._lock:
             if may_go():
-                self._worker = None
-            return self._worker is None
+                self.worker = None
+            return self.worker is None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do what the end of the view does."""

@@ -33,6 +33,19 @@ if TYPE_CHECKING:
 __all__ = ("AsyncWebSocket", "TaskEndpoint")
 
 
+class _NoCalls:
+    """The synchronous calls of a view that has not begun."""
+
+    #: The thread that makes the calls, or has open database connections.
+    worker: Any = None
+
+    def rest(self) -> None:
+        """Do nothing."""
+
+
+_NO_CALLS = _NoCalls()
+
+
 class TaskEndpoint(Endpoint):
     """The server's end of a connection whose view is a task.
 
@@ -42,16 +55,18 @@ class TaskEndpoint(Endpoint):
         port: Receives and sends for the view's tasks.
     """
 
-    __slots__ = ("calls", "habit", "late_by", "tasks")
+    __slots__ = ("calls", "habit", "late_by", "put", "take", "tasks")
 
     def __init__(
         self, connection: _engine.Connection, dialect: Any, tasks: _engine.TaskPort
     ) -> None:
         super().__init__(connection, dialect, None)
         self.tasks = tasks
+        # Python looks up an attribute faster than a method.
+        self.take, self.put = tasks.wait, tasks.offer
         self.habit = Habit()
-        #: The synchronous calls of the view; None before it begins.
-        self.calls: Any = None
+        #: The synchronous calls of the view.
+        self.calls: Any = _NO_CALLS
         #: Seconds for which the next call that can wait holds up the view.
         self.late_by = 0.0
 
@@ -91,26 +106,22 @@ class _Messages(Generic[Received]):
     """The messages of a WebSocket, for ``async for``.
 
     Args:
-        endpoint: The server's end of the connection.
-        is_plain: Returns whether the engine can receive by itself.
-        wait: The WebSocket's ``wait()``.
+        websocket: The WebSocket.
         ended: Returns what ``wait()`` answers at the end.
         heard: Sends the signal of a message.
     """
 
-    __slots__ = ("_endpoint", "_heard", "_is_plain", "_over", "_tell_end", "_wait")
+    __slots__ = ("_endpoint", "_heard", "_over", "_tell_end", "_websocket")
 
     def __init__(
         self,
+        websocket: AsyncWebSocket[Received],
         endpoint: TaskEndpoint,
-        is_plain: Callable[[], bool],
-        wait: Callable[[], Awaitable[Received | None]],
         ended: Callable[[bool], Awaitable[Any]],
         heard: Callable[[Any], None],
     ) -> None:
+        self._websocket = websocket
         self._endpoint = endpoint
-        self._is_plain = is_plain
-        self._wait = wait
         self._tell_end = ended
         # The engine calls this one, and _ended().
         self._heard = heard
@@ -120,15 +131,21 @@ class _Messages(Generic[Received]):
         return self
 
     def __anext__(self) -> Awaitable[Received]:
-        if self._over or not self._is_plain():
+        endpoint = self._endpoint
+        if (
+            self._over
+            or endpoint.closed
+            or endpoint.calls.worker is not None
+            or self._websocket.handle is not None
+        ):
             return self._next()
         # The end is for this object, not for the WebSocket.
-        return self._endpoint.tasks.wait(self)
+        return endpoint.take(self)
 
     async def _next(self) -> Received:
         if self._over:
             raise StopAsyncIteration
-        message = await self._wait()
+        message = await self._websocket.wait()
         return self._last(message) if message is None else message
 
     async def _ended(self, raises: bool) -> Received:
@@ -199,7 +216,7 @@ class AsyncWebSocket(BaseWebSocket[Received]):
             EOFError: In the classic dialect, on a further call after the end.
         """
         if timeout is None and self._is_plain():
-            return self._endpoint.tasks.wait(self)
+            return self._endpoint.take(self)
         return self._wait(None if timeout is None else seconds(timeout))
 
     async def _wait(self, timeout: float | None) -> Any:
@@ -242,9 +259,7 @@ class AsyncWebSocket(BaseWebSocket[Received]):
 
     def __aiter__(self) -> _Messages[Received]:
         """Yield messages until the end (classic dialect: and the final None)."""
-        return _Messages(
-            self._endpoint, self._is_plain, self.wait, self._ended, self._heard
-        )
+        return _Messages(self, self._endpoint, self._ended, self._heard)
 
     def __iter__(self) -> Any:
         """Refuse: an asynchronous view must not block.
@@ -294,7 +309,7 @@ class AsyncWebSocket(BaseWebSocket[Received]):
             habit.turns += 1
         try:
             if overflow is None and timeout is None:
-                sent = endpoint.tasks.offer(given, binary)
+                sent = endpoint.put(given, binary)
             else:
                 sent = endpoint.tasks.send(
                     given,
@@ -437,17 +452,16 @@ class AsyncWebSocket(BaseWebSocket[Received]):
     def _is_plain(self) -> bool:
         """Return whether the engine can receive without this object's help."""
         endpoint = self._endpoint
-        calls = endpoint.calls
         return (
             not endpoint.closed
             and self.handle is None
-            and (calls is None or not calls.holds)
+            and endpoint.calls.worker is None
         )
 
     def _let_go(self) -> None:
         """Give database connections back before a wait."""
         endpoint = self._endpoint
-        if endpoint.calls is not None and not endpoint.connection.pending:
+        if not endpoint.connection.pending:
             endpoint.calls.rest()
 
     async def _emit(self, signal: Signal, **named: Any) -> None:
