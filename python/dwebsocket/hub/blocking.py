@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from dwebsocket.conf import settings
-from dwebsocket.process import gevent, habits
+from dwebsocket.process import gevent
+from dwebsocket.process.habits import serving
 
 __all__ = ("call", "note_many")
 
@@ -35,6 +36,8 @@ def note_many() -> None:
 
     The engine itself notes it of threads.
     """
-    habits.note_other()
+    habit = serving.get()
+    if habit is not None:
+        habit.turns += 1
     if "gevent" in sys.modules and gevent.is_patched():
         gevent.sender().note(0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-__all__ = ("Habit", "note_other", "serving")
+__all__ = ("Habit", "serving")
 
 
 class Habit:
@@ -22,10 +22,3 @@ class Habit:
 
 #: The habit of the view that runs in this context; None outside of such views.
 serving: ContextVar[Habit | None] = ContextVar("dwebsocket_serving", default=None)
-
-
-def note_other() -> None:
-    """Note that the current view sends to others than its peer."""
-    habit = serving.get()
-    if habit is not None:
-        habit.turns += 1

@@ -196,8 +196,14 @@ class AsyncWebSocket(BaseWebSocket[Received]):
         port: Callable[[str, float | None], _engine.TaskPort],
     ) -> None:
         tasks = port(overflow, seconds(send_timeout))
-        endpoint = TaskEndpoint(connection, MODERN if modern else CLASSIC, tasks)
-        self._begin(endpoint, overflow, send_timeout, subprotocol, remote_address)
+        dialect = MODERN if modern else CLASSIC
+        self._endpoint = TaskEndpoint(connection, dialect, tasks)
+        self._overflow = overflow
+        self._send_timeout = send_timeout
+        self._protocol = None
+        self.handle = None
+        self.subprotocol = subprotocol
+        self.remote_address = remote_address
 
     def wait(
         self, timeout: Seconds | None = None

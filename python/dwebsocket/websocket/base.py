@@ -35,13 +35,6 @@ class BaseWebSocket(Generic[Received]):
     """The calls that never wait, of one connection.
 
     Attributes can be set on a WebSocket. It hashes and compares by identity.
-
-    Args:
-        endpoint: The server's end of the connection.
-        overflow: What a full outbox does (see the setting ``OVERFLOW``).
-        send_timeout: Seconds that a send from the view itself waits for room.
-        subprotocol: The negotiated subprotocol; None if there is none.
-        remote_address: The client's address and port.
     """
 
     __slots__ = (
@@ -58,23 +51,13 @@ class BaseWebSocket(Generic[Received]):
 
     #: The package's state; its type depends on the kind of WebSocket.
     _endpoint: Endpoint
-
-    def _begin(
-        self,
-        endpoint: Endpoint,
-        overflow: str,
-        send_timeout: float,
-        subprotocol: str | None,
-        remote_address: tuple[str, int],
-    ) -> None:
-        self._endpoint = endpoint
-        self._overflow = overflow
-        self._send_timeout = send_timeout
-        self._protocol: Protocol | None = None
-        #: Old code's callback, called with each message's opcode and data.
-        self.handle: Any = None
-        self.subprotocol: str | None = subprotocol
-        self.remote_address: tuple[str, int] = remote_address
+    _overflow: str
+    _protocol: Protocol | None
+    _send_timeout: float
+    #: Old code's callback, called with each message's opcode and data.
+    handle: Any
+    subprotocol: str | None
+    remote_address: tuple[str, int]
 
     @overload
     def read(self, fallback: None = None) -> Received | None: ...

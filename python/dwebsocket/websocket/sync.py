@@ -74,8 +74,14 @@ class WebSocket(BaseWebSocket[Received]):
         remote_address: tuple[str, int] = ("", 0),
         port: Port | None = None,
     ) -> None:
-        endpoint = Endpoint(connection, MODERN if modern else CLASSIC, port)
-        self._begin(endpoint, overflow, send_timeout, subprotocol, remote_address)
+        dialect = MODERN if modern else CLASSIC
+        self._endpoint = Endpoint(connection, dialect, port)
+        self._overflow = overflow
+        self._send_timeout = send_timeout
+        self._protocol = None
+        self.handle = None
+        self.subprotocol = subprotocol
+        self.remote_address = remote_address
 
     def wait(self, timeout: Seconds | None = None) -> Received | None:
         """Return the next message; block until there is one.
