@@ -58,8 +58,9 @@ impl PyConnection {
 
     pub(super) fn to_python<'py>(&self, py: Python<'py>, message: &Message) -> Bound<'py, PyAny> {
         match message {
-            Message::Text(data) if !self.text_as_bytes => match std::str::from_utf8(data) {
-                Ok(text) => PyString::new(py, text).into_any(),
+            // Python checks the UTF-8 while it decodes.
+            Message::Text(data) if !self.text_as_bytes => match PyString::from_bytes(py, data) {
+                Ok(text) => text.into_any(),
                 // Validation is off. Bytes keep the data that replacement characters would lose.
                 Err(_) => PyBytes::new(py, data).into_any(),
             },
