@@ -142,6 +142,85 @@ class WakeQueue:
         """Return the ids of armed connections that became ready; reset the queue."""
 
 @final
+class FarEnd:
+    """The peer's end of a connection over a queue, for the event loop of a server.
+
+    Dropping it hangs up.
+    """
+
+    def push(self, message: str | bytes) -> bool | None:
+        """Give the connection a message of the peer.
+
+        Returns:
+            True: the connection has it. False: it has no room now, see
+            :meth:`arm_room`. None: it takes nothing any more.
+        """
+    def close(self, code: int | None = None, reason: str = "") -> bool | None:
+        """Tell the connection that the peer has said Close; returns as :meth:`push`."""
+    def hang_up(self) -> None:
+        """Tell the connection that the peer has gone; idempotent."""
+    def drain(self, most: int) -> list[dict[str, Any]]:
+        """Take what the connection has sent, as messages of ASGI, ``most`` at most.
+
+        A ``websocket.close`` is the last of all.
+        """
+    def arm(self) -> bool:
+        """Ask for a report to the wake queue when there is something to drain.
+
+        Returns:
+            False: there is something, or the connection has ended; no report comes.
+        """
+    def arm_room(self) -> bool:
+        """Ask for a report when there is room for the message that was refused.
+
+        Returns:
+            False: there is room, or the connection has ended; no report comes.
+        """
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block the thread until there is something to drain, or the connection ends.
+
+        Returns:
+            Whether that was within ``timeout`` seconds.
+        """
+    @property
+    def is_ended(self) -> bool:
+        """Whether the connection has ended; this is reported without :meth:`arm`."""
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has ended, and all that it has sent is drained."""
+
+def connect_queue(
+    options: Options,
+    permit: Permit,
+    wake: WakeQueue,
+    token: int,
+    event_loop: EventLoop | TaskLoop | None = None,
+) -> tuple[Connection, FarEnd]:
+    """Open a connection over a queue; an event loop carries its messages.
+
+    Such a connection sends no keepalive pings: the server at the far end does.
+
+    Args:
+        options: The limits of the connection.
+        permit: Its place in the process.
+        wake: Gets the reports that :meth:`FarEnd.arm` asks for.
+        token: The number that is reported.
+        event_loop: The loop in which its view waits; None: it blocks a thread.
+
+    Raises:
+        OSError: The engine cannot be started, or is stopping.
+    """
+
+def connect_mailbox(options: Options) -> tuple[Connection, FarEnd]:
+    """Open a connection that is no WebSocket, but gets messages to users and groups.
+
+    It counts nowhere, and messages to all connections do not reach it.
+
+    Raises:
+        OSError: As :func:`connect_queue`.
+    """
+
+@final
 class EventLoop:
     """A hub of greenlets: reads the sockets of its views, and keeps those that wait.
 
@@ -583,8 +662,16 @@ class Connection:
         """The groups that the connection is a member of."""
     def envelop(self) -> None:
         """From now on, wrap messages from groups in the client's JSON protocol."""
-    def identify(self, user: str) -> None:
-        """Make the connection reachable as a connection of this user."""
+    def identify(self, user: str, timeout: float = 0.0) -> None:
+        """Make the connection reachable as a connection of this user.
+
+        Args:
+            user: The name of the user in the hub.
+            timeout: Seconds to wait for the broker. After that, messages that other
+                processes send to the user reach the connection, too.
+        """
+    def forget_user(self, user: str) -> None:
+        """End what :meth:`identify` has begun."""
     @property
     def member_id(self) -> str:
         """The id that the connection has for the other members of its groups."""

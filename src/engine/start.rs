@@ -86,6 +86,7 @@ impl Connection {
             deflate,
             config,
             permit,
+            listed: true,
         };
         Ok(fresh.run(engine, handler))
     }
@@ -103,29 +104,52 @@ impl Connection {
         parts: QueueParts,
         handler: Arc<dyn Handler>,
     ) -> io::Result<(Arc<Self>, FarEnd)> {
-        let engine = open_engine()?;
-        let QueueParts {
-            capacity,
-            wakeup,
-            mut config,
-            permit,
-        } = parts;
-        if config.ping_interval.is_some() {
-            Arc::make_mut(&mut config).ping_interval = None;
-        }
-        let signal = Arc::<Signal>::default();
-        let (queue, far) = Queue::new(capacity, wakeup, Arc::clone(&signal));
-        let fresh = Fresh {
-            way: Way::Queue(queue),
-            signal,
-            head: Vec::new(),
-            leftover: Vec::new(),
-            deflate: None,
-            config,
-            permit,
-        };
-        Ok((fresh.run(engine, handler), far))
+        queued(parts, handler, true)
     }
+
+    /// Runs a connection over a queue that is no WebSocket: a member of groups, and nothing else. It is not
+    /// listed among the connections of the process, so that messages to all connections, the monitoring and
+    /// the goodbye of the process leave it out.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Connection::over_queue`].
+    pub fn mailbox(
+        parts: QueueParts,
+        handler: Arc<dyn Handler>,
+    ) -> io::Result<(Arc<Self>, FarEnd)> {
+        queued(parts, handler, false)
+    }
+}
+
+fn queued(
+    parts: QueueParts,
+    handler: Arc<dyn Handler>,
+    listed: bool,
+) -> io::Result<(Arc<Connection>, FarEnd)> {
+    let engine = open_engine()?;
+    let QueueParts {
+        capacity,
+        wakeup,
+        mut config,
+        permit,
+    } = parts;
+    if config.ping_interval.is_some() {
+        Arc::make_mut(&mut config).ping_interval = None;
+    }
+    let signal = Arc::<Signal>::default();
+    let (queue, far) = Queue::new(capacity, wakeup, Arc::clone(&signal));
+    let fresh = Fresh {
+        way: Way::Queue(queue),
+        signal,
+        head: Vec::new(),
+        leftover: Vec::new(),
+        deflate: None,
+        config,
+        permit,
+        listed,
+    };
+    Ok((fresh.run(engine, handler), far))
 }
 
 impl EventLoop {
@@ -153,6 +177,8 @@ struct Fresh {
     deflate: Option<DeflateParams>,
     config: Arc<Config>,
     permit: Option<Permit>,
+    /// Whether it is one of the process's connections.
+    listed: bool,
 }
 
 impl Fresh {
@@ -175,6 +201,7 @@ impl Fresh {
             outbox,
             self.signal,
             handler,
+            self.listed,
         );
         engine.register(&connection);
         // The caller's thread writes the head: usually the peer has its response before this function

@@ -113,6 +113,9 @@ impl Engine {
     }
 
     pub(crate) fn register(&self, connection: &Arc<Connection>) {
+        if !connection.is_listed() {
+            return;
+        }
         figures::count(Counter::Opened, 1);
         self.table().insert(connection.id(), Arc::clone(connection));
     }
@@ -124,6 +127,9 @@ impl Engine {
     }
 
     pub(crate) fn forget(&self, connection: &Connection) {
+        if !connection.is_listed() {
+            return;
+        }
         figures::count_closed(connection.end().map_or(1006, |end| end.code));
         let mut table = self.table();
         table.remove(&connection.id());

@@ -59,7 +59,23 @@ impl Hub {
 
     /// Adds a connection to those of a user, so that messages to the user reach it.
     pub fn identify(&'static self, connection: &Arc<Connection>, user: &str) {
-        self.0.members.identify(connection, user);
+        self.identify_within(connection, user, Duration::ZERO);
+    }
+
+    /// Adds a connection to those of a user, and waits at most `timeout` for the broker: after that,
+    /// messages from other processes reach the connection, too.
+    pub fn identify_within(
+        &'static self,
+        connection: &Arc<Connection>,
+        user: &str,
+        timeout: Duration,
+    ) {
+        self.0.members.identify(connection, user, timeout);
+    }
+
+    /// Ends what [`Hub::identify`] has begun.
+    pub fn forget_user(&self, connection: &Arc<Connection>, user: &str) {
+        self.0.members.forget_user(connection, user);
     }
 
     /// Ends a membership; returns false if there was none.

@@ -6,30 +6,19 @@ use std::{
 use pyo3::prelude::*;
 
 use super::{
-    connection::PyConnection, errors, event_loop::PyEventLoop, handshake::PyHandshake,
-    options::PyOptions, permit::PyPermit, start::ready, tasks::PyTaskLoop,
+    connection::PyConnection,
+    consumer::{AnyLoop, consumer},
+    errors,
+    handshake::PyHandshake,
+    options::PyOptions,
+    permit::PyPermit,
+    start::ready,
 };
-use crate::engine::{Connection, Consumer, EventLoop, Inbox, Parts, adopt as adopted};
+use crate::engine::{Connection, Inbox, Parts, adopt as adopted};
 
 /// A socket taken from the WSGI server.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Adoption")]
 pub(super) struct PyAdoption(Mutex<Option<adopted::Adopted>>);
-
-/// A loop in which a view waits.
-#[derive(FromPyObject)]
-enum AnyLoop<'py> {
-    Greenlets(Bound<'py, PyEventLoop>),
-    Tasks(Bound<'py, PyTaskLoop>),
-}
-
-impl AnyLoop<'_> {
-    fn event_loop(&self) -> Arc<EventLoop> {
-        Arc::clone(match self {
-            Self::Greenlets(hub) => &hub.get().event_loop,
-            Self::Tasks(one) => &one.get().event_loop,
-        })
-    }
-}
 
 /// A socket of the WSGI server, held until it is adopted or closed.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Held")]
@@ -113,13 +102,7 @@ impl PyAdoption {
         let Some(adopted::Adopted { socket }) = adoption else {
             return Err(errors::value("this adoption was started before"));
         };
-        let consumer = match event_loop {
-            Some(one) => Consumer::EventLoop(one.event_loop()),
-            None => Consumer::Threads(Arc::clone(
-                ready().map_err(|error| errors::engine(&error))?.turnstile(),
-            )),
-        };
-        let inbox = Inbox::new(&options.config, consumer);
+        let inbox = Inbox::new(&options.config, consumer(event_loop)?);
         let parts = Parts {
             socket,
             head,

@@ -120,10 +120,20 @@ impl PyConnection {
         self.connection.envelop();
     }
 
-    fn identify(&self, py: Python<'_>, user: &str) -> PyResult<()> {
+    #[pyo3(signature = (user, timeout=0.0))]
+    fn identify(&self, py: Python<'_>, user: &str, timeout: f64) -> PyResult<()> {
+        let timeout = errors::seconds("timeout", timeout)?;
         if !self.connection.is_foreign() {
             let hub = hub::hub()?;
-            wait::briefly(py, || hub.identify(&self.connection, user));
+            wait::briefly(py, || hub.identify_within(&self.connection, user, timeout));
+        }
+        Ok(())
+    }
+
+    fn forget_user(&self, py: Python<'_>, user: &str) -> PyResult<()> {
+        if !self.connection.is_foreign() {
+            let hub = hub::hub()?;
+            wait::briefly(py, || hub.forget_user(&self.connection, user));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod connection;
+mod consumer;
 mod errors;
 mod event_loop;
 mod handshake;
@@ -15,6 +16,7 @@ mod monitor;
 mod options;
 mod parse;
 mod permit;
+mod queue;
 mod repr;
 mod sender;
 mod start;
@@ -113,6 +115,7 @@ mod _engine {
         },
         options::PyOptions,
         permit::{PyPermit, connection_count, reserve},
+        queue::{PyFarEnd, connect_mailbox, connect_queue},
         refuse, renew, seal,
         sender::{PySender, forget_sends, turns},
         start::{json_depth, settle_thread, start},

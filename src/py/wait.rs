@@ -20,6 +20,9 @@ use crate::{
 /// The time between two checks for signals in a wait on the main thread.
 const SLICE: Duration = Duration::from_millis(100);
 
+/// The length of a slice of a wait that has no deadline, for a call that needs one.
+pub(super) const LONG: Duration = Duration::from_secs(60 * 60);
+
 /// A wait of this length or longer has no deadline.
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 

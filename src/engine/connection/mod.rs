@@ -125,6 +125,8 @@ pub struct Connection {
     /// Whether the connection is that of a page which watches the site.
     watching: AtomicBool,
     compresses: bool,
+    /// Whether it is one of the process's connections; a mailbox is not.
+    listed: bool,
     lifecycle: Lifecycle,
     config: Arc<Config>,
     /// A std mutex: held while a frame is encoded and offered to a non-blocking socket.
@@ -172,10 +174,12 @@ impl Connection {
         outbox: Outbox,
         signal: Arc<Signal>,
         handler: Arc<dyn Handler>,
+        listed: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             id,
             generation: fork::generation(),
+            listed,
             input: Mutex::default(),
             shared,
             compresses: outbox.compresses(),
@@ -202,6 +206,11 @@ impl Connection {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether it is one of the process's connections.
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed
     }
 
     /// The limits of this connection.

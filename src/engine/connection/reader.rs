@@ -19,7 +19,7 @@ use socket2::Socket;
 
 use super::{
     super::{
-        outbox::{PONGS, Queue, Way},
+        outbox::{FarEnd, PONGS, Pushed, Queue, Way},
         poller::Source,
         wire::Wire,
     },
@@ -67,6 +67,25 @@ pub(super) fn catch_up(connection: &Arc<Connection>, cx: &mut Context<'_>) -> bo
         input.more = true;
         Reader { connection, input }.poll_read(cx).is_ready()
     })
+}
+
+impl Connection {
+    /// Pushes a frame of the peer to the queue that `far` is the far end of, and handles it in the calling
+    /// thread: no task is woken between the event loop that has the frame and the view that waits for it.
+    pub fn hear(self: &Arc<Self>, far: &FarEnd, event: Event) -> Pushed {
+        let pushed = far.enqueue(event);
+        if pushed == Pushed::Done {
+            let more = self.with_input(|input| {
+                let connection = self;
+                Reader { connection, input }.take_pushed()
+            });
+            if more {
+                // The inbox is full, or the connection has ended: the connection's task goes on.
+                self.signal.raise();
+            }
+        }
+        pushed
+    }
 }
 
 impl Source for Connection {
@@ -200,6 +219,17 @@ impl Reader<'_> {
         let mut stash = std::mem::take(&mut self.input.stash);
         let read = self.take_in(stash.front(self.input.pace.portion()));
         self.input.stash = stash.without(read);
+    }
+
+    /// Takes the events of a queue for a caller that is not the connection's task. Returns whether some are
+    /// left.
+    fn take_pushed(&mut self) -> bool {
+        let Way::Queue(queue) = &self.input.way else {
+            return false;
+        };
+        let queue = Arc::clone(queue);
+        let _ = self.poll_queue(&queue);
+        queue.has_more()
     }
 
     /// Takes the events that the far end of a queue has pushed.

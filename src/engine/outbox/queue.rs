@@ -161,19 +161,30 @@ impl Queue {
         Some(event)
     }
 
+    /// Whether the far end has pushed frames that are not taken yet.
+    pub(in crate::engine) fn has_more(&self) -> bool {
+        !self.state().incoming.frames.is_empty()
+    }
+
     /// Whether the far end has hung up, and everything that it pushed was taken.
     pub(in crate::engine) fn is_hung_up(&self) -> bool {
         let state = self.state();
         state.hung_up && state.incoming.frames.is_empty()
     }
 
-    /// Ends the connection's use of the queue. The far end may still drain what the connection has sent.
+    /// Ends the connection's use of the queue, and tells the far end, whether it has asked or not: it may be
+    /// busy with an earlier message for longer than anybody wants to wait. The far end may still drain what
+    /// the connection has sent.
     pub(super) fn end(&self) {
         let mut state = self.state();
-        state.ended = true;
+        if std::mem::replace(&mut state.ended, true) {
+            return;
+        }
         state.incoming = Lane::default();
         state.room_armed = false;
-        self.tell_of_frames(&mut state);
+        state.armed = false;
+        self.tell();
+        self.some.notify_all();
     }
 
     fn tell_of_frames(&self, state: &mut State) {
@@ -297,8 +308,17 @@ impl FarEnd {
         frames
     }
 
-    /// Pushes a message, a ping, a pong or a Close of the peer.
+    /// Pushes a message, a ping, a pong or a Close of the peer. The connection's task takes it.
     pub fn push(&self, event: Event) -> Pushed {
+        let pushed = self.enqueue(event);
+        if pushed == Pushed::Done {
+            self.queue.signal.raise();
+        }
+        pushed
+    }
+
+    /// Pushes like [`FarEnd::push`], and wakes nobody: the caller has the connection take the frame.
+    pub(in crate::engine) fn enqueue(&self, event: Event) -> Pushed {
         let Some(mut state) = self.state() else {
             return Pushed::Closed;
         };
@@ -310,8 +330,6 @@ impl FarEnd {
             return Pushed::Full;
         }
         state.incoming.push(event);
-        drop(state);
-        self.queue.signal.raise();
         Pushed::Done
     }
 
@@ -351,6 +369,12 @@ impl FarEnd {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+
+    /// Whether the connection is gone; what it has sent may still have to be drained.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.state().is_none_or(|state| state.ended)
     }
 
     /// Whether the connection is gone and everything it has sent is drained.

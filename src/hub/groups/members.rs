@@ -170,10 +170,20 @@ impl Members {
         Ok(joined)
     }
 
-    /// Adds a connection to those of a user, so that messages to the user reach it.
-    pub(in crate::hub) fn identify(&'static self, connection: &Arc<Connection>, user: &str) {
+    /// Adds a connection to those of a user, so that messages to the user reach it. Waits at most `timeout`
+    /// for the broker.
+    pub(in crate::hub) fn identify(
+        &'static self,
+        connection: &Arc<Connection>,
+        user: &str,
+        timeout: Duration,
+    ) {
+        let join = Join {
+            timeout,
+            ..Join::default()
+        };
         // Without a history, joining fails only if the connection has ended.
-        let _ = self.enter(connection, &Channel::user(user), &Join::default());
+        let _ = self.enter(connection, &Channel::user(user), &join);
     }
 
     fn enter(
@@ -301,6 +311,11 @@ impl Members {
             Delivery::new(&[], false).put(connection, &frame);
         }
         left
+    }
+
+    /// Ends what [`Members::identify`] has begun.
+    pub(in crate::hub) fn forget_user(&self, connection: &Arc<Connection>, user: &str) {
+        self.leave_silently(connection, &Channel::user(user));
     }
 
     fn leave_silently(&self, connection: &Arc<Connection>, channel: &Channel) -> bool {

@@ -8,6 +8,7 @@ use dwebsocket::{
         Capacity, Connection, Consumer, EventLoop, FarEnd, Handler, Inbox, Overflow, Pushed,
         QueueParts, Received, Sent, Wakeup, engine,
     },
+    hub::{Outgoing, PayloadKind, Target, hub},
     protocol::{CloseFrame, Event, Message, OpCode},
     runtime::WakeQueue,
 };
@@ -221,5 +222,138 @@ fn what_was_pushed_before_the_far_end_hangs_up_is_delivered() {
         }
         assert_eq!(inbox.wait(&connection, deadline), Received::End);
         assert_eq!(connection.end().unwrap().code, 4001);
+    });
+}
+
+fn out(far: &FarEnd) -> Vec<Event> {
+    far.drain(100)
+}
+
+#[test]
+fn an_event_loop_has_a_frame_handled_in_its_own_thread() {
+    limited(|| {
+        let inbox = Inbox::new(&Config::default(), Consumer::Threads(Arc::default()));
+        let (connection, far, _wake) = connect(Arc::clone(&inbox) as _);
+        for _ in 0..200 {
+            assert_eq!(connection.hear(&far, text("in")), Pushed::Done);
+            // Nobody has been waited for.
+            assert_eq!(inbox.pending(), 1);
+            let Received::Message(_) = inbox.poll(&connection) else {
+                panic!("no message");
+            };
+        }
+        let (code, reason) = (4001, String::from("bye"));
+        let close = Event::Close(Some(CloseFrame { code, reason }));
+        assert_eq!(connection.hear(&far, close), Pushed::Done);
+        assert_eq!(connection.end().unwrap().code, 4001);
+        assert_eq!(inbox.poll(&connection), Received::End);
+        connection.acknowledge_end();
+        until("it is over", || {
+            let _ = out(&far);
+            far.is_over()
+        });
+        assert_eq!(connection.hear(&far, text("late")), Pushed::Closed);
+    });
+}
+
+#[test]
+fn frames_that_are_heard_wait_while_the_inbox_is_full() {
+    limited(|| {
+        let config = Config {
+            inbox_messages: 1,
+            ..Config::default()
+        };
+        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let (connection, far, wake) = connect(Arc::clone(&inbox) as _);
+        for _ in 0..=FRAMES {
+            assert_eq!(connection.hear(&far, text("in")), Pushed::Done);
+        }
+        assert_eq!(connection.hear(&far, text("in")), Pushed::Full);
+        assert!(far.arm_room());
+        let deadline = Some(Instant::now() + LIMIT);
+        for _ in 0..=FRAMES {
+            let Received::Message(_) = inbox.wait(&connection, deadline) else {
+                panic!("a message is lost");
+            };
+        }
+        assert_eq!(poll(&wake), [7]);
+        assert_eq!(connection.hear(&far, text("in")), Pushed::Done);
+        assert_eq!(inbox.pending(), 1);
+    });
+}
+
+/// Several threads hear for one connection; the connection's task may be at work, too.
+#[test]
+fn frames_of_many_threads_are_neither_lost_nor_doubled() {
+    limited(|| {
+        let config = Config {
+            inbox_messages: 8,
+            ..Config::default()
+        };
+        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+        let (connection, far, _wake) = connect(Arc::clone(&inbox) as _);
+        let (threads, each) = (4, 500);
+        let mut seen = std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let (connection, far) = (&connection, &far);
+                scope.spawn(move || {
+                    for n in 0..each {
+                        let event = Event::Message(Message::Text(format!("{thread}.{n}").into()));
+                        while connection.hear(far, event.clone()) == Pushed::Full {
+                            std::thread::yield_now();
+                        }
+                    }
+                });
+            }
+            let deadline = Some(Instant::now() + LIMIT);
+            (0..threads * each)
+                .map(|_| match inbox.wait(&connection, deadline) {
+                    Received::Message(Message::Text(data)) => data,
+                    other => panic!("{other:?}"),
+                })
+                .collect::<Vec<_>>()
+        });
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), threads * each);
+    });
+}
+
+#[test]
+fn a_mailbox_gets_messages_and_counts_nowhere() {
+    limited(|| {
+        let inbox = Inbox::new(&Config::default(), Consumer::Threads(Arc::default()));
+        let parts = QueueParts {
+            capacity: Capacity::default(),
+            wakeup: None,
+            config: Arc::new(Config::default()),
+            permit: None,
+        };
+        let (connection, far) = Connection::mailbox(parts, inbox).unwrap();
+        let hub = hub().unwrap();
+        hub.identify_within(&connection, "~mailbox", LIMIT);
+        let publish = |target| {
+            let outgoing = Outgoing {
+                targets: vec![target],
+                kind: PayloadKind::Binary,
+                payload: "letter".into(),
+                excluded: Vec::new(),
+                timeout: LIMIT,
+            };
+            hub.publish(&outgoing).unwrap()
+        };
+        assert_eq!(publish(Target::User("~mailbox".into())).local, 1);
+        assert!(far.wait(Instant::now() + LIMIT));
+        assert_eq!(
+            out(&far),
+            [Event::Message(Message::Binary("letter".into()))]
+        );
+        assert!(!engine().unwrap().has(connection.id()));
+        publish(Target::Everybody);
+        hub.forget_user(&connection, "~mailbox");
+        assert_eq!(publish(Target::User("~mailbox".into())).local, 0);
+        assert_eq!(out(&far), []);
+        drop(far);
+        until("it has ended", || connection.end().is_some());
     });
 }
