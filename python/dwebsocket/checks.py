@@ -9,7 +9,7 @@ dwebsocket.W003  A page of any origin may open WebSockets in the visitor's name.
 dwebsocket.W004  Several workers without a broker: groups stop at the process.
 dwebsocket.W005  An allowed origin begins with ws: or wss:; no page has such an origin.
 dwebsocket.W006  The old package is installed, too, and has the same module.
-dwebsocket.W007  "daphne" in INSTALLED_APPS makes runserver an ASGI server.
+dwebsocket.W007  "daphne" in INSTALLED_APPS, and an application without WebSockets.
 dwebsocket.W008  A setting such as DWEBSOCKET_BROKER or DWEBSOCKETS has no effect.
 dwebsocket.W009  A stop may take longer than servers give their workers.
 dwebsocket.W010  WebSockets open on every view.
@@ -141,16 +141,28 @@ def check_installation(
                 id="dwebsocket.W006",
             )
         )
-    if apps.is_installed("daphne"):
+    if apps.is_installed("daphne") and not _serves_by_asgi():
         found.append(
             Warning(
-                "'daphne' in INSTALLED_APPS makes runserver an ASGI server, and under "
-                "ASGI no WebSocket reaches the views of this package.",
-                hint="Remove 'daphne' from INSTALLED_APPS.",
+                "'daphne' in INSTALLED_APPS makes runserver an ASGI server, and no "
+                "WebSocket reaches views through the application of ASGI_APPLICATION.",
+                hint="Let the application be "
+                "dwebsocket.asgi.application(get_asgi_application()), or remove "
+                "'daphne' from INSTALLED_APPS.",
                 id="dwebsocket.W007",
             )
         )
     return found
+
+
+def _serves_by_asgi() -> bool:
+    """Return whether the site's ASGI application serves WebSockets of this package."""
+    try:
+        found = import_string(getattr(django_settings, "ASGI_APPLICATION", ""))
+    except Exception:
+        # runserver will say what is wrong with it.
+        return False
+    return bool(getattr(found, "serves_websockets", False))
 
 
 def check_origins(

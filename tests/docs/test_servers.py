@@ -26,6 +26,15 @@ COMMANDS = {
     for command in line.splitlines()
     if not command.endswith(")")
 }
+#: The same for ASGI servers, with the page's own mysite/asgi.py.
+ASGI = ROOT / "docs" / "asgi.md"
+ASGI_COMMANDS = {
+    name: start.strip("`")
+    for name, start, _ in pages.rows(pages.section(ASGI, "Start"))
+}
+[ASGI_MODULE] = [
+    b.code for b in pages.blocks(ASGI, "python") if "mysite/asgi.py" in b.code
+]
 PROGRAMS = [b for b in pages.blocks(SERVERS, "python") if "__main__" in b.code]
 
 #: A project as the commands assume it.
@@ -85,6 +94,21 @@ def test_the_command_serves(command: str, project: Path) -> None:
     # gunicorn's quick stop can lock itself up in gthread (it shuts the pool down, also
     # when the signal came in the middle of a submit); uWSGI reloads on SIGTERM.
     stop = signal.SIGTERM if words[0] == "gunicorn" else signal.SIGINT
+    _serve(words, project, port, stop)
+
+
+@pytest.mark.parametrize("command", ASGI_COMMANDS.values(), ids=ASGI_COMMANDS)
+def test_the_command_of_an_asgi_server_serves(command: str, project: Path) -> None:
+    port = free_port()
+    (project / "mysite" / "asgi.py").write_text(ASGI_MODULE)
+    words = shlex.split(command.replace("8000", str(port)))
+    stop = signal.SIGTERM
+    if "runserver" in words:
+        words.append(str(port))
+        stop = signal.SIGINT
+        with (project / "mysite" / "settings.py").open("a") as settings:
+            settings.write('INSTALLED_APPS = ["daphne"]\n')
+            settings.write('ASGI_APPLICATION = "mysite.asgi.application"\n')
     _serve(words, project, port, stop)
 
 

@@ -151,9 +151,13 @@ class TestInstallation:
         assert "0.5.12" in message.msg
         assert "pip uninstall dwebsocket dwebsocket-rs" in str(message.hint)
 
-    def test_has_an_asgi_runserver(self, monkeypatch):
+    def test_has_an_asgi_runserver(self, monkeypatch, settings):
         monkeypatch.setattr(checks.apps, "is_installed", lambda name: name == "daphne")
         assert ids(checks.check_installation()) == ["dwebsocket.W007"]
+        settings.ASGI_APPLICATION = "nowhere.application"
+        assert ids(checks.check_installation()) == ["dwebsocket.W007"]
+        settings.ASGI_APPLICATION = "tests.servers.site.asgi.application"
+        assert checks.check_installation() == []
 
 
 @pytest.mark.parametrize(
@@ -355,6 +359,9 @@ class TestBroker:
             (["gunicorn", "site.wsgi", "-w", "3"], {}, 3),
             (["/usr/bin/gunicorn", "--workers=2"], {}, 2),
             (["gunicorn", "--workers", "many"], {}, 1),
+            (["/bin/uvicorn/__main__.py", "site.asgi:app", "--workers", "4"], {}, 4),
+            (["hypercorn", "-w", "2", "site.asgi:app"], {}, 2),
+            (["granian", "--workers=3", "site.asgi:app"], {}, 3),
             (["manage.py", "check", "-w", "3"], {}, 1),
             (["manage.py"], {"WEB_CONCURRENCY": "4"}, 4),
             (["gunicorn"], {"GUNICORN_CMD_ARGS": "--bind :80 --workers=5"}, 5),

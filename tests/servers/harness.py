@@ -1,4 +1,4 @@
-"""Real WSGI servers as child processes, each in a process group of its own."""
+"""Real servers as child processes, each in a process group of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import psutil
 from tests.logs import without_interrupts
 
 from .client import Address, HttpClient, Response, WsClient, eventually
-from .specs import SPECS, Spec
+from .specs import ASGI_SPECS, SPECS, Spec
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The servers' interpreter: another one's (with another release of the package
@@ -65,7 +65,9 @@ class Server:
         unix: bool = False,
         tls: bool = False,
     ) -> None:
-        self.spec = SPECS[spec] if isinstance(spec, str) else spec
+        if isinstance(spec, str):
+            spec = {**SPECS, **ASGI_SPECS}[spec]
+        self.spec = spec
         self.directory = directory
         self.args = list(args)
         self.unix = unix

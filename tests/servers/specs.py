@@ -11,6 +11,7 @@ from typing import NamedTuple
 from .client import Address
 
 APP = "tests.servers.site.wsgi"
+ASGI_APP = "tests.servers.site.asgi"
 SITE = Path(__file__).resolve().parent / "site"
 
 #: Lines of ordinary work: requests and the server's own comings and goings.
@@ -155,3 +156,97 @@ SPECS: dict[str, Spec] = {
 
 #: Those on which the whole contract is run.
 CONTRACT = ("runserver", "gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent")
+
+
+# ASGI servers. The names that end in "-queue" leave the sockets to the server.
+
+_UVICORN = (
+    r"^INFO: |^\d{4}-\d\d-\d\d .* INFO"
+    # What it has to say of a client that is gone in the middle of a handshake.
+    r"|^WARNING:  Invalid HTTP request received"
+)
+_HYPERCORN = r"^\[[^]]+\] \[\d+\] \[INFO\] |^\[[^]]+\] \d+ .* - - "
+_DAPHNE = r" INFO |^INFO |- - \[[^]]+\] \"|^\d{4}-\d\d-\d\d [^ ]+ INFO"
+_GRANIAN = r"^\[INFO\] "
+
+
+def asgi(
+    module: str, *words: str, harmless: str, statuses: tuple[int, ...] = (0,)
+) -> Spec:
+    """Return the spec of an ASGI server that is a module of Python's.
+
+    Args:
+        module: The module.
+        words: Its arguments; HOST and PORT stand for the address.
+        harmless: Lines of ordinary work.
+        statuses: What it may exit with.
+    """
+
+    def argv(python: str, address: Address) -> list[str]:
+        assert isinstance(address, tuple)
+        host, port = address[0], str(address[1])
+        arguments = (w.replace("HOST", host).replace("PORT", port) for w in words)
+        return [python, "-m", module, *arguments]
+
+    return Spec(argv, signal.SIGTERM, re.compile(harmless), statuses=statuses)
+
+
+def _uvicorn(application: str, *words: str) -> Spec:
+    return asgi(
+        "uvicorn",
+        *(f"{ASGI_APP}:{application}", "--host", "HOST", "--port", "PORT"),
+        *words,
+        harmless=_UVICORN,
+        # It raises the signal again, for a supervisor.
+        statuses=(0, -signal.SIGTERM),
+    )
+
+
+def _gunicorn_asgi(application: str, *words: str) -> Spec:
+    return asgi(
+        "gunicorn",
+        *(f"{ASGI_APP}:{application}", "--bind", "HOST:PORT"),
+        *("--worker-class", "asgi", "--workers", "1", *words),
+        harmless=f"{_GUNICORN}|{_COMBINED}",
+    )
+
+
+def _hypercorn(application: str, *words: str) -> Spec:
+    return asgi(
+        "hypercorn",
+        *(f"{ASGI_APP}:{application}", "--bind", "HOST:PORT", *words),
+        harmless=_HYPERCORN,
+    )
+
+
+#: By the names of docs/servers.md.
+ASGI_SPECS: dict[str, Spec] = {
+    "uvicorn": _uvicorn("application"),
+    "uvicorn-asyncio": _uvicorn(
+        "application", "--loop", "asyncio", "--http", "h11", "--ws", "wsproto"
+    ),
+    "uvicorn-queue": _uvicorn("queued"),
+    "uvicorn-wsproto-queue": _uvicorn("queued", "--ws", "wsproto"),
+    "gunicorn-asgi": _gunicorn_asgi("application"),
+    "gunicorn-asgi-asyncio": _gunicorn_asgi("application", "--asgi-loop", "asyncio"),
+    "gunicorn-asgi-queue": _gunicorn_asgi("queued"),
+    "hypercorn": _hypercorn("application"),
+    "hypercorn-uvloop": _hypercorn("application", "--worker-class", "uvloop"),
+    "hypercorn-queue": _hypercorn("queued"),
+    "daphne": asgi(
+        "daphne",
+        *("-b", "HOST", "-p", "PORT", f"{ASGI_APP}:application"),
+        harmless=_DAPHNE,
+    ),
+    "granian": asgi(
+        "granian",
+        *("--interface", "asgi", "--host", "HOST", "--port", "PORT"),
+        *("--workers", "1", f"{ASGI_APP}:application"),
+        harmless=_GRANIAN,
+    ),
+}
+#: Those under which the engine has the sockets.
+ADOPTING = (
+    *("uvicorn", "uvicorn-asyncio", "gunicorn-asgi", "gunicorn-asgi-asyncio"),
+    *("hypercorn", "hypercorn-uvloop"),
+)

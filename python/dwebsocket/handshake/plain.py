@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -34,8 +35,8 @@ _OPEN = (
     "returns a response.)"
 )
 _ASGI = (
-    "This site is served by ASGI, where no WebSocket reaches this view: serve its WSGI "
-    "application instead (and remove 'daphne' from INSTALLED_APPS)."
+    "This site is served by ASGI, and its application does not serve WebSockets: write "
+    "application = dwebsocket.asgi.application(get_asgi_application()) in asgi.py."
 )
 
 
@@ -91,7 +92,7 @@ def _upgrade_required(
 ) -> HttpResponse:
     if lost:
         more = _LOST
-    elif hasattr(request, "scope"):
+    elif hasattr(request, "scope") and "dwebsocket.asgi" not in sys.modules:
         more = _ASGI
     else:
         more = _OPEN

@@ -28,7 +28,16 @@ from dwebsocket.conf import settings
 
 from . import fork, gunicorn, log
 
-__all__ = ("arm", "clear_up", "let_end", "listen", "stop", "stopping")
+__all__ = (
+    "arm",
+    "clear_up",
+    "depart",
+    "let_end",
+    "listen",
+    "listen_under_asgi",
+    "stop",
+    "stopping",
+)
 
 logger = logging.getLogger("dwebsocket")
 
@@ -41,6 +50,8 @@ _STEP = 0.02
 
 _lock = fork.Lock()
 _armed_in: int | None = None
+#: The process that listens to SIGTERM beside an ASGI server.
+_listening_in: int | None = None
 #: The process whose end has begun.
 _ending_in: int | None = None
 _helper: Helper | None = None
@@ -121,6 +132,24 @@ def listen() -> None:
         _engine.leave(RESTART, settings.SHUTDOWN_SPREAD, at_signal=True)
 
 
+def listen_under_asgi(at_once: bool) -> None:
+    """Begin the stop of an ASGI server's process at SIGTERM; idempotent.
+
+    Most of these servers close their WebSockets soon after the signal.
+
+    Args:
+        at_once: Whether all connections are closed at once, and not within the spread:
+            those whose messages the server carries would be closed by the server.
+    """
+    global _listening_in
+    if _listening_in == os.getpid():
+        return
+    _listening_in = os.getpid()
+    if gunicorn.worker() is None:
+        spread = 0.0 if at_once else settings.SHUTDOWN_SPREAD
+        _engine.leave(RESTART, spread, at_signal=True)
+
+
 def stopping() -> bool:
     """Return whether the stop of this process has begun.
 
@@ -185,14 +214,38 @@ def _warn_of(running: list[str], timeout: float) -> None:
     )
 
 
-def _stop() -> None:
+def depart(at_once: bool) -> None:
+    """Close every connection and let the views end, before the process ends.
+
+    For a server that calls this while it can still send: connections whose messages an
+    ASGI server carries get their Close frames.
+
+    Args:
+        at_once: Whether all connections are closed at once, and not within the spread.
+    """
+    global _ending_in
+    _ending_in = os.getpid()
+    if _armed_in == os.getpid():
+        if at_once:
+            _engine.leave(RESTART, 0.0)
+        _bring_to_an_end()
+
+
+def _bring_to_an_end() -> float:
+    """Close every connection; let the views end until the time that is returned."""
     timeout = settings.SHUTDOWN_TIMEOUT
     _say_goodbye()
-    deadline = time.monotonic() + timeout
+    deadline: float = time.monotonic() + timeout
     _engine.close_all(RESTART)
     for wait, running in _waits:
         if not wait(max(deadline - time.monotonic(), 0.0)):
             _warn_of(running(), timeout)
+    return deadline
+
+
+def _stop() -> None:
+    timeout = settings.SHUTDOWN_TIMEOUT
+    deadline = _bring_to_an_end()
     for last in _lasts:
         last()
     if not _engine.hub_flush(max(deadline - time.monotonic(), _FLOOR)):

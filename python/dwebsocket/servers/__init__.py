@@ -19,10 +19,13 @@ from dwebsocket.exceptions import SocketUnavailable
 
 from . import gunicorn, refused, stream, testing, uwsgi, waitress
 from .base import (
+    LINE,
     ClientGone,
     Environ,
     Finder,
     Held,
+    Line,
+    Opened,
     ServerSocket,
     SocketBusy,
     from_socket,
@@ -30,14 +33,18 @@ from .base import (
 )
 
 __all__ = (
+    "LINE",
     "ClientGone",
     "Environ",
     "Finder",
     "Held",
+    "Line",
+    "Opened",
     "ServerSocket",
     "SocketBusy",
     "find",
     "from_socket",
+    "holder",
     "known",
     "register",
     "release_with",
@@ -112,3 +119,20 @@ def known(environ: Environ, sock: Any) -> ServerSocket:
     if found is None:
         raise SocketUnavailable("The socket of this request is closed.")
     return found
+
+
+def holder(environ: Environ, find_socket: Callable[[], Any]) -> Callable[[], Line]:
+    """Return a function that holds the way to a request's peer.
+
+    Args:
+        environ: The WSGI environ, or the ``META`` of an ASGI request.
+        find_socket: A factory's ``get_wsgi_sock()``; not called under ASGI.
+
+    Raises:
+        SocketUnavailable: The socket cannot be used.
+    """
+    held: Callable[[], Line] | None = environ.get(LINE)
+    if held is not None:
+        return held
+    server = known(environ, find_socket())
+    return lambda: Held(server)

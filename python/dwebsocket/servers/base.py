@@ -111,6 +111,39 @@ def from_socket(
     return ServerSocket(fd, leftover, gevent_epoll(sock), sock)
 
 
+#: The key of a request's environ under which an ASGI server's way to the peer is. A
+#: header of a client cannot get there: its key would begin with HTTP_.
+LINE = "dwebsocket.line"
+
+
+class Opened(Protocol):
+    """A peer that the server has given away, before it becomes a connection."""
+
+    def start(
+        self,
+        head: bytes,
+        leftover: bytes,
+        handshake: _engine.Handshake,
+        options: _engine.Options,
+        permit: _engine.Permit,
+        event_loop: _engine.EventLoop | _engine.TaskLoop | None = None,
+    ) -> _engine.Connection:
+        """Answer the handshake and start the connection."""
+
+
+class Line(Protocol):
+    """The way to the peer of an accepted handshake, held until the view starts."""
+
+    def adopt(self) -> Opened:
+        """Take the peer over from the server; see :meth:`Held.adopt`."""
+
+    def leftover(self) -> bytes:
+        """Return the bytes that the server has read past the request; after adopt()."""
+
+    def close(self) -> None:
+        """Free what adopt() has not used."""
+
+
 class Held:
     """A second descriptor of a request's socket, until the view starts.
 

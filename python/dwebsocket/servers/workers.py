@@ -7,13 +7,16 @@ import sys
 
 __all__ = ("workers",)
 
+#: Servers that take the number with the same option.
+_NAMES = ("gunicorn", "uvicorn", "hypercorn", "granian")
+
 
 def workers() -> int:
     """Return how many worker processes the server runs; 1 if this is not known."""
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is not None:
         return int(getattr(uwsgi, "numproc", 1))
-    words = sys.argv if "gunicorn" in sys.argv[0] else []
+    words = sys.argv if any(name in sys.argv[0] for name in _NAMES) else []
     words = [*words, *os.environ.get("GUNICORN_CMD_ARGS", "").split()]
     for place, word in enumerate(words, 1):
         name, _, value = word.partition("=")

@@ -14,7 +14,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django.core.handlers.base import BaseHandler
@@ -51,6 +51,7 @@ _SERVER_KEYS = (
     "wsgi.early_hints",
     "waitress.client_disconnected",
     testing.KEY,
+    servers.LINE,
 )
 
 
@@ -72,9 +73,11 @@ def _detach(request: Any) -> None:
     environ = dict(request.META)
     for key in _SERVER_KEYS:
         environ.pop(key, None)
-    environ["wsgi.input"] = _EMPTY
-    request.META = request.environ = environ
-    request._stream = _EMPTY
+    request.META = environ
+    if hasattr(request, "environ"):  # not the request of an ASGI server
+        environ["wsgi.input"] = _EMPTY
+        request.environ = environ
+        request._stream = _EMPTY
     request.__dict__.pop("close", None)  # set by servers.release_with()
 
 
@@ -89,7 +92,8 @@ class Handoff:
     Args:
         accepted: The result of the handshake.
         permit: The connection's place in the process.
-        server: The server's socket, held by a descriptor of our own.
+        server: The way to the peer: the server's socket, held by a descriptor of our
+            own, or the queue of an ASGI server.
         call: The view's call.
         runner: The runner of the view.
         seat: The thread (greenlet) that is reserved for the call.
@@ -113,7 +117,7 @@ class Handoff:
         self,
         accepted: Accepted,
         permit: _engine.Permit,
-        server: servers.Held,
+        server: servers.Line,
         call: runners.Call,
         runner: runners.Runner,
         seat: runners.Seat,
@@ -282,7 +286,7 @@ class Switching(int):
 
     def __ge__(self, other: int) -> bool:
         caller = sys._getframe(1)
-        if caller.f_code is _ANSWERS:
+        if caller.f_code in _ANSWERS:
             response: Any = caller.f_locals.get("response")
             # Content of its own with our status: a 101 without a WebSocket.
             if type(response).__iter__ is HttpResponse.__iter__:
@@ -294,7 +298,10 @@ class Switching(int):
 #: The code in Django that converts the status of a new response to a number.
 _COPIES = HttpResponseBase.__init__.__code__
 #: The code in Django that checks the status of a response after all middleware.
-_ANSWERS = BaseHandler.get_response.__code__
+_ANSWERS = (
+    BaseHandler.get_response.__code__,
+    BaseHandler.get_response_async.__code__,
+)
 
 
 class HandoffResponse(HttpResponse):
@@ -362,18 +369,18 @@ def hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
 def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     """Return the response that starts a view, or one that refuses the WebSocket."""
     request = call.request
-    server = servers.known(request.META, accepted.factory.get_wsgi_sock())
+    hold = servers.holder(request.META, accepted.factory.get_wsgi_sock)
     # The state is taken here because response middleware may reset the language and the
     # time zone. This frame holds no thread, no descriptor and no place: exceptions in
     # asgiref keep the calling frames alive until the garbage collector runs.
     call.carried = carried(request) or ()
-    return _reserve(accepted, call, server, RequestContext())
+    return _reserve(accepted, call, hold, RequestContext())
 
 
 def _reserve(
     accepted: Accepted,
     call: runners.Call,
-    server: servers.ServerSocket,
+    hold: Callable[[], servers.Line],
     context: RequestContext,
 ) -> HttpResponse:
     """Reserve a place, a descriptor and a thread; return the response with them."""
@@ -393,7 +400,7 @@ def _reserve(
     if permit is None:
         return _refuse_at_the_limit(request)
     try:
-        held = servers.Held(server)
+        held = hold()
     except OSError as error:
         return _refuse_without_socket(request, error)
     try:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
+import sys
 
 import pytest
 from django.core.cache import cache
@@ -103,11 +105,18 @@ class TestUpgradeRequired:
         with running.connect() as connection:
             connection.send("hello")
 
-    def test_names_a_server_that_speaks_asgi(self):
+    def test_names_a_server_that_speaks_asgi(self, monkeypatch):
+        monkeypatch.delitem(sys.modules, "dwebsocket.asgi", raising=False)
         response = echo(AsyncRequestFactory().get("/"))
         assert response.status_code == 426
         assert b"served by ASGI" in response.content
         assert b"served by ASGI" not in echo(RequestFactory().get("/")).content
+
+    def test_names_no_asgi_server_that_serves_websockets(self):
+        importlib.import_module("dwebsocket.asgi")
+        response = echo(AsyncRequestFactory().get("/"))
+        assert response.status_code == 426
+        assert b"WebSocket client" in response.content
 
     def test_names_the_proxy_that_dropped_the_header(self, site, caplog):
         response, body = site({"": echo}).request(**LOST)

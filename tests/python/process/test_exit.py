@@ -267,3 +267,48 @@ def test_a_view_that_still_runs_is_named_and_of_many_some():
     [line] = result.stderr.splitlines()
     assert line.count("/ for a guest at 127.0.0.1") == 10
     assert line.endswith(", and 2 more")
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_server_may_have_the_stop_begin_before_the_end(at_once):
+    result = run(
+        f"""
+        exit.depart(at_once={at_once})  # no connection has been made
+        site = Site({{"": view}}, {{"DWEBSOCKET": {{"SHUTDOWN_SPREAD": 0.1}}}})
+        watch(connect(site))
+        exit.depart(at_once={at_once})
+        assert exit.stopping()
+        watchers[0].join(10)
+        os.write(1, b"still there\\n")
+        site.stop()
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert sorted(result.stdout.splitlines()[:2]) == ["closed with 1012", "view ended"]
+    assert result.stdout.splitlines()[2:] == ["still there"]
+    assert result.stderr == ""
+
+
+def test_the_stop_of_an_asgi_server_begins_at_its_signal():
+    result = run(
+        """
+        import signal
+        told = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *args: told.set())
+        site = Site({"": view}, {})
+        watch(connect(site))
+        for _ in range(2):
+            exit.listen_under_asgi(at_once=True)
+        while not _engine.is_leaving():
+            # The engine begins to listen in a task of its own.
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        watchers[0].join(10)
+        assert told.is_set()
+        os.write(1, b"still there\\n")
+        site.stop()
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "still there"
+    assert "closed with 1012" in result.stdout

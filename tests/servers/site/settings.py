@@ -11,6 +11,7 @@ DEBUG = False
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = os.environ.get("SITE_URLCONF", "tests.servers.site.urls")
 WSGI_APPLICATION = "tests.servers.site.wsgi.application"
+ASGI_APPLICATION = "tests.servers.site.asgi.application"
 USE_TZ = True
 USE_I18N = True
 LANGUAGE_CODE = "en"

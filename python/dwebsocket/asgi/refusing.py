@@ -1,0 +1,69 @@
+"""Sends a response that refuses a WebSocket to an ASGI server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.http.response import HttpResponseBase
+
+from .protocol import Scope, Send
+
+__all__ = ("refuse",)
+
+#: The extension of ASGI by which a refusal has a status and a body of its own.
+_EXTENSION = "websocket.http.response"
+
+
+async def refuse(scope: Scope, send: Send, response: HttpResponseBase) -> None:
+    """Send a response in place of the 101.
+
+    A server without the extension answers 403, whatever the response is.
+    """
+    if _EXTENSION not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1000, "reason": ""})
+        return
+    status = int(response.status_code)
+    await send(
+        {
+            "type": f"{_EXTENSION}.start",
+            # A status like 101 has no body, and would leave the client waiting.
+            "status": status if status >= 200 else 500,
+            "headers": _headers(response),
+        }
+    )
+    kind = f"{_EXTENSION}.body"
+    body: bytes | None = None
+    async for part in _parts(response):
+        if body is not None:
+            await send({"type": kind, "body": body, "more_body": True})
+        body = part
+    await send({"type": kind, "body": body or b"", "more_body": False})
+
+
+def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
+    headers = [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in response.items()
+    ]
+    cookies = [
+        (b"set-cookie", morsel.OutputString().encode("ascii"))
+        for morsel in response.cookies.values()
+    ]
+    return headers + cookies
+
+
+async def _parts(response: Any) -> AsyncIterator[bytes]:
+    if not getattr(response, "streaming", False):
+        yield response.content
+    elif getattr(response, "is_async", False):
+        async for part in response:
+            yield part
+    else:
+        for part in await sync_to_async(_all)(response):
+            yield part
+
+
+def _all(response: Any) -> list[bytes]:
+    return list(response)

@@ -1,0 +1,384 @@
+"""The channel layer: the interface that Channels defines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import msgpack
+from channels.exceptions import ChannelFull
+from channels.layers import BaseChannelLayer
+
+from dwebsocket.conf import settings
+
+from .post import Post
+from .store import Message, Store
+
+__all__ = ("ChannelLayer",)
+
+logger = logging.getLogger("dwebsocket.channels")
+
+#: The kinds of letters between processes.
+_GROUP, _DIRECT, _ADD, _DISCARD, _HAVE, _WANT, _NOTHING, _FLUSH = range(8)
+#: The address of all mailboxes.
+_ALL = "all"
+#: Seconds after which a message that was asked for counts as lost.
+_PATIENCE = 5.0
+
+
+class ChannelLayer(BaseChannelLayer):
+    """A layer for ``CHANNEL_LAYERS`` on the hub of this package.
+
+    Without a broker (``DWEBSOCKET["BROKER"]``), the layer joins the consumers of one
+    process. With one, it joins all processes that have the broker and the prefix.
+
+    Args:
+        prefix: Layers with different prefixes are apart: letters, digits, "-", "_".
+        expiry: Seconds for which a message waits for a receiver.
+        group_expiry: Seconds after which a channel that was not added again leaves its
+            group.
+        capacity: Messages that may wait in a channel.
+        channel_capacity: Other capacities, by patterns of the channels' names.
+    """
+
+    extensions = ("groups", "flush")
+
+    def __init__(
+        self,
+        prefix: str = "asgi",
+        expiry: float = 60,
+        group_expiry: float = 86_400,
+        capacity: int = 100,
+        channel_capacity: Mapping[Any, int] | None = None,
+    ) -> None:
+        # The base class keeps fractions of a second, too, and calls the capacities the
+        # same before and after this.
+        super().__init__(expiry=expiry, capacity=capacity)  # type: ignore[arg-type]
+        compiled: Any = self.compile_capacities(dict(channel_capacity or {}))
+        self.channel_capacity = compiled
+        self.prefix = prefix
+        self.group_expiry = group_expiry
+        self._renew()
+
+    def _renew(self) -> None:
+        """Begin with nothing, in a new process."""
+        self._made_in = os.getpid()
+        self._lock = threading.Lock()
+        #: The name of this process in the names of its channels.
+        self._node = secrets.token_hex(8)
+        self._store = Store(self.get_capacity, self.expiry, self.group_expiry)
+        self._post: Post | None = None
+        #: Channels that receivers of this process have asked the others for.
+        self._asked: set[str] = set()
+        #: Other processes that have messages for a channel.
+        self._offers: dict[str, set[str]] = {}
+        #: Messages that were asked for and have not come, and when the latest was.
+        self._wanted: dict[str, tuple[int, float]] = {}
+
+    def _use(self) -> Store:
+        """Return the store of this process."""
+        if self._made_in != os.getpid():
+            # After a fork: the messages belong to the parent.
+            self._renew()
+        return self._store
+
+    async def _mail(self) -> Post | None:
+        """Return the mailbox; None if there is no broker."""
+        post = self._post
+        if post is None or not post.is_usable:
+            if settings.BROKER is None:
+                return None
+            with self._lock:
+                post = self._post
+                if post is None or not post.is_usable:
+                    own = (_ALL, f"n:{self._node}")
+                    post = self._post = Post(self.prefix, self._deliver, own)
+                    self._asked.clear()
+        for listening in post.ready:
+            if not listening.done():
+                await _result(listening)
+        return post
+
+    # Channels.
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        """Send a message to a channel; one receiver gets it.
+
+        Raises:
+            ChannelFull: As many messages wait there as the capacity allows. (Whether a
+                channel of another process is full is not known; it drops the message.)
+            TypeError: The channel's name is not valid, or the message is not a dict of
+                plain types.
+        """
+        self.require_valid_channel_name(channel)
+        packed = Message(time.time() + self.expiry, _pack(message))
+        store, post = self._use(), await self._mail()
+        node = _node_of(channel)
+        if post is not None and node not in (None, self._node):
+            post.send(f"n:{node}", _letter([_DIRECT, channel, *packed, False]))
+            return
+        waits = store.put(channel, packed, time.time())
+        if waits is None:
+            raise ChannelFull(channel)
+        if not waits:
+            self._offer(channel)
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        """Return the next message of a channel; wait for it.
+
+        If several receivers wait, one of them gets the message. To cancel a receiver
+        loses no message.
+
+        Raises:
+            TypeError: The channel's name is not valid.
+        """
+        self.require_valid_channel_name(channel)
+        store = self._use()
+        while True:
+            found = store.take(channel, time.time())
+            if isinstance(found, Message):
+                message: dict[str, Any] = _unpack(found.packed)
+                return message
+            again = False
+            try:
+                await self._ask(channel)
+                await found
+                again = True
+            finally:
+                left = store.leave(channel, found, again)
+                if left and not again:
+                    self._offer(channel)
+
+    async def new_channel(self, prefix: str = "specific") -> str:
+        """Return the name of a new channel of this process."""
+        self._use()
+        await self._mail()
+        return f"{prefix}.{self._node}!{secrets.token_hex(8)}"
+
+    async def _ask(self, channel: str) -> None:
+        """Ask other processes for messages to a channel that all may receive from."""
+        post = await self._mail()
+        if post is None or _node_of(channel) is not None:
+            return
+        if channel not in self._asked:
+            self._asked.add(channel)
+            await _result(post.listen(f"c:{channel}"))
+            # Those that have messages offer them.
+            post.send(_ALL, _letter([_WANT, channel, self._node, 0]))
+            return
+        offers = self._offers.get(channel)
+        if offers:
+            # It offers more with what it sends.
+            self._want(post, channel, offers.pop())
+
+    def _want(self, post: Post, channel: str, node: str) -> None:
+        """Ask a process for as many messages as receivers wait for."""
+        now = time.monotonic()
+        asked, since = self._wanted.get(channel, (0, now))
+        if now - since > _PATIENCE:
+            asked = 0
+        missing = self._store.waiting(channel) - asked
+        if missing > 0:
+            self._wanted[channel] = asked + missing, now
+            post.send(f"n:{node}", _letter([_WANT, channel, self._node, missing]))
+        else:
+            self._offers.setdefault(channel, set()).add(node)
+
+    def _came(self, channel: str) -> None:
+        """Note that a message that was asked for has come."""
+        asked, since = self._wanted.pop(channel, (0, 0.0))
+        if asked > 1:
+            self._wanted[channel] = asked - 1, since
+
+    def _offer(self, channel: str) -> None:
+        """Tell other processes of messages to a channel that they may receive from."""
+        if self._post is not None and _node_of(channel) is None:
+            self._post.send(f"c:{channel}", _letter([_HAVE, channel, self._node]))
+
+    # Groups.
+
+    async def group_add(self, group: str, channel: str) -> None:
+        """Add a channel to a group, for ``group_expiry`` seconds.
+
+        Raises:
+            TypeError: A name is not valid.
+        """
+        self._check(group, channel)
+        store, post = self._use(), await self._mail()
+        node = _node_of(channel)
+        if post is not None and node not in (None, self._node):
+            post.send(f"n:{node}", _letter([_ADD, group, channel]))
+            return
+        store.add(group, channel, time.time())
+        if post is not None:
+            await _result(post.listen(f"g:{group}"))
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        """Remove a channel from a group.
+
+        Raises:
+            TypeError: A name is not valid.
+        """
+        self._check(group, channel)
+        store, post = self._use(), await self._mail()
+        node = _node_of(channel)
+        if post is not None and node not in (None, self._node):
+            post.send(f"n:{node}", _letter([_DISCARD, group, channel]))
+            return
+        was = store.discard(group, channel)
+        if post is None:
+            return
+        if not was and node is None:
+            # Another process may have added it.
+            post.send(_ALL, _letter([_DISCARD, group, channel]))
+        self._leave(post, group)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        """Send a message to all channels of a group, in all processes.
+
+        A channel that is full does not get it.
+
+        Raises:
+            TypeError: The name is not valid, or the message is not a dict of plain
+                types.
+        """
+        self.require_valid_group_name(group)
+        packed = Message(time.time() + self.expiry, _pack(message))
+        store, post = self._use(), await self._mail()
+        store.put_all(group, packed, time.time())
+        if post is not None:
+            post.send(f"g:{group}", _letter([_GROUP, group, *packed]))
+
+    async def flush(self) -> None:
+        """Forget all messages and groups, in all processes."""
+        self._use().clear()
+        post = await self._mail()
+        if post is not None:
+            post.send(_ALL, _letter([_FLUSH]))
+
+    async def close(self) -> None:
+        """Release the mailbox; the layer may be used again."""
+        with self._lock:
+            post, self._post = self._post, None
+        if post is not None:
+            post.close()
+
+    def _check(self, group: str, channel: str) -> None:
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
+
+    def _leave(self, post: Post, group: str) -> None:
+        """Listen to a group no longer if it has no members here."""
+        if not self._store.has(group):
+            post.leave(f"g:{group}")
+            if self._store.has(group):
+                # Another thread has added one meanwhile.
+                post.listen(f"g:{group}")
+
+    # Letters.
+
+    def _deliver(self, letter: bytes) -> None:
+        """Handle a letter from another process, in the mailbox's thread."""
+        try:
+            kind, *rest = _unpack(letter)
+            self._handle(kind, rest)
+        except Exception as error:
+            logger.warning("A message from another process cannot be used: %r", error)
+
+    def _handle(self, kind: int, rest: list[Any]) -> None:
+        post = self._post
+        if post is None:
+            return
+        if kind == _DIRECT:
+            self._take_in(*rest)
+        elif kind == _HAVE:
+            self._want(post, *rest)
+        elif kind == _WANT:
+            self._grant(post, *rest)
+        elif kind == _NOTHING:
+            self._came(*rest)
+        else:
+            self._handle_groups(post, kind, rest)
+
+    def _handle_groups(self, post: Post, kind: int, rest: list[Any]) -> None:
+        store, now = self._store, time.time()
+        if kind == _GROUP:
+            group, expires, packed = rest
+            store.put_all(group, Message(expires, packed), now)
+        elif kind == _ADD:
+            group, channel = rest
+            store.add(group, channel, now)
+            post.listen(f"g:{group}")
+        elif kind == _DISCARD:
+            group, channel = rest
+            if store.discard(group, channel):
+                self._leave(post, group)
+        elif kind == _FLUSH:
+            store.clear()
+
+    def _take_in(
+        self, channel: str, expires: float, packed: bytes, more: bool, node: str = ""
+    ) -> None:
+        """Put a message of another process into its channel."""
+        if node:
+            self._came(channel)
+            if more:
+                self._offers.setdefault(channel, set()).add(node)
+        waits = self._store.put(channel, Message(expires, packed), time.time())
+        if waits is None:
+            self._store.dropped += 1
+        elif not waits:
+            # The receiver was cancelled meanwhile.
+            self._offer(channel)
+
+    def _grant(self, post: Post, channel: str, node: str, most: int) -> None:
+        """Send messages of a channel to another process that asks for them.
+
+        Args:
+            post: The mailbox.
+            channel: The channel.
+            node: The other process.
+            most: How many it asks for; 0: it asks whether there are any.
+        """
+        granted, more = self._store.grant(channel, most, time.time())
+        for message in granted:
+            letter = _letter([_DIRECT, channel, *message, more, self._node])
+            post.send(f"n:{node}", letter)
+        if not most and more:
+            post.send(f"n:{node}", _letter([_HAVE, channel, self._node]))
+        for _ in range(most - len(granted)):
+            post.send(f"n:{node}", _letter([_NOTHING, channel]))
+
+
+async def _result(listening: Future[None]) -> None:
+    """Wait for a future of another thread, which other callers may wait for, too."""
+    await asyncio.shield(asyncio.wrap_future(listening))
+
+
+def _node_of(channel: str) -> str | None:
+    """Return the process that a channel belongs to; None: to any of them."""
+    local, mark, _ = channel.partition("!")
+    return local.rpartition(".")[2] if mark else None
+
+
+def _pack(message: dict[str, Any]) -> bytes:
+    if not isinstance(message, dict):
+        raise TypeError(f"a message is a dict, not {type(message).__name__}")
+    packed: bytes = msgpack.packb(message, use_bin_type=True)
+    return packed
+
+
+def _letter(parts: list[Any]) -> bytes:
+    packed: bytes = msgpack.packb(parts, use_bin_type=True)
+    return packed
+
+
+def _unpack(packed: bytes) -> Any:
+    return msgpack.unpackb(packed, raw=False, strict_map_key=False)

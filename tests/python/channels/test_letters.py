@@ -1,0 +1,196 @@
+"""Layers of several processes, joined by a post office that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from dwebsocket.channels import ChannelLayer
+from dwebsocket.channels import layer as module
+
+
+class Office:
+    """Delivers letters at once, in the thread that sends them."""
+
+    def __init__(self) -> None:
+        self.posts: list[Post] = []
+
+
+class Post:
+    """The mailbox of a layer."""
+
+    office: Office
+
+    def __init__(self, prefix: str, deliver: Callable[[bytes], None], own: Any) -> None:
+        self.addresses: set[str] = set()
+        self.is_usable = True
+        self._prefix, self._deliver = prefix, deliver
+        self.ready = [self.listen(address) for address in own]
+        self.office.posts.append(self)
+
+    def listen(self, address: str) -> Future[None]:
+        self.addresses.add(f"{self._prefix}:{address}")
+        future: Future[None] = Future()
+        future.set_result(None)
+        return future
+
+    def leave(self, address: str) -> None:
+        self.addresses.discard(f"{self._prefix}:{address}")
+
+    def send(self, address: str, letter: bytes) -> None:
+        for post in self.office.posts:
+            if post is not self and f"{self._prefix}:{address}" in post.addresses:
+                post._deliver(letter)
+
+    def close(self) -> None:
+        self.is_usable = False
+        self.addresses.clear()
+
+
+@pytest.fixture(autouse=True)
+def office(monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
+    monkeypatch.setattr(module, "Post", Post)
+    Post.office = Office()
+    with override_settings(DWEBSOCKET={"BROKER": "redis://nowhere.example"}):
+        yield Post.office
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 30))
+
+
+async def nothing_comes(layer: ChannelLayer, channel: str) -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(layer.receive(channel), 0.05)
+
+
+def message(number: int) -> dict[str, Any]:
+    return {"type": "m", "number": number}
+
+
+def test_channels_of_other_processes():
+    async def test() -> None:
+        one, two = ChannelLayer(), ChannelLayer(capacity=2)
+        name = await two.new_channel()
+        receiving = asyncio.create_task(two.receive(name))
+        await asyncio.sleep(0)
+        await one.send(name, message(1))
+        assert await receiving == message(1)
+        for number in range(3):
+            # The sender does not learn that it is full.
+            await one.send(name, message(number))
+        assert [(await two.receive(name))["number"] for _ in range(2)] == [0, 1]
+        await nothing_comes(two, name)
+        assert two._store.dropped == 1
+
+    run(test())
+
+
+def test_groups(office: Office):
+    async def test() -> None:
+        one, two, other = ChannelLayer(), ChannelLayer(), ChannelLayer(prefix="other")
+        names = [await layer.new_channel() for layer in (one, two, other)]
+        # Each by the other one.
+        await one.group_add("group", names[1])
+        await two.group_add("group", names[0])
+        await other.group_add("group", names[2])
+        await one.group_send("group", message(1))
+        assert await one.receive(names[0]) == message(1)
+        assert await two.receive(names[1]) == message(1)
+        await nothing_comes(other, names[2])
+        await one.group_discard("group", names[1])
+        await two.group_send("group", message(2))
+        assert await one.receive(names[0]) == message(2)
+        await nothing_comes(two, names[1])
+        # Nobody listens to a group without members.
+        assert not any("asgi:g:group" in p.addresses for p in office.posts[1:])
+        await one.group_discard("group", names[0])
+        assert not any("asgi:g:group" in p.addresses for p in office.posts)
+
+    run(test())
+
+
+def test_a_channel_of_all_processes_is_discarded_where_it_was_added():
+    async def test() -> None:
+        one, two = ChannelLayer(), ChannelLayer()
+        await one.group_add("group", "work")
+        await two._mail()
+        await two.group_discard("group", "work")
+        await two.group_send("group", message(1))
+        await nothing_comes(one, "work")
+
+    run(test())
+
+
+def test_one_receiver_gets_a_message():
+    async def test() -> None:
+        sender, one, two = (ChannelLayer() for _ in range(3))
+        await sender.send("work", message(0))
+        got: list[int] = []
+
+        async def work(layer: ChannelLayer) -> None:
+            while True:
+                got.append((await layer.receive("work"))["number"])
+
+        tasks = [asyncio.create_task(work(layer)) for layer in (one, two, two)]
+        for number in range(1, 50):
+            await sender.send("work", message(number))
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+        while len(got) < 50:
+            await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+        assert sorted(got) == list(range(50))
+
+    run(test())
+
+
+def test_a_receiver_that_is_cancelled_gives_others_its_message():
+    async def test() -> None:
+        sender, one, two = (ChannelLayer() for _ in range(3))
+        first = asyncio.create_task(one.receive("work"))
+        await asyncio.sleep(0.01)
+        second = asyncio.create_task(two.receive("work"))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        # It has been woken by the message in the same step.
+        await sender.send("work", message(1))
+        assert await second == message(1)
+        assert first.cancelled()
+
+    run(test())
+
+
+def test_a_letter_that_was_lost_is_asked_for_again(monkeypatch: pytest.MonkeyPatch):
+    async def test() -> None:
+        sender, worker = ChannelLayer(), ChannelLayer()
+        receiving = asyncio.create_task(worker.receive("work"))
+        await asyncio.sleep(0.01)
+        # As if an answer were under way, for ever.
+        worker._wanted["work"] = (1, -1_000.0)
+        await sender.send("work", message(1))
+        assert await receiving == message(1)
+
+    run(test())
+
+
+def test_a_flush_and_a_letter_that_nobody_can_read(caplog: pytest.LogCaptureFixture):
+    async def test() -> None:
+        one, two = ChannelLayer(), ChannelLayer()
+        await two.send("work", message(1))
+        await one.flush()
+        await nothing_comes(two, "work")
+        one._deliver(b"\xc1")
+        await one.close()
+        # It may be used again.
+        await one.send("work", message(2))
+        assert await one.receive("work") == message(2)
+
+    run(test())
+    assert "cannot be used" in caplog.text
