@@ -57,6 +57,8 @@ PEERS: dict[str, Peer] = {
         project.OURS,
         project.OURS_GEVENT,
         project.OURS_ASYNC,
+        project.OURS_UVICORN,
+        project.OURS_UVICORN_QUEUE,
         project.OLD,
         BARE_LOOP,
         channels.UVICORN,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import common
 
 from .base import CONNECTIONS, HERE, PythonPeer
-from .commands import gunicorn
+from .commands import gunicorn, uvicorn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,4 +75,27 @@ OLD = PythonPeer(
     words=gunicorn("wsgi", "gthread", "--threads", str(CONNECTIONS)),
     directory=PROJECT,
     variables={"DJANGO_SETTINGS_MODULE": "settings"},
+)
+# The same views, and the same threads, behind uvicorn, which gives the engine its
+# sockets.
+OURS_UVICORN = Package(
+    name="ours-uvicorn",
+    title="dwebsocket-rs, uvicorn",
+    group="ours",
+    threads=True,
+    packages=["Django", "uvicorn[standard]", "maturin"],
+    words=uvicorn("asgi:application"),
+    directory=PROJECT,
+    variables=VARIABLES,
+)
+# uvicorn keeps its sockets, and carries the messages over a queue.
+OURS_UVICORN_QUEUE = Package(
+    name="ours-uvicorn-queue",
+    title="dwebsocket-rs, uvicorn by queue",
+    group="ours",
+    threads=True,
+    packages=["Django", "uvicorn[standard]", "maturin"],
+    words=uvicorn("asgi:queued"),
+    directory=PROJECT,
+    variables=VARIABLES,
 )
