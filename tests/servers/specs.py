@@ -133,7 +133,10 @@ SPECS: dict[str, Spec] = {
     "gunicorn-gthread-8": gunicorn("gthread", "--threads", "8"),
     "gunicorn-gthread-preload": gunicorn("gthread", "--threads", "1", "--preload"),
     "gunicorn-gevent": gunicorn("gevent"),
-    "gunicorn-gevent-preload": gunicorn("gevent", "--preload"),
+    "gunicorn-gevent-preload": gunicorn(
+        "gevent", "--preload", "--config", str(SITE / "patching.py")
+    ),
+    "gunicorn-gevent-preload-late": gunicorn("gevent", "--preload"),
     "uwsgi-http-socket": uwsgi("--http-socket", "ADDRESS", "--enable-threads"),
     "uwsgi-http": uwsgi(
         *("--http", "ADDRESS", "--http-websockets", "--http-raw-body"),
@@ -250,3 +253,8 @@ ADOPTING = (
     *("uvicorn", "uvicorn-asyncio", "gunicorn-asgi", "gunicorn-asgi-asyncio"),
     *("hypercorn", "hypercorn-uvloop"),
 )
+
+#: The servers on which every kind of view is tested. Django's own views cannot use a
+#: database under the one that is left out: their greenlets share its connection.
+ALL_SPECS = SPECS | ASGI_SPECS
+del ALL_SPECS["gunicorn-gevent-preload-late"]

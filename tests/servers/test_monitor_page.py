@@ -14,6 +14,7 @@ import pytest
 
 from tests.servers.brokers import Broker
 from tests.servers.client import WsClient, eventually
+from tests.servers.freezing import frozen
 from tests.servers.harness import Server
 from tests.servers.pool import Pool
 from tests.servers.redis import Redis
@@ -216,12 +217,10 @@ def test_a_worker_that_is_stopped_or_killed_is_seen(pool: Pool, tmp_path: Path):
     before = page.site["connections"]
     # Not the worker that the page is connected to: that one asks.
     for pid in visitors:
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            if _hears(page, pid, "silent"):
-                break
-        finally:
-            os.kill(pid, signal.SIGCONT)
+        with frozen(pid):
+            silent = _hears(page, pid, "silent")
+        if silent:
+            break
     else:
         pytest.fail("no worker was silent")
     page.until(lambda: _state(page, pid) == "ok")

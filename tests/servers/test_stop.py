@@ -14,9 +14,12 @@ import pytest
 from tests.docs import pages
 
 from . import frames
+from .behaviours import Site
 from .client import WsClient, eventually
+from .harness import Server
 from .pool import Pool
 from .reports import Channel
+from .site.kinds import KINDS
 from .specs import SPECS
 
 #: What gunicorn gives its workers, less than which a stop must take.
@@ -30,6 +33,20 @@ def _closed_politely(client: WsClient) -> None:
     client.ended()
 
 
+def open_all_kinds(server: Server, report: Channel) -> list[WsClient]:
+    """Open a view of each kind; wait until they run."""
+    clients = [Site(server, report, kind).talk() for kind in KINDS]
+    for _ in KINDS:
+        report.expect("open")
+    return clients
+
+
+def all_kinds_end(report: Channel) -> None:
+    """Wait for the ends of the views."""
+    for _ in KINDS:
+        report.expect("end")
+
+
 def _signal_uwsgi_worker(log: str) -> None:
     found = re.search(r"\[pid: (\d+)\|app: ", log)
     assert found is not None
@@ -41,10 +58,8 @@ def test_peers_get_a_close_frame_and_the_process_ends(
     pool: Pool, report: Channel, spec: str
 ):
     server = pool.fresh(spec)
-    clients = [server.open(f"/careful?key={report.key}") for _ in range(3)]
+    clients = open_all_kinds(server, report)
     clients.append(server.open("/echo"))
-    for _ in range(3):
-        report.expect("open")
     if spec.startswith(("uwsgi", "runserver")):
         # In the middle of a request, uWSGI ends a worker without a word, and wsgiref
         # takes Ctrl-C for an error of the view's.
@@ -59,15 +74,13 @@ def test_peers_get_a_close_frame_and_the_process_ends(
         _closed_politely(client)
     if server.spec.relayed:
         # A second signal ends the worker at once, its views, too.
-        for _ in range(3):
-            report.expect("cleaned up")
+        all_kinds_end(report)
         server.signal()
     status = server.wait()
     assert time.monotonic() - start < GRACE / 2
     # Views that were waiting have come to their own end.
     if not server.spec.relayed:
-        for _ in range(3):
-            report.expect("cleaned up")
+        all_kinds_end(report)
     assert status in server.spec.statuses
     assert server.errors() == []
 

@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from dwebsocket.decorators import accept_websocket, require_websocket
 
 from . import script
-from .report import Report, plain
+from .report import Report
 
 kept: dict[str, Any] = {}
 
@@ -295,16 +295,6 @@ def stubborn(request: Any) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         time.sleep(0.5)
-
-
-@accept_websocket
-def careful(request: Any) -> None:
-    """Clean up when the end comes, with a little work."""
-    report = Report(request)
-    report("open")
-    while request.websocket.wait() is not None:
-        pass
-    report("cleaned up", plain(request.websocket.is_closed()))
 
 
 @accept_websocket

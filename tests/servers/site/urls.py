@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import aio, behaviours, modern, wrapped
+from . import aio, modern, wrapped
+from .kinds import URLS
 from .urls_classic import urlpatterns as classic_patterns
 
 urlpatterns = [
@@ -29,9 +30,6 @@ urlpatterns = [
     path("aio/raises", aio.raises),
     path("aio/cancelled", aio.cancelled),
     path("aio/stubborn", aio.stubborn),
-    path("behaviours/talk", behaviours.talk),
-    path("behaviours/bounded", behaviours.bounded),
-    path("behaviours/publish", behaviours.publish),
-    path("behaviours/members", behaviours.members),
+    *URLS,
     *(path(f"wrapped/{name}", view) for name, view in wrapped.VIEWS.items()),
 ]

@@ -46,5 +46,4 @@ urlpatterns = [
     path("multiprocessing", classic.multiprocess),
     path("spawn", classic.spawn),
     path("stubborn", classic.stubborn),
-    path("careful", classic.careful),
 ]

@@ -1,0 +1,29 @@
+"""The views of the behaviours, once in each kind of view.
+
+Each module has the same views: ``echo``, ``large``, ``talk``, which does what its
+messages say, and ``bounded``, which loses messages for a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.urls import URLPattern, path
+
+from . import functions, http, tasks
+
+Views = Mapping[str, Callable[..., Any]]
+
+#: By the name of the kind, which is a part of the URL.
+KINDS: dict[str, Views] = {"def": functions.VIEWS, "async": tasks.VIEWS}
+
+URLS: list[URLPattern] = [
+    *(
+        path(f"kinds/{kind}/{name}", view)
+        for kind, views in KINDS.items()
+        for name, view in views.items()
+    ),
+    path("kinds/publish", http.publish),
+    path("kinds/members", http.members),
+]

@@ -1,0 +1,29 @@
+"""Plain requests of HTTP, from which messages are sent to all kinds of views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+
+from dwebsocket import hub, push
+
+
+def publish(request: HttpRequest) -> JsonResponse:
+    """Send to a group or to a user."""
+    group = request.GET.get("group")
+    message = "m" * int(request.GET.get("size", 1))
+    count = int(request.GET.get("count", 1))
+    local = dropped = 0
+    for _ in range(count):
+        if group:
+            sent: Any = hub.group(group).send(message)
+        else:
+            sent = push.to_user(int(request.GET["user"]), {"pushed": True})
+        local, dropped = sent.local, dropped + sent.dropped
+    return JsonResponse({"local": local, "dropped": dropped})
+
+
+def members(request: HttpRequest) -> JsonResponse:
+    """Count the members of a group."""
+    return JsonResponse({"count": hub.group(request.GET["group"]).count()})
