@@ -43,7 +43,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from .conf.view_options import ViewOptions
-from .handshake.opening import Subprotocols
+from .handshake.opening import Accept, Subprotocols
 from .request import (
     AsyncWebSocketRequest,
     ClassicAsyncWebSocketRequest,
@@ -169,6 +169,7 @@ class ModernDecorator(Protocol):
         *,
         dialect: Literal["modern"] | None = None,
         subprotocols: Subprotocols = None,
+        accept: Accept = "auto",
         **options: Unpack[ViewOptions],
     ) -> ModernDecorator: ...
     @overload
@@ -177,6 +178,7 @@ class ModernDecorator(Protocol):
         *,
         dialect: Literal["classic"],
         subprotocols: Subprotocols = None,
+        accept: Accept = "auto",
         **options: Unpack[ViewOptions],
     ) -> ClassicDecorator: ...
 
@@ -260,6 +262,7 @@ class ClassicDecorator(Protocol):
         *,
         dialect: Literal["classic"] | None = None,
         subprotocols: Subprotocols = None,
+        accept: Accept = "auto",
         **options: Unpack[ViewOptions],
     ) -> ClassicDecorator: ...
     @overload
@@ -268,6 +271,7 @@ class ClassicDecorator(Protocol):
         *,
         dialect: Literal["modern"],
         subprotocols: Subprotocols = None,
+        accept: Accept = "auto",
         **options: Unpack[ViewOptions],
     ) -> ModernDecorator: ...
 

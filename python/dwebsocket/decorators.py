@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from . import checks, conf, wsgi
 from .exceptions import ConfigurationError, WebSocketClosed
 from .handshake import plain
-from .handshake.opening import Accepted, Opening, Subprotocols
+from .handshake.opening import Accept, Accepted, Opening, Subprotocols
 from .handshake.request import asks
 from .runners import Call
 from .websocket import endpoint, unopened
@@ -108,8 +108,17 @@ def _unmark(wrapper: Any) -> None:
         wrapper.__dict__.pop(mark, None)
 
 
-def _kind_of_call(view: Any) -> Any:
+def _kind_of_call(view: Any, by_hand: bool) -> Any:
     """Return the class of a view's calls."""
+    if by_hand:
+        # Imported late, as below.
+        if not _is_async(view):
+            from .runners.deciding import DecidingCall
+
+            return DecidingCall
+        from .runners.adeciding import AsyncDecidingCall
+
+        return AsyncDecidingCall
     if not _is_async(view):
         return Call
     # Imported late: most sites have no such view.
@@ -171,15 +180,30 @@ def _check(view: Any, overrides: dict[str, Any]) -> None:
         )
 
 
+def _is_by_hand(accept: Any) -> bool:
+    """Return whether a decorator's argument ``accept`` is "manual".
+
+    Raises:
+        ConfigurationError: It is neither that nor "auto".
+    """
+    if accept not in ("auto", "manual"):
+        raise ConfigurationError(f"accept must be 'auto' or 'manual', not {accept!r}.")
+    return bool(accept == "manual")
+
+
 def _decorate(
-    view: Any, opening: Opening, require: bool, overrides: dict[str, Any]
+    view: Any,
+    opening: Opening,
+    require: bool,
+    overrides: dict[str, Any],
+    by_hand: bool,
 ) -> Any:
     _check(view, overrides)
-    kind = _kind_of_call(view)
+    kind = _kind_of_call(view, by_hand)
 
     def answer(request: Any, args: Any, kwargs: Any) -> Any:
         """Answer plain HTTP."""
-        answering = view if kind is Call else async_to_sync(view)
+        answering = async_to_sync(view) if kind.asynchronous else view
         return plain.answer(request, answering, args, kwargs, require)
 
     @functools.wraps(view)
@@ -196,7 +220,7 @@ def _decorate(
             response = respond(opening, factory, kind(view, request, args, kwargs))
         else:
             response = answer(request, args, kwargs)
-        return response if kind is Call else _awaitable(response)
+        return _awaitable(response) if kind.asynchronous else response
 
     _unmark(wrapper)
     wrapper.serves_asynchronously = kind.asynchronous  # type: ignore[attr-defined]
@@ -214,11 +238,14 @@ def _decorator(
     require: bool,
     subprotocols: Subprotocols,
     overrides: dict[str, Any],
+    accept: Any = "auto",
 ) -> Any:
-    opening = Opening(dialect, subprotocols, conf.check_overrides(overrides))
+    by_hand = _is_by_hand(accept)
+    checked = conf.check_overrides(overrides)
+    opening = Opening(dialect, subprotocols, checked, by_hand)
     if view is None:
-        return lambda view: _decorate(view, opening, require, overrides)
-    return _decorate(view, opening, require, overrides)
+        return lambda view: _decorate(view, opening, require, overrides, by_hand)
+    return _decorate(view, opening, require, overrides, by_hand)
 
 
 def _classic(decorator: Any) -> ClassicDecorator:
@@ -234,7 +261,12 @@ def _modern(decorator: Any) -> ModernDecorator:
 
 @_classic
 def accept_websocket(
-    view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
+    view: Any = None,
+    /,
+    *,
+    subprotocols: Subprotocols = None,
+    accept: Accept = "auto",
+    **overrides: Any,
 ) -> Any:
     """Let a view serve WebSockets, in the classic dialect, and plain HTTP.
 
@@ -246,46 +278,57 @@ def accept_websocket(
         subprotocols: The subprotocols that the view speaks, the best one first; or a
             function that gets the request and the client's list, and returns an item
             of the list or None.
+        accept: "manual": the view looks at the request first; then it returns a
+            response, or calls ``request.websocket.accept()``. "auto": the WebSocket is
+            open when the view begins.
         overrides: Settings of ``DWEBSOCKET`` for this view, in lowercase:
             ``dialect="modern"``, ``max_message_size=65536``, ...
 
     Raises:
         ConfigurationError: An argument is wrong, or does not fit the view.
     """
-    return _decorator(view, "classic", False, subprotocols, overrides)
+    return _decorator(view, "classic", False, subprotocols, overrides, accept)
 
 
 @_classic
 def require_websocket(
-    view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
+    view: Any = None,
+    /,
+    *,
+    subprotocols: Subprotocols = None,
+    accept: Accept = "auto",
+    **overrides: Any,
 ) -> Any:
     """Let a view serve WebSockets, in the classic dialect; answer plain HTTP with 400.
 
     Takes the arguments of :func:`accept_websocket`.
     """
-    return _decorator(view, "classic", True, subprotocols, overrides)
+    return _decorator(view, "classic", True, subprotocols, overrides, accept)
 
 
 @_modern
 def websocket(
-    view: Any = None, /, *, subprotocols: Subprotocols = None, **overrides: Any
+    view: Any = None,
+    /,
+    *,
+    subprotocols: Subprotocols = None,
+    accept: Accept = "auto",
+    **overrides: Any,
 ) -> Any:
     """Let a view serve WebSockets, in the modern dialect, and plain HTTP.
 
     Takes the arguments of :func:`accept_websocket`.
     """
-    return _decorator(view, "modern", False, subprotocols, overrides)
+    return _decorator(view, "modern", False, subprotocols, overrides, accept)
 
 
 class _Callable(types.ModuleType):
     """The package ``dwebsocket.websocket``, which can be called as the decorator."""
 
-    def __call__(
-        self, view: Any = None, /, *, subprotocols: Any = None, **overrides: Any
-    ) -> Any:
+    def __call__(self, view: Any = None, /, **arguments: Any) -> Any:
         """Let a view serve WebSockets; see :func:`dwebsocket.decorators.websocket`."""
         decorate: Any = websocket
-        return decorate(view, subprotocols=subprotocols, **overrides)
+        return decorate(view, **arguments)
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return importlib.import_module, (self.__name__,)

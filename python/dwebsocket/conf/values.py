@@ -90,6 +90,7 @@ KEYS: dict[str, Key] = {
     "CANCEL_ON_DISCONNECT": Key(
         False, lambda value: type(value) is bool, "True or False"
     ),
+    "ACCEPT_TIMEOUT": Key(20.0, positive, SECONDS),
     "MAX_MESSAGE_SIZE": Key(1_048_576, integer(1), COUNT, engine=True),
     "MAX_FRAME_SIZE": Key(None, optional(integer(1)), f"None or {COUNT}", engine=True),
     "MAX_FRAGMENTS": Key(16_384, integer(1), COUNT, engine=True),
@@ -316,6 +317,9 @@ class Profile(NamedTuple):
         allowed_origins: Origins allowed beside the site's own.
         recheck_interval: Seconds between two checks of the user's login; 0: never,
             None: never, unless the view asks for the checks.
+        cancel_on_disconnect: Whether an asynchronous view is cancelled when its peer
+            has gone.
+        accept_timeout: Seconds within which a view with ``accept="manual"`` decides.
     """
 
     modern: bool
@@ -326,6 +330,7 @@ class Profile(NamedTuple):
     allowed_origins: tuple[str, ...]
     recheck_interval: float | None = None
     cancel_on_disconnect: bool = False
+    accept_timeout: float = 20.0
 
 
 settings = Settings()
@@ -398,6 +403,7 @@ def _build(dialect: str, overrides: dict[str, Any]) -> Profile:
         allowed_origins=tuple(values["ALLOWED_ORIGINS"]),
         recheck_interval=values["RECHECK_INTERVAL"],
         cancel_on_disconnect=values["CANCEL_ON_DISCONNECT"],
+        accept_timeout=float(values["ACCEPT_TIMEOUT"]),
     )
 
 

@@ -30,6 +30,7 @@ class ViewOptions(TypedDict, total=False):
     send_timeout: float
     gone_timeout: float | None
     cancel_on_disconnect: bool
+    accept_timeout: float
     max_message_size: int
     max_frame_size: int | None
     max_fragments: int

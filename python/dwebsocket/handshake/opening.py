@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from django.http import HttpRequest, HttpResponse
 
@@ -18,7 +18,7 @@ from . import origin
 from .refusal import refuse
 from .request import mark
 
-__all__ = ("Accepted", "Opening", "Subprotocols")
+__all__ = ("Accept", "Accepted", "Opening", "Subprotocols")
 
 #: The subprotocol of sessions (docs/client.md); any view may serve one.
 SESSION_PROTOCOL = "dwebsocket.v1"
@@ -44,6 +44,9 @@ last_resort.attach(logging.getLogger("django.request"), _refused_by_others)
 Subprotocols: TypeAlias = (
     "Sequence[str] | Callable[[HttpRequest, list[str]], str | None] | None"
 )
+
+#: Who accepts: the decorator ("auto"), or the view ("manual").
+Accept: TypeAlias = Literal["auto", "manual"]
 
 
 class Accepted(NamedTuple):
@@ -99,6 +102,7 @@ class Opening:
         dialect: The decorator's own dialect.
         subprotocols: The decorator's argument ``subprotocols``.
         overrides: The decorator's settings.
+        by_hand: Whether the view itself accepts, and may choose a subprotocol then.
     """
 
     def __init__(
@@ -106,15 +110,16 @@ class Opening:
         dialect: str = "classic",
         subprotocols: Subprotocols = None,
         overrides: tuple[tuple[str, Any], ...] = (),
+        by_hand: bool = False,
     ) -> None:
         if isinstance(subprotocols, str):
             raise ConfigurationError("subprotocols must be a list, not one string.")
         self._dialect = dialect
         self._subprotocols = subprotocols
         self._overrides = overrides
-        #: Whether the log has the warning that this view took none of the offered
-        #: subprotocols.
-        self._untaken = False
+        #: Whether the log needs no (further) warning that this view took none of the
+        #: offered subprotocols.
+        self._untaken = by_hand
 
     def decide(self, request: HttpRequest, factory: Any) -> Accepted | HttpResponse:
         """Return the accepted handshake, or the response that refuses it.

@@ -18,11 +18,15 @@ from django.db.backends.signals import connection_created
 
 __all__ = (
     "KEEP",
+    "OF_THREADS",
     "begin",
+    "depths",
     "end",
     "forget",
+    "give_back",
     "held",
     "in_use",
+    "lend",
     "let_go",
     "receive",
     "rest",
@@ -44,6 +48,9 @@ in_use: ContextVar[bool] = ContextVar("dwebsocket_databases", default=False)
 _borrowed: ContextVar[frozenset[str]] = ContextVar(
     "dwebsocket_borrowed", default=frozenset()
 )
+
+#: What belongs to a thread, although it is in a context variable.
+OF_THREADS = (in_use, _borrowed)
 
 
 def _note(**kwargs: Any) -> None:
@@ -74,6 +81,31 @@ def share(found: dict[str, Any]) -> None:
         connections[alias] = connection
     if found:
         _borrowed.set(frozenset(found))
+
+
+def lend() -> dict[str, Any]:
+    """Allow another thread to use this thread's connections, by alias.
+
+    This thread must not use them before :func:`give_back`.
+    """
+    found = {connection.alias: connection for connection in connections.all()}
+    for connection in found.values():
+        connection.inc_thread_sharing()
+    return found
+
+
+def give_back(lent: dict[str, Any]) -> None:
+    """Take back what :func:`lend` has allowed."""
+    for connection in lent.values():
+        connection.dec_thread_sharing()
+
+
+def depths(found: dict[str, Any]) -> list[int]:
+    """Return in how many ``atomic()`` blocks each connection is."""
+    return [
+        len(connection.savepoint_ids) + connection.in_atomic_block
+        for connection in found.values()
+    ]
 
 
 def begin() -> None:

@@ -66,25 +66,31 @@ class AsyncCall(Call):
         code = INTERNAL_ERROR
         since = time.monotonic()
         endpoint: Any = of(websocket)
-        connection = endpoint.connection
         try:
             await self._begin(websocket, endpoint)
             code = await self._aclose_code(websocket, endpoint)
             await self._asave_session()
         finally:
-            endpoint.leave()
-            try:
-                websocket.close(code)
-                if endpoint.rights is not None:
-                    following.end(endpoint.rights)
-                    endpoint.rights = None
-                self.log_closing(connection, time.monotonic() - since)
-                if signals.websocket_closed.receivers or (
-                    endpoint.groups and signals.group_left.receivers
-                ):
-                    await sync_to_async(self.tell_end)(websocket)
-            finally:
-                log.drain()
+            await self.aend(websocket, code, since)
+
+    async def aend(
+        self, websocket: AsyncWebSocket[Any], code: int, since: float
+    ) -> None:
+        """Close the WebSocket, and tell others; see :meth:`.Call.end`."""
+        endpoint = of(websocket)
+        endpoint.leave()
+        try:
+            websocket.close(code)
+            if endpoint.rights is not None:
+                following.end(endpoint.rights)
+                endpoint.rights = None
+            self.log_closing(endpoint.connection, time.monotonic() - since)
+            if signals.websocket_closed.receivers or (
+                endpoint.groups and signals.group_left.receivers
+            ):
+                await sync_to_async(self.tell_end)(websocket)
+        finally:
+            log.drain()
 
     async def _begin(
         self, websocket: AsyncWebSocket[Any], endpoint: TaskEndpoint
@@ -151,10 +157,14 @@ class AsyncCall(Call):
         if self._cancelled is None:
             # The view has let the cancellation of something else pass.
             return self.failed(error)
+        self._uncancel()
+        return NORMAL if self._cancelled is _GONE else GOING_AWAY
+
+    def _uncancel(self) -> None:
+        """Let the rest of this task use ``asyncio.timeout()``."""
         task: Any = asyncio.current_task()
         if sys.version_info >= (3, 11):
-            task.uncancel()  # the rest of this task may use asyncio.timeout()
-        return NORMAL if self._cancelled is _GONE else GOING_AWAY
+            task.uncancel()
 
     async def _asave_session(self) -> None:
         session = getattr(self.request, "session", None)

@@ -94,6 +94,8 @@ class Call:
 
     #: Whether the view is a task of the event loop.
     asynchronous = False
+    #: Whether the view accepts its WebSocket by hand.
+    decides = False
 
     __slots__ = (
         "args",
@@ -148,34 +150,55 @@ class Call:
     def _run(self, websocket: WebSocket[Any], spare: Sequence[Any]) -> None:
         code = INTERNAL_ERROR
         since = time.monotonic()
-        endpoint = endpoints.of(websocket)
-        connection = endpoint.connection
         try:
             databases.begin()
-            endpoint.begin(self.gone_timeout)
-            rights.identify(self.request, connection)
-            found = rights.Rights(self.request, connection, websocket)
-            found.carried = spare
-            found.never = self.recheck_interval == 0
-            endpoint.rights = found
-            if self.recheck_interval:
-                following.begin(found, self.recheck_interval)
-            self.log_opening()
-            signals.emit(signals.websocket_opened, websocket, request=self.request)
+            self.begin(websocket, spare)
             code = self._close_code(websocket)
             self.save_session()
         finally:
-            # This thread may run another view next.
-            endpoint.leave()
-            try:
-                websocket.close(code)
-                if endpoint.rights is not None:
-                    following.end(endpoint.rights)
-                    endpoint.rights = None
-                self.log_closing(connection, time.monotonic() - since)
-                self.tell_end(websocket)
-            finally:
-                self._leave(connection)
+            self.end(websocket, code, since)
+
+    def begin(self, websocket: WebSocket[Any], spare: Sequence[Any]) -> None:
+        """Note that the WebSocket is open, and tell others.
+
+        Args:
+            websocket: The WebSocket.
+            spare: What the checks of the login apply in their thread.
+        """
+        endpoint = endpoints.of(websocket)
+        connection = endpoint.connection
+        endpoint.begin(self.gone_timeout)
+        rights.identify(self.request, connection)
+        found = rights.Rights(self.request, connection, websocket)
+        found.carried = spare
+        found.never = self.recheck_interval == 0
+        endpoint.rights = found
+        if self.recheck_interval:
+            following.begin(found, self.recheck_interval)
+        self.log_opening()
+        signals.emit(signals.websocket_opened, websocket, request=self.request)
+
+    def end(self, websocket: WebSocket[Any], code: int, since: float) -> None:
+        """Close the WebSocket, and tell others.
+
+        Args:
+            websocket: The WebSocket.
+            code: The close code.
+            since: When it was opened.
+        """
+        endpoint = endpoints.of(websocket)
+        connection = endpoint.connection
+        # This thread may run another view next.
+        endpoint.leave()
+        try:
+            websocket.close(code)
+            if endpoint.rights is not None:
+                following.end(endpoint.rights)
+                endpoint.rights = None
+            self.log_closing(connection, time.monotonic() - since)
+            self.tell_end(websocket)
+        finally:
+            self._leave(connection)
 
     def _leave(self, connection: _engine.Connection) -> None:
         """Release what the thread holds for the view, and give up its turn."""

@@ -35,7 +35,8 @@ async def in_turns(turn: Turn, run: Coroutine[Any, Any, None]) -> None:
     view.cancel, view.frames = cancel, frames
     view.enter_thread()
     try:
-        await _turn(view)
+        if not view.deciding:
+            await _turn(view)
         await run
     finally:
         run.close()
@@ -111,6 +112,7 @@ class TaskRunner:
 
     def port(self, connection: _engine.Connection) -> Callable[..., Any]:
         """Return what makes the port of a connection."""
+        self._view.meet(connection)
         make = tasks.runner.port(connection)
 
         def made(overflow: str, timeout: float | None) -> TaskPort:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import itertools
 import sys
@@ -60,6 +61,8 @@ class View:
         self.error: BaseException | None = None
         #: Whether the exception is one that refuses a visitor (PermissionDenied, say).
         self.refused = False
+        #: Whether the view has still to accept: the test waits for that.
+        self.deciding = False
         self._has_rested = False
         self._worked = (0.0, 0.0)
         self._depth: list[int] = []
@@ -83,8 +86,21 @@ class View:
         job.call.observer = self._note_error
         turn = Turn(*job)
         turn.view = self
+        if job.call.decides:
+            # The test's thread waits for the answer, so the view has the turn.
+            call: Any = job.call
+            call.on_open = self.aenter if call.asynchronous else self.enter_with
+            self.connection = None
+            self.deciding = True
+            seat.run(turn)
+            return
         self._waiting = seat, turn
         self._begun = True
+
+    def meet(self, connection: _engine.Connection) -> None:
+        """Note that the WebSocket is open."""
+        self.connection = connection
+        self._begun = self._begun or self.deciding
 
     def start(self) -> None:
         """Let the thread run the view, which begins with its first turn."""
@@ -193,7 +209,8 @@ class View:
         """Run the view's call when it is its turn."""
         self.enter_thread()
         try:
-            self.stage.enter(self)
+            if not self.deciding:
+                self.stage.enter(self)
             run()
         finally:
             self.end()
@@ -231,6 +248,16 @@ class View:
         """Wait for the turn."""
         self.stage.enter(self)
         self._depth = self._depths()
+
+    def enter_with(self, connection: _engine.Connection) -> None:
+        """Wait for the first turn, after ``accept()``."""
+        self.deciding = False
+        self.enter()
+
+    async def aenter(self, connection: _engine.Connection) -> None:
+        """Do what :meth:`enter_with` does, without blocking the loop of all views."""
+        self.deciding = False
+        await asyncio.get_running_loop().run_in_executor(None, self.enter)
 
 
 class Turn(Job):
@@ -343,6 +370,7 @@ class Runner:
 
     def port(self, connection: _engine.Connection) -> Port:
         """Return the port of the connection."""
+        self._view.meet(connection)
         return Port(self._view, connection)
 
     def reserve(self) -> Seat:

@@ -26,6 +26,7 @@ from .base import BaseWebSocket, Data, Received
 from .dialects import CLASSIC, MODERN
 from .endpoint import FULL_SPEED, PAUSE, Endpoint
 from .parsing import strict_json
+from .pending import Headers, accepting
 
 if TYPE_CHECKING:
     from dwebsocket.conf.view_options import Overflow
@@ -61,14 +62,19 @@ class TaskEndpoint(Endpoint):
         self, connection: _engine.Connection, dialect: Any, tasks: _engine.TaskPort
     ) -> None:
         super().__init__(connection, dialect, None)
-        self.tasks = tasks
-        # Python looks up an attribute faster than a method.
-        self.take, self.put = tasks.wait, tasks.offer
+        self.go_on(connection, tasks)
         self.habit = Habit()
         #: The synchronous calls of the view.
         self.calls: Any = _NO_CALLS
         #: Seconds for which the next call that can wait holds up the view.
         self.late_by = 0.0
+
+    def go_on(self, connection: _engine.Connection, tasks: _engine.TaskPort) -> None:
+        """Make this endpoint use a connection from now on."""
+        self.use(connection, None)
+        self.tasks = tasks
+        # Python looks up an attribute faster than a method.
+        self.take, self.put = tasks.wait, tasks.offer
 
     def me(self) -> int:
         """Return a number that stands for the view whose task calls."""
@@ -204,6 +210,16 @@ class AsyncWebSocket(BaseWebSocket[Received]):
         self.handle = None
         self.subprotocol = subprotocol
         self.remote_address = remote_address
+
+    async def accept(
+        self, subprotocol: str | None = None, headers: Headers | None = None
+    ) -> None:
+        """Open the WebSocket, in a view with ``accept="manual"``.
+
+        Arguments and exceptions are those of
+        :meth:`.WebSocket.accept <dwebsocket.websocket.WebSocket.accept>`.
+        """
+        await accepting(self._endpoint).accept(self, subprotocol, headers)
 
     def wait(
         self, timeout: Seconds | None = None

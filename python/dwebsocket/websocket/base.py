@@ -144,7 +144,8 @@ class BaseWebSocket(Generic[Received]):
         endpoint.closed = code
         try:
             endpoint.connection.close(code, text)
-        except ValueError:
+        except (RuntimeError, ValueError):
+            # RuntimeError: accept() was not called yet.
             endpoint.closed = 0
             raise
 

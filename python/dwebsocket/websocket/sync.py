@@ -23,6 +23,7 @@ from .base import BaseWebSocket, Data, Received
 from .dialects import CLASSIC, MODERN
 from .endpoint import Endpoint
 from .parsing import strict_json
+from .pending import Headers, accepting
 from .port import Port
 from .unopened import Unopened
 
@@ -82,6 +83,30 @@ class WebSocket(BaseWebSocket[Received]):
         self.handle = None
         self.subprotocol = subprotocol
         self.remote_address = remote_address
+
+    def accept(
+        self, subprotocol: str | None = None, headers: Headers | None = None
+    ) -> None:
+        """Open the WebSocket, in a view with ``accept="manual"``.
+
+        The response with the status 101 passes through the middleware, and is sent.
+        Before, the view has nothing to receive from or to send to; it may return a
+        response instead of the call.
+
+        Args:
+            subprotocol: One of those that the client offers; "": none; None: what the
+                decorator's ``subprotocols`` choose.
+            headers: More headers of the 101, such as ``Set-Cookie``: a dict, or pairs.
+
+        Raises:
+            RuntimeError: The WebSocket is open already; or the view has called this too
+                late (``ACCEPT_TIMEOUT``), or inside of ``transaction.atomic()``.
+            ValueError, TypeError: The client does not offer this subprotocol, or a
+                header is wrong.
+            WebSocketClosed: A middleware has refused the WebSocket, or the client has
+                gone. A view need not catch this.
+        """
+        accepting(self._endpoint).accept(self, subprotocol, headers)
 
     def wait(self, timeout: Seconds | None = None) -> Received | None:
         """Return the next message; block until there is one.

@@ -14,7 +14,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.core.handlers.base import BaseHandler
@@ -37,7 +37,10 @@ from dwebsocket.hub import connecting
 from dwebsocket.logins import rights
 from dwebsocket.process import capacity, exit, figures
 from dwebsocket.process.reporting import shown
+from dwebsocket.runners.door import Door
 from dwebsocket.servers import testing
+
+from .deciding import decide
 
 __all__ = ("Handoff", "HandoffResponse", "hand_over")
 
@@ -104,6 +107,7 @@ class Handoff:
         "__weakref__",
         "_made_in",
         "_over",
+        "_websocket",
         "accepted",
         "call",
         "context",
@@ -118,7 +122,7 @@ class Handoff:
         accepted: Accepted,
         permit: _engine.Permit,
         server: servers.Line,
-        call: runners.Call,
+        call: Any,
         runner: runners.Runner,
         seat: runners.Seat,
         context: RequestContext,
@@ -127,6 +131,8 @@ class Handoff:
         self._made_in: int | None = os.getpid()
         #: Whether the request has ended.
         self._over = False
+        #: The WebSocket of a view that decides; None: it is made when it is open.
+        self._websocket: Any = None
         self.runner = runner
         self.seat = seat
         self.accepted = accepted
@@ -166,6 +172,8 @@ class Handoff:
 
     def _run(self, headers: list[tuple[str, str]]) -> None:
         handshake, subprotocol, profile, _ = self.accepted
+        if self.call.decides:
+            subprotocol = self.call.door.subprotocol
         head = handshake.response(subprotocol, headers)
         adoption = self.server.adopt()
         # From here on, no response of the server reaches the client.
@@ -197,22 +205,54 @@ class Handoff:
             if not isinstance(error, Exception):
                 raise
 
-    def _begin(self, connection: _engine.Connection) -> None:
-        """Make the WebSocket and start the view."""
-        request = self.call.request
-        _, subprotocol, profile, factory = self.accepted
-        address = _remote_address(request.META)
+    def _make(self, connection: Any, subprotocol: str | None, port: Any) -> Any:
+        """Make the WebSocket."""
+        _, _, profile, factory = self.accepted
         options = {
             "modern": profile.modern,
             "overflow": profile.overflow,
             "send_timeout": profile.send_timeout,
             "subprotocol": subprotocol,
-            "remote_address": address,
-            "port": self.runner.port(connection),
+            "remote_address": _remote_address(self.call.request.META),
+            "port": port,
         }
         factory.asynchronous = self.call.asynchronous
-        websocket = factories.made_by(factory, connection, options)
-        connection.describe(request.path, address[0])
+        return factories.made_by(factory, connection, options)
+
+    def decide(self) -> HttpResponseBase | None:
+        """Run the view until it accepts its WebSocket, or refuses it.
+
+        Returns, Raises:
+            As :func:`.deciding.decide` does.
+        """
+        call = self.call
+        handshake, subprotocol, profile, _ = self.accepted
+        call.door = Door(call, handshake, subprotocol, profile.accept_timeout)
+        call.shared = self.context.databases
+        return decide(call, self._start_deciding, self._dismiss)
+
+    def _start_deciding(self) -> None:
+        """Start the view with a WebSocket that is not open yet."""
+        call, door = self.call, self.call.door
+        port = door.pending.port if call.asynchronous else None
+        self._websocket = self._make(door.pending, None, port)
+        mark(call.request, True, self._websocket)
+        self.seat.run(runners.Job(self.context, call, self._websocket, door))
+
+    def _dismiss(self) -> None:
+        """Free everything: the view itself has refused the WebSocket."""
+        if self._made_in is not None:
+            self._made_in = None
+            self._release()
+
+    def _begin(self, connection: _engine.Connection) -> None:
+        """Make the WebSocket and start the view, or let it go on."""
+        request = self.call.request
+        port = self.runner.port(connection)
+        websocket = self._websocket
+        if websocket is None:
+            websocket = self._make(connection, self.accepted.subprotocol, port)
+        connection.describe(request.path, _remote_address(request.META)[0])
         _detach(request)
         mark(request, True, websocket)
         # The middleware has saved the session; later only the view's changes count.
@@ -222,10 +262,16 @@ class Handoff:
         if self.call.asynchronous:
             # This thread may ask the database for the user; a task may not.
             rights.identify(request, connection)
-        self.seat.run(runners.Job(self.context, self.call, websocket, connection))
+        if self.call.decides:
+            self.call.door.open(connection, port)
+        else:
+            job = runners.Job(self.context, self.call, websocket, connection)
+            self.seat.run(job)
 
     def _release(self) -> None:
         """Free what was not used, even if a traceback keeps this object alive."""
+        if self.call.decides:
+            self.call.door.lose()
         self.seat.cancel()
         self.server.close()
         del self.seat, self.permit, self.server
@@ -309,13 +355,23 @@ class HandoffResponse(HttpResponse):
 
     Args:
         handoff: The handoff to run then.
+        headers: The headers that the view has given to ``accept()``.
     """
 
     status_code = Switching(101)
 
-    def __init__(self, handoff: Handoff) -> None:
+    def __init__(
+        self, handoff: Handoff, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
         super().__init__()
         self._handoff: Handoff = handoff
+        #: Cookies, of which there may be several.
+        self._more: list[tuple[str, str]] = []
+        for name, value in headers:
+            if name.lower() == "set-cookie":
+                self._more.append((name, value))
+            else:
+                self[name] = value
 
     def __iter__(self) -> Iterator[bytes]:
         with contextlib.suppress(servers.ClientGone):
@@ -336,7 +392,7 @@ class HandoffResponse(HttpResponse):
         cookies = [
             ("Set-Cookie", morsel.OutputString()) for morsel in self.cookies.values()
         ]
-        return [*self.items(), *cookies]
+        return [*self.items(), *self._more, *cookies]
 
     def close(self) -> None:
         """Free the connection's place and descriptor if the view was not started."""
@@ -374,7 +430,16 @@ def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     # time zone. This frame holds no thread, no descriptor and no place: exceptions in
     # asgiref keep the calling frames alive until the garbage collector runs.
     call.carried = carried(request) or ()
-    return _reserve(accepted, call, hold, RequestContext())
+    reserved = _reserve(accepted, call, hold, RequestContext())
+    if not isinstance(reserved, Handoff):
+        return reserved
+    if not call.decides:
+        return HandoffResponse(reserved)
+    refusal: Any = reserved.decide()
+    if refusal is not None:
+        found: HttpResponse = refusal
+        return found
+    return HandoffResponse(reserved, reserved.call.door.headers)
 
 
 def _reserve(
@@ -382,8 +447,8 @@ def _reserve(
     call: runners.Call,
     hold: Callable[[], servers.Line],
     context: RequestContext,
-) -> HttpResponse:
-    """Reserve a place, a descriptor and a thread; return the response with them."""
+) -> Handoff | HttpResponse:
+    """Reserve a place, a descriptor and a thread; return them, or a refusal."""
     request = call.request
     # Start every thread now, while the handshake can still be refused.
     try:
@@ -413,7 +478,7 @@ def _reserve(
         return _refuse_without_socket(request, error)
     handoff = Handoff(accepted, permit, held, call, runner, seat, context)
     servers.release_with(request, handoff)
-    return HandoffResponse(handoff)
+    return handoff
 
 
 def _serve(several: bool) -> runners.Runner:
