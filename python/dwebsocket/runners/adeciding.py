@@ -30,6 +30,12 @@ def _nothing() -> None:
     """Do nothing, in the thread of a view's calls."""
 
 
+def _calls(websocket: AsyncWebSocket[Any]) -> Any:
+    """Return the synchronous calls of a view."""
+    endpoint: Any = of(websocket)
+    return endpoint.calls
+
+
 class AsyncDecidingCall(AsyncCall):
     """The call of an asynchronous view that calls ``accept()``, or refuses."""
 
@@ -61,6 +67,7 @@ class AsyncDecidingCall(AsyncCall):
     async def _arun(self, websocket: AsyncWebSocket[Any]) -> None:
         door = self.door
         self._loop = asyncio.get_running_loop()
+        _calls(websocket).shared = door.lent
         self._spare = context.again(self.carried)
         self._before = contextvars.copy_context()
         code = INTERNAL_ERROR
@@ -154,8 +161,7 @@ class AsyncDecidingCall(AsyncCall):
 
     async def _give_databases_back(self, websocket: AsyncWebSocket[Any]) -> None:
         """Have the view's calls use database connections of their own from now on."""
-        endpoint: Any = of(websocket)
-        calls = endpoint.calls
+        calls = _calls(websocket)
         calls.shared = self.shared
         if calls.worker is not None:
             # The calls that were made before come first.

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import inspect
 import logging
+import os
+import socket
+import struct
 import threading
 import time
+from http.cookies import SimpleCookie
 
 import pytest
-from django.contrib.auth import get_user_model
+from asgiref.sync import sync_to_async
+from django.contrib import messages
+from django.contrib.auth import get_user_model, login
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import Group
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import PermissionDenied
 from django.core.signals import request_finished
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.http import (
     Http404,
     HttpResponse,
@@ -28,7 +38,10 @@ from dwebsocket import (
     ConfigurationError,
     _engine,
     accept_websocket,
+    context,
+    push,
     require_websocket,
+    runners,
     signals,
     websocket,
 )
@@ -275,9 +288,8 @@ class TestAccepting:
                 await done(request.websocket.accept())
                 seen.append("accepted")
 
-            with serve(view).connect() as peer:
-                with pytest.raises(ConnectionClosed):
-                    peer.recv()
+            with serve(view).connect() as peer, pytest.raises(ConnectionClosed):
+                peer.recv()
         finally:
             signals.websocket_opened.disconnect(opened)
         assert seen == ["view", "opened", "accepted"]
@@ -488,3 +500,288 @@ class TestState:
 
         running = serve(view, MIDDLEWARE=["django.middleware.locale.LocaleMiddleware"])
         assert running.request(**HANDSHAKE)[0].headers["Content-Language"] == "de"
+
+    def test_hooks_apply_before_and_after(self, serve):
+        seen = []
+
+        class Entered:
+            def __enter__(self):
+                seen.append("enter")
+
+            def __exit__(self, *args):
+                seen.append("exit")
+
+        hook = carry(lambda request: Entered())
+        try:
+
+            async def view(request):
+                seen.append("view")
+                await done(request.websocket.accept())
+                seen.append("accepted")
+                await done(request.websocket.send("x"))
+                await done(request.websocket.wait())
+
+            with serve(view).connect() as peer:
+                assert peer.recv() == "x"
+        finally:
+            context._hooks.remove(hook)
+        assert seen[:2] == ["enter", "view"]
+        assert seen.index("accepted") > 1
+        until(lambda: seen.count("exit") == seen.count("enter"), "the hook has ended")
+
+    def test_request_finished_comes_with_the_response(self, serve):
+        finished = threading.Event()
+
+        def note(**kwargs):
+            finished.set()
+
+        request_finished.connect(note)
+        try:
+            with serve(echo).connect() as peer:
+                assert finished.wait(TIMEOUT)
+                peer.send("x")
+                assert peer.recv() == "x"
+        finally:
+            request_finished.disconnect(note)
+
+
+def name_groups():
+    return sorted(Group.objects.values_list("name", flat=True))
+
+
+@pytest.fixture
+def ask(kind):
+    """Call a synchronous function in a view of either kind."""
+    return sync_to_async if kind == "async" else lambda function: function
+
+
+@pytest.mark.usefixtures("tables")
+class TestDatabases:
+    def test_what_is_saved_before_accept_is_there_afterwards(self, serve, ask):
+        async def view(request):
+            await done(ask(Group.objects.create)(name="before"))
+            await done(request.websocket.accept())
+            names = await done(ask(name_groups)())
+            await done(request.websocket.send(",".join(names)))
+            await done(ask(Group.objects.create)(name="after"))
+
+        with serve(view).connect() as peer:
+            assert peer.recv() == "before"
+            with pytest.raises(ConnectionClosed):
+                peer.recv()
+        assert name_groups() == ["after", "before"]
+
+    @pytest.fixture
+    def atomic(self, monkeypatch, tables):
+        monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+
+    def test_atomic_requests_commits_before_accept_returns(self, serve, ask, atomic):
+        seen = []
+
+        def inside():
+            seen.append(connection.in_atomic_block)
+            Group.objects.create(name="before")
+
+        async def view(request):
+            await done(ask(inside)())
+            await done(request.websocket.accept())
+            await done(ask(lambda: seen.append(connection.in_atomic_block))())
+            await done(ask(Group.objects.create)(name="after"))
+
+        with serve(view).connect() as peer, pytest.raises(ConnectionClosed):
+            peer.recv()
+        assert seen == [True, False]
+        assert name_groups() == ["after", "before"]
+
+    def test_atomic_requests_rolls_an_exception_back(self, serve, ask, atomic):
+        async def view(request):
+            await done(ask(Group.objects.create)(name="lost"))
+            raise PermissionDenied
+
+        assert serve(view).request(**HANDSHAKE)[0].status == 403
+        assert name_groups() == []
+
+    def test_accept_inside_of_atomic_is_an_error(self, serve, kind, caplog):
+        if kind == "async":
+            pytest.skip("atomic() is for synchronous code")
+
+        async def view(request):
+            with transaction.atomic():
+                Group.objects.create(name="lost")
+                request.websocket.accept()
+
+        assert serve(view).request(**HANDSHAKE)[0].status == 500
+        assert "inside of transaction.atomic()" in caplog.text
+        assert name_groups() == []
+
+    def test_sessions_and_messages_go_with_the_101(self, serve, ask):
+        async def view(request):
+            request.session["before"] = 1
+            messages.info(request, "hello")
+            await done(request.websocket.accept())
+            assert not request.session.modified
+            request.session["after"] = 2
+
+        running = serve(view)
+        with running.connect() as peer:
+            cookies = SimpleCookie()
+            for header in peer.response.headers.get_all("Set-Cookie"):
+                cookies.load(header)
+            with pytest.raises(ConnectionClosed):
+                peer.recv()
+        key = cookies["sessionid"].value
+        assert "messages" in cookies
+        until(lambda: "after" in SessionStore(key).load(), "the session is saved")
+        assert SessionStore(key).load()["before"] == 1
+
+    def test_a_login_before_accept_is_that_of_the_connection(self, serve, ask):
+        user = get_user_model().objects.create_user("ada")
+
+        async def view(request):
+            await done(ask(login)(request, user))
+            await done(request.websocket.accept())
+            await done(request.websocket.send(request.user.username))
+            await done(request.websocket.wait())
+
+        with serve(view).connect() as peer:
+            assert peer.recv() == "ada"
+            assert "sessionid" in str(peer.response.headers.get_all("Set-Cookie"))
+            push.to_user(user.pk, "pushed")
+            assert peer.recv() == "pushed"
+
+    def test_connections_belong_to_the_request_again(self, serve, ask):
+        seen = []
+
+        class Note:
+            def __init__(self, get_response):
+                self.get_response = get_response
+
+            def __call__(self, request):
+                response = self.get_response(request)
+                seen.append(connections["default"].allow_thread_sharing)
+                Group.objects.count()
+                return response
+
+        async def view(request):
+            seen.append(await done(ask(lambda: connections["default"])()))
+            await done(request.websocket.accept())
+            seen.append(await done(ask(lambda: connections["default"])()))
+
+        Late.middleware = Note
+        running = serve(view, MIDDLEWARE=[f"{HERE}.Late"])
+        with running.connect() as peer, pytest.raises(ConnectionClosed):
+            peer.recv()
+        first, shared, second = seen
+        assert not shared
+        assert first is not second
+
+
+class Late:
+    """A middleware of a test."""
+
+    middleware = None
+
+    def __new__(cls, get_response):
+        return cls.middleware(get_response)
+
+
+class TestEnds:
+    @pytest.mark.parametrize("outcome", ["refuse", "raise", "nothing", "accept"])
+    def test_leave_nothing_behind(self, serve, outcome, quiet):
+        async def view(request):
+            if outcome == "refuse":
+                return HttpResponseForbidden()
+            if outcome == "raise":
+                raise PermissionDenied
+            if outcome == "accept":
+                await done(request.websocket.accept())
+            return None
+
+        running = serve(view)
+
+        def once():
+            if outcome == "accept":
+                with running.connect() as peer, pytest.raises(ConnectionClosed):
+                    peer.recv()
+            else:
+                running.request(**HANDSHAKE)
+
+        once()
+        until(lambda: _engine.connection_count() == quiet)
+        descriptors = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            once()
+        gc.collect()
+        until(lambda: _engine.connection_count() == quiet)
+        until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors + 2)
+        until(lambda: not runners.running())
+
+    def test_a_client_that_has_gone_is_met_after_accept(self, serve, kind, quiet):
+        asked, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+        async def view(request):
+            asked.set()
+            if kind == "async":
+                await asyncio.to_thread(go.wait, TIMEOUT)
+            else:
+                go.wait(TIMEOUT)
+            try:
+                await done(request.websocket.accept())
+                while await done(request.websocket.wait()) is not None:
+                    pass
+            finally:
+                ended.set()
+
+        running = serve(view)
+        client = socket.create_connection(("127.0.0.1", running.port))
+        lines = [
+            f"{name.replace('_', '-')}: {value}" for name, value in HANDSHAKE.items()
+        ]
+        head = "\r\n".join(["GET / HTTP/1.1", "Host: x", *lines, "", ""])
+        client.sendall(head.encode())
+        assert asked.wait(TIMEOUT)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        go.set()
+        assert ended.wait(TIMEOUT)
+        until(lambda: _engine.connection_count() == quiet)
+
+    def test_accept_that_is_cancelled_closes_the_connection(self, site, quiet):
+        cancelled = threading.Event()
+
+        async def view(request):
+            accepting = asyncio.ensure_future(request.websocket.accept())
+            await asyncio.sleep(0)
+            while not accepting.cancel():
+                await asyncio.sleep(0)
+            await asyncio.wait([accepting])
+            cancelled.set()
+            raise PermissionDenied
+
+        running = site({"": websocket(accept="manual")(view)})
+        with contextlib.suppress(Exception), running.connect() as peer:
+            peer.recv()
+        assert cancelled.wait(TIMEOUT)
+        until(lambda: _engine.connection_count() == quiet)
+
+    def test_a_forgotten_await_is_an_error(self, site, caplog):
+        async def view(request):
+            request.websocket.accept().close()
+
+        running = site({"": websocket(accept="manual")(view)})
+        assert running.request(**HANDSHAKE)[0].status == 500
+        assert "await request.websocket.accept()" in caplog.text
+
+    def test_a_view_below_another_decorator_decides(self, site, kind):
+        body = as_view(kind, echo)
+        both = websocket(accept="manual")(websocket(body))
+        with site({"": both}).connect() as peer:
+            peer.send("x")
+            assert peer.recv() == "x"
+
+    def test_login_required_below_the_decorator_answers_the_handshake(
+        self, tables, site
+    ):
+        view = websocket(accept="manual")(login_required(as_view("sync", echo)))
+        response, _ = site({"": view}).request(**HANDSHAKE)
+        assert response.status == 302
