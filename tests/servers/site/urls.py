@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import aio, modern, wrapped
+from . import aio, deciding, modern, wrapped
 from .kinds import URLS
 from .urls_classic import urlpatterns as classic_patterns
 
@@ -30,6 +30,8 @@ urlpatterns = [
     path("aio/raises", aio.raises),
     path("aio/cancelled", aio.cancelled),
     path("aio/stubborn", aio.stubborn),
+    path("deciding/sync", deciding.sync),
+    path("deciding/task", deciding.task),
     *URLS,
     *(path(f"wrapped/{name}", view) for name, view in wrapped.VIEWS.items()),
 ]

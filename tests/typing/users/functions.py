@@ -142,6 +142,12 @@ def private_inside(request: WebSocketRequest) -> HttpResponse:
 @require_GET
 @permission_required("polls.change_choice")
 @login_required(login_url="/in/")
+@require_websocket(accept="manual")
+def decides(request: ClassicWebSocketRequest) -> HttpResponse | None:
+    request.websocket.accept(subprotocol="chat", headers=[("Set-Cookie", "a=1")])
+    return None
+
+
 @websocket(max_message_size=1)
 def stacked(request: WebSocketRequest, slug: str) -> None: ...
 

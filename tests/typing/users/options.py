@@ -48,6 +48,10 @@ websocket(subprotocols=["chat"])
 # error: mypy=call-overload pyright=reportArgumentType
 websocket(subprotocols=7)
 websocket(recheck_interval=0)
+websocket(accept="manual", accept_timeout=5)
+websocket(accept="auto")
+# error: mypy=call-overload pyright=reportArgumentType
+websocket(accept="hand")
 # Settings that apply to all views are no arguments.
 # error: mypy=call-overload pyright=reportCallIssue
 websocket(broker="redis://localhost")

@@ -53,6 +53,14 @@ async def classic(request: ClassicAsyncWebSocketRequest) -> HttpResponse | None:
 async def options(request: AsyncWebSocketRequest) -> None: ...
 
 
+@websocket(accept="manual")
+async def decides(request: AsyncWebSocketRequest) -> HttpResponse | None:
+    if not request.user.is_authenticated:
+        return HttpResponse(status=403)
+    assert_type(await request.websocket.accept("chat", {"X-A": "1"}), None)
+    return None
+
+
 @websocket
 async def any_request(request: HttpRequest) -> None: ...
 
@@ -82,6 +90,7 @@ async def helper(ws: AsyncWebSocket[Any]) -> None:
 path("1/<str:room>/", modern)
 path("2/", classic)
 path("3/", options)
+path("3/by-hand/", decides)
 path("4/", any_request)
 path("5/", Pages.as_view())
 # error: mypy=call-overload pyright=reportCallIssue,reportArgumentType

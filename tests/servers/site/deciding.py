@@ -1,0 +1,74 @@
+"""Views that accept by hand: what they do is in the query."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse, HttpResponseRedirect
+
+from dwebsocket import websocket
+
+from .report import Report
+
+
+def _refuse(request: Any) -> HttpResponse | None:
+    """Refuse if the query says so."""
+    if "session" in request.GET:
+        request.session["decided"] = "yes"
+        request.session.save()
+    kind = request.GET["do"]
+    if kind == "redirect":
+        return HttpResponseRedirect("/login")
+    if kind == "refuse":
+        return HttpResponse("the view says no", status=410)
+    if kind == "raise":
+        raise PermissionDenied("the view raises")
+    return None
+
+
+def _arguments(request: Any) -> dict[str, Any]:
+    return {
+        "subprotocol": request.GET.get("subprotocol"),
+        "headers": [("X-Decided", "by hand"), ("Set-Cookie", "decided=1")],
+    }
+
+
+@websocket(accept="manual", accept_timeout=2.0)
+def sync(request: Any) -> HttpResponse | None:
+    """Decide in a thread or a greenlet."""
+    report = Report(request)
+    refusal = _refuse(request)
+    if refusal is not None:
+        return refusal
+    if request.GET["do"] == "late":
+        time.sleep(4)
+    ws = request.websocket
+    report("accept")
+    report.outcome("accepted", ws.accept, **_arguments(request))
+    for message in ws:
+        ws.send(message)
+    report("end")
+    return None
+
+
+@websocket(accept="manual", accept_timeout=2.0)
+async def task(request: Any) -> HttpResponse | None:
+    """Decide in a task."""
+    report = Report(request)
+    refusal = await sync_to_async(_refuse)(request)
+    if refusal is not None:
+        return refusal
+    if request.GET["do"] == "late":
+        await asyncio.sleep(60)
+    ws = request.websocket
+    report("accept")
+    await ws.accept(**_arguments(request))
+    report("accepted")
+    async for message in ws:
+        await ws.send(message)
+    report("end")
+    return None
