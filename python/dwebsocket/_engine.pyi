@@ -515,12 +515,17 @@ class Connection:
     @property
     def latency(self) -> float | None:
         """Round-trip time of the latest ping, in seconds; None before the first."""
-    def describe(self, path: str, address: str) -> None:
+    def describe(
+        self, path: str, address: str, view: str = "", transport: str = ""
+    ) -> None:
         """Say what the monitoring shows of the connection, once.
 
         Args:
             path: The path of the request.
             address: The address of the peer; "" if it is unknown.
+            view: In what the view runs: "thread", "greenlet", "task", "handler" or
+                "request".
+            transport: How the peer is reached: "socket" or "queue".
         """
     def watch_site(self) -> None:
         """Say that the peer is a page that watches the site.

@@ -325,10 +325,18 @@ def websocket(
 class _Callable(types.ModuleType):
     """The package ``dwebsocket.websocket``, which can be called as the decorator."""
 
-    def __call__(self, view: Any = None, /, **arguments: Any) -> Any:
+    def __call__(
+        self,
+        view: Any = None,
+        /,
+        *,
+        subprotocols: Any = None,
+        accept: Any = "auto",
+        **overrides: Any,
+    ) -> Any:
         """Let a view serve WebSockets; see :func:`dwebsocket.decorators.websocket`."""
         decorate: Any = websocket
-        return decorate(view, **arguments)
+        return decorate(view, subprotocols=subprotocols, accept=accept, **overrides)
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return importlib.import_module, (self.__name__,)

@@ -212,12 +212,17 @@ fn row(connection: &Connection, wanted: &Wanted) -> Option<Value> {
     } = find(connection, wanted)?;
     let stats = connection.stats();
     let (inbox_messages, inbox_bytes) = connection.waiting();
+    let (view, transport) = connection
+        .about()
+        .map_or(("", ""), |about| (about.view, about.transport));
     Some(json!({
         "id": connection.id(),
         "member_id": hub::running().map(|hub| hub.member_id(connection.id()).to_string()),
         "user": users.first(),
         "path": path,
         "address": address,
+        "view": view,
+        "transport": transport,
         "since": connection.opened() as f64 / 1e3,
         "received_messages": stats.received_messages,
         "received_bytes": stats.received_bytes,

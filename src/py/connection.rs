@@ -33,6 +33,19 @@ const DETACH: usize = 32 * 1024;
 const DETACH_COMPRESSING: usize = 4 * 1024;
 
 /// An open WebSocket.
+/// The words that monitoring has for views and transports. A connection keeps no copy of its own.
+const VIEWS: [&str; 5] = ["thread", "greenlet", "task", "handler", "request"];
+const TRANSPORTS: [&str; 2] = ["socket", "queue"];
+
+/// The word of a list that is equal to a text; "" if there is none.
+fn word(text: &str, words: &[&'static str]) -> &'static str {
+    words
+        .iter()
+        .find(|word| **word == text)
+        .copied()
+        .unwrap_or_default()
+}
+
 #[pyclass(frozen, weakref, module = "dwebsocket._engine", name = "Connection")]
 pub(super) struct PyConnection {
     pub(super) connection: Arc<Connection>,
@@ -164,10 +177,13 @@ impl PyConnection {
             .map(|latency| Duration::as_secs_f64(&latency))
     }
 
-    fn describe(&self, path: &str, address: &str) {
+    #[pyo3(signature = (path, address, view = "", transport = ""))]
+    fn describe(&self, path: &str, address: &str, view: &str, transport: &str) {
         self.connection.describe(About {
             path: path.into(),
             address: address.into(),
+            view: word(view, &VIEWS),
+            transport: word(transport, &TRANSPORTS),
         });
     }
 

@@ -13,6 +13,7 @@ from . import frames
 from .client import WsClient, eventually
 from .harness import Server
 from .reports import Channel
+from .site.kinds import RUNS_IN
 
 MEGABYTE = "0123456789abcdef" * 65_536
 
@@ -345,6 +346,21 @@ def a_push_reaches_a_user(site: Site) -> None:
     sent = json.loads(site.server.get(f"/kinds/publish?user={user}").body)
     assert sent == {"local": 1, "dropped": 0}
     assert "pushed" in client.receive()
+    client.close()
+
+
+@behaviour
+def the_monitor_knows_the_view(site: Site) -> None:
+    client = site.echo()
+    client.send("hello")
+    assert client.receive() == "hello"
+    runs_in = RUNS_IN[site.kind]
+    if runs_in == "thread" and site.server.spec.gevent:
+        runs_in = "greenlet"
+    transport = "queue" if site.server.spec.queued else "socket"
+    path = site.url("echo").partition("?")[0]
+    places = json.loads(site.server.get("/kinds/places").body)
+    assert [path, runs_in, transport] in places
     client.close()
 
 

@@ -45,6 +45,7 @@ class Spec(NamedTuple):
         signal_worker: Whether the signal goes to the serving process only.
         statuses: What it may exit with after ``stop``.
         relayed: Whether the client's socket ends in another process than the worker.
+        queued: Whether an ASGI server keeps its sockets.
     """
 
     argv: Callable[[str, Address], list[str]]
@@ -54,6 +55,7 @@ class Spec(NamedTuple):
     signal_worker: bool = False
     statuses: tuple[int, ...] = (0,)
     relayed: bool = False
+    queued: bool = False
 
 
 def _host(address: Address) -> str:
@@ -223,7 +225,7 @@ def _hypercorn(application: str, *words: str) -> Spec:
 
 
 #: By the names of docs/servers.md.
-ASGI_SPECS: dict[str, Spec] = {
+_ASGI: dict[str, Spec] = {
     "uvicorn": _uvicorn("application"),
     "uvicorn-asyncio": _uvicorn(
         "application", "--loop", "asyncio", "--http", "h11", "--ws", "wsproto"
@@ -253,6 +255,10 @@ ADOPTING = (
     *("uvicorn", "uvicorn-asyncio", "gunicorn-asgi", "gunicorn-asgi-asyncio"),
     *("hypercorn", "hypercorn-uvloop"),
 )
+
+ASGI_SPECS = {
+    name: spec._replace(queued=name not in ADOPTING) for name, spec in _ASGI.items()
+}
 
 #: The servers on which every kind of view is tested. Django's own views cannot use a
 #: database under the one that is left out: their greenlets share its connection.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from pathlib import Path
@@ -129,3 +130,109 @@ def test_it_works_without_uvloop(pool: Pool, tmp_path: Path, spec: str):
     client.close()
     assert server.stop() == 0
     assert not server.errors()
+
+
+@servers
+def test_the_monitor_knows_the_kinds_of_views(server: Server):
+    clients = [server.open("/echo"), server.open("/aio/echo")]
+    places = json.loads(server.get("/behaviours/places").body)
+    thread = "greenlet" if server.spec.gevent else "thread"
+    assert ["/echo", thread, "socket"] in places
+    assert ["/aio/echo", "task", "socket"] in places
+    for client in clients:
+        client.close()
+
+
+BUSY = ["gunicorn-gthread", "gunicorn-gevent", "uvicorn", "uvicorn-queue"]
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["quiet", "loaded"])
+@pytest.mark.parametrize("server", BUSY, indirect=True)
+def test_5000_cancelled_receives_lose_and_double_nothing(server: Server, loaded: bool):
+    count = 2_000
+    with contextlib.ExitStack() as stack:
+        # Other connections keep the loop and the interpreter busy.
+        others = [server.open("/aio/echo") for _ in range(20 if loaded else 0)]
+        over = threading.Event()
+        errors: list[BaseException] = []
+
+        def disturb(client: Any) -> None:
+            try:
+                while not over.is_set():
+                    client.send("x" * 1_000)
+                    client.receive()
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=disturb, args=(one,)) for one in others]
+        for thread in threads:
+            thread.start()
+        stack.callback(lambda: [thread.join(30) for thread in threads])
+        stack.callback(over.set)
+        client = server.open(f"/aio/cancels?count={count}")
+        assert client.receive() == "ready"
+        for number in range(count):
+            client.send(str(number))
+        cancelled, got = json.loads(client.receive())
+    assert not errors
+    assert cancelled >= 5_000
+    assert got == [str(number) for number in range(count)]
+    client.close()
+    for other in others:
+        other.close()
+
+
+HOWS = ("raise", "cancel", "return")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["gunicorn-gthread", "gunicorn-gevent", "waitress", "uvicorn", "uvicorn-queue"],
+)
+def test_a_hundred_views_leave_nothing_behind(pool: Pool, report: Channel, spec: str):
+    """They raise, are cancelled, or outlive the stop."""
+    server = pool.fresh(
+        spec, settings={"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 0.5, "SHUTDOWN_SPREAD": 0}}
+    )
+    worker = server.worker()
+
+    def begin(how: str) -> Any:
+        client = server.open(f"/aio/left?how={how}&key={report.key}")
+        assert client.receive() == "begun"
+        return client
+
+    def some(number: int) -> None:
+        clients = [(how, begin(how)) for how in HOWS for _ in range(number)]
+        for how, client in clients:
+            if how == "cancel":
+                client.drop()
+            else:
+                client.read_close()
+                client.drop()
+        for _ in clients:
+            assert report.next()[0].startswith("ended")
+
+    def rested() -> bool:
+        remains = json.loads(server.get("/aio/remains").body)
+        return remains == {"views": 0, "tasks": []}
+
+    some(1)
+    eventually(rested, what="the first views have gone")
+    quiet = (worker.num_fds(), worker.num_threads())
+    some(23)
+    eventually(rested, what="no view and no task is left")
+    eventually(
+        lambda: worker.num_fds() <= quiet[0] and worker.num_threads() <= quiet[1] + 2,
+        what=f"{worker.num_fds()}, {worker.num_threads()} after {quiet}",
+    )
+    for _ in range(31):
+        begin("outlive")
+    family = [worker, *worker.children(recursive=True)]
+    server.signal()
+    status = server.wait()
+    assert status in server.spec.statuses
+    for _ in range(31):
+        # The process gives every view the time to clean up.
+        report.expect("ended outlive")
+    assert not [one for one in family if one.is_running()]
+    server.begin()

@@ -186,3 +186,21 @@ def _descriptors(pid: int) -> Iterator[tuple[str, str]]:
     for path in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             yield path.name, os.readlink(path)
+
+
+@pytest.mark.parametrize("server", ASGI_SPECS, indirect=True)
+def test_an_asynchronous_view_is_cancelled_when_its_peer_goes(
+    server: Server, report: Channel
+):
+    client = server.open(f"/aio/cancelled?key={report.key}")
+    report.expect("open")
+    client.drop()
+    report.expect("cancelled")
+
+
+@pytest.mark.parametrize("server", ASGI_SPECS, indirect=True)
+def test_an_asynchronous_view_queries_in_its_thread(server: Server):
+    client = server.open("/aio/query")
+    client.send("again")
+    assert client.receive() == "42"
+    client.close()

@@ -50,6 +50,8 @@ class Queued:
         line: The line, which gets the far end of the connection.
     """
 
+    transport = "queue"
+
     def __init__(self, line: Line) -> None:
         self._line = line
 

@@ -41,6 +41,11 @@ class Connection:
             ``TRACK_USERS`` is off.
         path: The path of its request.
         address: The address of the peer, as the server has told it; "" if unknown.
+        view: In what the view runs: "thread", "greenlet", "task" (an async view),
+            "handler" (nothing, while it is idle), or "request" (the server's thread; a
+            middleware has opened the WebSocket); "" if unknown.
+        transport: How the peer is reached: by its "socket", or by a "queue" to an ASGI
+            server; "" if unknown.
         since: When it was opened: seconds since 1970.
         received_messages: Messages from the peer.
         received_bytes: The bytes of these messages.
@@ -63,6 +68,8 @@ class Connection:
     user: str | None
     path: str
     address: str
+    view: str
+    transport: str
     since: float
     received_messages: int
     received_bytes: int
@@ -189,6 +196,8 @@ def _row(answer: Answer, row: Answer) -> Connection:
     # The process may run another release, with more or fewer fields.
     values: Answer = {name: row.get(name) for name in Connection.__dataclass_fields__}
     values["process"] = answer["process"]
+    values["view"] = row.get("view", "")
+    values["transport"] = row.get("transport", "")
     values["some_groups"] = tuple(row.get("some_groups", ()))
     return Connection(**values)
 

@@ -94,6 +94,8 @@ class Call:
 
     #: Whether the view is a task of the event loop.
     asynchronous = False
+    #: In what the view runs, for the monitor; "": its runner says that.
+    place = ""
     #: Whether the view accepts its WebSocket by hand.
     decides = False
 

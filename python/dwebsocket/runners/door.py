@@ -26,8 +26,8 @@ from .notice import Notice, notice
 
 __all__ = ("Answer", "Door", "carry_back", "changed")
 
-#: Has the state of asgiref's ``Local`` belong to the calling thread. asgiref itself does
-#: that where it lets a thread work for another one; old versions need not.
+#: Makes the state of asgiref's ``Local`` that of the calling thread. asgiref itself does
+#: so where it lets a thread work for another one; old versions need not.
 _rehome: Any = getattr(asgiref.local, "_rehome", None)
 
 #: Numbers of connections that are not open yet; those of the engine are positive.

@@ -163,6 +163,8 @@ class Seat:
 class Greenlets:
     """Runs each view in a greenlet."""
 
+    place = "greenlet"
+
     def __init__(self) -> None:
         #: The views that run, by their greenlets.
         self._running: dict[Any, Job] = {}

@@ -30,6 +30,9 @@ class Seat(Protocol):
 class Runner(Protocol):
     """Runs each view outside the server's threads, which answer requests."""
 
+    #: In what a view runs, for the monitor.
+    place: str
+
     def event_loop(self) -> _engine.EventLoop | _engine.TaskLoop | None:
         """Return the loop in which views wait; None: they block their threads."""
 

@@ -54,6 +54,8 @@ class Seat:
 class Tasks:
     """Runs each view as a task."""
 
+    place = "task"
+
     def __init__(self) -> None:
         self._lock = fork.Lock()
         #: Loops of parents of this process. They are kept, because the kernel's side of

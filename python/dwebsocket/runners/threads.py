@@ -122,6 +122,8 @@ class Seat:
 class Threads:
     """Runs each view in a daemon thread with a stack of its own size."""
 
+    place = "thread"
+
     def __init__(self) -> None:
         self.forget()
 

@@ -134,6 +134,9 @@ class Opened(Protocol):
 class Line(Protocol):
     """The way to the peer of an accepted handshake, held until the view starts."""
 
+    #: How the peer is reached, for the monitor: "socket" or "queue".
+    transport: str
+
     def adopt(self) -> Opened:
         """Take the peer over from the server; see :meth:`Held.adopt`."""
 
@@ -161,6 +164,8 @@ class Held:
         SocketBusy: The server has not sent the answer to an earlier request yet.
         ClientGone: The server has found out that the client is gone.
     """
+
+    transport = "socket"
 
     __slots__ = ("__weakref__", "_own", "_server")
 

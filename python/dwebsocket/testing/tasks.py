@@ -103,6 +103,8 @@ class TaskRunner:
         view: The view.
     """
 
+    place = "task"
+
     def __init__(self, view: View) -> None:
         self._view = view
 

@@ -362,6 +362,8 @@ class Runner:
         view: The view.
     """
 
+    place = "thread"
+
     def __init__(self, view: View) -> None:
         self._view = view
 

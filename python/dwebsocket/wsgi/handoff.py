@@ -252,7 +252,12 @@ class Handoff:
         websocket = self._websocket
         if websocket is None:
             websocket = self._make(connection, self.accepted.subprotocol, port)
-        connection.describe(request.path, _remote_address(request.META)[0])
+        connection.describe(
+            request.path,
+            _remote_address(request.META)[0],
+            self.call.place or self.runner.place,
+            self.server.transport,
+        )
         _detach(request)
         mark(request, True, websocket)
         # The middleware has saved the session; later only the view's changes count.

@@ -60,6 +60,8 @@ class Conversation(Call):
         websocket: The WebSocket, which is not open yet.
     """
 
+    place = "request"
+
     __slots__ = ("code", "finished", "websocket")
 
     def __init__(self, request: HttpRequest, websocket: WebSocket[Any]) -> None:

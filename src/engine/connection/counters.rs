@@ -27,6 +27,10 @@ pub struct About {
     pub path: Box<str>,
     /// The address of the peer.
     pub address: Box<str>,
+    /// In what the view runs; "" if that was not said.
+    pub view: &'static str,
+    /// How the peer is reached; "" if that was not said.
+    pub transport: &'static str,
 }
 
 /// Milliseconds since 1970.

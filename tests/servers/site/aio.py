@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import json
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -13,9 +15,10 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connection
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from dwebsocket import accept_websocket, require_websocket, websocket
+from dwebsocket.runners import tasks
 
 from . import script
 from .report import Report
@@ -212,6 +215,59 @@ async def cancelled(request: Any) -> None:
     except asyncio.CancelledError:
         report("cancelled")
         raise
+
+
+@require_websocket(cancel_on_disconnect=True)
+async def left(request: Any) -> None:
+    """Query the database, then end in one of several ways; nothing may stay behind."""
+    report = Report(request)
+    ws = request.websocket
+    helper = asyncio.create_task(asyncio.sleep(120))
+    try:
+        await sync_to_async(_query)()
+        await ws.send("begun")
+        how = request.GET["how"]
+        if how == "raise":
+            raise ZeroDivisionError("on purpose")
+        if how == "cancel":
+            await asyncio.sleep(120)
+        if how == "outlive":
+            await asyncio.shield(asyncio.sleep(120))
+    finally:
+        helper.cancel()
+        await sync_to_async(_query)()
+        report(f"ended {request.GET['how']}")
+
+
+def remains(request: HttpRequest) -> JsonResponse:
+    """Say what is left of the asynchronous views in this process."""
+    gc.collect()
+    loop = tasks.runner._loop
+    names = (
+        [] if loop is None else [t.get_name() for t in asyncio.all_tasks(loop.asyncio)]
+    )
+    return JsonResponse({"views": tasks.runner.count(), "tasks": names})
+
+
+@websocket
+async def cancels(request: Any) -> None:
+    """Cancel 5,000 receives while messages arrive; send back what was received."""
+    ws = request.websocket
+    count = int(request.GET["count"])
+    chance = random.Random(7)
+    got: list[str] = []
+    cancelled = 0
+    await ws.send("ready")
+    while len(got) < count or cancelled < 5_000:
+        task = asyncio.create_task(ws.receive())
+        for _ in range(chance.randrange(4)):
+            await asyncio.sleep(0)
+        task.cancel()
+        try:
+            got.append(await task)
+        except asyncio.CancelledError:
+            cancelled += 1
+    await ws.send(json.dumps([cancelled, got]))
 
 
 @require_websocket

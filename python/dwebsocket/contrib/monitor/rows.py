@@ -125,6 +125,8 @@ def _connection(
         "name": names.get(row.user or "", row.user),
         "path": row.path,
         "address": row.address,
+        "view": row.view,
+        "transport": row.transport,
         "since": int(row.since),
         "received": _rounded(rate and rate.received),
         "sent": _rounded(rate and rate.sent),

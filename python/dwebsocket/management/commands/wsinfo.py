@@ -256,6 +256,7 @@ class Found:
                 "RTT",
                 "OUTBOX",
                 "INBOX",
+                "VIEW",
                 "PATH",
             ],
             [
@@ -269,6 +270,7 @@ class Found:
                     "-" if one.round_trip is None else f"{one.round_trip * 1e3:.1f}ms",
                     one.outbox_messages,
                     one.inbox_messages,
+                    _view(one),
                     _clean(one.path),
                 )
                 for one in rows
@@ -291,6 +293,11 @@ def _state(process: monitor.Process) -> str:
     if process.stopping:
         return "stopping"
     return "ok" if process.answered or not process.connections else "no answer"
+
+
+def _view(one: monitor.Connection) -> str:
+    """Return in what a view runs, and a transport that is no socket."""
+    return f"{one.view or '-'}{' (queue)' if one.transport == 'queue' else ''}"
 
 
 def _clean(text: str) -> str:

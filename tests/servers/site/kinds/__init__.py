@@ -15,6 +15,10 @@ from . import functions, http, tasks
 
 Views = Mapping[str, Callable[..., Any]]
 
+#: In what a view of each kind runs, as the monitor shows it. Under gevent, greenlets
+#: take the place of threads.
+RUNS_IN = {"def": "thread", "async": "task"}
+
 #: By the name of the kind, which is a part of the URL.
 KINDS: dict[str, Views] = {"def": functions.VIEWS, "async": tasks.VIEWS}
 
@@ -26,4 +30,5 @@ URLS: list[URLPattern] = [
     ),
     path("kinds/publish", http.publish),
     path("kinds/members", http.members),
+    path("kinds/places", http.places),
 ]

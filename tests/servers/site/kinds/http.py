@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, JsonResponse
 
-from dwebsocket import hub, push
+from dwebsocket import hub, monitor, push
 
 
 def publish(request: HttpRequest) -> JsonResponse:
@@ -27,3 +27,11 @@ def publish(request: HttpRequest) -> JsonResponse:
 def members(request: HttpRequest) -> JsonResponse:
     """Count the members of a group."""
     return JsonResponse({"count": hub.group(request.GET["group"]).count()})
+
+
+def places(request: HttpRequest) -> JsonResponse:
+    """Say where the monitor sees the connections of this machine."""
+    rows = monitor.connections(scope="machine").rows
+    return JsonResponse(
+        [[row.path, row.view, row.transport] for row in rows], safe=False
+    )

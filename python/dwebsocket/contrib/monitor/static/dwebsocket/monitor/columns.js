@@ -65,6 +65,10 @@ export const connections = [
   },
   (row, cell) => titled(cell, row.path),
   (row, cell) => titled(cell, row.address || words("unknown")),
+  (row) => {
+    const view = row.view || words("unknown");
+    return row.transport === "queue" ? `${view} (queue)` : view;
+  },
   (row, cell) => time(cell, row.since),
   (row, cell) => messages(cell, row.received, row.received_messages),
   (row, cell) => messages(cell, row.sent, row.sent_messages),
