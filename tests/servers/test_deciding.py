@@ -9,6 +9,7 @@ import pytest
 
 from .client import eventually
 from .harness import Server
+from .pool import Pool
 from .reports import Channel
 from .specs import ALL_SPECS, SPECS
 from .table import EXCEPTIONS, HAS_STATUS, SENDS_HEADERS
@@ -132,4 +133,26 @@ def test_descriptors_come_back(server: Server, report: Channel, kind: str):
         lambda: worker.num_fds() <= before + 3,
         what=f"{worker.num_fds()} descriptors after {before}",
     )
+    server.begin()
+
+
+@kinds
+@pytest.mark.parametrize(
+    "spec",
+    ["gunicorn-gthread", "gunicorn-gevent", "waitress", "uvicorn", "uvicorn-queue"],
+)
+def test_a_stop_does_not_wait_for_it(pool: Pool, report: Channel, kind: str, spec: str):
+    settings = {"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 2, "SHUTDOWN_SPREAD": 0}}
+    server = pool.fresh(spec, settings=settings)
+    client = server.client()
+    client.sendall(client.handshake(address(kind, "slow", report)))
+    report.expect("deciding")
+    server.signal()
+    # The client gets a refusal or a WebSocket that is closed, or the end.
+    with contextlib.suppress(EOFError, OSError):
+        head = client.read_head()
+        assert head.status in (101, 503)
+    client.drop()
+    assert server.wait() in server.spec.statuses
+    assert "Traceback" not in server.text(0)
     server.begin()

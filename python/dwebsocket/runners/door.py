@@ -26,8 +26,8 @@ from .notice import Notice, notice
 
 __all__ = ("Answer", "Door", "carry_back", "changed")
 
-#: Makes the state of asgiref's ``Local`` that of the calling thread. asgiref itself does
-#: so where it lets a thread work for another one; old versions need not.
+#: Makes the state of asgiref's ``Local`` that of the calling thread, as asgiref does
+#: where it lets a thread work for another one; old versions need not.
 _rehome: Any = getattr(asgiref.local, "_rehome", None)
 
 #: Numbers of connections that are not open yet; those of the engine are positive.
@@ -281,18 +281,16 @@ class Door:
             )
         return self._opened
 
-    def abandon(self) -> None:
-        """Note that the view waits for its connection no longer."""
+    def abandon(self, code: int = 1011, reason: str = "") -> None:
+        """Note that the view waits for its connection no longer; close it."""
         with self._lock:
             self._abandoned = True
             opened = self._opened
         if opened is not None:
-            opened[0].close(1011, "")
+            opened[0].close(code, reason)
 
     def close(self, code: int, reason: str) -> bool:
         """Close the connection as the engine does; without one, end the request."""
-        self.abandon()
-        if self._opened is not None:
-            return self._opened[0].close(code, reason)
+        self.abandon(code, reason)
         self.answer(None, sys.exc_info()[1] or ConfigurationError("the view was ended"))
         return False

@@ -91,7 +91,7 @@ class WebSocket(BaseWebSocket[Received]):
 
         The response with the status 101 passes through the middleware, and is sent.
         Before, the view has nothing to receive from or to send to; it may return a
-        response instead of the call.
+        response instead of the call. Call this in the view's own thread.
 
         Args:
             subprotocol: One of those that the client offers; "": none; None: what the

@@ -237,7 +237,11 @@ class Handoff:
         port = door.pending.port if call.asynchronous else None
         self._websocket = self._make(door.pending, None, port)
         mark(call.request, True, self._websocket)
-        self.seat.run(runners.Job(self.context, call, self._websocket, door))
+        try:
+            self.seat.run(runners.Job(self.context, call, self._websocket, door))
+        except RuntimeError as error:
+            message = f"This process cannot start the view: {error}."
+            raise HandshakeError(message, 503, LATER) from error
 
     def _dismiss(self) -> None:
         """Free everything: the view itself has refused the WebSocket."""

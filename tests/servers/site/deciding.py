@@ -46,6 +46,9 @@ def sync(request: Any) -> HttpResponse | None:
         return refusal
     if request.GET["do"] == "late":
         time.sleep(4)
+    if request.GET["do"] == "slow":
+        report("deciding")
+        time.sleep(0.7)
     ws = request.websocket
     report("accept")
     report.outcome("accepted", ws.accept, **_arguments(request))
@@ -64,6 +67,9 @@ async def task(request: Any) -> HttpResponse | None:
         return refusal
     if request.GET["do"] == "late":
         await asyncio.sleep(60)
+    if request.GET["do"] == "slow":
+        report("deciding")
+        await asyncio.sleep(0.7)
     ws = request.websocket
     report("accept")
     await ws.accept(**_arguments(request))
