@@ -20,7 +20,7 @@ from django.http import HttpResponse
 from dwebsocket import _engine
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
 from dwebsocket.process import databases, native
-from dwebsocket.websocket.pending import Headers, Pending
+from dwebsocket.websocket.pending import LOST, Headers, Pending
 
 from .notice import Notice, notice
 
@@ -186,6 +186,7 @@ class Door:
             if self._state is not _ASKED:
                 return
             self._state = _LOST
+            self.pending.lost = True
         self._tell()
 
     def _tell(self) -> None:
@@ -274,11 +275,7 @@ class Door:
             WebSocketClosed: There is none.
         """
         if self._opened is None:
-            raise WebSocketClosed(
-                1006,
-                "the handshake has failed after accept(): a middleware has returned "
-                "another response, or the client has gone",
-            )
+            raise WebSocketClosed(1006, LOST)
         return self._opened
 
     def abandon(self, code: int = 1011, reason: str = "") -> None:

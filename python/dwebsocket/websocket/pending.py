@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-__all__ = ("Headers", "Pending", "accepting")
+from dwebsocket.exceptions import WebSocketClosed
+
+__all__ = ("LOST", "Headers", "Pending", "accepting")
 
 #: What ``accept(headers=...)`` takes.
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -17,6 +19,10 @@ _CLOSED = (
 _NOT_YET = (
     "This WebSocket is not open yet: call {}request.websocket.accept() first, or "
     'return a response. (The view has accept="manual".)'
+)
+LOST = (
+    "the handshake has failed after accept(): a middleware has returned another "
+    "response, or the client has gone"
 )
 _OPEN = (
     "This WebSocket is open already. A view accepts it once, and only if its decorator "
@@ -43,6 +49,8 @@ class Pending:
     def __init__(self, call: Any, number: int) -> None:
         self.call = call
         self.id = number
+        #: Whether there will be no connection, although the view has accepted.
+        self.lost = False
         #: The arguments for the port of an asynchronous view.
         self.port_options: tuple[str, float | None] = ("auto", None)
 
@@ -64,6 +72,8 @@ class Pending:
 
     def close(self, code: int, reason: str) -> bool:
         """Raise RuntimeError: a refusal is a response."""
+        if self.lost:
+            return False
         raise RuntimeError(_CLOSED)
 
     def __getattr__(self, name: str) -> Any:
@@ -72,6 +82,8 @@ class Pending:
         self._complain()
 
     def _complain(self) -> Any:
+        if self.lost:
+            raise WebSocketClosed(1006, LOST)
         raise RuntimeError(_NOT_YET.format("await " * self.call.asynchronous))
 
 

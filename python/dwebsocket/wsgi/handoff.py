@@ -175,7 +175,7 @@ class Handoff:
         if self.call.decides:
             subprotocol = self.call.door.subprotocol
         head = handshake.response(subprotocol, headers)
-        adoption = self.server.adopt()
+        adoption = self._adopt()
         # From here on, no response of the server reaches the client.
         try:
             connection = adoption.start(
@@ -204,6 +204,27 @@ class Handoff:
             runners.give_up(connection, self.call.request)
             if not isinstance(error, Exception):
                 raise
+
+    def _adopt(self) -> servers.Opened:
+        """Take the peer over from the server.
+
+        Raises:
+            OSError: The socket cannot be taken.
+            ClientGone: The server has closed the connection while the view decided.
+        """
+        try:
+            return self.server.adopt()
+        except OSError as error:
+            if not self.call.decides:
+                raise
+            # A view may take its time, so this is nobody's mistake.
+            logger.info(
+                "The WebSocket of %s was accepted too late: %s",
+                shown(self.call.request.path),
+                error,
+                extra={"request": self.call.request},
+            )
+            raise servers.ClientGone from error
 
     def _make(self, connection: Any, subprotocol: str | None, port: Any) -> Any:
         """Make the WebSocket."""

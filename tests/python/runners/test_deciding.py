@@ -435,6 +435,8 @@ class TestRefusing:
             try:
                 await done(request.websocket.accept())
             except WebSocketClosed as error:
+                with pytest.raises(WebSocketClosed):
+                    await done(request.websocket.wait())
                 seen.append(str(error))
                 raise
 
