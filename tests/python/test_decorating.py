@@ -62,11 +62,12 @@ def test_pushes_take_what_their_types_say(name, function):
 )
 def test_decorators_take_what_their_types_say(name, function):
     parameters = inspect.signature(function).parameters
-    assert list(parameters) == ["view", "subprotocols", "overrides"]
+    assert list(parameters) == ["view", "subprotocols", "accept", "overrides"]
     with_arguments = [args for args in overloads(decorating, name) if args.kwonlyargs]
     assert len(with_arguments) == 2
     for args in with_arguments:
-        assert [arg.arg for arg in args.kwonlyargs] == ["dialect", "subprotocols"]
+        named = [arg.arg for arg in args.kwonlyargs]
+        assert named == ["dialect", "subprotocols", "accept"]
         assert args.kwarg is not None
         assert ast.unparse(args.kwarg.annotation) == "Unpack[ViewOptions]"
 
