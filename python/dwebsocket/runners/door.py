@@ -144,8 +144,9 @@ class Door:
         self._handshake = handshake
         self._limit = limit
         self._notice: Notice = notice(call.asynchronous)
-        # Held for moments only: a native lock holds up no other greenlet.
-        self._lock = native.allocate_lock()
+        # Held for moments only: a native lock holds up no other greenlet. The garbage
+        # collector may call lose() in a thread that holds it.
+        self._lock = native.original("_thread", "RLock")()
         self._state = _DECIDING
         self._answer: Answer | None = None
         self._told: Callable[[], None] | None = None

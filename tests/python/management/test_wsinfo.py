@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from dwebsocket.management.commands import wsinfo
 def _connection(number: int, **changed: Any) -> monitor.Connection:
     values: dict[str, Any] = dict.fromkeys(monitor.Connection.__dataclass_fields__, 0)
     values |= {"process": "a" * 16, "id": number, "path": "/chat/", "address": ""}
+    values |= {"view": "thread", "transport": "socket"}
     values |= {"user": None, "round_trip": None, "some_groups": ()}
     return monitor.Connection(**(values | changed))
 
@@ -30,7 +32,12 @@ def world(monkeypatch):
     found: dict[str, Any] = {
         "site": monitor.Site((machine,)),
         "connections": monitor.Connections(
-            [_connection(1), _connection(2, path="/\x1b[2J", round_trip=0.25)], "a:2"
+            [
+                _connection(1, view="task", transport="queue"),
+                _connection(2, path="/\x1b[2J", round_trip=0.25),
+                _connection(3, view="", transport=""),
+            ],
+            "a:3",
         ),
         "groups": monitor.Groups([monitor.Group("room", 2, 1)], ""),
     }
@@ -54,6 +61,9 @@ def test_it_shows_processes_totals_connections_and_groups(world) -> None:
     assert "1,234 sent" in text
     assert "aaaaaaaa:2" in text
     assert "250.0ms" in text
+    assert re.search(r":1 .* 0 +task \(queue\) +/chat/", text)
+    assert re.search(r":2 .* 0 +thread +/\?\[2J", text)
+    assert re.search(r":3 .* 0 +- +/chat/", text)
     assert "room" in text
     assert text.count("... and more") == 1
 
@@ -65,7 +75,7 @@ def test_what_peers_have_chosen_cannot_steer_the_terminal(world) -> None:
 def test_json_has_all_of_it(world) -> None:
     found = json.loads(_run("--json"))
     assert found["totals"]["opened"] == 5
-    assert [one["id"] for one in found["connections"]] == [1, 2]
+    assert [one["id"] for one in found["connections"]] == [1, 2, 3]
     assert found["groups"] == [{"name": "room", "members": 2, "processes": 1}]
     assert found["processes"][0]["machine"] == "www1"
     assert len(json.loads(_run("--json", "--rows", "1"))["connections"]) == 1
