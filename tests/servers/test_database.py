@@ -119,3 +119,27 @@ def test_a_transaction_keeps_its_connection_through_wait(
     client.close()
     eventually(lambda: cluster.connections() == 0)
     assert server.errors() == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "task"])
+@pytest.mark.parametrize(
+    "spec", ["gunicorn-gthread", "gunicorn-gevent", "uvicorn", "uvicorn-queue"]
+)
+def test_a_view_that_accepts_by_hand_leaves_the_request_its_transaction(
+    pool: Pool, cluster: postgres.Cluster, spec: str, kind: str
+):
+    database = cluster.database(CONN_MAX_AGE=0, ATOMIC_REQUESTS=True)
+    server = pool.fresh(spec, settings={"DATABASES": {"default": database}})
+    clients = [server.open(f"/deciding/{kind}/backends") for _ in range(5)]
+    for client in clients:
+        before, inside = str(client.receive()).split()
+        after, outside = str(client.receive()).split()
+        assert before != after
+        assert (inside, outside) == ("True", "False")
+    eventually(lambda: cluster.connections() == 0)
+    for client in clients:
+        client.send("again")
+        assert str(client.receive()).endswith("False")
+        client.drop()
+    eventually(lambda: cluster.connections() == 0)
+    assert server.errors() == []

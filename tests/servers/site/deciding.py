@@ -8,6 +8,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.http import HttpResponse, HttpResponseRedirect
 
 from dwebsocket import websocket
@@ -56,6 +57,36 @@ def sync(request: Any) -> HttpResponse | None:
         ws.send(message)
     report("end")
     return None
+
+
+def _backend() -> str:
+    """Say which connection to PostgreSQL this is, and whether in a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return f"{cursor.fetchone()[0]} {connection.in_atomic_block}"
+
+
+@websocket(accept="manual")
+def backends(request: Any) -> None:
+    """Ask the database before and after ``accept()``, and at each message."""
+    before = _backend()
+    request.websocket.accept()
+    request.websocket.send(before)
+    request.websocket.send(_backend())
+    while request.websocket.wait() is not None:
+        request.websocket.send(_backend())
+
+
+@websocket(accept="manual")
+async def task_backends(request: Any) -> None:
+    """Do the same in a task."""
+    ask = sync_to_async(_backend)
+    before = await ask()
+    await request.websocket.accept()
+    await request.websocket.send(before)
+    await request.websocket.send(await ask())
+    while await request.websocket.wait() is not None:
+        await request.websocket.send(await ask())
 
 
 @websocket(accept="manual", accept_timeout=2.0)

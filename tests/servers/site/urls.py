@@ -34,6 +34,8 @@ urlpatterns = [
     path("aio/cancels", aio.cancels),
     path("aio/stubborn", aio.stubborn),
     path("deciding/sync", deciding.sync),
+    path("deciding/sync/backends", deciding.backends),
+    path("deciding/task/backends", deciding.task_backends),
     path("deciding/task", deciding.task),
     *URLS,
     *(path(f"wrapped/{name}", view) for name, view in wrapped.VIEWS.items()),
