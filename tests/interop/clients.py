@@ -115,7 +115,11 @@ class WebsocketClient(Client):
     compresses = False
 
     def __init__(self, url: str, compression: bool) -> None:
-        self._ws = websocket.create_connection(url, timeout=TIMEOUT)
+        # Its check of UTF-8 is a loop in Python. On a busy machine it took so long for ten
+        # mebibytes that the server missed a pong; decode() below checks as well.
+        self._ws = websocket.create_connection(
+            url, timeout=TIMEOUT, skip_utf8_validation=True
+        )
 
     def extensions(self) -> str:
         return self._ws.headers.get("sec-websocket-extensions", "")
