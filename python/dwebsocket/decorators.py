@@ -104,7 +104,7 @@ def _is_async(view: Any) -> bool:
 
 def _unmark(wrapper: Any) -> None:
     """Remove the marks of coroutine functions, which ``wraps()`` has copied."""
-    for mark in ("_is_coroutine_mark", "_is_coroutine"):
+    for mark in ("_is_coroutine_marker", "_is_coroutine"):
         wrapper.__dict__.pop(mark, None)
 
 
