@@ -41,7 +41,16 @@ class AsyncDecidingCall(AsyncCall):
 
     decides = True
 
-    __slots__ = ("_before", "_loop", "_since", "_spare", "door", "on_open", "shared")
+    __slots__ = (
+        "_before",
+        "_loop",
+        "_since",
+        "_spare",
+        "_withdrawn",
+        "door",
+        "on_open",
+        "shared",
+    )
 
     door: Door
 
@@ -54,15 +63,23 @@ class AsyncDecidingCall(AsyncCall):
         self.on_open: Callable[[_engine.Connection], Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._since = 0.0
+        #: Whether the view was cancelled because the time limit is over.
+        self._withdrawn = False
         self._spare: Sequence[Any] = ()
 
     def withdraw(self) -> None:
         """Cancel the view: the time limit is over."""
         self.stop()
-        loop, task = self._loop, self._task
-        if loop is not None and task is not None:
+        loop = self._loop
+        if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(task.cancel)
+                loop.call_soon_threadsafe(self._cancel_once)
+
+    def _cancel_once(self) -> None:
+        task = self._task
+        if task is not None and not self._withdrawn:
+            self._withdrawn = True
+            task.cancel()
 
     async def _arun(self, websocket: AsyncWebSocket[Any]) -> None:
         door = self.door
@@ -74,6 +91,9 @@ class AsyncDecidingCall(AsyncCall):
         returned: Any = None
         error: BaseException | None = None
         self._task = asyncio.current_task()
+        if not door.is_undecided:
+            # The time was over before the loop came to this view.
+            self.withdraw()
         try:
             try:
                 returned = await self._acall_view()

@@ -787,3 +787,25 @@ class TestEnds:
         view = websocket(accept="manual")(login_required(as_view("sync", echo)))
         response, _ = site({"": view}).request(**HANDSHAKE)
         assert response.status == 302
+
+    def test_a_view_that_begins_too_late_is_cancelled(self, site, quiet):
+        ended = threading.Event()
+
+        async def blocks(request):
+            time.sleep(0.3)
+
+        async def late(request):
+            try:
+                await asyncio.sleep(600)
+            finally:
+                ended.set()
+
+        views = {
+            "blocks": websocket(accept="manual", accept_timeout=0.01)(blocks),
+            "late": websocket(accept="manual", accept_timeout=0.05)(late),
+        }
+        running = site(views)
+        running.request("blocks", **HANDSHAKE)
+        assert running.request("late", **HANDSHAKE)[0].status == 503
+        assert ended.wait(TIMEOUT)
+        until(lambda: _engine.connection_count() == quiet)
