@@ -136,11 +136,15 @@ class Opening:
             return refuse(request, error.status, error.message, error.headers)
         if not origin.allowed(request, view_profile.allowed_origins):
             return refuse(request, 403, origin.explain(request), log=security_logger)
-        subprotocol = self._choose(request, handshake.protocols)
+        subprotocol = self.choose(request, handshake.protocols)
         return Accepted(handshake, subprotocol, view_profile, factory)
 
-    def _choose(self, request: HttpRequest, offered: list[str]) -> str | None:
+    def choose(self, request: HttpRequest, offered: list[str]) -> str | None:
         """Return the subprotocol to speak.
+
+        Args:
+            request: The handshake.
+            offered: The subprotocols that the client offers.
 
         Raises:
             ConfigurationError: The project's function returned a subprotocol that the

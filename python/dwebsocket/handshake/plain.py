@@ -92,7 +92,7 @@ def _upgrade_required(
 ) -> HttpResponse:
     if lost:
         more = _LOST
-    elif hasattr(request, "scope") and "dwebsocket.asgi" not in sys.modules:
+    elif hasattr(request, "scope") and "dwebsocket.asgi.entry" not in sys.modules:
         more = _ASGI
     else:
         more = _OPEN

@@ -15,7 +15,7 @@ from dwebsocket.process.visitor import visitor
 
 from . import plain
 
-__all__ = ("LATER", "refuse")
+__all__ = ("LATER", "note", "refuse")
 
 logger = logging.getLogger("dwebsocket.handshake")
 
@@ -48,6 +48,28 @@ def refuse(
         content_type="text/plain; charset=utf-8",
         headers=dict(headers),
     )
+    note(request, response, message, log, level)
+    return response
+
+
+def note(
+    request: HttpRequest,
+    response: HttpResponse,
+    message: str,
+    log: logging.Logger = logger,
+    level: str | None = None,
+) -> None:
+    """Log the refusal of a handshake, count it, and send the signal.
+
+    Args:
+        request: The handshake.
+        response: What the client gets.
+        message: The reason.
+        log: The logger.
+        level: The name of the log level; None: the level that Django has for the
+            status.
+    """
+    status = response.status_code
     plain.vary(response)
     figures.refused(status)
     if signals.websocket_rejected.receivers:
@@ -69,4 +91,3 @@ def refuse(
         logger=log,
         level=level,
     )
-    return response

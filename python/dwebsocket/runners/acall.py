@@ -31,7 +31,7 @@ from .call import (
 )
 from .calls import Calls
 
-__all__ = ("AsyncCall", "run")
+__all__ = ("AsyncCall", "make_sensitive", "run")
 
 #: Why the package itself has cancelled a view.
 _GONE, _STOPPED = "gone", "stopped"
@@ -177,7 +177,7 @@ async def run(job: Job) -> None:
     endpoint: Any = of(job.websocket)
     call: Any = job.call
     calls = endpoint.calls = Calls(job.context.databases, call.carried)
-    _make_sensitive(calls)
+    make_sensitive(calls)
     habits.serving.set(endpoint.habit)
     job.context.take_on()
     try:
@@ -189,8 +189,12 @@ async def run(job: Job) -> None:
         calls.end()
 
 
-def _make_sensitive(calls: Calls) -> None:
-    """Have ``sync_to_async`` make the calls of this context in a thread of its own."""
+def make_sensitive(calls: Calls) -> None:
+    """Have ``sync_to_async`` make the calls of this context in a thread of its own.
+
+    Args:
+        calls: The executor that makes them.
+    """
     sensitive = ThreadSensitiveContext()
     SyncToAsync.thread_sensitive_context.set(sensitive)
     SyncToAsync.context_to_thread_executor[sensitive] = calls

@@ -270,6 +270,9 @@ class Call:
         self.tell(error)
         return INTERNAL_ERROR
 
+    def abandon(self) -> None:
+        """Note that the view will not be called: the WebSocket was not opened."""
+
     def tell(self, error: BaseException, refused: bool = False) -> None:
         """Pass an exception on to the observer, if there is one."""
         if self.observer is not None:

@@ -102,15 +102,27 @@ class Tasks:
         self.event_loop()
         return Seat(self)
 
+    def call(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call a function in the event loop, later; from any thread.
+
+        Raises:
+            RuntimeError: The loop has ended.
+        """
+        self._present().call(function, *args)
+
+    def _present(self) -> Loop:
+        loop = self._loop
+        if loop is None:
+            raise RuntimeError("the event loop of the views has ended")
+        return loop
+
     def start(self, job: Job) -> None:
         """Run the call in a task.
 
         Raises:
             RuntimeError: The loop has ended.
         """
-        loop = self._loop
-        if loop is None:
-            raise RuntimeError("the event loop of the views has ended")
+        loop = self._present()
         self._running[job.connection.id] = job, None
         try:
             loop.call(self._start, loop, job)

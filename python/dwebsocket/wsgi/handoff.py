@@ -105,6 +105,7 @@ class Handoff:
 
     __slots__ = (
         "__weakref__",
+        "_begun",
         "_made_in",
         "_over",
         "_websocket",
@@ -133,6 +134,8 @@ class Handoff:
         self._over = False
         #: The WebSocket of a view that decides; None: it is made when it is open.
         self._websocket: Any = None
+        #: Whether the view has been started.
+        self._begun = False
         self.runner = runner
         self.seat = seat
         self.accepted = accepted
@@ -297,6 +300,7 @@ class Handoff:
         else:
             job = runners.Job(self.context, self.call, websocket, connection)
             self.seat.run(job)
+        self._begun = True
 
     def _release(self) -> None:
         """Free what was not used, even if a traceback keeps this object alive."""
@@ -305,18 +309,26 @@ class Handoff:
         self.seat.cancel()
         self.server.close()
         del self.seat, self.permit, self.server
+        if not self._begun:
+            self.call.abandon()
 
     def close(self) -> None:
         """Note that the request has ended: the view can no longer be started."""
         self._over = True
         self.call_off()
 
+    def drop(self) -> None:
+        """Free everything: the view itself has refused the WebSocket; idempotent."""
+        made_in, self._made_in = self._made_in, None
+        if made_in is not None:
+            self._release()
+
     def call_off(self) -> None:
         """Free everything, unless the view has been started; idempotent."""
-        made_in, self._made_in = self._made_in, None
+        made_in = self._made_in
         if made_in is None:
             return
-        self._release()
+        self.drop()
         # The copy in a forked child is no lost handshake, and needs no warning.
         if made_in == os.getpid() and not sys.is_finalizing():
             logger.warning(
@@ -402,6 +414,11 @@ class HandoffResponse(HttpResponse):
                 self._more.append((name, value))
             else:
                 self[name] = value
+
+    @property
+    def handoff(self) -> Handoff:
+        """The handoff, until the response is iterated."""
+        return self._handoff
 
     def __iter__(self) -> Iterator[bytes]:
         with contextlib.suppress(servers.ClientGone):

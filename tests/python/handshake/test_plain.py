@@ -106,14 +106,14 @@ class TestUpgradeRequired:
             connection.send("hello")
 
     def test_names_a_server_that_speaks_asgi(self, monkeypatch):
-        monkeypatch.delitem(sys.modules, "dwebsocket.asgi", raising=False)
+        monkeypatch.delitem(sys.modules, "dwebsocket.asgi.entry", raising=False)
         response = echo(AsyncRequestFactory().get("/"))
         assert response.status_code == 426
         assert b"served by ASGI" in response.content
         assert b"served by ASGI" not in echo(RequestFactory().get("/")).content
 
     def test_names_no_asgi_server_that_serves_websockets(self):
-        importlib.import_module("dwebsocket.asgi")
+        importlib.import_module("dwebsocket.asgi.entry")
         response = echo(AsyncRequestFactory().get("/"))
         assert response.status_code == 426
         assert b"WebSocket client" in response.content

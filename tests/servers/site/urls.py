@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import aio, deciding, modern, wrapped
+from . import aio, apps, deciding, modern, wrapped
 from .kinds import URLS
 from .urls_classic import urlpatterns as classic_patterns
 
@@ -33,6 +33,7 @@ urlpatterns = [
     path("aio/remains", aio.remains),
     path("aio/cancels", aio.cancels),
     path("aio/stubborn", aio.stubborn),
+    *apps.urlpatterns,
     path("deciding/sync", deciding.sync),
     path("deciding/sync/backends", deciding.backends),
     path("deciding/task/backends", deciding.task_backends),

@@ -1,0 +1,107 @@
+"""What an application answers a handshake, as Django's response."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http.cookies import SimpleCookie
+from typing import Any, NamedTuple
+
+from django.http import HttpResponse
+
+from dwebsocket.asgi.protocol import Event
+
+__all__ = ("Accepted", "Failed", "Refused", "accepted", "add_headers", "refused")
+
+
+class Accepted(NamedTuple):
+    """The application opens the WebSocket.
+
+    Args:
+        subprotocol: The subprotocol, or None.
+        headers: Headers for the 101.
+    """
+
+    subprotocol: str | None
+    headers: list[tuple[str, str]]
+
+
+class Refused(NamedTuple):
+    """The application refuses the WebSocket.
+
+    Args:
+        response: What the client gets.
+        reason: The reason, for the log.
+    """
+
+    response: HttpResponse
+    reason: str
+
+
+class Failed(NamedTuple):
+    """The application has ended without an answer.
+
+    Args:
+        error: The exception that has ended it; None: it has returned.
+    """
+
+    error: BaseException | None
+
+
+def accepted(event: Event, offered: list[str]) -> Accepted:
+    """Return the meaning of ``websocket.accept``.
+
+    Raises:
+        ValueError: The client does not offer the subprotocol (RFC 6455 section 4.2.2
+            forbids to choose it), or a header would end its line.
+    """
+    subprotocol = event.get("subprotocol")
+    if subprotocol is not None and subprotocol not in offered:
+        raise ValueError(
+            f"the client does not offer the subprotocol {subprotocol!r}, but "
+            f"{offered!r}"
+        )
+    return Accepted(subprotocol, _decoded(event.get("headers") or ()))
+
+
+def refused(start: Event, body: bytes) -> Refused:
+    """Return the meaning of ``websocket.http.response.start`` and its body.
+
+    Raises:
+        ValueError: The status is none of a response, or a header would end its line.
+    """
+    status = start["status"]
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"a refusal needs a status from 200 to 599, not {status!r}")
+    response = HttpResponse(body, status=status)
+    # The application has its own.
+    del response["Content-Type"]
+    add_headers(response, _decoded(start.get("headers") or ()))
+    return Refused(response, response.reason_phrase)
+
+
+def add_headers(response: HttpResponse, headers: Iterable[tuple[str, str]]) -> None:
+    """Add headers to a response, which keeps those of middleware apart.
+
+    Args:
+        response: The response.
+        headers: The headers; several of one name are joined, but for cookies.
+    """
+    for name, value in headers:
+        if name.lower() == "set-cookie":
+            cookies: SimpleCookie = SimpleCookie()
+            cookies.load(value)
+            response.cookies.update(cookies)
+        elif name in response:
+            response[name] = f"{response[name]}, {value}"
+        else:
+            response[name] = value
+
+
+def _decoded(headers: Iterable[Any]) -> list[tuple[str, str]]:
+    found = []
+    for name, value in headers:
+        pair = bytes(name).decode("latin-1"), bytes(value).decode("latin-1")
+        if any(character in "\r\n\0" for character in "".join(pair)):
+            raise ValueError(f"a header has a line break: {pair!r}")
+        found.append(pair)
+    return found
