@@ -59,6 +59,7 @@ PEERS: dict[str, Peer] = {
         project.OURS_ASYNC,
         project.OURS_UVICORN,
         project.OURS_UVICORN_QUEUE,
+        project.OURS_CHANNELS,
         project.OLD,
         BARE_LOOP,
         channels.UVICORN,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import common
 
-from .base import CONNECTIONS, HERE, PythonPeer
+from .base import CONNECTIONS, HERE, SERVERS, PythonPeer
 from .commands import gunicorn, uvicorn
 
 
@@ -98,4 +98,14 @@ OURS_UVICORN_QUEUE = Package(
     words=uvicorn("asgi:queued"),
     directory=PROJECT,
     variables=VARIABLES,
+)
+# The consumers of "channels-uvicorn", as views.
+OURS_CHANNELS = Package(
+    name="ours-channels",
+    title="Channels as views, gthread",
+    group="ours",
+    packages=["channels", "Django", "gunicorn", "maturin", "msgpack", "uvloop"],
+    words=gunicorn("channels_app:wsgi", "gthread", "--threads", "8"),
+    directory=SERVERS,
+    variables={"BENCH_AS_VIEW": "1"},
 )

@@ -1,7 +1,9 @@
 """Channels: messages to /publish go to all connections to /member.
 
 An ASGI application for uvicorn and daphne. ``BENCH_REDIS`` has the URL of a Redis
-server for the channel layer; without it, the layer is in memory.
+server for the channel layer; without it, the layer is in memory. With
+``BENCH_AS_VIEW``, the consumers are views of dwebsocket-rs, which has a layer of its
+own, and ``wsgi`` serves them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 import django
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import path, re_path
 
 REDIS = os.environ.get("BENCH_REDIS")
 IN_MEMORY = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
@@ -20,11 +22,14 @@ IN_REDIS = {
     "BACKEND": "channels_redis.core.RedisChannelLayer",
     "CONFIG": {"hosts": [REDIS]},
 }
+AS_VIEW = "BENCH_AS_VIEW" in os.environ
+OURS = {"BACKEND": "dwebsocket.channels.ChannelLayer"}
 
 settings.configure(
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    CHANNEL_LAYERS={"default": IN_REDIS if REDIS else IN_MEMORY},
+    CHANNEL_LAYERS={"default": OURS if AS_VIEW else IN_REDIS if REDIS else IN_MEMORY},
+    DWEBSOCKET={"COMPRESSION": "off", "MAX_CONNECTIONS": 19_000},
 )
 django.setup()
 
@@ -74,15 +79,21 @@ class Publisher(AsyncWebsocketConsumer):
         await self.channel_layer.group_send(GROUP, event)
 
 
-application = ProtocolTypeRouter(
-    {
-        "http": get_asgi_application(),
-        "websocket": URLRouter(
-            [
-                path("echo", Echo.as_asgi()),
-                path("member", Member.as_asgi()),
-                path("publish", Publisher.as_asgi()),
-            ]
-        ),
-    }
+consumers = URLRouter(
+    [
+        path("echo", Echo.as_asgi()),
+        path("member", Member.as_asgi()),
+        path("publish", Publisher.as_asgi()),
+    ]
 )
+application = ProtocolTypeRouter(
+    {"http": get_asgi_application(), "websocket": consumers}
+)
+
+if AS_VIEW:
+    from django.core.wsgi import get_wsgi_application
+
+    from dwebsocket.asgi import as_view
+
+    urlpatterns.append(re_path("", as_view(consumers)))
+    wsgi = get_wsgi_application()

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
+from django.db import close_old_connections
+
 from dwebsocket import context as contexts
 from dwebsocket.process import databases, native
 
@@ -200,6 +202,18 @@ def _settle(
     future.set_exception(failure)
 
 
+def _only_closes(function: Any) -> bool:
+    """Return whether a call of ``sync_to_async`` is ``close_old_connections()``.
+
+    Channels makes this call before each message, and a WebSocket without a thread has
+    no database connection that could be closed.
+    """
+    arguments = getattr(function, "args", None)
+    return bool(arguments) and (
+        getattr(arguments[-1], "func", None) is close_old_connections
+    )
+
+
 class Calls(Executor):
     """The executor of one connection's synchronous calls, for ``sync_to_async``.
 
@@ -230,6 +244,9 @@ class Calls(Executor):
         call = _Call(function, args)
         with self._lock:
             if self.worker is None:
+                if _only_closes(function):
+                    call.future.set_result(None)
+                    return call.future
                 self.worker = _pool.take(self)
             self.worker.put(call)
         return call.future
