@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
+from types import FrameType
 from typing import Any
 
 from dwebsocket import _engine
@@ -29,7 +30,7 @@ async def in_turns(turn: Turn, run: Coroutine[Any, Any, None]) -> None:
 
     def frames() -> traceback.StackSummary:
         return traceback.StackSummary.extract(
-            (frame, frame.f_lineno) for frame in task.get_stack()
+            (frame, frame.f_lineno) for frame in _frames(task)
         )
 
     view.cancel, view.frames = cancel, frames
@@ -41,6 +42,18 @@ async def in_turns(turn: Turn, run: Coroutine[Any, Any, None]) -> None:
     finally:
         run.close()
         view.end()
+
+
+def _frames(task: Any) -> list[FrameType]:
+    """Return where a task is, and the task that it waits for."""
+    found: list[FrameType] = []
+    while isinstance(task, asyncio.Task):
+        coroutine: Any = task.get_coro()
+        while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+            found.append(frame)
+            coroutine = coroutine.cr_await
+        task = getattr(task, "_fut_waiter", None)
+    return found
 
 
 async def _turn(view: View) -> None:

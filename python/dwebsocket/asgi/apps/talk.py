@@ -206,6 +206,9 @@ class Talk:
 
     def _begin_to_wait(self) -> None:
         """Note that the peer has gone: the application may take a while to end."""
+        task = self._task
+        if task is None or task.done():
+            return
         if self._timer is None and self._patience is not None:
             self._waited = self._pending()
             loop = asyncio.get_running_loop()

@@ -1,0 +1,387 @@
+"""ASGI applications as views, tested by the same clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from django.test import Client, override_settings
+from django.urls import path
+
+from dwebsocket import _engine, hub, signals
+from dwebsocket.asgi import as_view
+from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
+from dwebsocket.runners import tasks
+from dwebsocket.testing import ViewNotEnded, WebSocketRefused, aconnect, connect
+
+noted: list[Any] = []
+done = threading.Event()
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        raise ValueError("unknown")
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({**event, "type": "websocket.send"})
+    noted.append(event)
+
+
+async def saves(scope: Any, receive: Any, send: Any) -> None:
+    """Write to the database before the opening, and after it."""
+    assert scope["type"] == "websocket"
+    await receive()
+    await Group.objects.acreate(name="early")
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await Group.objects.acreate(name=event["text"])
+
+
+async def session(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    scope["session"]["seen"] = "before"
+    await send({"type": "websocket.accept"})
+    user = scope["user"]
+    await send({"type": "websocket.send", "text": f"{user}"})
+    await receive()
+    scope["session"]["seen"] = "after"
+    scope["session"].modified = True
+
+
+async def refuses(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 4000})
+    noted.append(await receive())
+    await send({"type": "websocket.close"})
+    with pytest.raises(OSError, match="1006"):
+        await send({"type": "websocket.accept"})
+    done.set()
+
+
+async def answers(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with what the URL says."""
+    kind = scope["url_route"]["kwargs"]["kind"]
+    await receive()
+    if kind == "forbidden":
+        raise PermissionDenied("not you")
+    if kind == "subprotocol":
+        await send({"type": "websocket.accept", "subprotocol": "unknown"})
+    if kind == "line-break":
+        headers = [(b"x-a", b"b\r\nset-cookie: c=d")]
+        await send({"type": "websocket.accept", "headers": headers})
+    if kind == "early":
+        await send({"type": "websocket.send", "text": "too early"})
+    if kind == "status":
+        await send({"type": "websocket.http.response.start", "status": 101})
+    if kind == "redirect":
+        headers = [(b"location", b"/login/"), (b"x-a", b"b"), (b"x-a", b"c")]
+        start = {"type": "websocket.http.response.start", "status": 302}
+        await send({**start, "headers": headers})
+        await send({"type": "websocket.http.response.body"})
+
+
+async def wrong(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept", "headers": [(b"X-A", b"b")]})
+    await receive()
+    await send({"type": "websocket.accept"})
+
+
+async def never_ends(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await asyncio.sleep(600)
+
+
+async def waits(scope: Any, receive: Any, send: Any) -> None:
+    """Wait for the end, in spite of being told of it again and again."""
+    await receive()
+    try:
+        await send({"type": "websocket.accept"})
+    except OSError:
+        noted.append("not opened")
+    try:
+        while True:
+            noted.append((await receive())["type"])
+    except asyncio.CancelledError:
+        done.set()
+        raise
+
+
+async def side(scope: Any, receive: Any, send: Any) -> None:
+    """Cancel a receive() again and again; other tasks send."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    websocket = scope["extensions"]["dwebsocket"]["websocket"]
+    await websocket.join("side")
+    while True:
+        try:
+            event = await asyncio.wait_for(receive(), 0.001)
+        except asyncio.TimeoutError:
+            continue
+        if event["type"] == "websocket.disconnect":
+            return
+        await asyncio.create_task(
+            send({"type": "websocket.send", "text": event["text"]})
+        )
+
+
+async def thread(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    first = await sync_to_async(threading.get_ident)()
+    await send({"type": "websocket.accept"})
+    other = await sync_to_async(threading.get_ident)()
+    assert threading.get_ident() not in (first, other)
+    await send({"type": "websocket.send", "bytes": b"ok"})
+
+
+urlpatterns = [
+    path("echo/", as_view(echo)),
+    path("saves/", as_view(saves)),
+    path("session/", as_view(session)),
+    path("refuses/", as_view(refuses)),
+    path("answers/<str:kind>/", as_view(answers)),
+    path("wrong/", as_view(wrong)),
+    path("never-ends/", as_view(never_ends, end_timeout=None)),
+    path("waits/", as_view(waits, end_timeout=0.1)),
+    path("side/", as_view(side)),
+    path("thread/", as_view(thread)),
+]
+
+
+@pytest.fixture(autouse=True)
+def urls_of_applications(urls: None) -> Iterator[None]:
+    noted.clear()
+    done.clear()
+    with override_settings(ROOT_URLCONF=__name__):
+        yield
+
+
+def test_messages(client: Client) -> None:
+    with connect(client, "/echo/") as ws:
+        for message in ("one", b"\xff", ""):
+            ws.send(message)
+            assert ws.receive() == message
+        ws.receive_nothing(0.02)
+        ws.close(4001, "bye")
+    assert noted == [{"type": "websocket.disconnect", "code": 4001, "reason": "bye"}]
+
+
+def test_an_asynchronous_test(client: Client) -> None:
+    async def talk() -> None:
+        async with aconnect(client, "/echo/") as ws:
+            await ws.send("hello")
+            assert await ws.receive() == "hello"
+
+    asyncio.run(talk())
+
+
+@pytest.mark.django_db
+def test_it_uses_the_database_of_the_test(client: Client) -> None:
+    with connect(client, "/saves/") as ws:
+        assert Group.objects.filter(name="early").exists()
+        ws.send("later")
+        assert Group.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_what_it_has_written_is_rolled_back() -> None:
+    assert not Group.objects.exists()
+
+
+@pytest.mark.django_db
+def test_the_user_and_the_session_are_djangos(client: Client) -> None:
+    client.force_login(User.objects.create(username="ada"))
+    with connect(client, "/session/") as ws:
+        assert ws.receive() == "ada"
+        assert client.session["seen"] == "before"
+        ws.send("go on")
+    assert client.session["seen"] == "after"
+
+
+def test_a_refusal(client: Client) -> None:
+    heard: list[Any] = []
+
+    def hear(sender: Any, status: int, reason: str, **named: Any) -> None:
+        heard.append((status, reason))
+
+    signals.websocket_rejected.connect(hear)
+    with pytest.raises(WebSocketRefused) as refused:
+        connect(client, "/refuses/")
+    signals.websocket_rejected.disconnect(hear)
+    assert refused.value.response.status_code == 403
+    assert "Upgrade" in refused.value.response["Vary"]
+    assert heard == [(403, "the application has closed it")]
+    assert done.wait(10)
+    assert noted == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+    assert _engine.connection_count() == 0
+
+
+def test_a_refusal_with_headers(client: Client) -> None:
+    with pytest.raises(WebSocketRefused) as refused:
+        connect(client, "/answers/redirect/")
+    response = refused.value.response
+    assert (response.status_code, response["Location"]) == (302, "/login/")
+    assert response["X-A"] == "b, c"
+    assert "Content-Type" not in response
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "match"),
+    [
+        ("subprotocol", ValueError, "does not offer the subprotocol 'unknown'"),
+        ("line-break", ValueError, "a header has a line break"),
+        ("early", RuntimeError, "is not open yet"),
+        ("status", ValueError, "from 200 to 599, not 101"),
+    ],
+)
+def test_a_wrong_answer_is_the_applications_mistake(
+    client: Client, kind: str, error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        connect(client, f"/answers/{kind}/")
+
+
+def test_exceptions_of_django_are_its_responses(client: Client) -> None:
+    with pytest.raises(WebSocketRefused) as refused:
+        connect(client, "/answers/forbidden/")
+    assert refused.value.response.status_code == 403
+
+
+def test_an_event_that_does_not_fit_is_the_applications_mistake(
+    client: Client,
+) -> None:
+    def talk() -> None:
+        with connect(client, "/wrong/") as ws:
+            assert ws.headers["X-A"] == "b"
+            ws.send("x")
+            assert ws.wait_closed() == 1011
+
+    with pytest.raises(RuntimeError, match=r"'websocket\.accept' does not fit"):
+        talk()
+
+
+def test_an_application_that_does_not_end_is_cancelled(client: Client) -> None:
+    """The test says where it is."""
+    with pytest.raises(ViewNotEnded, match=r"test_apps\.never_ends") as failure:  # noqa: SIM117
+        with connect(client, "/never-ends/", timeout=0.1):
+            pass
+    assert "await asyncio.sleep(600)" in str(failure.value)
+
+
+class Replaces:
+    """A middleware that returns a response of its own."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> HttpResponse:
+        self.get_response(request)
+        return HttpResponse("no", status=402)
+
+
+def test_a_middleware_refuses(client: Client, caplog: Any) -> None:
+    caplog.set_level(logging.WARNING, "dwebsocket")
+    with (
+        override_settings(MIDDLEWARE=[f"{__name__}.Replaces"]),
+        pytest.raises(WebSocketRefused) as refused,
+    ):
+        connect(client, "/waits/")
+    assert refused.value.response.status_code == 402
+    assert done.wait(10)
+    assert noted[:2] == ["not opened", "websocket.disconnect"]
+    # It is told at full speed thrice.
+    assert len(noted) < 10
+    assert "A middleware has returned another response" in caplog.text
+    assert "still running 0.1 seconds after its client had gone" in caplog.text
+
+
+def test_a_cancelled_receive_loses_nothing(client: Client) -> None:
+    with connect(client, "/side/") as ws:
+        for number in range(300):
+            ws.send(str(number))
+            assert ws.receive() == str(number)
+        hub.group("side").send("to all")
+        assert ws.receive() == "to all"
+
+
+def test_synchronous_code_has_another_thread(client: Client) -> None:
+    with connect(client, "/thread/") as ws:
+        assert ws.receive() == b"ok"
+        assert ws.wait_closed() == 1000
+
+
+def test_nothing_is_left_behind(client: Client, caplog: Any) -> None:
+    """Applications that end, refuse, raise, are cancelled."""
+
+    def open_all() -> None:
+        for url in ("/echo/", "/thread/"):
+            connect(client, url).leave()
+        for url in ("/refuses/", "/answers/forbidden/", "/answers/redirect/"):
+            with pytest.raises(WebSocketRefused):
+                connect(client, url)
+        with contextlib.suppress(ValueError):
+            connect(client, "/answers/status/")
+
+    open_all()
+    for _ in range(10):
+        open_all()
+    loop: Any = tasks.runner._loop
+    deadline = time.monotonic() + 20
+    while True:
+        left = [task.get_name() for task in asyncio.all_tasks(loop.asyncio)]
+        if "websocket-application" not in left or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    assert "websocket-application" not in left
+    caplog.clear()  # with the tracebacks
+    gc.collect()
+    talks = [o for o in gc.get_objects() if type(o).__name__ == "Talk"]
+    assert len(talks) < 5
+    assert _engine.connection_count() == 0
+
+
+class Consumer:
+    """As consumers of Channels are."""
+
+    @classmethod
+    def as_asgi(cls) -> Any:
+        """Return the application."""
+
+
+@pytest.mark.parametrize(
+    ("app", "options", "match"),
+    [
+        (Consumer, {}, r"write as_view\(Consumer.as_asgi\(\)\)"),
+        (42, {}, "takes an ASGI application, not 42"),
+        (echo, {"accept_timeout": 0}, "accept_timeout: a number of seconds"),
+        (echo, {"end_timeout": -1}, "end_timeout: None or a number"),
+        (echo, {"dialect": "classic"}, "has no dialect"),
+        (echo, {"max_mesage_size": 5}, "max_message_size"),
+    ],
+)
+def test_wrong_arguments(app: Any, options: dict[str, Any], match: str) -> None:
+    with pytest.raises(ConfigurationError, match=match):
+        as_view(app, **options)
+
+
+def test_the_view_has_the_name_of_its_application() -> None:
+    view: Any = as_view(echo)
+    assert (view.__name__, view.__module__) == ("echo", __name__)
+    assert view.__doc__ is None
+
+
+def test_a_send_after_the_end_is_an_os_error() -> None:
+    assert issubclass(WebSocketClosed, OSError)
