@@ -25,10 +25,12 @@ SETTINGS = ROOT / "docs" / "settings.md"
 API = ROOT / "docs" / "api.md"
 VIEWS = ROOT / "docs" / "views.md"
 TESTING = ROOT / "docs" / "testing.md"
+CHANNELS = ROOT / "docs" / "channels.md"
 
 PYTHON = [block for page in PAGES for block in pages.blocks(page, "python")]
-#: The Chinese README has the code of the English one; test_testing.py runs TESTING.
-OWN = [block for block in PYTHON if block.page not in (CHINESE, TESTING)]
+#: The Chinese README has the code of the English one. TESTING and CHANNELS are
+#: projects, which test_testing.py and test_channels.py run.
+OWN = [block for block in PYTHON if block.page not in (CHINESE, TESTING, CHANNELS)]
 #: Programs that serve until they are stopped; test_readme.py and test_push.py do so.
 SERVERS = [block for block in OWN if "execute_from_command_line" in block.code]
 RUNNABLE = [block for block in OWN if block not in SERVERS]
