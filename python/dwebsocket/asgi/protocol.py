@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-__all__ = ("ASGIApplication", "Event", "Receive", "Scope", "Send")
+__all__ = ("ASGIApplication", "AnyApplication", "Event", "Receive", "Scope", "Send")
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Event: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: An application of others: Channels and Starlette have types of their own for scopes
+#: and events.
+AnyApplication: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]

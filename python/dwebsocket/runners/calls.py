@@ -208,10 +208,9 @@ def _only_closes(function: Any) -> bool:
     Channels makes this call before each message, and a WebSocket without a thread has
     no database connection that could be closed.
     """
-    arguments = getattr(function, "args", None)
-    return bool(arguments) and (
-        getattr(arguments[-1], "func", None) is close_old_connections
-    )
+    arguments: Any = getattr(function, "args", ())
+    deferred = arguments[-1] if arguments else None
+    return getattr(deferred, "func", None) is close_old_connections
 
 
 class Calls(Executor):

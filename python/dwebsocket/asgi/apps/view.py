@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.http import HttpRequest, HttpResponse
 
 from dwebsocket import conf, wsgi
-from dwebsocket.asgi.protocol import ASGIApplication
+from dwebsocket.asgi.protocol import AnyApplication, ASGIApplication
 from dwebsocket.conf.keys import SECONDS, optional, positive
 from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.handshake import plain, refusal
@@ -117,7 +117,7 @@ class _Mounted(NamedTuple):
 
 
 def as_view(
-    app: ASGIApplication,
+    app: AnyApplication,
     *,
     mount: str | None = None,
     accept_timeout: float = 10.0,
