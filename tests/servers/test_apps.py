@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .client import WsClient
+from .client import WsClient, eventually
 from .harness import Server
 from .pool import Pool
 from .reports import Channel
@@ -256,6 +256,64 @@ def test_an_application_that_stays_is_cancelled(server: Server, report: Channel)
     client.close()
     report.expect("cancelled")
     server.logged(r"application of /apps/talk was still running 0.5 seconds after")
+
+
+@servers
+def test_a_hundred_applications_leave_nothing(server: Server, report: Channel):
+    """Those that raise, are cancelled, refuse, and whose clients are reset."""
+
+    def round_of_all() -> None:
+        for _ in range(25):
+            client = server.open("/apps/talk")
+            client.send(json.dumps({"do": "raise"}))
+            assert client.answer_close().close_code == 1011
+            with server.client() as client:
+                client.refused("/apps/talk?how=close")
+            client = server.open("/apps/talk?how=query")
+            assert ask(client, "query") == 42
+            client.reset()
+            client = server.open(f"/apps/talk?stay=1&key={report.key}")
+            client.close()
+        for _ in range(25):
+            report.expect("cancelled")
+
+    def left() -> tuple[int, int, int]:
+        worker = server.worker()
+        threads = {thread.id for thread in worker.threads()}
+        open_now = sum(1 for c in worker.net_connections() if c.status == "ESTABLISHED")
+        return len(threads), worker.num_fds(), open_now
+
+    round_of_all()
+    before = left()
+    round_of_all()
+    # Threads without calls end after a moment.
+    eventually(
+        lambda: all(now <= then + 2 for now, then in zip(left(), before, strict=True)),
+        what=f"there were {before}",
+    )
+    server.idle()
+    forget(server)
+
+
+@pytest.mark.parametrize("spec", CONTRACT)
+def test_the_limit_of_connections_holds(pool: Pool, spec: str):
+    server = pool.fresh(spec, settings={"DWEBSOCKET": {"MAX_CONNECTIONS": 2}})
+    clients = [server.open("/apps/talk") for _ in range(2)]
+    assert server.client().refused("/apps/talk").status == 503
+    clients.pop().close()
+    # A refusal by the application gives its place back.
+    for how, status in (("close", 403), ("accept", 101), ("close", 403)):
+        eventually(lambda: _status(server, how) == status)  # noqa: B023
+
+
+def _status(server: Server, how: str) -> int:
+    """Return the status of a handshake; leave at once if it succeeds."""
+    with server.client() as client:
+        client.sendall(client.handshake(f"/apps/talk?how={how}"))
+        status = client.read_head().status
+        if status == 101:
+            client.close()
+        return int(status)
 
 
 @pytest.mark.parametrize("spec", CONTRACT)

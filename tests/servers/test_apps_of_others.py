@@ -10,7 +10,9 @@ import pytest
 
 from .client import WsClient
 from .harness import Server
+from .nats import Nats
 from .pool import Pool
+from .redis import Redis
 
 ENV = {"SITE_URLCONF": "tests.servers.site.urls_apps"}
 LAYER = {"default": {"BACKEND": "dwebsocket.channels.ChannelLayer"}}
@@ -143,3 +145,28 @@ def test_starlette_hears_of_the_end(pool: Pool, spec: str):
     log = server.text(0)
     assert log.count("Starlette was told of the end") == 1
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("kind", [Redis, Nats])
+def test_a_site_of_channels_moves_over_by_two_lines(pool: Pool, kind: Any):
+    """Its consumers talk across processes, on gunicorn gthread."""
+    broker = kind()
+    lines = {"CHANNEL_LAYERS": LAYER, "DWEBSOCKET": {"BROKER": broker.url}}
+    try:
+        one, two = (
+            pool.fresh("gunicorn-gthread", env=ENV, settings=lines) for _ in range(2)
+        )
+        ada = one.open("/ws/chat/tea/", cookies(one, "ada"))
+        assert hear(ada) == {"hello": "ada"}
+        bob = two.open("/ws/chat/tea/", cookies(two, "bob"))
+        assert hear(bob) == {"hello": "bob"}
+        for number in range(20):
+            say(ada, text=f"{number}")
+            assert hear(ada) == hear(bob) == {"text": f"{number}"}
+        assert two.get("/announce?room=room_tea&text=soon").body == b"sent"
+        assert hear(ada) == hear(bob) == {"text": "soon"}
+        ada.close(4000)
+        assert hear(bob) == {"text": "left: 4000"}
+        bob.close()
+    finally:
+        broker.close()
