@@ -162,6 +162,26 @@ def test_an_application_that_never_answers_is_cancelled(
     forget(server)
 
 
+@pytest.mark.parametrize(
+    "server", ["gunicorn-gevent", "gunicorn-gthread-8"], indirect=True
+)
+def test_others_are_served_while_an_application_decides(
+    server: Server, report: Channel
+):
+    waiting = server.client()
+    path = f"/apps/talk?how=never&key={report.key}"
+    waiting.sendall(waiting.handshake(path))
+    report.expect("deciding")
+    assert server.get("/ping").body == b"pong"
+    client = server.open("/apps/talk")
+    client.send("hello")
+    assert client.receive() == "hello"
+    client.close()
+    assert report.none()
+    assert waiting.read_response().status == 504
+    forget(server)
+
+
 @servers
 def test_the_origin_is_checked(server: Server):
     client = server.open("/apps/strict", [("Origin", "https://good.example")])
@@ -256,6 +276,14 @@ def test_an_application_that_stays_is_cancelled(server: Server, report: Channel)
     client.close()
     report.expect("cancelled")
     server.logged(r"application of /apps/talk was still running 0.5 seconds after")
+
+
+@servers
+def test_it_may_be_cancelled_at_once(server: Server, report: Channel):
+    client = server.open(f"/apps/cancelled?stay=1&key={report.key}")
+    report.expect("accepted")
+    client.drop()
+    report.expect("cancelled")
 
 
 @servers

@@ -22,7 +22,7 @@ from django.urls import path
 from dwebsocket import _engine, hub, signals
 from dwebsocket.asgi import as_view
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
-from dwebsocket.runners import tasks
+from dwebsocket.runners import acall, tasks
 from dwebsocket.testing import ViewNotEnded, WebSocketRefused, aconnect, connect
 
 noted: list[Any] = []
@@ -306,6 +306,24 @@ def test_a_middleware_refuses(client: Client, caplog: Any) -> None:
     assert len(noted) < 10
     assert "A middleware has returned another response" in caplog.text
     assert "still running 0.1 seconds after its client had gone" in caplog.text
+
+
+def test_a_call_that_fails_before_the_view_leaves_no_application(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*args: Any) -> None:
+        raise LookupError("before the view")
+
+    monkeypatch.setattr(acall.AsyncCall, "_begin", fail)
+
+    def talk() -> None:
+        with connect(client, "/waits/") as ws:
+            assert ws.wait_closed() == 1011
+
+    with pytest.raises(LookupError, match="before the view"):
+        talk()
+    assert done.wait(10)
+    assert noted[0] == "not opened"
 
 
 def test_a_cancelled_receive_loses_nothing(client: Client) -> None:

@@ -102,6 +102,8 @@ async def talk(scope: Any, receive: Any, send: Any) -> None:
     try:
         if scope["query_string"] == b"how=return":
             return
+        if b"how=never" in scope["query_string"]:
+            report("deciding")
         if await _accept(scope, send):
             report("accepted")
         if await _converse(scope, receive, send, report):
@@ -163,5 +165,6 @@ urlpatterns = [
     path("apps/wrong/<int:rest>", as_view(talk, mount="rest")),
     path("apps/small", as_view(talk, max_message_size=100)),
     path("apps/strict", as_view(talk, allowed_origins=["https://good.example"])),
+    path("apps/cancelled", as_view(talk, cancel_on_disconnect=True, end_timeout=600)),
     path("apps/failing", as_view(failing)),
 ]

@@ -63,6 +63,8 @@ class Talk:
         self._answer: Answer | None = None
         # All below belongs to the event loop.
         self._path = ""
+        #: Whether the call cancels the view itself when the peer has gone.
+        self._cancels = False
         self._scope: Scope = {}
         self._calls: Any = None
         self._habit = Habit()
@@ -103,6 +105,7 @@ class Talk:
         self._notice = waiting = notice(asynchronous=True)
         self._scope = scope
         self._path = handoff.call.request.path
+        self._cancels = handoff.call.cancels
         runner.call(self._begin, handoff.context, handoff.call.carried)
         waiting.wait(limit)
         with self._lock:
@@ -195,7 +198,8 @@ class Talk:
         self._scope["extensions"]["dwebsocket"]["websocket"] = websocket
         if not opened.done():
             opened.set_result(True)
-        endpoint.tasks.at_end(self._begin_to_wait)
+        if not self._cancels:
+            endpoint.tasks.at_end(self._begin_to_wait)
         try:
             await task
         except asyncio.CancelledError:

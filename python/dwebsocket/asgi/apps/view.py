@@ -17,6 +17,7 @@ from dwebsocket.handshake.opening import Accepted, Opening
 from dwebsocket.handshake.request import asks
 from dwebsocket.runners.acall import AsyncCall
 from dwebsocket.websocket import unopened
+from dwebsocket.websocket.aio import AsyncWebSocket
 from dwebsocket.wsgi.handoff import HandoffResponse
 
 from . import answer as answers
@@ -43,6 +44,14 @@ class _Call(AsyncCall):
     """The call of a view that waits for an application."""
 
     __slots__ = ()
+
+    async def arun(self, websocket: AsyncWebSocket[Any]) -> None:
+        """Let the application go on, and close the WebSocket when it has ended."""
+        try:
+            await super().arun(websocket)
+        finally:
+            # It waits for the opening, if the call has failed before that.
+            self.abandon()
 
     def abandon(self) -> None:
         """Tell the application that its WebSocket will not be opened."""
