@@ -63,6 +63,17 @@ def test_synchronous_calls_run_before_and_after_the_opening(server: Server):
 
 
 @servers
+def test_to_send_waits_for_room(server: Server):
+    """The outbox would be full otherwise, and the connection closed with 1013."""
+    client = server.open("/apps/talk")
+    client.send(json.dumps({"do": "flood", "count": 300}))
+    assert server.get("/ping").body == b"pong"
+    for number in range(300):
+        assert client.receive() == f"{number:100000}"
+    client.close()
+
+
+@servers
 def test_it_is_a_member_like_any_view(server: Server):
     client = server.open("/apps/talk")
     ask(client, "join", group="apps")

@@ -96,7 +96,11 @@ def test_synchronous_consumers_query_side_by_side(site: Server):
 
 def test_djangos_urls_lead_to_a_consumer(site: Server):
     client = site.open("/bare/tea/", cookies(site, "ada"))
-    assert hear(client) == {"room": "tea", "user": "ada"}
+    hello = hear(client)
+    assert (hello["room"], hello["user"]) == ("tea", "ada")
+    # It can be reached like any view.
+    assert site.get(f"/behaviours/publish?user={hello['pk']}").status == 200
+    assert hear(client) == {"pushed": True}
     client.close()
 
 

@@ -326,6 +326,32 @@ def test_a_call_that_fails_before_the_view_leaves_no_application(
     assert noted[0] == "not opened"
 
 
+def test_signals_are_sent_as_for_views(client: Client) -> None:
+    heard: list[Any] = []
+
+    def opened(sender: Any, websocket: Any, **named: Any) -> None:
+        heard.append(("opened", websocket.is_closed()))
+
+    def message(sender: Any, message: Any, **named: Any) -> None:
+        heard.append(("message", message))
+
+    def closed(sender: Any, code: int, **named: Any) -> None:
+        heard.append(("closed", code))
+
+    signals.websocket_opened.connect(opened)
+    signals.websocket_message.connect(message)
+    signals.websocket_closed.connect(closed)
+    try:
+        with connect(client, "/echo/") as ws:
+            ws.send("hello")
+            assert ws.receive() == "hello"
+    finally:
+        signals.websocket_opened.disconnect(opened)
+        signals.websocket_message.disconnect(message)
+        signals.websocket_closed.disconnect(closed)
+    assert heard == [("opened", False), ("message", "hello"), ("closed", 1000)]
+
+
 def test_a_cancelled_receive_loses_nothing(client: Client) -> None:
     with connect(client, "/side/") as ws:
         for number in range(300):

@@ -84,6 +84,10 @@ async def _do(scope: Any, send: Any, order: dict[str, Any]) -> None:
         answer = await sync_to_async(_query)()
     elif what == "join":
         await websocket.join(order["group"])
+    elif what == "flood":
+        for number in range(order["count"]):
+            await send({"type": "websocket.send", "text": f"{number:100000}"})
+        return
     elif what == "close":
         await send({"type": "websocket.close", **order["with"]})
         return

@@ -91,9 +91,9 @@ class Bare(AsyncJsonWebsocketConsumer):
         """Tell what the scope has."""
         await self.accept()
         scope = self.scope
-        await self.send_json(
-            {"room": scope["url_route"]["kwargs"]["room"], "user": str(scope["user"])}
-        )
+        user = scope["user"]
+        room = scope["url_route"]["kwargs"]["room"]
+        await self.send_json({"room": room, "user": str(user), "pk": user.pk})
 
 
 def announce(request: HttpRequest) -> HttpResponse:
