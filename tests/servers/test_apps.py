@@ -370,3 +370,17 @@ def test_the_stop_of_the_process_is_1012(pool: Pool, report: Channel, spec: str)
     assert log.count("the application was told of the end") == 1
     assert "Traceback" not in log
     assert "still running" not in log
+
+
+@pytest.mark.parametrize("spec", CONTRACT)
+def test_the_process_may_stop_while_an_application_decides(
+    pool: Pool, report: Channel, spec: str
+):
+    server = pool.fresh(spec)
+    waiting = server.client()
+    waiting.sendall(waiting.handshake(f"/apps/talk?how=never&key={report.key}"))
+    report.expect("deciding")
+    server.signal()
+    server.wait()
+    assert "Traceback" not in server.text(0)
+    assert "has not ended in time" not in server.text(0)
