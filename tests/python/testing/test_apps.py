@@ -99,6 +99,34 @@ async def wrong(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.accept"})
 
 
+async def closes(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    cookies = [(b"set-cookie", b"a=b; Path=/"), (b"set-cookie", b"c=d; HttpOnly")]
+    await send({"type": "websocket.accept", "headers": cookies})
+    await receive()
+    await send({"type": "websocket.close", "code": 4002, "reason": "enough"})
+    for _ in range(5):
+        noted.append((await receive())["code"])
+    with pytest.raises(OSError, match="4002"):
+        await send({"type": "websocket.send", "text": "too late"})
+    await send({"type": "websocket.close"})
+    noted.append("closed")
+
+
+async def decides(scope: Any, receive: Any, send: Any) -> None:
+    """Decide nothing, in the way that the URL says."""
+    kind = scope["url_route"]["kwargs"]["kind"]
+    await receive()
+    if kind == "cancelled":
+        raise asyncio.CancelledError
+    if kind == "never":
+        try:
+            await receive()
+        except asyncio.CancelledError:
+            done.set()
+            raise
+
+
 async def never_ends(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "websocket.accept"})
@@ -154,6 +182,8 @@ urlpatterns = [
     path("refuses/", as_view(refuses)),
     path("answers/<str:kind>/", as_view(answers)),
     path("wrong/", as_view(wrong)),
+    path("closes/", as_view(closes)),
+    path("decides/<str:kind>/", as_view(decides, accept_timeout=0.1)),
     path("never-ends/", as_view(never_ends, end_timeout=None)),
     path("waits/", as_view(waits, end_timeout=0.1)),
     path("side/", as_view(side)),
@@ -252,6 +282,51 @@ def test_a_wrong_answer_is_the_applications_mistake(
 ) -> None:
     with pytest.raises(error, match=match):
         connect(client, f"/answers/{kind}/")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "body"),
+    [
+        ("never", 504, b"within 0.1 seconds"),
+        ("returns", 500, b"has ended, and has neither accepted nor refused"),
+        ("cancelled", 503, b"was cancelled"),
+    ],
+)
+def test_an_application_that_does_not_decide(
+    client: Client, kind: str, status: int, body: bytes
+) -> None:
+    with pytest.raises(WebSocketRefused) as refused:
+        connect(client, f"/decides/{kind}/")
+    assert refused.value.response.status_code == status
+    assert body in refused.value.response.content
+    assert kind != "never" or done.wait(10)
+
+
+def test_the_application_closes(client: Client) -> None:
+    with connect(client, "/closes/") as ws:
+        assert client.cookies["a"].value == "b"
+        assert client.cookies["c"]["httponly"]
+        ws.send("go on")
+        assert ws.wait_closed() == 4002
+        assert ws.close_reason == "enough"
+    assert noted == [4002] * 5 + ["closed"]
+
+
+def test_an_application_that_overlooks_the_end_is_cancelled(
+    client: Client, caplog: Any
+) -> None:
+    with connect(client, "/waits/"):
+        pass
+    assert done.is_set()
+    # It is told at full speed thrice.
+    assert 1 < len(noted) < 10
+    assert "still running 0.1 seconds after its client had gone" in caplog.text
+
+
+def test_plain_http_is_426(client: Client) -> None:
+    response = client.get("/echo/")
+    assert response.status_code == 426
+    assert response["Vary"] == "Upgrade"
 
 
 def test_exceptions_of_django_are_its_responses(client: Client) -> None:
