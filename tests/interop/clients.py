@@ -115,8 +115,8 @@ class WebsocketClient(Client):
     compresses = False
 
     def __init__(self, url: str, compression: bool) -> None:
-        # Its check of UTF-8 is a loop in Python. On a busy machine it took so long for ten
-        # mebibytes that the server missed a pong; decode() below checks as well.
+        # Its check of UTF-8 is a loop in Python. On a busy machine it took so long for
+        # ten mebibytes that the server missed a pong; decode() below checks as well.
         self._ws = websocket.create_connection(
             url, timeout=TIMEOUT, skip_utf8_validation=True
         )

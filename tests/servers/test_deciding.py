@@ -11,7 +11,7 @@ from .client import eventually
 from .harness import Server
 from .pool import Pool
 from .reports import Channel
-from .specs import ALL_SPECS, SPECS
+from .specs import ALL_SPECS
 from .table import EXCEPTIONS, HAS_STATUS, SENDS_HEADERS
 
 everywhere = pytest.mark.parametrize("server", ALL_SPECS, indirect=True)
