@@ -28,6 +28,7 @@ from .exceptions import (
 )
 
 if TYPE_CHECKING:
+    from .classes import WebSocketView, on
     from .conf.view_options import ViewOptions
     from .decorating import DecoratorModule
     from .request import (
@@ -44,7 +45,8 @@ else:
     # uses dwebsocket.websocket.WebSocket.
     from . import websocket
 
-#: Types for annotations, imported when they are asked for, by their modules.
+#: Types for annotations, and classes with handlers: imported when they are asked for,
+#: by their modules.
 _TYPES = {
     "AsyncWebSocket": "websocket.aio",
     "AsyncWebSocketRequest": "request",
@@ -52,6 +54,8 @@ _TYPES = {
     "ClassicWebSocketRequest": "request",
     "ViewOptions": "conf.view_options",
     "WebSocketRequest": "request",
+    "WebSocketView": "classes",
+    "on": "classes",
 }
 
 __all__ = (
@@ -69,9 +73,11 @@ __all__ = (
     "WebSocketEOF",
     "WebSocketException",
     "WebSocketRequest",
+    "WebSocketView",
     "__version__",
     "accept_websocket",
     "hub",
+    "on",
     "push",
     "require_websocket",
     "signals",

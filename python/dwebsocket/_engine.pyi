@@ -194,7 +194,7 @@ def connect_queue(
     permit: Permit,
     wake: WakeQueue,
     token: int,
-    event_loop: EventLoop | TaskLoop | None = None,
+    event_loop: EventLoop | TaskLoop | HandlerPool | None = None,
 ) -> tuple[Connection, FarEnd]:
     """Open a connection over a queue; an event loop carries its messages.
 
@@ -274,6 +274,69 @@ class TaskLoop:
     @property
     def is_foreign(self) -> bool:
         """Whether the parent process has made this loop, before a fork."""
+
+@final
+class HandlerPool:
+    """Threads that call the handlers of many connections.
+
+    Args:
+        spawn: Starts a thread that calls :meth:`serve`.
+        most: The most threads.
+
+    Raises:
+        OSError: The process has no descriptor left.
+    """
+
+    def __new__(cls, spawn: Callable[[], None], most: int) -> HandlerPool: ...
+    def start(self) -> None:
+        """Start the first thread, unless there is one; raises what ``spawn`` raises."""
+    def add(self, handled: Handled) -> None:
+        """Call the handlers of a connection from now on."""
+    def serve(self, rest: Callable[[bool], float | None], /) -> None:
+        """Serve connections in the calling thread, until it is not needed.
+
+        Args:
+            rest: Closes the database connections of the calling thread that may not be
+                kept (True: all of them), and returns after how many seconds the others
+                are to be closed; None: there are none.
+        """
+    def close(self) -> None:
+        """Have the threads end."""
+    @property
+    def threads(self) -> int:
+        """The number of threads."""
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the parent process has made this pool, before a fork."""
+
+@final
+class Handled:
+    """A connection whose handlers a pool calls.
+
+    Args:
+        connection: The connection.
+        event_loop: The loop that reads its socket.
+        context: Runs a function with the state of the request.
+        call: Begins, finishes, and takes care of exceptions.
+        on_message: Gets each message.
+        signal: Django's signal of each message.
+    """
+
+    def __new__(
+        cls,
+        connection: Connection,
+        event_loop: EventLoop | TaskLoop | HandlerPool,
+        context: Any,
+        call: Any,
+        on_message: Callable[[Any], Any],
+        signal: Any,
+    ) -> Handled: ...
+
+def handles(id: int) -> bool:
+    """Return whether the calling thread runs a handler of the connection."""
+
+def note_database() -> None:
+    """Note that the calling thread may have a database connection open."""
 
 @final
 class TaskPort:
@@ -415,7 +478,7 @@ class Adoption:
         handshake: Handshake,
         options: Options,
         permit: Permit,
-        event_loop: EventLoop | TaskLoop | None = None,
+        event_loop: EventLoop | TaskLoop | HandlerPool | None = None,
     ) -> Connection:
         """Write the response head and let the engine run the connection.
 

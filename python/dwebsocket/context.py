@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from datetime import tzinfo
 from typing import Any, TypeVar
 
+from asgiref import local
 from asgiref.local import Local
 from django.conf import settings as django_settings
 from django.urls import (
@@ -31,6 +33,10 @@ from .exceptions import ConfigurationError
 from .process import databases
 
 __all__ = ("RequestContext", "again", "applied", "carried", "carry")
+
+# Private, and only in newer versions; stubs do not have them.
+_Storage: Any = getattr(local, "_Storage", None)
+_rehome: Any = getattr(local, "_rehome", None)
 
 Hook = TypeVar("Hook", bound=Callable[[Any], Any])
 
@@ -109,12 +115,26 @@ def _outlives_context() -> bool:
     Django keeps language, time zone, URLconf and script prefix in ``Local`` objects:
     since asgiref 3.7 these live in the context, before that in the thread.
     """
-    local = Local()
-    Context().run(setattr, local, "value", True)
-    return hasattr(local, "value")
+    found = Local()
+    Context().run(setattr, found, "value", True)
+    return hasattr(found, "value")
 
 
 _OUTLIVES = _outlives_context()
+
+
+def move() -> None:
+    """Have Django's local state of the current context hold in the calling thread.
+
+    Newer versions of asgiref note in a context which thread has set the state, and
+    ignore it in others. This is what they do themselves when they change threads.
+    """
+    if _rehome is None:
+        return
+    me = threading.get_ident()
+    for variable, value in copy_context().items():
+        if isinstance(value, _Storage) and value.thread_id != me:
+            variable.set(_rehome(value))
 
 
 class RequestContext:
@@ -154,6 +174,13 @@ class RequestContext:
     def databases(self) -> dict[str, Any]:
         """The database connections that other threads may use as well."""
         return self._databases
+
+    def is_of_thread(self) -> bool:
+        """Return whether a part of the state belongs to a thread, not to the context.
+
+        Then :meth:`run` must be used for each call, and :attr:`variables` are not all.
+        """
+        return _OUTLIVES or bool(self._databases)
 
     def take_on(self) -> None:
         """Set language, time zone, URLconf and script prefix in this context."""

@@ -10,7 +10,8 @@
 //! * `Inbox` (`inbox`): the messages that wait for a view.
 //! * [`connection`]: a connection as an application sees it, and how it ends.
 //! * `shared`: the parts of a process that all connections use: the turnstile and the couriers.
-//! * `consumer`: how a view takes messages out of an inbox: in threads or in an event loop.
+//! * `consumer`: how a view takes messages out of an inbox: in threads, or in an event loop, or in the handlers
+//!   that a crew of threads runs.
 //! * `poller`: reads the sockets of views, in the thread or the event loop that waits.
 //! * `wire`: the socket of a connection.
 //! * `outbox`, `courier`, `permit`, [`habit`], [`adopt`]: parts that do not depend on connections.
@@ -35,7 +36,7 @@ mod wire;
 pub(crate) use self::courier::Mailbag;
 pub use self::{
     connection::{About, Connection, End, Handler, Overflow, Owner, Stats},
-    consumer::{Consumer, EventLoop, Turnstile},
+    consumer::{Call, Consumer, Crew, Duty, EventLoop, Next, Turnstile},
     inbox::{Inbox, Received},
     outbox::{Capacity, FarEnd, Pushed, Sent, Wakeup},
     permit::Permit,

@@ -10,7 +10,7 @@ use super::{
         actor::Actor,
         input::{CHUNK, Input},
     },
-    consumer::EventLoop,
+    consumer::{Crew, EventLoop},
     outbox::{Capacity, FarEnd, Outbox, Queue, Signal, Wakeup, Way},
     permit::Permit,
     table::{Engine, engine},
@@ -163,6 +163,22 @@ impl EventLoop {
         let watched = Arc::clone(&event_loop);
         engine.handle().spawn(async move { watched.watch().await });
         Ok(event_loop)
+    }
+}
+
+impl<T: Send + 'static> Crew<T> {
+    /// Starts a crew of at most `most` threads, whose watch runs on the engine.
+    ///
+    /// # Errors
+    ///
+    /// The process has no descriptor left.
+    pub fn start(engine: &Engine, most: usize) -> io::Result<Arc<Self>> {
+        let event_loop = EventLoop::start(engine)?;
+        event_loop.wait_for_reports()?;
+        let crew = Arc::new(Self::new(event_loop, most));
+        let watched = Arc::clone(&crew);
+        engine.handle().spawn(async move { watched.watch().await });
+        Ok(crew)
     }
 }
 

@@ -8,6 +8,7 @@ mod connection;
 mod consumer;
 mod errors;
 mod event_loop;
+mod handled;
 mod handshake;
 mod hub;
 mod log;
@@ -16,6 +17,7 @@ mod monitor;
 mod options;
 mod parse;
 mod permit;
+mod pool;
 mod queue;
 mod repr;
 mod sender;
@@ -99,6 +101,7 @@ mod _engine {
         close_all,
         connection::PyConnection,
         event_loop::{PyEventLoop, PyLoopPort},
+        handled::{PyHandled, handles},
         handshake::{PyHandshake, handshake},
         has_left,
         hub::{
@@ -115,6 +118,7 @@ mod _engine {
         },
         options::PyOptions,
         permit::{PyPermit, connection_count, reserve},
+        pool::{PyPool, note_database},
         queue::{PyFarEnd, connect_mailbox, connect_queue},
         refuse, renew, seal,
         sender::{PySender, forget_sends, turns},

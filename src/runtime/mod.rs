@@ -25,6 +25,7 @@ mod signals;
 #[cfg(any(test, feature = "python"))]
 mod stack;
 mod start;
+mod thread_clock;
 mod trim;
 mod wake;
 mod weight;
@@ -46,5 +47,6 @@ pub use self::{
     log::{Level, Log, Record},
     per_process::PerProcess,
     process::{Runtime, running, runtime},
+    thread_clock::ThreadClock,
     wake::WakeQueue,
 };

@@ -73,7 +73,10 @@ class Queued:
         handshake: _engine.Handshake,
         options: _engine.Options,
         permit: _engine.Permit,
-        event_loop: _engine.EventLoop | _engine.TaskLoop | None = None,
+        event_loop: _engine.EventLoop
+        | _engine.TaskLoop
+        | _engine.HandlerPool
+        | None = None,
     ) -> _engine.Connection:
         """Start the connection; the server's task answers the handshake."""
         line = self._line

@@ -143,6 +143,12 @@ KEYS: dict[str, Key] = {
         "0 (the system's default) or a number of bytes from 65536 to 1073741824",
         scoped=False,
     ),
+    "HANDLER_THREADS": Key(
+        32,
+        lambda value: integer(1)(value) and value <= 10_000,
+        "a whole number from 1 to 10000",
+        scoped=False,
+    ),
     "ACCEPT_ALL": Key(False, lambda value: type(value) is bool, "a bool", scoped=False),
     "FACTORY_CLASS": Key(
         "dwebsocket.backends.default.factory.WebSocketFactory",

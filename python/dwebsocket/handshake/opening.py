@@ -121,6 +121,10 @@ class Opening:
         #: offered subprotocols.
         self._untaken = by_hand
 
+    def speaking(self, subprotocols: Subprotocols) -> Opening:
+        """Return an opening with the same settings and other subprotocols."""
+        return Opening(self._dialect, subprotocols, self._overrides)
+
     def decide(self, request: HttpRequest, factory: Any) -> Accepted | HttpResponse:
         """Return the accepted handshake, or the response that refuses it.
 

@@ -151,21 +151,21 @@ def count_spare(spare: Callable[[], int]) -> None:
     _spare = spare
 
 
-#: Returns how many views are tasks, which have no thread.
-_tasks: Callable[[], int] = int
+#: Each returns how many connections have no thread: views that are tasks, handlers.
+_threadless: list[Callable[[], int]] = []
 
 
 def count_tasks(tasks: Callable[[], int]) -> None:
-    """Have views that are tasks count as such; set by the runner of tasks."""
-    global _tasks
-    _tasks = tasks
+    """Have connections without a thread count as such; called by their runners."""
+    _threadless.append(tasks)
 
 
 def _threads() -> int:
     """Return how many views may have a thread."""
     most = UNLIMITED
     for pool in pools():
-        threads = max(_engine.connection_count() - _tasks(), 0)
+        threads = _engine.connection_count() - sum(count() for count in _threadless)
+        threads = max(threads, 0)
         others = max(pool.used - threads - _spare(), 0)
         spared = min(pool.most // 4, _SPARED)
         most = min(most, max(pool.most - spared - others, 0))

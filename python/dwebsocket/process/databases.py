@@ -19,6 +19,7 @@ from django.db.backends.signals import connection_created
 __all__ = (
     "KEEP",
     "OF_THREADS",
+    "at_use",
     "begin",
     "depths",
     "end",
@@ -53,8 +54,20 @@ _borrowed: ContextVar[frozenset[str]] = ContextVar(
 OF_THREADS = (in_use, _borrowed)
 
 
+#: Called in each thread (greenlet) that opens a database connection.
+_users: list[Callable[[], None]] = []
+
+
+def at_use(tell: Callable[[], None]) -> None:
+    """Have a function called in each thread that opens a database connection."""
+    if tell not in _users:
+        _users.append(tell)
+
+
 def _note(**kwargs: Any) -> None:
     in_use.set(True)
+    for tell in _users:
+        tell()
 
 
 connection_created.connect(_note, dispatch_uid="dwebsocket.databases")

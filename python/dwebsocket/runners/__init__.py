@@ -1,12 +1,13 @@
 """Run each view in a thread of its own or, under gevent, in a greenlet.
 
-Asynchronous views are tasks of one event loop.
+Asynchronous views are tasks of one event loop. The handlers of classes run in a pool of
+threads.
 """
 
 from __future__ import annotations
 
 from .call import GOING_AWAY, NORMAL, Call, Job, give_up
-from .runner import Runner, Seat, join, kind, of_tasks, running
+from .runner import Runner, Seat, join, kind, of, running
 
 __all__ = (
     "GOING_AWAY",
@@ -18,6 +19,6 @@ __all__ = (
     "give_up",
     "join",
     "kind",
-    "of_tasks",
+    "of",
     "running",
 )

@@ -98,6 +98,9 @@ class Call:
     place = ""
     #: Whether the view accepts its WebSocket by hand.
     decides = False
+    #: Whether the view is a class with handlers, which run while there is something for
+    #: them.
+    handles = False
 
     __slots__ = (
         "args",

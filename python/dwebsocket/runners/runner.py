@@ -12,9 +12,9 @@ from dwebsocket.process.gevent import is_patched
 from dwebsocket.websocket.port import Port
 
 from . import threads
-from .call import Job
+from .call import Call, Job
 
-__all__ = ("Runner", "Seat", "join", "kind", "of_tasks")
+__all__ = ("Runner", "Seat", "join", "kind", "of", "of_tasks", "running")
 
 
 class Seat(Protocol):
@@ -33,7 +33,9 @@ class Runner(Protocol):
     #: In what a view runs, for the monitor.
     place: str
 
-    def event_loop(self) -> _engine.EventLoop | _engine.TaskLoop | None:
+    def event_loop(
+        self,
+    ) -> _engine.EventLoop | _engine.TaskLoop | _engine.HandlerPool | None:
         """Return the loop in which views wait; None: they block their threads."""
 
     def port(
@@ -83,6 +85,25 @@ def of_tasks() -> Runner:
     if tasks.runner not in _runners:
         _runners.append(tasks.runner)
     return tasks.runner
+
+
+def of_handlers() -> Runner:
+    """Return the runner of handler classes."""
+    if is_patched():
+        return kind()
+    # Imported late: most sites have no such class.
+    from . import pool
+
+    if pool.runner not in _runners:
+        _runners.append(pool.runner)
+    return pool.runner
+
+
+def of(call: Call) -> Runner:
+    """Return the runner of a view's call."""
+    if call.asynchronous:
+        return of_tasks()
+    return of_handlers() if call.handles else kind()
 
 
 def join(timeout: float) -> bool:

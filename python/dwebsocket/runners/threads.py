@@ -18,7 +18,7 @@ from dwebsocket.process.trim import Crowd
 
 from .call import Job
 
-__all__ = ("runner",)
+__all__ = ("runner", "start_small")
 
 #: Seconds that a thread whose view has ended waits for another view.
 KEEP = 1.0
@@ -58,7 +58,7 @@ class Worker:
         Raises:
             RuntimeError: The system has no thread left.
         """
-        _start_small(self.thread, self.stack)
+        start_small(self.thread, self.stack)
 
     def call(self, job: Job | None) -> None:
         """Have the thread run a view's call; None: have it end."""
@@ -234,7 +234,7 @@ class Threads:
             return list(self._running.values())
 
 
-def _start_small(thread: threading.Thread, stack: int) -> None:
+def start_small(thread: threading.Thread, stack: int) -> None:
     """Start a thread with a stack of its own size; the setting is process-wide."""
     if not stack:
         thread.start()

@@ -126,7 +126,10 @@ class Opened(Protocol):
         handshake: _engine.Handshake,
         options: _engine.Options,
         permit: _engine.Permit,
-        event_loop: _engine.EventLoop | _engine.TaskLoop | None = None,
+        event_loop: _engine.EventLoop
+        | _engine.TaskLoop
+        | _engine.HandlerPool
+        | None = None,
     ) -> _engine.Connection:
         """Answer the handshake and start the connection."""
 

@@ -501,14 +501,16 @@ def _reserve(
     try:
         _engine.start()
         runner = _serve(bool(request.META.get("wsgi.multiprocess")))
-        if call.asynchronous:
-            runner = runners.of_tasks()
+        if call.asynchronous or call.handles:
+            runner = runners.of(call)
         if testing.KEY in request.META:
             # A test runs its views itself.
             runner = testing.runner(request.META, call.asynchronous) or runner
     except (OSError, RuntimeError, MemoryError) as error:
         return _refuse_without_thread(request, error)
-    permit = _engine.reserve(capacity.connections(not call.asynchronous))
+    permit = _engine.reserve(
+        capacity.connections(not (call.asynchronous or call.handles))
+    )
     if permit is None:
         return _refuse_at_the_limit(request)
     try:

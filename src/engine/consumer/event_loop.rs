@@ -127,6 +127,32 @@ impl EventLoop {
         (self.queue.drain(), left)
     }
 
+    /// Has reports end [`EventLoop::wait`], for a loop of which a thread waits so.
+    ///
+    /// # Errors
+    ///
+    /// The system has no memory for it.
+    pub(in crate::engine) fn wait_for_reports(&self) -> io::Result<()> {
+        self.poller.add_waker(self.queue.fileno())
+    }
+
+    /// Waits until there may be something for [`EventLoop::attend`] to do, at most `timeout`.
+    pub fn wait(&self, timeout: Option<Duration>) {
+        if !self.is_foreign() {
+            self.poller.wait(timeout);
+        }
+    }
+
+    /// Reports a connection, as if something had arrived for it.
+    pub fn report(&self, id: u64) {
+        self.queue.push(id);
+    }
+
+    /// Ends [`EventLoop::wait`].
+    pub fn interrupt(&self) {
+        self.poller.wake();
+    }
+
     /// Tells that nobody will attend any more. The watch goes on as long as there are connections.
     pub fn end(&self) {
         if !self.is_foreign() {

@@ -1,12 +1,18 @@
-//! The ways in which a view takes messages out of its inbox: in threads, or in an event loop.
+//! The ways in which a view takes messages out of its inbox: in threads, or in an event loop, which a crew of
+//! threads may attend.
 
+mod crew;
 mod event_loop;
 mod thread;
 mod turnstile;
 
 use std::sync::Arc;
 
-pub use self::{event_loop::EventLoop, turnstile::Turnstile};
+pub use self::{
+    crew::{Call, Crew, Duty, Next},
+    event_loop::EventLoop,
+    turnstile::Turnstile,
+};
 pub(super) use self::{
     event_loop::{Armed, answers_more, note_running},
     thread::{Seated, Seats, Waiting},

@@ -302,6 +302,24 @@ impl Poller {
         attended
     }
 
+    /// Has a descriptor that becomes readable end a wait.
+    ///
+    /// # Errors
+    ///
+    /// The system has no memory for it.
+    pub(in crate::engine) fn add_waker(&self, fd: RawFd) -> io::Result<()> {
+        self.registry
+            .register(&mut SourceFd(&fd), WAKER, Interest::READABLE)
+    }
+
+    /// Waits until sockets are ready, which the next round reads; at most `timeout`.
+    pub(in crate::engine) fn wait(&self, timeout: Option<Duration>) {
+        let mut desk = lock(&self.desk);
+        if desk.ready.is_empty() {
+            desk.look(&self.sources, timeout);
+        }
+    }
+
     /// Whether there is no socket.
     pub(in crate::engine) fn is_empty(&self) -> bool {
         lock(&self.sources).is_empty()
@@ -432,21 +450,30 @@ enum Look {
 }
 
 impl Desk {
+    /// Waits for sockets that are ready, at most `timeout`, and notes them.
+    fn look(
+        &mut self,
+        sources: &Mutex<HashMap<Token, Arc<dyn Source>, IdHash>>,
+        timeout: Option<Duration>,
+    ) {
+        // A signal ends the wait early, which is no error.
+        if self.poll.poll(&mut self.events, timeout).is_err() {
+            return;
+        }
+        let sources = lock(sources);
+        self.ready.extend(self.events.iter().filter_map(|event| {
+            let source = sources.get(&event.token())?;
+            Some((Arc::clone(source), event.is_read_closed()))
+        }));
+    }
+
     fn round(
         &mut self,
         sources: &Mutex<HashMap<Token, Arc<dyn Source>, IdHash>>,
         timeout: Option<Duration>,
     ) -> usize {
         if self.ready.is_empty() {
-            // A signal ends the wait early, which is no error.
-            if self.poll.poll(&mut self.events, timeout).is_err() {
-                return 0;
-            }
-            let sources = lock(sources);
-            self.ready.extend(self.events.iter().filter_map(|event| {
-                let source = sources.get(&event.token())?;
-                Some((Arc::clone(source), event.is_read_closed()))
-            }));
+            self.look(sources, timeout);
         }
         let began = Instant::now();
         let (mut many, mut bytes) = (0, 0);

@@ -1,0 +1,231 @@
+"""The base class of views whose methods handle what happens on a WebSocket."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from asgiref.sync import async_to_sync, iscoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import classonlymethod
+from django.views import View
+
+from dwebsocket import conf
+from dwebsocket.conf.view_options import ViewOptions
+from dwebsocket.decorators import respond
+from dwebsocket.exceptions import ConfigurationError
+from dwebsocket.handshake import plain
+from dwebsocket.handshake.opening import Opening
+from dwebsocket.handshake.request import asks
+from dwebsocket.runners.handlers import HandlerCall
+from dwebsocket.websocket import WebSocket, unopened
+
+from . import typed
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    from dwebsocket.conf.view_options import Compression, Dialect, Overflow
+    from dwebsocket.websocket.base import BaseWebSocket
+
+    Socket = TypeVarWithDefault(
+        "Socket", bound=BaseWebSocket[Any], default=WebSocket[str | bytes]
+    )
+else:
+    Socket = TypeVar("Socket")
+
+__all__ = ("WebSocketView",)
+
+#: The attributes that are settings of the view.
+_SETTINGS = ("dialect", *sorted(ViewOptions.__optional_keys__))
+
+_EVENTS = ("on_open", "on_message", "on_close")
+
+
+class WebSocketView(View, Generic[Socket]):
+    """A view whose methods are called when something happens on a WebSocket.
+
+    ``as_view()`` returns the view for ``urls.py``. Each connection has an instance of
+    its own, with ``request``, ``args`` and ``kwargs`` as in Django's views, and with
+    ``websocket``. The methods of one connection are called one after the other, in
+    the order of the messages. While nothing arrives, a connection has neither a thread
+    nor a task.
+
+    An attribute with the lowercase name of a setting overrides that setting, like an
+    argument of the decorators: ``max_message_size = 65_536``. The dialect is "modern".
+
+    Methods for plain HTTP (``get`` and so on) work as in Django's views. Without any,
+    plain HTTP gets the status 426.
+    """
+
+    if TYPE_CHECKING:
+        dialect: Dialect
+        allowed_origins: list[str] | tuple[str, ...]
+        overflow: Overflow
+        send_timeout: float
+        gone_timeout: float | None
+        cancel_on_disconnect: bool
+        max_message_size: int
+        max_frame_size: int | None
+        max_fragments: int
+        ping_interval: float | None
+        ping_timeout: float
+        handshake_timeout: float
+        close_timeout: float
+        idle_timeout: float | None
+        inbox_messages: int
+        inbox_bytes: int
+        outbox_messages: int
+        outbox_bytes: int
+        compression: Compression | bool
+        compression_threshold: int
+        compression_level: int
+        recheck_interval: float | None
+
+    #: The subprotocols that the view speaks, the best one first; or a method that gets
+    #: the request and the client's list, and returns an item of the list or None.
+    subprotocols: Sequence[str] | Callable[..., str | None] | None = None
+    #: Groups that each connection joins before ``on_open``. The view's keyword
+    #: arguments fill names such as ``"room.{room}"``.
+    groups: Sequence[str] = ()
+
+    #: The connection; set before ``on_open``.
+    websocket: Socket
+
+    #: The decision on handshakes for this class; made by ``as_view()``.
+    _opening: ClassVar[Opening | None] = None
+
+    # Django would await the view if its get() were a coroutine function.
+    view_is_async = False
+
+    def on_open(self) -> Any:
+        """Handle the opening: the client has its answer, and messages may be sent."""
+
+    def on_message(self, message: Any, /) -> Any:
+        """Handle a message.
+
+        By default, the method with the message's type is called (see :func:`on`).
+
+        Args:
+            message: ``str``, or ``bytes`` if the message is binary (classic dialect:
+                ``bytes`` in any case).
+        """
+
+    def on_close(self, code: int, /) -> Any:
+        """Handle the end: the connection is closed. Called once, after ``on_open``.
+
+        Args:
+            code: The close code (RFC 6455 section 7.4).
+        """
+
+    def group_names(self) -> list[str]:
+        """Return the names of the groups that the connection joins at the opening.
+
+        Raises:
+            ConfigurationError: A name in ``groups`` asks for a keyword argument that
+                the view does not get.
+        """
+        try:
+            return [name.format_map(self.kwargs) for name in self.groups]
+        except KeyError as error:
+            raise ConfigurationError(
+                f"'groups' of {type(self).__qualname__} needs the keyword argument "
+                f"{error} of the URL pattern."
+            ) from error
+
+    @classonlymethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+        """Return the view.
+
+        Args:
+            initkwargs: Settings and other attributes, which override those of the
+                class.
+
+        Raises:
+            ConfigurationError: An attribute is wrong.
+        """
+        given = {key: initkwargs.pop(key) for key in _SETTINGS if key in initkwargs}
+        name = "subprotocols"
+        given |= {name: initkwargs.pop(name)} if name in initkwargs else {}
+        if given:
+            # Settings belong to the class.
+            qualified = {"__qualname__": cls.__qualname__, "__module__": cls.__module__}
+            kind: Any = type(cls)
+            cls = kind(cls.__name__, (cls,), given | qualified)
+        cls._opening = _opening(cls)
+        view: Any = super().as_view(**initkwargs)
+        view.opens_websocket = True
+        view.accept_websocket = True
+        view.require_websocket = False
+        found: Callable[..., HttpResponseBase] = view
+        return found
+
+    def dispatch(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Answer a request: open the WebSocket, or answer plain HTTP.
+
+        Override this method to refuse handshakes by a response, as Django's mixins do.
+        """
+        factory = asks(request)
+        given = getattr(request, "websocket", None)
+        if given is not None and unopened.is_open(given):
+            raise ConfigurationError(
+                f"A middleware has opened this WebSocket, and {type(self).__qualname__}"
+                " is a class with handlers, which opens its WebSockets itself."
+            )
+        if factory is None:
+            answer: HttpResponseBase = plain.answer(
+                request, self._answer, (request, *args), kwargs, False
+            )
+            return answer
+        self.group_names()  # an error is still the response to the handshake
+        opening = self._opening or _opening(type(self))
+        if callable(self.subprotocols):
+            opening = opening.speaking(self.subprotocols)
+        return respond(opening, factory, self._call((request, *args), kwargs))
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HandlerCall:
+        return HandlerCall(self, self.request, args, kwargs)
+
+    def _answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Answer plain HTTP; None if the class has no method for it."""
+        names = set(self.http_method_names) - {"options"}
+        if not any(hasattr(self, name) for name in names):
+            return None
+        response: Any = super().dispatch(request, *args, **kwargs)
+        if not inspect.isawaitable(response):
+            return response
+
+        async def wait() -> Any:
+            return await response
+
+        return async_to_sync(wait)()
+
+    def opened(self, websocket: Any) -> None:
+        """Note the connection; called before ``on_open``."""
+        self.websocket = websocket
+
+
+def _opening(cls: type[WebSocketView[Any]]) -> Opening:
+    """Return what decides on the handshakes of a class.
+
+    Raises:
+        ConfigurationError: An attribute is wrong.
+    """
+    given = {key: getattr(cls, key) for key in _SETTINGS if hasattr(cls, key)}
+    if isinstance(cls.groups, str):
+        raise ConfigurationError(
+            f"'groups' of {cls.__qualname__} must be a list, not one string."
+        )
+    typed.check(cls)
+    spoken = cls.subprotocols
+    chosen: Any = None if callable(spoken) else spoken
+    return Opening("modern", chosen, conf.check_overrides(given))
+
+
+def is_asynchronous(cls: type[WebSocketView[Any]]) -> bool:
+    """Return whether a handler of the class is a coroutine function."""
+    return any(iscoroutinefunction(getattr(cls, name)) for name in _EVENTS)

@@ -1,0 +1,255 @@
+"""Calls the handlers of a connection: ``on_open``, ``on_message``, ``on_close``.
+
+The engine calls :meth:`HandlerCall.begin`, then ``on_message`` for each message, and
+:meth:`HandlerCall.finish` at the end; never two of them at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+
+from dwebsocket import context, signals
+from dwebsocket.exceptions import ConfigurationError
+from dwebsocket.logins import following, rights
+from dwebsocket.process import databases, log
+from dwebsocket.process.reporting import name_of
+from dwebsocket.websocket.endpoint import Endpoint, of
+
+from .call import HIDDEN, NORMAL, Call, Job, give_up
+
+__all__ = ("Around", "HandlerCall")
+
+
+class HandlerCall(Call):
+    """The handlers of one connection.
+
+    Args:
+        handlers: The instance of the project's class: it has the handlers, ``opened``
+            and the names of its groups (``group_names``).
+        request: The handshake.
+        args: All positional arguments, including the request.
+        kwargs: The keyword arguments.
+    """
+
+    handles = True
+    place = "handler"
+
+    __slots__ = (
+        "_entered",
+        "_since",
+        "ended",
+        "handlers",
+        "hears",
+        "take_on",
+        "websocket",
+    )
+
+    def __init__(
+        self,
+        handlers: Any,
+        request: HttpRequest,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        super().__init__(type(handlers), request, args, kwargs)
+        self.handlers = handlers
+        self.websocket: Any = None
+        #: Whether something else than the handlers hears of each message.
+        self.hears = False
+        #: Sets the request's language and so on in its context.
+        self.take_on: Callable[[], None] | None = None
+        #: Called when everything is over.
+        self.ended: Callable[[], None] | None = None
+        #: Whether ``on_open`` was called, so that ``on_close`` will be.
+        self._entered = False
+        self._since = 0.0
+
+    def enter(self) -> None:
+        """Open the conversation; an exception closes it."""
+        try:
+            self._begin()
+        except BaseException as error:
+            self.raised(error)
+
+    def _begin(self) -> None:
+        websocket, endpoint = self.websocket, of(self.websocket)
+        self._since = time.monotonic()
+        if self.take_on is not None:
+            self.take_on()
+            self.take_on = None
+        databases.begin()
+        self._identify(endpoint)
+        self.log_opening()
+        signals.emit(signals.websocket_opened, websocket, request=self.request)
+        self.handlers.opened(websocket)
+        for group in self.handlers.group_names():
+            websocket.join(group)
+        self._entered = True
+        self.returned(self.handlers.on_open())
+        self.hears = websocket.handle is not None
+
+    def _identify(self, endpoint: Endpoint) -> None:
+        connection = endpoint.connection
+        rights.identify(self.request, connection)
+        found = rights.Rights(self.request, connection, self.websocket)
+        found.carried = context.again(self.carried) if self.carried else ()
+        found.never = self.recheck_interval == 0
+        endpoint.rights = found
+        if self.recheck_interval:
+            following.begin(found, self.recheck_interval)
+
+    def move(self) -> None:
+        """Have the state of the request hold in the calling thread, too."""
+        context.move()
+
+    def hear(self, message: Any) -> None:
+        """Send the signal of a message, and call old code's callback."""
+        self.websocket._note_message(message)  # noqa: SLF001 - of the same package
+
+    def is_over(self) -> bool:
+        """Return whether this side has closed: no more messages are handled."""
+        return bool(of(self.websocket).closed)
+
+    def returned(self, value: Any) -> None:
+        """Look at what a handler has returned.
+
+        Raises:
+            ConfigurationError: It is a coroutine, which nobody awaits.
+        """
+        if inspect.iscoroutine(value):
+            value.close()
+            raise ConfigurationError(HIDDEN.format(name_of(self.view)))
+
+    def look_at(self, value: Any) -> None:
+        """Look at what ``on_message`` has returned; close if that is a mistake."""
+        try:
+            self.returned(value)
+        except ConfigurationError as error:
+            self.raised(error)
+
+    def raised(self, error: BaseException) -> None:
+        """Log the exception of a handler, and close the connection."""
+        try:
+            raise error
+        except BaseException as caught:
+            code = self.code_of(caught)
+        self.websocket.close(code)
+
+    def finish(self) -> None:
+        """Call ``on_close``, and end the conversation."""
+        endpoint = of(self.websocket)
+        connection = endpoint.connection
+        try:
+            if self._entered:
+                self._close()
+            self.save_session()
+        finally:
+            try:
+                self.websocket.close(NORMAL)
+                if endpoint.rights is not None:
+                    following.end(endpoint.rights)
+                    endpoint.rights = None
+                self.log_closing(connection, time.monotonic() - self._since)
+                self.tell_end(self.websocket)
+            finally:
+                self._forget()
+
+    def _close(self) -> None:
+        self._entered = False
+        try:
+            code = of(self.websocket).connection.close_code
+            self.returned(self.handlers.on_close(1006 if code is None else code))
+        except BaseException as error:
+            self.raised(error)
+
+    def lose(self, error: BaseException) -> None:
+        """Give the connection up: a hook of the project's has failed."""
+        try:
+            raise error
+        except BaseException as caught:
+            give_up(of(self.websocket).connection, self.request)
+            self.tell(caught)
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        ended, self.ended = self.ended, None
+        try:
+            log.drain()
+        finally:
+            if ended is not None:
+                ended()
+
+    def run(self, websocket: Any) -> None:
+        """Serve the connection in a thread (greenlet) of its own.
+
+        For ``dwebsocket.testing``, whose views take turns with the test.
+        """
+        self.websocket = websocket
+        with contextlib.ExitStack() as stack:
+            if self.carried:
+                stack.enter_context(context.applied(context.again(self.carried)))
+            self._serve(websocket, of(websocket))
+
+    def _serve(self, websocket: Any, endpoint: Endpoint) -> None:
+        endpoint.begin(self.gone_timeout)
+        try:
+            self.enter()
+            while not endpoint.closed:
+                message = websocket.wait()
+                if message is None:
+                    break
+                try:
+                    self.returned(self.handlers.on_message(message))
+                except BaseException as error:
+                    self.raised(error)
+        finally:
+            endpoint.leave()
+            self.finish()
+
+
+class Around:
+    """Runs functions with the state of a request, where a context does not do.
+
+    Django's local state may belong to the thread (old versions of asgiref), hooks of
+    the project may apply something to the thread, or another thread's database
+    connections may be lent.
+
+    Args:
+        job: The call with its context.
+    """
+
+    __slots__ = ("_job",)
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function with that state."""
+        job = self._job
+        with contextlib.ExitStack() as stack:
+            stack.callback(databases.unshare)
+            return job.context.run(self._run, function, *args)
+
+    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+        carried = self._job.call.carried
+        try:
+            if not carried:
+                return function(*args)
+            with context.applied(context.again(carried)):
+                return function(*args)
+        finally:
+            databases.unshare()
+
+
+def run_with(job: Job) -> Any:
+    """Return what runs functions with the state of a request: ``run(function)``."""
+    if job.call.carried or job.context.is_of_thread():
+        return Around(job)
+    return job.context.variables

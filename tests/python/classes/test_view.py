@@ -1,0 +1,615 @@
+"""Classes with synchronous handlers, each behind a real server."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import threading
+import time
+
+import pytest
+from django.contrib.auth.mixins import (
+    LoginRequiredMixin,
+    PermissionRequiredMixin,
+    UserPassesTestMixin,
+)
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.utils import timezone, translation
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from dwebsocket import ConfigurationError, WebSocketView, hub, signals
+from dwebsocket.runners import pool
+from tests.python.live import HANDSHAKE
+
+TIMEOUT = 20
+
+
+class Echo(WebSocketView):
+    def on_message(self, message):
+        self.websocket.send(message)
+
+
+class Noted(WebSocketView):
+    """Notes what happens, in a list of its subclass."""
+
+    notes: list
+
+    def on_open(self):
+        self.notes.append("open")
+
+    def on_message(self, message):
+        self.notes.append(message)
+        self.websocket.send(message)
+
+    def on_close(self, code):
+        self.notes.append(code)
+        self.ended.set()
+
+
+def noted(base=Noted, **attributes):
+    attributes |= {"notes": [], "ended": threading.Event()}
+    return type("Noted", (base,), attributes)
+
+
+def served(site, cls, **initkwargs):
+    return site({"": cls.as_view(**initkwargs)})
+
+
+def code_of(connection):
+    """Return the close code that the server sends."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            connection.recv(timeout=TIMEOUT)
+    return connection.close_code
+
+
+def test_a_message_reaches_its_handler_and_the_answer_the_client(site):
+    with served(site, Echo).connect() as connection:
+        connection.send("Grüße")
+        assert connection.recv(timeout=TIMEOUT) == "Grüße"
+        connection.send(b"\xff")
+        assert connection.recv(timeout=TIMEOUT) == b"\xff"
+
+
+def test_the_handlers_are_called_in_order_and_the_end_has_the_clients_code(site):
+    cls = noted()
+    with served(site, cls).connect() as connection:
+        connection.send("one")
+        assert connection.recv(timeout=TIMEOUT) == "one"
+        connection.close(4001, "enough")
+    assert cls.ended.wait(TIMEOUT)
+    assert cls.notes == ["open", "one", 4001]
+
+
+def test_messages_before_the_end_are_handled_before_it(site):
+    class Deaf(Noted):
+        def on_message(self, message):
+            self.notes.append(message)
+
+    cls = noted(Deaf)
+    with served(site, cls).connect() as connection:
+        for number in range(100):
+            connection.send(str(number))
+    assert cls.ended.wait(TIMEOUT)
+    assert cls.notes == ["open", *map(str, range(100)), 1000]
+
+
+def test_each_connection_has_an_instance_with_its_request_and_arguments(site):
+    class Room(WebSocketView):
+        def on_message(self, message):
+            self.seen = [*getattr(self, "seen", []), message]
+            path, room = self.request.path, self.kwargs["room"]
+            self.websocket.send_json([path, room, list(self.args), self.seen])
+
+    live = site({"<str:room>/": Room.as_view()})
+    with live.connect("a/") as first, live.connect("b/") as second:
+        for connection, room in ((first, "a"), (second, "b")):
+            connection.send("x")
+            expected = f'["/{room}/", "{room}", [], ["x"]]'
+            assert connection.recv(timeout=TIMEOUT) == expected
+
+
+def test_an_idle_connection_has_no_thread(site):
+    live = served(site, Echo)
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(live.connect()) for _ in range(50)]
+        for connection in many:
+            connection.send("x")
+            assert connection.recv(timeout=TIMEOUT) == "x"
+        names = [thread.name for thread in threading.enumerate()]
+    assert 1 <= names.count("websocket-pool") <= 32
+    assert not [name for name in names if name.removeprefix("websocket-").isdecimal()]
+
+
+def test_a_slow_handler_stops_neither_messages_nor_openings_of_others(site):
+    go, inside = threading.Event(), threading.Event()
+
+    class Slow(WebSocketView):
+        def on_message(self, message):
+            if message == "wait":
+                inside.set()
+                assert go.wait(TIMEOUT)
+            self.websocket.send(message)
+
+    live = served(site, Slow)
+    try:
+        with live.connect() as slow, live.connect() as other:
+            slow.send("wait")
+            assert inside.wait(TIMEOUT)
+            for number in range(20):
+                other.send(str(number))
+                assert other.recv(timeout=TIMEOUT) == str(number)
+            with live.connect() as third:
+                third.send("x")
+                assert third.recv(timeout=TIMEOUT) == "x"
+            go.set()
+            assert slow.recv(timeout=TIMEOUT) == "wait"
+    finally:
+        go.set()
+
+
+def test_handlers_of_several_slow_connections_run_side_by_side(site):
+    together = threading.Barrier(8)
+
+    class Slow(WebSocketView):
+        def on_message(self, message):
+            together.wait(TIMEOUT)
+            self.websocket.send(message)
+
+    live = served(site, Slow)
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(live.connect()) for _ in range(8)]
+        for connection in many:
+            connection.send("x")
+        for connection in many:
+            assert connection.recv(timeout=TIMEOUT) == "x"
+
+
+def test_messages_of_one_connection_are_never_handled_side_by_side(site):
+    inside = threading.Lock()
+    wrong = []
+
+    class Slow(WebSocketView):
+        def on_message(self, message):
+            if not inside.acquire(blocking=False):
+                wrong.append(message)
+                return
+            time.sleep(0.003)  # longer than the watch's patience: the lead passes on
+            inside.release()
+            self.websocket.send(message)
+
+    with served(site, Slow).connect() as connection:
+        for number in range(100):
+            connection.send(str(number))
+        answers = [connection.recv(timeout=TIMEOUT) for _ in range(100)]
+    assert answers == [str(number) for number in range(100)]
+    assert not wrong
+
+
+def test_an_exception_is_logged_and_closes_with_1011(site, caplog):
+    class Wrong(noted()):  # type: ignore[misc]
+        def on_message(self, message):
+            raise ValueError("wrong on purpose")
+
+    with (
+        caplog.at_level(logging.ERROR, "dwebsocket.view"),
+        served(site, Wrong).connect() as connection,
+    ):
+        connection.send("x")
+        connection.send("y")
+        assert code_of(connection) == 1011
+        assert Wrong.ended.wait(TIMEOUT)
+    assert Wrong.notes == ["open", 1011]
+    (record,) = [r for r in caplog.records if r.exc_info]
+    assert "wrong on purpose" in str(record.exc_info)
+    # The traceback leads to the handler.
+    assert "on_message" in record.exc_text
+
+
+def test_an_exception_in_on_open_closes_and_on_close_is_called(site, caplog):
+    class Wrong(noted()):  # type: ignore[misc]
+        def on_open(self):
+            raise ValueError("wrong on purpose")
+
+    with (
+        caplog.at_level(logging.CRITICAL, "dwebsocket.view"),
+        served(site, Wrong).connect() as connection,
+    ):
+        assert code_of(connection) == 1011
+        assert Wrong.ended.wait(TIMEOUT)
+    assert Wrong.notes == [1011]
+
+
+def test_an_exception_in_on_close_is_logged_once(site, caplog):
+    closed = threading.Event()
+
+    class Wrong(WebSocketView):
+        calls = 0
+
+        def on_close(self, code):
+            Wrong.calls += 1
+            raise ValueError("wrong on purpose")
+
+    def note(**kwargs):
+        closed.set()
+
+    signals.websocket_closed.connect(note)
+    try:
+        with (
+            caplog.at_level(logging.ERROR, "dwebsocket.view"),
+            served(site, Wrong).connect(),
+        ):
+            pass
+        assert closed.wait(TIMEOUT)
+    finally:
+        signals.websocket_closed.disconnect(note)
+    assert Wrong.calls == 1
+    assert len([r for r in caplog.records if r.exc_info]) == 1
+
+
+def test_a_handler_closes_and_sees_no_further_message(site):
+    class Closing(noted()):  # type: ignore[misc]
+        def on_message(self, message):
+            self.notes.append(message)
+            self.websocket.close(4002, "done")
+
+    with served(site, Closing).connect() as connection:
+        connection.send("one")
+        with contextlib.suppress(ConnectionClosed):
+            connection.send("two")
+        assert code_of(connection) == 4002
+        assert Closing.ended.wait(TIMEOUT)
+    assert Closing.notes == ["open", "one", 4002]
+
+
+def test_another_thread_sends_and_closes(site):
+    opened: list = []
+    ready = threading.Event()
+
+    class Kept(noted()):  # type: ignore[misc]
+        def on_open(self):
+            opened.append(self.websocket)
+            ready.set()
+
+    with served(site, Kept).connect() as connection:
+        assert ready.wait(TIMEOUT)
+        opened[0].send("from elsewhere")
+        assert connection.recv(timeout=TIMEOUT) == "from elsewhere"
+        opened[0].close(4003)
+        assert code_of(connection) == 4003
+        assert Kept.ended.wait(TIMEOUT)
+    assert Kept.notes == [4003]
+
+
+def test_groups_are_joined_before_on_open_and_left_at_the_end(site):
+    left = threading.Event()
+
+    class Room(WebSocketView):
+        groups = ["room.{room}", "everybody"]
+
+        def on_open(self):
+            self.websocket.send_json(sorted(self.websocket.groups))
+
+    def note(**kwargs):
+        left.set()
+
+    signals.websocket_closed.connect(note)
+    try:
+        live = site({"<str:room>/": Room.as_view()})
+        with live.connect("seven/") as connection:
+            joined = connection.recv(timeout=TIMEOUT)
+            assert joined == '["everybody", "room.seven"]'
+            assert hub.group("room.seven").send("to all").local == 1
+            assert connection.recv(timeout=TIMEOUT) == "to all"
+        assert left.wait(TIMEOUT)
+    finally:
+        signals.websocket_closed.disconnect(note)
+    assert hub.group("room.seven").send("nobody").local == 0
+
+
+def test_a_group_that_needs_another_argument_is_refused_before_the_101(site, caplog):
+    class Room(WebSocketView):
+        groups = ["room.{room}"]
+
+    with (
+        caplog.at_level(logging.CRITICAL, "django.request"),
+        pytest.raises(InvalidStatus) as refused,
+        served(site, Room).connect(),
+    ):
+        pass
+    assert refused.value.response.status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("mixin", "attributes", "status"),
+    [
+        (LoginRequiredMixin, {"login_url": "/login/"}, 302),
+        (LoginRequiredMixin, {"raise_exception": True}, 403),
+        (
+            PermissionRequiredMixin,
+            {"permission_required": "x.y", "raise_exception": True},
+            403,
+        ),
+        (UserPassesTestMixin, {"test_func": lambda self: False}, 302),
+    ],
+)
+def test_djangos_mixins_refuse_before_the_101(mixin, attributes, status):
+    cls = type("Guarded", (mixin, noted()), attributes)
+    request = RequestFactory().get("/", **handshake())
+    request.user = AnonymousUser()
+    view = cls.as_view()
+    if status == 403:
+        with pytest.raises(PermissionDenied):
+            view(request)
+    else:
+        assert view(request).status_code == status
+    assert cls.notes == []
+
+
+def handshake():
+    return {
+        f"HTTP_{name.upper().replace('-', '_')}": value
+        for name, value in HANDSHAKE.items()
+    }
+
+
+def test_plain_http_gets_426_without_a_method_for_it(site):
+    response, body = served(site, Echo).request()
+    assert response.status == 426
+    assert b"WebSockets only" in body
+
+
+def test_plain_http_gets_the_answer_of_get(site):
+    class Page(Echo):
+        def get(self, request, *args, **kwargs):
+            return HttpResponse("a page")
+
+    live = served(site, Page)
+    response, body = live.request()
+    assert (response.status, body) == (200, b"a page")
+    response, _ = live.request(method="TRACE")
+    assert response.status == 405
+    with live.connect() as connection:
+        connection.send("x")
+        assert connection.recv(timeout=TIMEOUT) == "x"
+
+
+def test_plain_http_gets_the_answer_of_an_asynchronous_get(site):
+    class Page(Echo):
+        async def get(self, request, *args, **kwargs):
+            return HttpResponse("a page")
+
+    response, body = served(site, Page).request()
+    assert (response.status, body) == (200, b"a page")
+
+
+def test_attributes_are_the_settings_of_the_view(site):
+    class Small(Echo):
+        max_message_size = 10
+
+    with served(site, Small).connect() as connection:
+        connection.send("x" * 11)
+        assert code_of(connection) == 1009
+
+
+def test_as_view_overrides_settings_and_attributes(site):
+    class Named(WebSocketView):
+        name = "class"
+
+        def on_open(self):
+            self.websocket.send(self.name)
+
+    live = site({"": Named.as_view(name="given", max_message_size=10)})
+    with live.connect() as connection:
+        assert connection.recv(timeout=TIMEOUT) == "given"
+        connection.send("x" * 11)
+        assert code_of(connection) == 1009
+    assert not hasattr(Named, "max_message_size")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "part"),
+    [
+        ({"max_message_size": 0}, "max_message_size"),
+        ({"dialect": "klingon"}, "dialect"),
+        ({"subprotocols": "chat"}, "subprotocols"),
+        ({"groups": "room"}, "groups"),
+    ],
+)
+def test_a_wrong_attribute_is_an_error_of_as_view(attributes, part):
+    with pytest.raises(ConfigurationError, match=part):
+        type("Wrong", (WebSocketView,), attributes).as_view()
+
+
+def test_the_classic_dialect_gives_bytes(site):
+    class Classic(WebSocketView):
+        dialect = "classic"
+
+        def on_message(self, message):
+            self.websocket.send(repr(message))
+
+    with served(site, Classic).connect() as connection:
+        connection.send("x")
+        assert connection.recv(timeout=TIMEOUT) == "b'x'"
+
+
+def test_subprotocols_are_a_list_or_a_method(site):
+    class Listed(WebSocketView):
+        subprotocols = ["two", "one"]
+
+    class Chosen(WebSocketView):
+        def subprotocols(self, request, offered):
+            assert request is self.request
+            return offered[-1]
+
+    live = site({"listed": Listed.as_view(), "chosen": Chosen.as_view()})
+    with live.connect("listed", subprotocols=["one", "two"]) as connection:
+        assert connection.subprotocol == "two"
+    with live.connect("chosen", subprotocols=["one", "three"]) as connection:
+        assert connection.subprotocol == "three"
+
+
+def test_a_foreign_origin_is_refused(site):
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        served(site, Echo).connect(origin="https://evil.example"),
+    ):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_every_handler_has_language_time_zone_and_context_of_the_request(site):
+    variable = contextvars.ContextVar("variable", default="nobody's")
+    seen: list = []
+    ended = threading.Event()
+
+    def note(view):
+        zone = timezone.get_current_timezone_name()
+        seen.append((translation.get_language(), zone, variable.get()))
+
+    class Local(WebSocketView):
+        on_open = note
+
+        def on_message(self, message):
+            note(self)
+            self.websocket.send(message)
+
+        def on_close(self, code):
+            note(self)
+            ended.set()
+
+    view = Local.as_view()
+
+    def around(request):
+        variable.set("the request's")
+        with translation.override("de"), timezone.override("Asia/Tokyo"):
+            return view(request)
+
+    live = site({"": around, "other": Echo.as_view()})
+    with live.connect() as connection, live.connect("other") as other:
+        for _ in range(3):
+            connection.send("x")
+            assert connection.recv(timeout=TIMEOUT) == "x"
+            other.send("y")
+            assert other.recv(timeout=TIMEOUT) == "y"
+    assert ended.wait(TIMEOUT)
+    assert set(seen) == {("de", "Asia/Tokyo", "the request's")}
+    assert len(seen) == 5
+
+
+def test_the_signals_of_a_view_are_sent(site):
+    seen: list = []
+    ended = threading.Event()
+
+    def opened(sender, websocket, request, **kwargs):
+        seen.append(("opened", request.path))
+
+    def message(sender, message, **kwargs):
+        seen.append(("message", message))
+
+    def closed(sender, code, **kwargs):
+        seen.append(("closed", code))
+        ended.set()
+
+    signals.websocket_opened.connect(opened)
+    signals.websocket_message.connect(message)
+    signals.websocket_closed.connect(closed)
+    try:
+        with served(site, Echo).connect() as connection:
+            connection.send("x")
+            assert connection.recv(timeout=TIMEOUT) == "x"
+        assert ended.wait(TIMEOUT)
+    finally:
+        signals.websocket_opened.disconnect(opened)
+        signals.websocket_message.disconnect(message)
+        signals.websocket_closed.disconnect(closed)
+    assert seen == [("opened", "/"), ("message", "x"), ("closed", 1000)]
+
+
+def test_nothing_runs_after_the_end(site):
+    with served(site, Echo).connect() as connection:
+        connection.send("x")
+        assert connection.recv(timeout=TIMEOUT) == "x"
+        assert pool.runner.count() >= 1
+    assert pool.runner.join(TIMEOUT)
+    assert pool.runner.running() == []
+
+
+def test_a_peer_that_reads_nothing_gets_no_more_answers_and_stops_nobody(site):
+    class Loud(WebSocketView):
+        outbox_bytes = 65_536
+        compression = False
+
+        def on_message(self, message):
+            self.websocket.send("x" * 60_000)
+
+    live = site({"loud": Loud.as_view(), "echo": Echo.as_view()})
+    with live.connect("echo") as other, contextlib.ExitStack() as stack:
+        for _ in range(40):
+            deaf = stack.enter_context(
+                live.connect("loud", close_timeout=0.1, max_queue=1, ping_interval=None)
+            )
+            for _ in range(200):
+                deaf.send("more")
+        for number in range(20):
+            other.send(str(number))
+            assert other.recv(timeout=TIMEOUT) == str(number)
+
+
+def test_a_flood_of_one_connection_does_not_starve_the_others(site):
+    class Busy(WebSocketView):
+        def on_message(self, message):
+            self.websocket.send(message)
+
+    live = served(site, Busy)
+    stop = threading.Event()
+
+    def flood():
+        with live.connect() as connection:
+            while not stop.is_set():
+                for _ in range(50):
+                    connection.send("x")
+                for _ in range(50):
+                    connection.recv(timeout=TIMEOUT)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        with live.connect() as other:
+            for number in range(50):
+                other.send(str(number))
+                assert other.recv(timeout=TIMEOUT) == str(number)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_hidden_coroutine_is_a_mistake_that_is_named(site, caplog):
+    async def coroutine():
+        raise AssertionError("never runs")
+
+    class Hidden(WebSocketView):
+        def on_message(self, message):
+            return coroutine()
+
+    with (
+        caplog.at_level(logging.ERROR, "dwebsocket.view"),
+        served(site, Hidden).connect() as connection,
+    ):
+        connection.send("x")
+        assert code_of(connection) == 1011
+    assert "coroutine" in caplog.text or "async" in caplog.text
+
+
+def test_refusing_exceptions_close_with_1008(site):
+    class Strict(WebSocketView):
+        def on_message(self, message):
+            raise PermissionDenied("no")
+
+    with served(site, Strict).connect() as connection:
+        connection.send("x")
+        assert code_of(connection) == 1008
