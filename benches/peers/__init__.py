@@ -57,6 +57,7 @@ PEERS: dict[str, Peer] = {
         project.OURS,
         project.OURS_GEVENT,
         project.OURS_ASYNC,
+        project.OURS_CLASS,
         project.OURS_UVICORN,
         project.OURS_UVICORN_QUEUE,
         project.OURS_CHANNELS,

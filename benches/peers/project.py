@@ -61,6 +61,15 @@ OURS_ASYNC = Package(
     directory=PROJECT,
     variables=VARIABLES | {"BENCH_URLCONF": "async_urls"},
 )
+OURS_CLASS = Package(
+    name="ours-class",
+    title="dwebsocket-rs, classes",
+    group="ours",
+    packages=["Django", "gunicorn", "maturin"],
+    words=gunicorn("wsgi", "gthread", "--threads", "8"),
+    directory=PROJECT,
+    variables=VARIABLES | {"BENCH_URLCONF": "class_urls"},
+)
 # Keepalive: it has none. Each view occupies a thread of gunicorn's pool, which starts
 # threads when they are needed. It waits with select(), so it serves about 1,000
 # connections. On CPython 3.12 Django 3.0 needs the ``distutils`` of setuptools, and

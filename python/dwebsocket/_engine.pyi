@@ -241,6 +241,10 @@ class EventLoop:
         """Read the sockets that are ready; then iterate over this object."""
     def __iter__(self) -> EventLoop: ...
     def __next__(self) -> Any: ...
+    def handle(self, id: int, switch: Any) -> None:
+        """Iterate over ``switch`` whenever there is something for a connection."""
+    def forget(self, id: int) -> None:
+        """Undo :meth:`handle`."""
     def unpark(self, id: int, greenlet: Any) -> bool:
         """Take out a greenlet that waits for a connection; False if it does not."""
     @property
@@ -269,6 +273,12 @@ class TaskLoop:
         """Read the sockets that are ready, and run the tasks that wait for them."""
     def attend_again(self) -> None:
         """Do what is left of :meth:`attend`; the loop calls this."""
+    def handle(
+        self, id: int, wake: Callable[[Handled], None], handled: Handled
+    ) -> None:
+        """Call ``wake(handled)`` whenever there is something for a connection."""
+    def forget(self, id: int) -> None:
+        """Undo :meth:`handle`."""
     def close(self) -> None:
         """Forget the tasks that wait: the loop is closed."""
     @property
@@ -331,6 +341,18 @@ class Handled:
         on_message: Callable[[Any], Any],
         signal: Any,
     ) -> Handled: ...
+    def claim(self) -> bool:
+        """Have the caller serve the connection; False: another one looks again."""
+    def serve(self) -> bool:
+        """Call the handlers; return whether to call this again soon.
+
+        Only for a caller that has claimed the connection.
+        """
+    def take(self) -> str | bytes | Literal[False] | None:
+        """Take the next message; False: the end; None: there is none.
+
+        After None, the connection has to be claimed again.
+        """
 
 def handles(id: int) -> bool:
     """Return whether the calling thread runs a handler of the connection."""

@@ -73,6 +73,8 @@ struct State {
     runs: bool,
     /// What the hub's loop was told last.
     kept: bool,
+    /// What is switched to when there is something for the handlers of a connection.
+    handled: HashMap<u64, Py<PyAny>, IdHash>,
 }
 
 /// The greenlets that wait for one connection, in the order in which they were parked.
@@ -147,11 +149,16 @@ impl State {
 
     /// Whether the hub's loop need not be told anything now.
     fn is_settled(&self) -> bool {
-        self.runs || self.kept != self.parked.is_empty()
+        self.runs || self.kept == self.is_awaited()
+    }
+
+    /// Whether greenlets or handlers wait for something.
+    fn is_awaited(&self) -> bool {
+        !self.parked.is_empty() || !self.handled.is_empty()
     }
 
     /// The next greenlet to go on.
-    fn next(&mut self) -> Option<Py<PyAny>> {
+    fn next(&mut self, py: Python<'_>) -> Option<Py<PyAny>> {
         if self.stride == 0 {
             self.stride = STRIDE;
             if self.began.is_some_and(|began| began.elapsed() > SLICE) {
@@ -161,9 +168,11 @@ impl State {
         }
         loop {
             let (id, before) = self.ready.pop_front()?;
-            if let Some(greenlet) = self.unpark_first(id, before) {
+            let greenlet = self.unpark_first(id, before);
+            let found = greenlet.or_else(|| Some(self.handled.get(&id)?.clone_ref(py)));
+            if found.is_some() {
                 self.stride -= 1;
-                return Some(greenlet);
+                return found;
             }
         }
     }
@@ -240,7 +249,7 @@ impl PyEventLoop {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let mut state = self.state();
-        let next = state.next();
+        let next = state.next(py);
         if next.is_none() {
             state.runs = false;
             drop(state);
@@ -248,6 +257,20 @@ impl PyEventLoop {
             self.keep(py)?;
         }
         Ok(next)
+    }
+
+    /// Has the loop switch to `switch` whenever there is something for a connection, until `forget`.
+    fn handle(&self, py: Python<'_>, id: u64, switch: Py<PyAny>) -> PyResult<()> {
+        let replaced = self.state().handled.insert(id, switch);
+        drop(replaced);
+        self.event_loop.report(id);
+        self.keep(py)
+    }
+
+    fn forget(&self, py: Python<'_>, id: u64) -> PyResult<()> {
+        let forgotten = self.state().handled.remove(&id);
+        drop(forgotten);
+        self.keep(py)
     }
 
     #[getter]

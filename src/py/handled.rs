@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyo3::{intern, prelude::*};
+use pyo3::{intern, prelude::*, types::PyBool};
 
 use super::{connection::PyConnection, consumer::AnyLoop};
 use crate::engine::{EventLoop, Received};
@@ -82,6 +82,15 @@ pub(super) enum Left {
     End,
 }
 
+/// What there is for the handlers.
+enum Next<'py> {
+    Message(Bound<'py, PyAny>),
+    /// No message follows.
+    End,
+    /// The connection is given up until the next report.
+    Nothing,
+}
+
 impl PyHandled {
     pub(super) fn id(&self) -> u64 {
         self.connection.get().connection.id()
@@ -125,8 +134,6 @@ impl PyHandled {
     }
 
     fn turn(&self, py: Python<'_>) -> PyResult<Left> {
-        let connection = self.connection.get();
-        let (engine, inbox) = (&connection.connection, &connection.inbox);
         let call = self.call.bind(py);
         let thread = THREAD.with(|thread| *thread);
         let before = self.thread.swap(thread, Relaxed);
@@ -142,36 +149,58 @@ impl PyHandled {
         let heard = self.hears.load(Relaxed) || receivers.is_truthy()?;
         let began = Instant::now();
         for count in 1..=MESSAGES {
-            if engine.has_ended() && call.call_method0(intern!(py, "is_over"))?.is_truthy()? {
-                return self.end(py);
-            }
-            // A peer that does not read gets no more answers: its messages wait.
-            if engine.ask_for_room() && connection.arm_writable() {
-                if self.rest() {
-                    return Ok(Left::Nothing);
-                }
-                continue;
-            }
-            match inbox.take_in_loop(engine) {
-                Received::Message(message) => {
-                    let message = connection.to_python(py, &message);
-                    self.handle(py, message, heard)?;
-                }
-                Received::End => {
-                    engine.acknowledge_end();
-                    return self.end(py);
-                }
-                Received::Nothing => {
-                    if inbox.arm() && self.rest() {
-                        return Ok(Left::Nothing);
-                    }
-                }
+            match self.next(py)? {
+                Next::Message(message) => self.handle(py, message, heard)?,
+                Next::End => return self.end(py),
+                Next::Nothing => return Ok(Left::Nothing),
             }
             if count.is_multiple_of(STRIDE) && began.elapsed() > SLICE {
                 break;
             }
         }
         Ok(Left::More)
+    }
+
+    /// Takes the next message. Without one, the connection is given up until the next report.
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Next<'py>> {
+        let connection = self.connection.get();
+        let (engine, inbox) = (&connection.connection, &connection.inbox);
+        loop {
+            if engine.is_foreign() {
+                return Ok(Next::Nothing);
+            }
+            if engine.has_ended() && self.is_over(py)? {
+                return Ok(Next::End);
+            }
+            // A peer that does not read gets no more answers: its messages wait.
+            if engine.ask_for_room() && connection.arm_writable() {
+                if self.rest() {
+                    return Ok(Next::Nothing);
+                }
+                continue;
+            }
+            match inbox.take_in_loop(engine) {
+                Received::Message(message) => {
+                    return Ok(Next::Message(connection.to_python(py, &message)));
+                }
+                Received::End => {
+                    engine.acknowledge_end();
+                    return Ok(Next::End);
+                }
+                Received::Nothing => {
+                    if inbox.arm() && self.rest() {
+                        return Ok(Next::Nothing);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether this side has closed the connection, so that nothing is handled any more.
+    #[cold]
+    fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
+        let call = self.call.bind(py);
+        call.call_method0(intern!(py, "is_over"))?.is_truthy()
     }
 
     fn handle(&self, py: Python<'_>, message: Bound<'_, PyAny>, heard: bool) -> PyResult<()> {
@@ -242,6 +271,30 @@ impl PyHandled {
             hears: AtomicBool::new(false),
             state: AtomicU8::new(IDLE),
         }
+    }
+
+    /// Has the caller serve the connection; see [`PyHandled::claim`].
+    #[pyo3(name = "claim")]
+    fn py_claim(&self) -> bool {
+        self.claim()
+    }
+
+    /// Calls the handlers; whether the caller goes on after others had their turns.
+    #[pyo3(name = "serve")]
+    fn py_serve(&self, py: Python<'_>) -> bool {
+        self.serve(py) == Left::More
+    }
+
+    /// Takes the next message; `None`: given up until the next report; `False`: the end.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(match self.next(py)? {
+            Next::Message(message) => message,
+            Next::Nothing => py.None().into_bound(py),
+            Next::End => {
+                self.state.store(DONE, Release);
+                PyBool::new(py, false).to_owned().into_any()
+            }
+        })
     }
 
     fn __repr__(&self) -> String {

@@ -19,6 +19,7 @@ from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.handshake import plain
 from dwebsocket.handshake.opening import Opening
 from dwebsocket.handshake.request import asks
+from dwebsocket.runners import Call
 from dwebsocket.runners.handlers import HandlerCall
 from dwebsocket.websocket import WebSocket, unopened
 
@@ -187,8 +188,13 @@ class WebSocketView(View, Generic[Socket]):
             opening = opening.speaking(self.subprotocols)
         return respond(opening, factory, self._call((request, *args), kwargs))
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HandlerCall:
-        return HandlerCall(self, self.request, args, kwargs)
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        if not is_asynchronous(type(self)):
+            return HandlerCall(self, self.request, args, kwargs)
+        # Imported late: most sites have no such class.
+        from dwebsocket.runners.ahandlers import AsyncHandlerCall
+
+        return AsyncHandlerCall(self, self.request, args, kwargs)
 
     def _answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Answer plain HTTP; None if the class has no method for it."""

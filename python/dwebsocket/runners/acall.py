@@ -31,7 +31,7 @@ from .call import (
 )
 from .calls import Calls
 
-__all__ = ("AsyncCall", "make_sensitive", "run")
+__all__ = ("AsyncCall", "make_sensitive", "run", "settle")
 
 #: Why the package itself has cancelled a view.
 _GONE, _STOPPED = "gone", "stopped"
@@ -174,12 +174,8 @@ class AsyncCall(Call):
 
 async def run(job: Job) -> None:
     """Run an asynchronous view's call, as :meth:`.Job.run` does a synchronous one's."""
-    endpoint: Any = of(job.websocket)
     call: Any = job.call
-    calls = endpoint.calls = Calls(job.context.databases, call.carried)
-    make_sensitive(calls)
-    habits.serving.set(endpoint.habit)
-    job.context.take_on()
+    calls = settle(job)
     try:
         await call.arun(job.websocket)
     except BaseException as error:
@@ -187,6 +183,16 @@ async def run(job: Job) -> None:
         call.tell(error)
     finally:
         calls.end()
+
+
+def settle(job: Job) -> Calls:
+    """Prepare the context of a call; return the executor of its synchronous calls."""
+    endpoint: Any = of(job.websocket)
+    calls = endpoint.calls = Calls(job.context.databases, job.call.carried)
+    make_sensitive(calls)
+    habits.serving.set(endpoint.habit)
+    job.context.take_on()
+    return calls
 
 
 def make_sensitive(calls: Calls) -> None:

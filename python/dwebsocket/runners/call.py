@@ -410,6 +410,10 @@ class Job(NamedTuple):
     websocket: Any
     connection: _engine.Connection
 
+    def is_alone(self) -> bool:
+        """Return whether a task of its own serves the connection, as in a test."""
+        return not self.call.handles
+
     def run(self) -> None:
         """Run the call; after an unhandled exception, close the connection and log."""
         try:

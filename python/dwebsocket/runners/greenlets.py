@@ -14,15 +14,20 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import greenlet as greenlets
 
 from dwebsocket import _engine
 from dwebsocket.process.gevent import sender
+from dwebsocket.websocket.endpoint import of
 
 from .call import GOING_AWAY, Job
+from .handlers import prepared
 
 __all__ = ("runner",)
 
 _READ = 1
+#: Seconds between two looks at whether the handlers have ended.
+_STEP = 0.01
 
 
 class Waker:
@@ -140,6 +145,35 @@ class Port:
         return True
 
 
+class Handlers:
+    """Starts a greenlet whenever there is something for a connection's handlers.
+
+    Args:
+        job: The call.
+        loop: The engine's loop.
+    """
+
+    __slots__ = ("_handled", "_job")
+
+    def __init__(self, job: Job, loop: _engine.EventLoop) -> None:
+        self._job = job
+        self._handled = prepared(job, loop)
+
+    def switch(self) -> None:
+        """Switch to a new greenlet, unless one serves the connection; in the hub."""
+        if self._handled.claim():
+            greenlets.greenlet(self._serve, gevent.get_hub()).switch()
+
+    def _serve(self) -> None:
+        endpoint = of(self._job.websocket)
+        endpoint.begin(self._job.call.gone_timeout)
+        try:
+            while self._handled.serve():
+                gevent.sleep(0)
+        finally:
+            endpoint.leave()
+
+
 class Seat:
     """A seat (see :class:`.runner.Seat`) that starts a greenlet for its call.
 
@@ -168,6 +202,8 @@ class Greenlets:
     def __init__(self) -> None:
         #: The views that run, by their greenlets.
         self._running: dict[Any, Job] = {}
+        #: The connections with handlers, by their ids.
+        self._handled: dict[int, Job] = {}
 
     def event_loop(self) -> _engine.EventLoop:
         """Return the engine's loop of this hub, which reads its sockets."""
@@ -187,7 +223,10 @@ class Greenlets:
         return Seat(self)
 
     def start(self, job: Job) -> None:
-        """Run the call in a greenlet."""
+        """Run the call in a greenlet; handlers, as often as there is something."""
+        if not job.is_alone():
+            self._handle(job)
+            return
 
         def ended(greenlet: Any) -> None:
             self._running.pop(greenlet, None)
@@ -201,12 +240,27 @@ class Greenlets:
 
     def join(self, timeout: float) -> bool:
         """Wait until every view has ended; return whether that was in time."""
+        deadline = time.monotonic() + timeout
         gevent.joinall(list(self._running), timeout=timeout)
-        return not self._running
+        while self._handled and time.monotonic() < deadline:
+            gevent.sleep(_STEP)
+        return not (self._running or self._handled)
 
     def running(self) -> list[Job]:
         """Return the views that run."""
-        return list(self._running.values())
+        return [*self._running.values(), *self._handled.values()]
+
+    def _handle(self, job: Job) -> None:
+        number, loop = job.connection.id, self.event_loop()
+        call: Any = job.call
+
+        def ended() -> None:
+            self._handled.pop(number, None)
+            loop.forget(number)
+
+        call.ended = ended
+        self._handled[number] = job
+        loop.handle(number, Handlers(job, loop))
 
 
 runner = Greenlets()

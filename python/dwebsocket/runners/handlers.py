@@ -14,7 +14,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from dwebsocket import context, signals
+from dwebsocket import _engine, context, signals
 from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.logins import following, rights
 from dwebsocket.process import databases, log
@@ -23,7 +23,7 @@ from dwebsocket.websocket.endpoint import Endpoint, of
 
 from .call import HIDDEN, NORMAL, Call, Job, give_up
 
-__all__ = ("Around", "HandlerCall")
+__all__ = ("HandlerCall", "prepared")
 
 
 class HandlerCall(Call):
@@ -248,8 +248,24 @@ class Around:
             databases.unshare()
 
 
-def run_with(job: Job) -> Any:
-    """Return what runs functions with the state of a request: ``run(function)``."""
-    if job.call.carried or job.context.is_of_thread():
-        return Around(job)
-    return job.context.variables
+def prepared(
+    job: Job, loop: _engine.EventLoop | _engine.HandlerPool
+) -> _engine.Handled:
+    """Return the connection of a call, ready to be served.
+
+    Args:
+        job: The call, a :class:`HandlerCall`.
+        loop: The loop that reads the socket.
+    """
+    call: Any = job.call
+    call.websocket = job.websocket
+    call.take_on = job.context.take_on
+    around = call.carried or job.context.is_of_thread()
+    return _engine.Handled(
+        job.connection,
+        loop,
+        Around(job) if around else job.context.variables,
+        call,
+        call.handlers.on_message,
+        signals.websocket_message,
+    )

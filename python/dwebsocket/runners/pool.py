@@ -18,10 +18,9 @@ from dwebsocket import _engine
 from dwebsocket.conf import settings
 from dwebsocket.process import capacity, databases, exit, fork
 from dwebsocket.process.trim import Crowd
-from dwebsocket.signals import websocket_message
 
 from .call import Job
-from .handlers import HandlerCall, run_with
+from .handlers import prepared
 from .threads import start_small
 
 __all__ = ("runner",)
@@ -181,21 +180,10 @@ class Pool:
 
     def start(self, job: Job) -> None:
         """Have the pool call the handlers of a connection."""
-        pool, call = self.event_loop(), job.call
-        if not isinstance(call, HandlerCall):
-            raise TypeError(f"{call!r} has no handlers")
-        number = job.connection.id
-        call.websocket = job.websocket
+        pool, number = self.event_loop(), job.connection.id
+        call: Any = job.call
         call.ended = lambda: self._ended(number)
-        call.take_on = job.context.take_on
-        handled = _engine.Handled(
-            job.connection,
-            pool,
-            run_with(job),
-            call,
-            call.handlers.on_message,
-            websocket_message,
-        )
+        handled = prepared(job, pool)
         with self._changed:
             self._running[number] = job
         pool.add(handled)

@@ -16,7 +16,7 @@ from dwebsocket import _engine
 from dwebsocket.process import capacity, exit, fork
 
 from .acall import run
-from .call import GOING_AWAY, Job
+from .call import GOING_AWAY, Job, give_up
 from .looping import Loop
 
 __all__ = ("runner",)
@@ -125,7 +125,8 @@ class Tasks:
         loop = self._present()
         self._running[job.connection.id] = job, None
         try:
-            loop.call(self._start, loop, job)
+            start = self._start if job.is_alone() else self._handle
+            loop.call(start, loop, job)
         except BaseException:
             self._running.pop(job.connection.id, None)
             raise
@@ -144,6 +145,22 @@ class Tasks:
             job.connection.close(GOING_AWAY, "")
 
         task.add_done_callback(ended)
+
+    def _handle(self, loop: Loop, job: Job) -> None:
+        """Call handlers whenever there is something for them."""
+        # Imported late: most sites have no such class.
+        from . import ahandlers
+
+        number = job.connection.id
+
+        def ended() -> None:
+            self._running.pop(number, None)
+
+        try:
+            ahandlers.Tasks(job, loop.asyncio, loop.engine, ended)
+        except BaseException:
+            give_up(job.connection, job.call.request)
+            ended()
 
     def join(self, timeout: float) -> bool:
         """Wait until every view has ended; return whether that was in time."""

@@ -265,6 +265,10 @@ class Turn(Job):
 
     view: View
 
+    def is_alone(self) -> bool:
+        """Return True: the view takes turns with the test."""
+        return True
+
     def run(self) -> None:
         """Run the call in the view's thread."""
         self.view.run(super().run)

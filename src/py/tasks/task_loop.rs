@@ -66,6 +66,8 @@ struct State {
     parked: HashMap<u64, Parked, IdHash>,
     /// The tasks that are to go on.
     ready: VecDeque<Waiter>,
+    /// What is called when there is something for the handlers of a connection, and its argument.
+    handled: HashMap<u64, (Py<PyAny>, Py<PyAny>), IdHash>,
     /// Called when the connection has ended.
     at_end: HashMap<u64, (Arc<Connection>, Py<PyAny>), IdHash>,
     /// Whether a round of tasks runs.
@@ -76,12 +78,18 @@ struct State {
 
 impl State {
     /// Has the tasks go on that wait for these connections. Returns the callbacks of those that have ended.
-    fn rouse(&mut self, ids: Vec<u64>) -> Vec<Py<PyAny>> {
+    fn rouse(&mut self, py: Python<'_>, ids: Vec<u64>) -> Vec<Py<PyAny>> {
         let mut ended = Vec::new();
         for id in ids {
             if let Some(parked) = self.parked.remove(&id) {
                 self.ready.push_back(parked.first);
                 self.ready.extend(parked.others);
+            } else if let Some((wake, handled)) = self.handled.get(&id) {
+                self.ready.push_back(Waiter {
+                    parking: handled.clone_ref(py),
+                    wakeup: wake.clone_ref(py),
+                    context: None,
+                });
             }
             if self.at_end.is_empty() {
                 continue;
@@ -259,7 +267,7 @@ impl PyTaskLoop {
         let event_loop = &this.event_loop;
         let (reported, left) = wait::briefly(py, || event_loop.attend());
         let mut state = this.state();
-        let ended = state.rouse(reported);
+        let ended = state.rouse(py, reported);
         state.runs = true;
         drop(state);
         let left = this.run(py) || left;
@@ -277,6 +285,18 @@ impl PyTaskLoop {
     fn attend_again(slf: &Bound<'_, Self>) -> PyResult<()> {
         slf.get().state().asked = false;
         Self::attend(slf)
+    }
+
+    /// Calls `wake(handled)` in the loop whenever there is something for a connection, until `forget`.
+    fn handle(&self, id: u64, wake: Py<PyAny>, handled: Py<PyAny>) {
+        let replaced = self.state().handled.insert(id, (wake, handled));
+        drop(replaced);
+        self.event_loop.report(id);
+    }
+
+    fn forget(&self, id: u64) {
+        let forgotten = self.state().handled.remove(&id);
+        drop(forgotten);
     }
 
     /// Forgets the tasks that wait: the loop is closed.

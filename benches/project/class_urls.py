@@ -1,0 +1,13 @@
+"""The addresses of the benchmarks of classes with handlers."""
+
+from __future__ import annotations
+
+from class_views import Echo, Member, Publish, hello
+from django.urls import path
+
+urlpatterns = [
+    path("hello", hello),
+    path("echo", Echo.as_view()),
+    path("member", Member.as_view()),
+    path("publish", Publish.as_view()),
+]

@@ -1,0 +1,300 @@
+"""Classes of whose handlers some are coroutine functions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import threading
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import translation
+from websockets.exceptions import ConnectionClosed
+
+from dwebsocket import AsyncWebSocket, WebSocketView, hub, signals
+from dwebsocket.runners import tasks
+
+TIMEOUT = 20
+
+
+class Echo(WebSocketView):
+    async def on_message(self, message):
+        await self.websocket.send(message)
+
+
+class Noted(WebSocketView):
+    notes: list
+
+    async def on_open(self):
+        self.notes.append("open")
+
+    async def on_message(self, message):
+        self.notes.append(message)
+        await self.websocket.send(message)
+
+    async def on_close(self, code):
+        self.notes.append(code)
+        self.ended.set()
+
+
+def noted(base=Noted, **attributes):
+    attributes |= {"notes": [], "ended": threading.Event()}
+    return type("Noted", (base,), attributes)
+
+
+def served(site, cls, **initkwargs):
+    return site({"": cls.as_view(**initkwargs)})
+
+
+def code_of(connection):
+    """Return the close code that the server sends."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            connection.recv(timeout=TIMEOUT)
+    return connection.close_code
+
+
+def test_the_handlers_are_called_in_order(site):
+    cls = noted()
+    with served(site, cls).connect() as connection:
+        for number in range(50):
+            connection.send(str(number))
+            assert connection.recv(timeout=TIMEOUT) == str(number)
+    assert cls.ended.wait(TIMEOUT)
+    assert cls.notes == ["open", *map(str, range(50)), 1000]
+
+
+def test_the_websocket_is_that_of_async_views(site):
+    kinds: list = []
+
+    class Kind(Echo):
+        def on_open(self):
+            kinds.append(type(self.websocket))
+
+    with served(site, Kind).connect() as connection:
+        connection.send("x")
+        assert connection.recv(timeout=TIMEOUT) == "x"
+    assert kinds == [AsyncWebSocket]
+
+
+def test_plain_handlers_of_such_a_class_run_in_a_thread_in_order(site):
+    ended = threading.Event()
+    seen: list = []
+
+    def note(what):
+        seen.append((what, threading.current_thread().name))
+
+    class Mixed(WebSocketView):
+        def on_open(self):
+            note("open")
+
+        async def on_message(self, message):
+            note(message)
+            self.websocket.send(message)
+
+        def on_close(self, code):
+            note(code)
+            ended.set()
+
+    with served(site, Mixed).connect() as connection:
+        connection.send("x")
+        assert connection.recv(timeout=TIMEOUT) == "x"
+    assert ended.wait(TIMEOUT)
+    assert [what for what, _ in seen] == ["open", "x", 1000]
+    names = [name for _, name in seen]
+    assert names == ["websocket-calls", "websocket-loop", "websocket-calls"]
+
+
+def test_an_idle_connection_has_no_task(site):
+    live = served(site, Echo)
+
+    async def count():
+        return len(asyncio.all_tasks())
+
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(live.connect()) for _ in range(20)]
+        for connection in many:
+            connection.send("x")
+            assert connection.recv(timeout=TIMEOUT) == "x"
+        loop = tasks.runner._loop.asyncio
+        running = asyncio.run_coroutine_threadsafe(count(), loop).result(TIMEOUT)
+        assert tasks.runner.count() >= 20
+    assert running == 1
+    assert tasks.runner.join(TIMEOUT)
+
+
+def test_a_handler_that_waits_does_not_stop_the_others(site):
+    go = threading.Event()
+    inside = threading.Event()
+
+    class Slow(WebSocketView):
+        async def on_message(self, message):
+            if message == "wait":
+                inside.set()
+                while not go.is_set():
+                    await asyncio.sleep(0.001)
+            await self.websocket.send(message)
+
+    live = served(site, Slow)
+    try:
+        with live.connect() as slow, live.connect() as other:
+            slow.send("wait")
+            slow.send("after")
+            assert inside.wait(TIMEOUT)
+            for number in range(20):
+                other.send(str(number))
+                assert other.recv(timeout=TIMEOUT) == str(number)
+            go.set()
+            assert slow.recv(timeout=TIMEOUT) == "wait"
+            assert slow.recv(timeout=TIMEOUT) == "after"
+    finally:
+        go.set()
+
+
+def test_handlers_of_one_connection_never_overlap(site):
+    wrong: list = []
+
+    class Slow(WebSocketView):
+        inside = False
+
+        async def on_message(self, message):
+            wrong.extend([message] if self.inside else [])
+            self.inside = True
+            await asyncio.sleep(0.001)
+            self.inside = False
+            self.websocket.send(message)
+
+    with served(site, Slow).connect() as connection:
+        for number in range(50):
+            connection.send(str(number))
+        answers = [connection.recv(timeout=TIMEOUT) for _ in range(50)]
+    assert answers == [str(number) for number in range(50)]
+    assert not wrong
+
+
+def test_an_exception_closes_with_1011_and_on_close_is_called(site, caplog):
+    class Wrong(noted()):  # type: ignore[misc]
+        async def on_message(self, message):
+            raise ValueError("wrong on purpose")
+
+    with (
+        caplog.at_level(logging.ERROR, "dwebsocket.view"),
+        served(site, Wrong).connect() as connection,
+    ):
+        connection.send("x")
+        connection.send("y")
+        assert code_of(connection) == 1011
+        assert Wrong.ended.wait(TIMEOUT)
+    assert Wrong.notes == ["open", 1011]
+    assert len([r for r in caplog.records if r.exc_info]) == 1
+
+
+def test_groups_signals_and_context_are_those_of_views(site):
+    variable = contextvars.ContextVar("variable", default="nobody's")
+    seen: list = []
+    ended = threading.Event()
+
+    class Room(WebSocketView):
+        groups = ["room.{room}"]
+
+        async def note(self, what):
+            seen.append((what, translation.get_language(), variable.get()))
+
+        async def on_open(self):
+            await self.note("open")
+
+        async def on_message(self, message):
+            await self.note(message)
+            await self.websocket.send(message)
+
+        async def on_close(self, code):
+            await self.note(code)
+
+    view = Room.as_view()
+
+    def around(request, room):
+        variable.set("the request's")
+        with translation.override("de"):
+            return view(request, room=room)
+
+    def heard(message, **kwargs):
+        seen.append(("heard", message))
+
+    def closed(**kwargs):
+        ended.set()
+
+    signals.websocket_message.connect(heard)
+    signals.websocket_closed.connect(closed)
+    try:
+        with site({"<str:room>/": around}).connect("seven/") as connection:
+            connection.send("x")
+            assert connection.recv(timeout=TIMEOUT) == "x"
+            assert hub.group("room.seven").send("to all").local == 1
+            assert connection.recv(timeout=TIMEOUT) == "to all"
+        assert ended.wait(TIMEOUT)
+    finally:
+        signals.websocket_message.disconnect(heard)
+        signals.websocket_closed.disconnect(closed)
+    state = ("de", "the request's")
+    assert seen == [
+        ("open", *state),
+        ("heard", "x"),
+        ("x", *state),
+        (1000, *state),
+    ]
+
+
+def test_synchronous_calls_of_two_connections_run_side_by_side(site):
+    together = threading.Barrier(2)
+
+    class Both(WebSocketView):
+        async def on_message(self, message):
+            await sync_to_async(together.wait)(TIMEOUT)
+            await self.websocket.send(message)
+
+    live = served(site, Both)
+    with live.connect() as one, live.connect() as two:
+        one.send("1")
+        two.send("2")
+        assert one.recv(timeout=TIMEOUT) == "1"
+        assert two.recv(timeout=TIMEOUT) == "2"
+
+
+@pytest.mark.skipif("sys.version_info < (3, 11)", reason="asyncio.timeout")
+def test_time_outs_and_task_groups_work_in_handlers(site):
+    class Timed(WebSocketView):
+        async def on_message(self, message):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await asyncio.sleep(TIMEOUT)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(0))
+            assert asyncio.current_task() is not None
+            await self.websocket.send(message)
+
+    with served(site, Timed).connect() as connection:
+        for number in range(5):
+            connection.send(str(number))
+            assert connection.recv(timeout=TIMEOUT) == str(number)
+
+
+def test_cancel_on_disconnect_cancels_the_handler_that_runs(site):
+    class Cancelled(noted()):  # type: ignore[misc]
+        cancel_on_disconnect = True
+
+        async def on_message(self, message):
+            self.websocket.send("begun")
+            try:
+                await asyncio.sleep(TIMEOUT)
+            except asyncio.CancelledError:
+                self.notes.append("cancelled")
+                raise
+
+    with served(site, Cancelled).connect() as connection:
+        connection.send("x")
+        assert connection.recv(timeout=TIMEOUT) == "begun"
+    assert Cancelled.ended.wait(TIMEOUT)
+    assert Cancelled.notes[:2] == ["open", "cancelled"]
+    assert len(Cancelled.notes) == 3
