@@ -208,6 +208,10 @@ class Fake:
         else:
             getattr(self, f"_on_{kind}")(connection, command)
 
+    def _on_add(self, connection: ServerConnection, command: dict[str, Any]) -> None:
+        answer = {"type": "reply", "id": command["id"]}
+        self.send(connection, answer | {"data": command["a"] + command["b"]})
+
     def _on_ping(self, connection: ServerConnection, command: dict[str, Any]) -> None:
         self.send(connection, {"type": "pong"})
 

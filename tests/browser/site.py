@@ -13,13 +13,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.staticfiles.views import serve as serve_static
+from django.core.exceptions import PermissionDenied
 from django.core.management import execute_from_command_line
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.templatetags.static import static
 from django.urls import path
 
-from dwebsocket import push, websocket
+from dwebsocket import WebSocketView, on, push, websocket
 from dwebsocket.session import Session
 
 if not settings.configured:
@@ -51,6 +52,20 @@ class Open(Session):
         self.send_data(data)
 
 
+class Desk(WebSocketView):
+    """A class with typed messages."""
+
+    groups = ["chat.desk"]
+
+    @on("add")
+    def add(self, a: int, b: int) -> int:
+        return a + b
+
+    @on("forbid")
+    def forbid(self) -> None:
+        raise PermissionDenied
+
+
 def page(request: HttpRequest) -> HttpResponse:
     """Return the tests' page, with the module as the package brings it."""
     text = Path(__file__).with_name("client.html").read_text()
@@ -75,6 +90,7 @@ urlpatterns = [
     path("", page),
     path("publish", publish),
     path("ws/", serve),
+    path("desk/", Desk.as_view()),
     path("static/<path:path>", serve_static),  # runserver does it by itself
 ]
 application = get_wsgi_application()

@@ -103,6 +103,26 @@ def load(chromium: Any) -> Iterator[Callable[..., Page]]:
     assert errors == []
 
 
+def test_methods_of_a_class_are_called(serve, chromium: Any) -> None:
+    site = serve()
+    context = chromium.new_context()
+    page = Page(context.new_page())
+    page.page.goto(site.url)
+    page.until("window.loaded")
+    page("() => void make({heartbeat: 50}, '/desk/')")
+    assert page("socket.call('add', {a: 1, b: 2})") == 3
+    # Without a group object, a message of a group is the socket's.
+    site.publish("chat.desk", 7)
+    assert page.expect("socket", "message")["group"] == "chat.desk"
+    # The server answers pings, so the connection stays.
+    page("new Promise((then) => setTimeout(then, 300))")
+    assert page("fate(socket.call('add', {a: 'x', b: 2}))") == ["rejected", "invalid"]
+    assert page("fate(socket.call('forbid'))") == ["rejected", "forbidden"]
+    assert page("fate(socket.call('unheard'))") == ["rejected", "unknown"]
+    assert page("kinds(socket)") == ["open", "message"]
+    context.close()
+
+
 class Publisher(threading.Thread):
     """Publishes 0, 1, 2, ... to chat.1 until it is told to stop."""
 

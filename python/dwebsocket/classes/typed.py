@@ -1,23 +1,354 @@
-"""Typed messages: methods that get the fields of JSON messages."""
+"""Typed messages: methods that get the fields of JSON messages.
+
+A message is an object with a ``type``, which chooses the method, and an optional
+``id``, under which the client gets the reply. msgspec checks the other fields against
+the annotations of the method.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, get_type_hints
 
-__all__ = ("check", "on")
+from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import PermissionDenied, ValidationError
+
+from dwebsocket.exceptions import ConfigurationError
+
+__all__ = ("Report", "Table", "kinds", "on", "welcome")
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+#: Takes note of an exception that is being handled.
+Report = Callable[[BaseException], Any]
+
+#: The attribute of a method that has its types of messages.
+_MARK = "_dwebsocket_kinds"
+
+#: The protocol's version, and the seconds of silence after which the client asks
+#: whether the server is there.
+VERSION, HEARTBEAT = 1, 25.0
+
+#: Fields of each message.
+_OWN = ("type", "id")
+
+_MISSING = (
+    "Typed messages need msgspec: pip install 'dwebsocket-rs[messages]' ({} has "
+    "methods with @on)."
+)
+
 
 def on(kind: str) -> Callable[[Method], Method]:
-    """Have a method get the messages of a type."""
+    """Have a method of a :class:`.WebSocketView` get the messages of a type.
+
+    The message is a JSON object with this ``type``. Its other fields are the method's
+    arguments, checked against the annotations; an argument with a default may be
+    missing. What the method returns is the reply to the message's ``id``. A message
+    that does not fit is answered with an error, and the connection stays.
+
+    Args:
+        kind: The type, such as ``"chat.send"``.
+
+    Raises:
+        ConfigurationError: The type is not a name.
+    """
+    if not isinstance(kind, str) or not kind:
+        raise ConfigurationError(f"@on() takes the type of a message, not {kind!r}.")
 
     def mark(method: Method) -> Method:
+        found = [*getattr(method, _MARK, ()), kind]
+        setattr(method, _MARK, found)
         return method
 
     return mark
 
 
-def check(cls: type[Any]) -> None:
-    """Check the methods of a class."""
+def kinds(cls: type[Any]) -> dict[str, str]:
+    """Return the names of the methods of a class, by the types of their messages.
+
+    A method that overrides another one gets the messages of that one.
+
+    Raises:
+        ConfigurationError: Two methods have the same type.
+    """
+    methods: dict[str, list[str]] = {}
+    for base in cls.__mro__:
+        for name, method in vars(base).items():
+            marked = getattr(method, _MARK, None)
+            if marked and name not in methods:
+                methods[name] = marked
+    found: dict[str, str] = {}
+    for name, types in methods.items():
+        for kind in types:
+            if kind in found:
+                raise ConfigurationError(
+                    f"{cls.__qualname__} has two methods for messages of the type "
+                    f"{kind!r}: {found[kind]}() and {name}()."
+                )
+            found[kind] = name
+    return found
+
+
+class Refused(Exception):
+    """A message that gets an error for its reply.
+
+    Args:
+        code: The reason, for programs.
+        message: The reason, for people.
+        number: The message's id.
+    """
+
+    def __init__(self, code: str, message: str, number: Any = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.number = code, message, number
+
+
+class Ping(Refused):
+    """A question of dwebsocket.js whether the server is there."""
+
+
+def welcome(member: str) -> str:
+    """Return the first frame for dwebsocket.js (docs/client.md).
+
+    Args:
+        member: The client's id as a member of groups.
+    """
+    frame = {"type": "welcome", "id": member, "ping": HEARTBEAT, "version": VERSION}
+    return json.dumps(frame)
+
+
+class Table:
+    """The methods of a class, and what their messages look like.
+
+    Args:
+        cls: The class.
+
+    Raises:
+        ConfigurationError: A method cannot get the fields of a message, or msgspec is
+            missing.
+    """
+
+    def __init__(self, cls: type[Any]) -> None:
+        try:
+            import msgspec
+        except ImportError as error:
+            raise ConfigurationError(_MISSING.format(cls.__qualname__)) from error
+        self._msgspec: Any = msgspec
+        self._names = kinds(cls)
+        self._asynchronous = {
+            name
+            for name in self._names.values()
+            if iscoroutinefunction(getattr(cls, name))
+        }
+        structs = [self._struct(cls, kind) for kind in self._names]
+        union: Any = structs[0]
+        for struct in structs[1:]:
+            union = union | struct
+        self._decode = self._decoder(union)
+        head = msgspec.defstruct("Head", [("type", str), ("id", Any, None)])
+        self._decode_head = msgspec.json.Decoder(head).decode
+        self._encode = msgspec.json.Encoder(enc_hook=_encode_other).encode
+
+    def _struct(self, cls: type[Any], kind: str) -> Any:
+        """Return the class of the messages of a type."""
+        msgspec = self._msgspec
+        name = self._names[kind]
+        fields = [
+            (field, annotation if required else annotation | msgspec.UnsetType)
+            + (() if required else (msgspec.UNSET,))
+            for field, annotation, required in _fields(cls, name)
+        ]
+        number = ("id", int | str | None, None)
+        return msgspec.defstruct(
+            name, [*fields, number], tag_field="type", tag=kind, kw_only=True
+        )
+
+    def _decoder(self, union: Any) -> Callable[[str | bytes], Any]:
+        decoder = self._msgspec.json.Decoder(union, dec_hook=_decode_other)
+        decode: Callable[[str | bytes], Any] = decoder.decode
+        return decode
+
+    def is_asynchronous(self) -> bool:
+        """Return whether a method is a coroutine function."""
+        return bool(self._asynchronous)
+
+    def _open(self, message: str | bytes) -> tuple[str, dict[str, Any], Any]:
+        """Return the name of a message's method, its arguments and the message's id.
+
+        Raises:
+            Refused: The message does not fit.
+        """
+        try:
+            found = self._decode(message)
+        except (ValueError, RecursionError) as error:
+            raise self._refusal(message, error) from None
+        unset = self._msgspec.UNSET
+        values = {
+            field: value
+            for field in found.__struct_fields__
+            if (value := getattr(found, field)) is not unset
+        }
+        number = values.pop("id")
+        if isinstance(number, str) and len(number) > 64:
+            raise Refused("invalid", "the id has more than 64 characters")
+        return type(found).__name__, values, number
+
+    def _refusal(self, message: str | bytes, error: Exception) -> Refused:
+        number = None
+        try:
+            head: Any = self._decode_head(message)
+        except (ValueError, RecursionError):
+            if isinstance(error, RecursionError):
+                return Refused("invalid", "the message is nested too deep")
+            return Refused("invalid", str(error))
+        if type(head.id) is int or (isinstance(head.id, str) and len(head.id) <= 64):
+            number = head.id
+        if head.type not in self._names:
+            if head.type == "ping":
+                return Ping("", "")
+            return Refused("unknown", "there is no such type of message", number)
+        return Refused("invalid", str(error) or "nested too deep", number)
+
+    def call(self, view: Any, message: str | bytes, report: Report) -> str | None:
+        """Call the method of a message; return the reply.
+
+        Args:
+            view: The object with the methods.
+            message: The message.
+            report: Takes note of the exceptions of methods.
+        """
+        try:
+            name, values, number = self._open(message)
+        except Refused as refused:
+            return self._error(refused)
+        try:
+            return self._reply(number, getattr(view, name)(**values))
+        except Exception as error:
+            return self._error(_failed(error, number, report))
+
+    async def acall(self, view: Any, message: Any, report: Report) -> str | None:
+        """Do what :meth:`call` does, where some of the methods are coroutines."""
+        from asgiref.sync import sync_to_async
+
+        try:
+            name, values, number = self._open(message)
+        except Refused as refused:
+            return self._error(refused)
+        method = getattr(view, name)
+        if name not in self._asynchronous:
+            method = sync_to_async(method)
+        try:
+            return self._reply(number, await method(**values))
+        except Exception as error:
+            found = await sync_to_async(_failed)(error, number, report)
+            return self._error(found)
+
+    def _reply(self, number: Any, returned: Any) -> str | None:
+        if number is None:
+            return None
+        return self._text({"type": "reply", "id": number, "data": returned})
+
+    def _error(self, refused: Refused) -> str:
+        if isinstance(refused, Ping):
+            return '{"type":"pong"}'
+        return self._text(
+            {
+                "type": "error",
+                "id": refused.number,
+                "code": refused.code,
+                "message": refused.message,
+            }
+        )
+
+    def _text(self, frame: dict[str, Any]) -> str:
+        encoded: bytes = self._encode(frame)
+        return encoded.decode()
+
+
+def _failed(error: Exception, number: Any, report: Report) -> Refused:
+    """Return what to tell the client of an exception: nothing that is secret."""
+    if isinstance(error, PermissionDenied):
+        return Refused("forbidden", "this is not allowed", number)
+    if isinstance(error, ValidationError):
+        # Made for people who fill in a form.
+        return Refused("invalid", " ".join(error.messages), number)
+    try:
+        raise error
+    except Exception as caught:
+        report(caught)
+    return Refused("failed", "the server has made a mistake; its log says more", number)
+
+
+def _fields(cls: type[Any], name: str) -> Iterator[tuple[str, Any, bool]]:
+    """Yield the arguments of a method: name, annotation, whether it is required.
+
+    Raises:
+        ConfigurationError: The method cannot get fields as arguments.
+    """
+    method = inspect.unwrap(getattr(cls, name))
+    where = f"{cls.__qualname__}.{name}()"
+    try:
+        hints = get_type_hints(method, include_extras=True)
+    except NameError as error:
+        raise ConfigurationError(
+            f"An annotation of {where} cannot be resolved: {error}."
+        ) from error
+    for parameter in list(inspect.signature(method).parameters.values())[1:]:
+        if parameter.kind not in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        ):
+            raise ConfigurationError(
+                f"{where} gets the fields of messages by their names, and cannot have "
+                f"the parameter {parameter}."
+            )
+        if parameter.name in _OWN:
+            raise ConfigurationError(
+                f"{where} cannot have a parameter {parameter.name!r}: each message has "
+                "a field of this name, for its type or its reply."
+            )
+        annotation = hints.get(parameter.name, Any)
+        yield parameter.name, annotation, parameter.default is parameter.empty
+
+
+def _decode_other(kind: Any, value: Any) -> Any:
+    """Make a value of a type that msgspec does not know: a model of pydantic.
+
+    Raises:
+        ValueError: The value does not fit.
+        NotImplementedError: The type is of another kind.
+    """
+    validate = getattr(kind, "model_validate", None)
+    if validate is None:
+        raise NotImplementedError(f"a message cannot have a field of the type {kind}")
+    try:
+        return validate(value)
+    except ValueError as error:
+        raise ValueError(_reasons(error)) from None
+
+
+def _reasons(error: Any) -> str:
+    """Return the reasons of pydantic's error, without the values."""
+    if not hasattr(error, "errors"):
+        return str(error)
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc']))}: {one['msg']}" if one["loc"] else one["msg"]
+        for one in found
+    )
+
+
+def _encode_other(value: Any) -> Any:
+    """Return a value that JSON can express, as Django does, for one of pydantic's.
+
+    Raises:
+        TypeError: There is none.
+    """
+    dump = getattr(value, "model_dump", None)
+    if dump is not None:
+        return dump(mode="json")
+    from django.core.serializers.json import DjangoJSONEncoder
+
+    return DjangoJSONEncoder().default(value)

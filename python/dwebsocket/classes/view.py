@@ -17,11 +17,11 @@ from dwebsocket.conf.view_options import ViewOptions
 from dwebsocket.decorators import respond
 from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.handshake import plain
-from dwebsocket.handshake.opening import Opening
+from dwebsocket.handshake.opening import SESSION_PROTOCOL, Opening
 from dwebsocket.handshake.request import asks
 from dwebsocket.runners import Call
 from dwebsocket.runners.handlers import HandlerCall
-from dwebsocket.websocket import WebSocket, unopened
+from dwebsocket.websocket import WebSocket, endpoint, unopened
 
 from . import typed
 
@@ -97,6 +97,10 @@ class WebSocketView(View, Generic[Socket]):
 
     #: The decision on handshakes for this class; made by ``as_view()``.
     _opening: ClassVar[Opening | None] = None
+    #: The methods with ``@on``; made by ``as_view()``.
+    _table: ClassVar[typed.Table | None] = None
+    #: Takes note of an exception of a method with ``@on``.
+    _report: typed.Report
 
     # Django would await the view if its get() were a coroutine function.
     view_is_async = False
@@ -107,12 +111,33 @@ class WebSocketView(View, Generic[Socket]):
     def on_message(self, message: Any, /) -> Any:
         """Handle a message.
 
-        By default, the method with the message's type is called (see :func:`on`).
+        By default, the method with the message's type is called (see :func:`on`). A
+        class that overrides this may do so for some messages:
+        ``super().on_message(message)``, awaited if a handler of the class is a
+        coroutine function.
 
         Args:
             message: ``str``, or ``bytes`` if the message is binary (classic dialect:
                 ``bytes`` in any case).
         """
+        if is_asynchronous(type(self)):
+            return self._aanswer(message)
+        if self._table is not None:
+            reply = self._table.call(self, message, self._report)
+            self._send(reply)
+
+    async def _aanswer(self, message: Any) -> None:
+        """Do what ``on_message()`` does by default, in the event loop."""
+        if self._table is not None:
+            reply = await self._table.acall(self, message, self._report)
+            sent = self._send(reply)
+            if sent is not None:
+                await sent
+
+    def _send(self, reply: str | None) -> Any:
+        """Send a reply, if there is one; return what ``send()`` returns."""
+        websocket: Any = self.websocket  # its type depends on the kind of class
+        return None if reply is None else websocket.send(reply, False)
 
     def on_close(self, code: int, /) -> Any:
         """Handle the end: the connection is closed. Called once, after ``on_open``.
@@ -210,9 +235,28 @@ class WebSocketView(View, Generic[Socket]):
 
         return async_to_sync(wait)()
 
-    def opened(self, websocket: Any) -> None:
-        """Note the connection; called before ``on_open``."""
+    def message_handler(self) -> Callable[[Any], Any]:
+        """Return what gets each message: a coroutine function where one is needed."""
+        default = type(self).on_message is WebSocketView.on_message
+        return (
+            self._aanswer
+            if default and is_asynchronous(type(self))
+            else self.on_message
+        )
+
+    def opened(self, websocket: Any, report: typed.Report) -> None:
+        """Note the connection; called before ``on_open``.
+
+        Args:
+            websocket: The connection.
+            report: Takes note of exceptions after which the connection stays.
+        """
         self.websocket = websocket
+        self._report = report
+        if self._table is not None and websocket.subprotocol == SESSION_PROTOCOL:
+            # dwebsocket.js waits for this, and expects messages of groups in JSON.
+            endpoint.of(websocket).connection.envelop()
+            websocket.send(typed.welcome(websocket.member_id))
 
 
 def _opening(cls: type[WebSocketView[Any]]) -> Opening:
@@ -226,7 +270,7 @@ def _opening(cls: type[WebSocketView[Any]]) -> Opening:
         raise ConfigurationError(
             f"'groups' of {cls.__qualname__} must be a list, not one string."
         )
-    typed.check(cls)
+    cls._table = typed.Table(cls) if typed.kinds(cls) else None
     spoken = cls.subprotocols
     chosen: Any = None if callable(spoken) else spoken
     return Opening("modern", chosen, conf.check_overrides(given))
@@ -234,4 +278,7 @@ def _opening(cls: type[WebSocketView[Any]]) -> Opening:
 
 def is_asynchronous(cls: type[WebSocketView[Any]]) -> bool:
     """Return whether a handler of the class is a coroutine function."""
-    return any(iscoroutinefunction(getattr(cls, name)) for name in _EVENTS)
+    table = cls._table
+    return any(iscoroutinefunction(getattr(cls, name)) for name in _EVENTS) or (
+        table is not None and table.is_asynchronous()
+    )

@@ -18,7 +18,7 @@ from . import origin
 from .refusal import refuse
 from .request import mark
 
-__all__ = ("Accept", "Accepted", "Opening", "Subprotocols")
+__all__ = ("SESSION_PROTOCOL", "Accept", "Accepted", "Opening", "Subprotocols")
 
 #: The subprotocol of sessions (docs/client.md); any view may serve one.
 SESSION_PROTOCOL = "dwebsocket.v1"

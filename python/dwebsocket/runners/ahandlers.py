@@ -43,7 +43,15 @@ class AsyncHandlerCall(AsyncCall):
     handles = True
     place = "handler"
 
-    __slots__ = ("_entered", "_since", "begun", "ended", "handlers", "websocket")
+    __slots__ = (
+        "_entered",
+        "_since",
+        "begun",
+        "ended",
+        "handlers",
+        "on_message",
+        "websocket",
+    )
 
     def __init__(
         self,
@@ -54,6 +62,7 @@ class AsyncHandlerCall(AsyncCall):
     ) -> None:
         super().__init__(type(handlers), request, args, kwargs)
         self.handlers = handlers
+        self.on_message = handlers.message_handler()
         self.websocket: Any = None
         self.begun = False
         #: Called when everything is over.
@@ -73,7 +82,7 @@ class AsyncHandlerCall(AsyncCall):
         if self.cancels:
             endpoint.tasks.at_end(functools.partial(self._peer_gone, endpoint))
         await self._begin(websocket, endpoint)
-        self.handlers.opened(websocket)
+        self.handlers.opened(websocket, self.failed)
         for group in self.handlers.group_names():
             await websocket.join(group)
         self._entered = True
@@ -81,7 +90,7 @@ class AsyncHandlerCall(AsyncCall):
 
     async def handle(self, message: Any) -> None:
         """Call ``on_message``; an exception closes the connection."""
-        await self._guarded(self.handlers.on_message, message)
+        await self._guarded(self.on_message, message)
 
     def hear(self, message: Any) -> None:
         """Send the signal of a message, and call old code's callback."""
@@ -244,7 +253,7 @@ def _engine_handled(
         engine,
         None,
         call,
-        call.handlers.on_message,
+        call.on_message,
         signals.websocket_message,
     )
 

@@ -30,8 +30,8 @@ class HandlerCall(Call):
     """The handlers of one connection.
 
     Args:
-        handlers: The instance of the project's class: it has the handlers, ``opened``
-            and the names of its groups (``group_names``).
+        handlers: The instance of the project's class: a
+            :class:`~dwebsocket.classes.WebSocketView`.
         request: The handshake.
         args: All positional arguments, including the request.
         kwargs: The keyword arguments.
@@ -87,7 +87,7 @@ class HandlerCall(Call):
         self._identify(endpoint)
         self.log_opening()
         signals.emit(signals.websocket_opened, websocket, request=self.request)
-        self.handlers.opened(websocket)
+        self.handlers.opened(websocket, self.failed)
         for group in self.handlers.group_names():
             websocket.join(group)
         self._entered = True
@@ -199,6 +199,7 @@ class HandlerCall(Call):
 
     def _serve(self, websocket: Any, endpoint: Endpoint) -> None:
         endpoint.begin(self.gone_timeout)
+        handle = self.handlers.message_handler()
         try:
             self.enter()
             while not endpoint.closed:
@@ -206,7 +207,7 @@ class HandlerCall(Call):
                 if message is None:
                     break
                 try:
-                    self.returned(self.handlers.on_message(message))
+                    self.returned(handle(message))
                 except BaseException as error:
                     self.raised(error)
         finally:
@@ -266,6 +267,6 @@ def prepared(
         loop,
         Around(job) if around else job.context.variables,
         call,
-        call.handlers.on_message,
+        call.handlers.message_handler(),
         signals.websocket_message,
     )

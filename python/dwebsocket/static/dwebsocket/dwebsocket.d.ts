@@ -47,14 +47,23 @@ export interface SendOptions {
   queue?: boolean;
 }
 
+export interface CallOptions extends SendOptions {
+  /**
+   * Milliseconds until the promise is rejected with "timeout", the time without a connection
+   * included; Infinity: no limit. Default: the option `timeout` of the socket.
+   */
+  timeout?: number;
+}
+
 /**
- * From the server: "forbidden", "invalid", "too_many", "unavailable". From the client:
+ * From the server: "forbidden", "invalid", "too_many", "unavailable"; for a call also "unknown"
+ * (no method has this type) and "failed" (the method has failed). From the client:
  * "offline", "queue_full" (not sent); "disconnected", "timeout" (sent, but the server may or
  * may not have carried it out); "closed" (the connection has ended for good), "left" (the
  * group was left meanwhile); "protocol" (the server has sent an invalid frame).
  */
 export type ErrorCode =
-  | "forbidden" | "invalid" | "too_many" | "unavailable"
+  | "forbidden" | "invalid" | "too_many" | "unavailable" | "unknown" | "failed"
   | "offline" | "queue_full" | "disconnected" | "timeout" | "closed" | "left" | "protocol"
   | (string & {});
 
@@ -154,6 +163,15 @@ export class DWebSocket extends EventTarget {
    * @throws DWebSocketError "closed", "offline" or "queue_full".
    */
   send(data: unknown, options?: SendOptions): void;
+
+  /**
+   * Calls the method of a `WebSocketView` that has this type (`@on` in Python) with the fields of
+   * `data` as its arguments; resolves with what the method returns.
+   *
+   * @throws DWebSocketError The server's error, or "offline", "queue_full" or "closed"; after
+   *   "disconnected" and "timeout" the method may have been called all the same.
+   */
+  call<Result = any>(type: string, data?: object, options?: CallOptions): Promise<Result>;
 
   /** Connects again after a close, and joins the groups again. */
   open(): void;

@@ -1,6 +1,6 @@
 /**
-* The page's half of dwebsocket.session.Session: groups, presence and resume over one
-* WebSocket that reconnects by itself. docs/client.md has the guide and the protocol,
+* The page's half of dwebsocket.session.Session (groups, presence and resume) and of the typed
+* messages of dwebsocket.WebSocketView, over one WebSocket that reconnects by itself. docs/client.md has the guide and the protocol,
 * dwebsocket.d.ts describes each option, method and event.
 */
 
@@ -60,7 +60,7 @@ function absolute(url) {
 
 const NO_SESSION =
   "A DWebSocket talks to a view that runs a Session: MySession(request.websocket, request).run(), " +
-  "see dwebsocket.session. Use the browser's own WebSocket for other views.";
+  "see dwebsocket.session; or to a WebSocketView that has methods with @on. Use the browser's own WebSocket for other views.";
 const NO_SOCKET =
   "If the server is there, it has refused: its log says why (the browser may have the status). " +
   "See docs/troubleshooting.md.";
@@ -224,6 +224,22 @@ export class DWebSocket extends EventTarget {
     this.#submit({ text: JSON.stringify({ type: "data", data }) }, queue);
   }
 
+  /** Call the method of the view that has this type (@on in Python); resolves with its result. */
+  async call(type, data = {}, { timeout = this.#settings.timeout, queue = true } = {}) {
+    const { promise, ...answer } = Promise.withResolvers();
+    const id = ++this.#number;
+    const command = { ...answer, id, text: JSON.stringify({ ...data, type, id }) };
+    // The time that the call waits for a connection counts, too.
+    this.#limit(command, timeout);
+    try {
+      this.#submit(command, queue);
+    } catch (error) {
+      clearTimeout(command.timer);
+      throw error;
+    }
+    return (await promise).data;
+  }
+
   /** Connect again after a close, and join the groups of before again. */
   open() {
     if (this.#state !== "closed") return;
@@ -292,10 +308,18 @@ export class DWebSocket extends EventTarget {
     this.#connection.send(command.text);
     if (command.id === undefined) return;
     this.#sent.set(command.id, command);
+    if (!("timer" in command)) this.#limit(command, this.#settings.timeout);
+  }
+
+  /** Reject a command unless its answer comes in time. */
+  #limit(command, timeout) {
+    command.timer = undefined;
+    if (timeout === Infinity) return;
     command.timer = setTimeout(() => {
       this.#sent.delete(command.id);
+      this.#queue = this.#queue.filter((other) => other !== command);
       command.reject(new DWebSocketError("timeout", "no answer in time", command.group));
-    }, this.#settings.timeout);
+    }, timeout);
   }
 
   #connect() {
@@ -330,7 +354,10 @@ export class DWebSocket extends EventTarget {
     globalThis.removeEventListener?.("online", this.#wake);
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     this.#settle(closed());
-    for (const command of this.#queue.splice(0)) command.reject?.(closed(command.group));
+    for (const command of this.#queue.splice(0)) {
+      clearTimeout(command.timer);
+      command.reject?.(closed(command.group));
+    }
     emit(this, "close", { code, reason, willReconnect: false });
   }
 

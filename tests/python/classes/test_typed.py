@@ -1,0 +1,292 @@
+"""Typed messages of classes."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import sys
+import threading
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+from django.core.exceptions import PermissionDenied, ValidationError
+from pydantic import BaseModel
+
+from dwebsocket import ConfigurationError, WebSocketView, on
+
+TIMEOUT = 20
+
+
+class Address(BaseModel):
+    street: str
+    number: int
+
+
+class Point(msgspec.Struct):
+    x: int
+    y: int = 0
+
+
+class Desk(WebSocketView):
+    @on("echo")
+    def echo(self, text: str, times: int = 1, *, loud: bool = False):
+        found = text * times
+        return found.upper() if loud else found
+
+    @on("add")
+    @on("plus")
+    def add(self, a: Annotated[int, msgspec.Meta(ge=0)], b: int):
+        return a + b
+
+    @on("point")
+    def point(self, where: Point, colour: Literal["red", "green"] = "red"):
+        assert isinstance(where, Point)
+        return Point(where.y, where.x)
+
+    @on("move")
+    def move(self, to: Address, when: datetime.date):
+        assert isinstance(to, Address)
+        assert isinstance(when, datetime.date)
+        return to
+
+    @on("any")
+    def anything(self, value, optional: list[int] | None = None):
+        return [value, optional]
+
+    @on("nothing")
+    def nothing(self):
+        pass
+
+    @on("fail")
+    def fail(self):
+        raise ValueError("the password is swordfish")
+
+    @on("forbid")
+    def forbid(self):
+        raise PermissionDenied("nor this")
+
+    @on("refuse")
+    def refuse(self):
+        raise ValidationError("say something")
+
+
+class AsyncDesk(WebSocketView):
+    @on("echo")
+    async def echo(self, text: str):
+        return [text, threading.current_thread().name]
+
+    @on("plain")
+    def plain(self, text: str):
+        return [text, threading.current_thread().name]
+
+    @on("fail")
+    async def fail(self):
+        raise ValueError("the password is swordfish")
+
+
+@pytest.fixture
+def ask(site):
+    with site({"": Desk.as_view()}).connect() as connection:
+        yield asker(connection)
+
+
+def asker(connection):
+    def ask(kind: str, number: Any = 1, **fields: Any) -> dict[str, Any]:
+        connection.send(json.dumps({"type": kind, "id": number, **fields}))
+        answer: dict[str, Any] = json.loads(connection.recv(timeout=TIMEOUT))
+        return answer
+
+    ask.connection = connection  # type: ignore[attr-defined]
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "data"),
+    [
+        ("echo", {"text": "x"}, "x"),
+        ("echo", {"text": "x", "times": 3, "loud": True}, "XXX"),
+        ("add", {"a": 1, "b": 2}, 3),
+        ("plus", {"a": 1, "b": 2}, 3),
+        ("point", {"where": {"x": 1, "y": 2}}, {"x": 2, "y": 1}),
+        (
+            "move",
+            {"to": {"street": "x", "number": 7}, "when": "2026-01-02"},
+            {"street": "x", "number": 7},
+        ),
+        ("any", {"value": {"deep": [1]}}, [{"deep": [1]}, None]),
+        ("any", {"value": 1, "optional": [2], "unknown": 3}, [1, [2]]),
+        ("nothing", {}, None),
+    ],
+)
+def test_a_method_gets_the_fields_and_returns_the_reply(ask, kind, fields, data):
+    assert ask(kind, **fields) == {"type": "reply", "id": 1, "data": data}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "part"),
+    [
+        ("echo", {}, "missing required field `text`"),
+        ("echo", {"text": 7}, "Expected `str`, got `int` - at `$.text`"),
+        ("add", {"a": -1, "b": 2}, "`int` >= 0"),
+        ("point", {"where": {"x": "1"}}, "at `$.where.x`"),
+        ("point", {"where": {"x": 1}, "colour": "blue"}, "blue"),
+        (
+            "move",
+            {"to": {"street": "x"}, "when": "2026-01-02"},
+            "number: Field required",
+        ),
+        ("move", {"to": {"street": "x", "number": 1}, "when": "soon"}, "at `$.when`"),
+    ],
+)
+def test_what_does_not_fit_gets_the_reason_and_the_connection_stays(
+    ask, kind, fields, part
+):
+    answer = ask(kind, number="n-1", **fields)
+    assert (answer["type"], answer["id"], answer["code"]) == ("error", "n-1", "invalid")
+    assert part in answer["message"]
+    assert ask("nothing")["type"] == "reply"
+
+
+@pytest.mark.parametrize(
+    ("message", "number", "code"),
+    [
+        ("{", None, "invalid"),
+        ("[]", None, "invalid"),
+        ('{"id": 5}', None, "invalid"),
+        ('{"type": 7, "id": 5}', None, "invalid"),
+        ('{"type": "unheard", "id": 5}', 5, "unknown"),
+        ('{"type": "unheard"}', None, "unknown"),
+        ('{"type": "nothing", "id": [5]}', None, "invalid"),
+        ('{"type": "nothing", "id": "' + "x" * 65 + '"}', None, "invalid"),
+        ('{"type": "any", "id": 5, "value": ' + "[" * 5000 + "]" * 5000 + "}", 5, None),
+        (b"\xff\xfe", None, "invalid"),
+    ],
+)
+def test_whatever_comes_is_answered(ask, message, number, code):
+    ask.connection.send(message)
+    answer = json.loads(ask.connection.recv(timeout=TIMEOUT))
+    assert answer["type"] == "error"
+    assert answer["id"] in (number, None)
+    assert answer["code"] == (code or "invalid")
+    assert ask("nothing")["type"] == "reply"
+
+
+def test_a_message_without_an_id_gets_no_reply(ask):
+    ask.connection.send('{"type": "echo", "text": "unanswered"}')
+    ask.connection.send('{"type": "echo", "text": "answered", "id": 0}')
+    answer = json.loads(ask.connection.recv(timeout=TIMEOUT))
+    assert answer == {"type": "reply", "id": 0, "data": "answered"}
+
+
+def test_an_exception_is_logged_and_the_reply_tells_no_secret(ask, caplog):
+    with caplog.at_level(logging.ERROR, "dwebsocket.view"):
+        answer = ask("fail")
+        assert ask("nothing")["type"] == "reply"
+    assert (answer["code"], "swordfish" in json.dumps(answer)) == ("failed", False)
+    (record,) = [r for r in caplog.records if r.exc_info]
+    assert "swordfish" in record.exc_text
+    assert "in fail" in record.exc_text
+
+
+def test_exceptions_for_visitors_are_answered_and_not_logged(ask, caplog):
+    with caplog.at_level(logging.ERROR, "dwebsocket.view"):
+        assert ask("forbid")["code"] == "forbidden"
+        answer = ask("refuse")
+    assert (answer["code"], answer["message"]) == ("invalid", "say something")
+    assert not caplog.records
+
+
+def test_coroutine_functions_and_plain_ones_are_methods(site, caplog):
+    with site({"": AsyncDesk.as_view()}).connect() as connection:
+        ask = asker(connection)
+        assert ask("echo", text="x")["data"] == ["x", "websocket-loop"]
+        assert ask("plain", text="x")["data"] == ["x", "websocket-calls"]
+        assert ask("echo", text=1)["code"] == "invalid"
+        with caplog.at_level(logging.ERROR, "dwebsocket.view"):
+            assert ask("fail")["code"] == "failed"
+    assert len([r for r in caplog.records if r.exc_info]) == 1
+
+
+def test_on_message_may_leave_messages_to_the_methods(site):
+    class Both(Desk):
+        def on_message(self, message):
+            if message == "plain":
+                self.websocket.send("as it is")
+            else:
+                super().on_message(message)
+
+    class AsyncBoth(AsyncDesk):
+        async def on_message(self, message):
+            if message == "plain":
+                await self.websocket.send("as it is")
+            else:
+                await super().on_message(message)
+
+    live = site({"sync": Both.as_view(), "async": AsyncBoth.as_view()})
+    for route in ("sync", "async"):
+        with live.connect(route) as connection:
+            connection.send("plain")
+            assert connection.recv(timeout=TIMEOUT) == "as it is"
+            assert asker(connection)("echo", text="x")["type"] == "reply"
+
+
+def test_a_method_that_overrides_another_gets_its_messages(site):
+    class Child(Desk):
+        def echo(self, text: int):  # type: ignore[override]
+            return -text
+
+    with site({"": Child.as_view()}).connect() as connection:
+        assert asker(connection)("echo", text=5)["data"] == -5
+
+
+def wrong(method):
+    return type("Wrong", (WebSocketView,), {"method": on("x")(method)})
+
+
+@pytest.mark.parametrize(
+    ("method", "part"),
+    [
+        (lambda self, *rest: None, "rest"),
+        (lambda self, **rest: None, "rest"),
+        (lambda self, id: None, "'id'"),
+        (lambda self, type: None, "'type'"),
+    ],
+)
+def test_a_method_that_cannot_get_fields_is_an_error_of_as_view(method, part):
+    with pytest.raises(ConfigurationError, match=part):
+        wrong(method).as_view()
+
+
+def test_two_methods_of_one_type_are_an_error():
+    class Twice(WebSocketView):
+        @on("x")
+        def one(self): ...
+
+        @on("x")
+        def two(self): ...
+
+    with pytest.raises(ConfigurationError, match=r"one\(\) and two\(\)"):
+        Twice.as_view()
+
+
+@pytest.mark.parametrize("kind", ["", None, 7])
+def test_the_type_of_a_message_is_a_name(kind):
+    with pytest.raises(ConfigurationError, match="type of a message"):
+        on(kind)
+
+
+def test_an_annotation_that_cannot_be_resolved_is_named():
+    class Wrong(WebSocketView):
+        @on("x")
+        def method(self, field: Unheard): ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(ConfigurationError, match="Unheard"):
+        Wrong.as_view()
+
+
+def test_without_msgspec_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    with pytest.raises(ConfigurationError, match=r"dwebsocket-rs\[messages\]"):
+        Desk.as_view()
