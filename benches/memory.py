@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--warm", type=int, default=500, help="connections before")
     parser.add_argument(
-        "--urls", default="urls", help="async_urls: asynchronous views", metavar="URLS"
+        "--urls", default="urls", help="async_urls, class_urls", metavar="URLS"
     )
     parser.add_argument("--idle", type=float, default=30, help="seconds of idle CPU")
     arguments = parser.parse_args()

@@ -203,9 +203,7 @@ class WebSocketView(View, Generic[Socket]):
                 " is a class with handlers, which opens its WebSockets itself."
             )
         if factory is None:
-            answer: HttpResponseBase = plain.answer(
-                request, self._answer, (request, *args), kwargs, False
-            )
+            answer: HttpResponseBase = self._plain(request, args, kwargs)
             return answer
         self.group_names()  # an error is still the response to the handshake
         opening = self._opening or _opening(type(self))
@@ -220,6 +218,14 @@ class WebSocketView(View, Generic[Socket]):
         from dwebsocket.runners.ahandlers import AsyncHandlerCall
 
         return AsyncHandlerCall(self, self.request, args, kwargs)
+
+    def _plain(self, request: HttpRequest, args: Any, kwargs: Any) -> Any:
+        def answering(*args: Any, **kwargs: Any) -> Any:
+            return self._answer(*args, **kwargs)
+
+        cls = type(self)
+        answering.__module__, answering.__qualname__ = cls.__module__, cls.__qualname__
+        return plain.answer(request, answering, (request, *args), kwargs, False)
 
     def _answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Answer plain HTTP; None if the class has no method for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import aio, apps, deciding, modern, wrapped
+from . import aio, apps, classes, deciding, modern, wrapped
 from .kinds import URLS
 from .urls_classic import urlpatterns as classic_patterns
 
@@ -33,6 +33,13 @@ urlpatterns = [
     path("aio/remains", aio.remains),
     path("aio/cancels", aio.cancels),
     path("aio/stubborn", aio.stubborn),
+    path("classes/echo", classes.Echo.as_view()),
+    path("classes/async-echo", classes.AsyncEcho.as_view()),
+    path("classes/query", classes.Query.as_view()),
+    path("classes/whole/<room>", classes.Whole.as_view()),
+    path("classes/async-whole/<room>", classes.AsyncWhole.as_view()),
+    path("classes/slow", classes.Slow.as_view()),
+    path("classes/typed", classes.Typed.as_view()),
     *apps.urlpatterns,
     path("deciding/sync", deciding.sync),
     path("deciding/sync/backends", deciding.backends),
