@@ -13,7 +13,7 @@ use super::{
     errors,
     handled::{Left, PyHandled},
     start::ready,
-    wait,
+    wait::{self, LONG},
 };
 use crate::{
     engine::{Call, Crew, Duty, EventLoop, Next},
@@ -92,7 +92,7 @@ impl PyPool {
     }
 
     /// Serves until the duty ends.
-    fn work(&self, py: Python<'_>, lead: u64, rest: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn work(&self, py: Python<'_>, lead: u64, rest: &Bound<'_, PyAny>) {
         let mut duty = Duty::Lead(lead);
         let mut meter = None;
         loop {
@@ -100,16 +100,14 @@ impl PyPool {
             match self.crew.next(duty, computed) {
                 Next::Work(handled) => {
                     self.serve_one(py, &handled);
-                    if DATABASES.get() {
-                        release(py, rest, false)?;
-                    }
+                    release(rest, false);
                 }
-                Next::Wait => self.wait(py, rest)?,
+                Next::Wait => self.wait(py, rest),
                 Next::Help => {
                     duty = Duty::Help;
                     meter = Some(Meter::new());
                 }
-                Next::Leave => return Ok(()),
+                Next::Leave => return,
             }
         }
     }
@@ -126,20 +124,16 @@ impl PyPool {
     }
 
     /// Waits for the sockets, and lines up the connections for which there is something to do.
-    fn wait(&self, py: Python<'_>, rest: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn wait(&self, py: Python<'_>, rest: &Bound<'_, PyAny>) {
         let event_loop = self.event_loop();
-        let pause = if DATABASES.get() {
-            release(py, rest, false)?
-        } else {
-            None
-        };
+        let pause = release(rest, false);
         let (mut reported, left) = wait::briefly(py, || {
             event_loop.write_held();
             event_loop.wait(pause);
             event_loop.attend()
         });
         if reported.is_empty() && pause.is_some() && !left {
-            release(py, rest, true)?;
+            release(rest, true);
         }
         let members = self.members();
         let found: Vec<_> = reported
@@ -150,31 +144,25 @@ impl PyPool {
             .collect();
         drop(members);
         self.crew.line_up(found);
-        Ok(())
     }
 
-    fn serve_duties(&self, py: Python<'_>, rest: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn serve_duties(&self, py: Python<'_>, rest: &Bound<'_, PyAny>) {
+        let mut keep = KEEP;
         loop {
-            let pause = if DATABASES.get() {
-                release(py, rest, false)?
-            } else {
-                None
-            };
+            let pause = release(rest, false);
             let crew = &self.crew;
-            match wait::briefly(py, || crew.wait_for_duty(pause.unwrap_or(KEEP))) {
+            match wait::briefly(py, || crew.wait_for_duty(pause.unwrap_or(keep))) {
                 Call::Lead(lead) => {
+                    keep = KEEP;
                     self.hire(py);
-                    let done = self.work(py, lead, rest);
-                    if done.is_err() {
-                        self.crew.give_up(Duty::Lead(lead));
-                    }
-                    done?;
+                    self.work(py, lead, rest);
                 }
                 Call::Spare | Call::Idle if pause.is_some() => {
-                    release(py, rest, true)?;
+                    release(rest, true);
                 }
-                Call::Idle => {}
-                Call::Spare | Call::Ended => return Ok(()),
+                // This thread stays, and needs no tick.
+                Call::Idle => keep = LONG,
+                Call::Spare | Call::Ended => return,
             }
         }
     }
@@ -182,15 +170,18 @@ impl PyPool {
 
 /// Closes the database connections of this thread that must not be kept, or all of them. Returns the time after
 /// which the others are to be closed.
-fn release(
-    py: Python<'_>,
-    rest: &Bound<'_, PyAny>,
-    everything: bool,
-) -> PyResult<Option<Duration>> {
-    let pause: Option<f64> = rest.call1((everything,))?.extract()?;
+fn release(rest: &Bound<'_, PyAny>, everything: bool) -> Option<Duration> {
+    if !DATABASES.get() {
+        return None;
+    }
+    let pause = rest.call1((everything,)).and_then(|pause| pause.extract());
+    let pause: Option<f64> = pause.unwrap_or_else(|error: PyErr| {
+        // A connection that cannot be closed must not keep the thread from its work.
+        error.write_unraisable(rest.py(), Some(rest));
+        None
+    });
     DATABASES.set(pause.is_some());
-    let _ = py;
-    Ok(pause.map(|pause| Duration::try_from_secs_f64(pause).unwrap_or(KEEP)))
+    pause.map(|pause| Duration::try_from_secs_f64(pause).unwrap_or(KEEP))
 }
 
 #[pymethods]
@@ -227,10 +218,9 @@ impl PyPool {
     }
 
     /// What a thread of the pool runs.
-    fn serve(&self, py: Python<'_>, rest: &Bound<'_, PyAny>) -> PyResult<()> {
-        let served = self.serve_duties(py, rest);
+    fn serve(&self, py: Python<'_>, rest: &Bound<'_, PyAny>) {
+        self.serve_duties(py, rest);
         self.crew.discharge();
-        served
     }
 
     #[getter]

@@ -249,18 +249,6 @@ impl<T> Crew<T> {
         self.began.notify_one();
     }
 
-    /// Gives the lead of a thread up, which ends by an exception.
-    pub fn give_up(&self, duty: Duty) {
-        let mut state = self.state();
-        let Duty::Lead(lead) = duty else { return };
-        state.waited.retain(|one| *one != lead);
-        if state.lead == Some(lead) {
-            state.lead = None;
-            self.running.store(0, SeqCst);
-            self.called.notify_one();
-        }
-    }
-
     fn start_watch(&self) {
         if !self.watched.load(SeqCst) && !self.watched.swap(true, SeqCst) {
             self.began.notify_one();
