@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 
 from dwebsocket import WebSocketView, hub
 
@@ -35,3 +35,19 @@ class Publish(WebSocketView):
 
     def on_message(self, message):
         self.room.send(message)
+
+
+class Listener(Echo):
+    """Send every message back, and listen to a group."""
+
+    groups = [GROUP]
+    latest = ""
+
+    def on_message(self, message):
+        Listener.latest = message
+        super().on_message(message)
+
+
+def push(request):
+    """Send the latest message of a Listener to all of them."""
+    return JsonResponse({"reached": hub.group(GROUP).send(Listener.latest).local})

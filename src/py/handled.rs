@@ -212,7 +212,7 @@ impl PyHandled {
         }
         match context.call_method1(name, (&self.on_message, message)) {
             Ok(returned) if returned.is_none() => Ok(()),
-            Ok(returned) => self.tell(py, "returned", returned),
+            Ok(returned) => self.tell(py, "look_at", returned),
             Err(error) => self.tell(py, "raised", error.into_value(py).into_bound(py).into_any()),
         }
     }

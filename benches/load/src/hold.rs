@@ -2,6 +2,7 @@
 //!
 //!     open 500     open so many more
 //!     echo         send one message on each and wait for every echo
+//!     hear         wait until each has got the message once more, which the server sends by itself
 //!     check        are all still open?
 //!     close        close handshake on each, then wait for the server to end the streams
 //!
@@ -117,6 +118,7 @@ impl Holder {
         match (words.next(), words.next()) {
             (Some("open"), Some(count)) => self.open(count.parse()?)?,
             (Some("echo"), None) => self.echo()?,
+            (Some("hear"), None) => self.hear()?,
             (Some("close"), None) => self.close()?,
             (Some("check"), None) => self.turn(Some(Duration::ZERO))?,
             _ => return Err(format!("unknown command {line:?}").into()),
@@ -159,9 +161,14 @@ impl Holder {
         for held in self.peers.values_mut() {
             held.peer.send(frame)?;
         }
+        self.hear()
+    }
+
+    /// Waits until each connection has got one message more.
+    fn hear(&mut self) -> Result<()> {
         self.rounds += 1;
         let rounds = self.rounds;
-        self.until("echoes", |holder| {
+        self.until("messages", |holder| {
             holder.peers.values().all(|held| held.echoed == rounds)
         })
     }

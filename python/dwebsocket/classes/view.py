@@ -250,6 +250,10 @@ class WebSocketView(View, Generic[Socket]):
             else self.on_message
         )
 
+    def ended(self) -> None:
+        """Let go of what would keep this object alive; called after ``on_close``."""
+        self.__dict__.pop("_report", None)
+
     def opened(self, websocket: Any, report: typed.Report) -> None:
         """Note the connection; called before ``on_open``.
 
@@ -258,8 +262,10 @@ class WebSocketView(View, Generic[Socket]):
             report: Takes note of exceptions after which the connection stays.
         """
         self.websocket = websocket
+        if self._table is None:
+            return
         self._report = report
-        if self._table is not None and websocket.subprotocol == SESSION_PROTOCOL:
+        if websocket.subprotocol == SESSION_PROTOCOL:
             # dwebsocket.js waits for this, and expects messages of groups in JSON.
             endpoint.of(websocket).connection.envelop()
             websocket.send(typed.welcome(websocket.member_id))
@@ -277,6 +283,11 @@ def _opening(cls: type[WebSocketView[Any]]) -> Opening:
             f"'groups' of {cls.__qualname__} must be a list, not one string."
         )
     cls._table = typed.Table(cls) if typed.kinds(cls) else None
+    if given.get("cancel_on_disconnect") and not is_asynchronous(cls):
+        raise ConfigurationError(
+            f"The handlers of {cls.__qualname__} are synchronous, and a thread cannot "
+            "be cancelled: cancel_on_disconnect is for coroutine functions."
+        )
     spoken = cls.subprotocols
     chosen: Any = None if callable(spoken) else spoken
     return Opening("modern", chosen, conf.check_overrides(given))

@@ -130,6 +130,7 @@ class AsyncHandlerCall(AsyncCall):
                 )
             await self._asave_session()
         finally:
+            self.handlers.ended()
             await self.aend(self.websocket, NORMAL, self._since)
 
     async def _arun(self, websocket: Any) -> None:

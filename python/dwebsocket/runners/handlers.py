@@ -180,6 +180,7 @@ class HandlerCall(Call):
 
     def _forget(self) -> None:
         ended, self.ended = self.ended, None
+        self.handlers.ended()
         try:
             log.drain()
         finally:

@@ -171,7 +171,7 @@ impl<T> Crew<T> {
         let until = Instant::now() + timeout;
         let mut state = self.state();
         loop {
-            if self.ended.load(SeqCst) {
+            if self.is_over() {
                 return Call::Ended;
             }
             if state.lead.is_none() {
@@ -208,7 +208,7 @@ impl<T> Crew<T> {
         let mut state = self.state();
         match duty {
             Duty::Lead(lead) if state.lead == Some(lead) => {
-                if self.ended.load(SeqCst) {
+                if self.is_over() {
                     return Next::Leave;
                 }
                 let Some(item) = state.line.pop_front() else {
@@ -247,6 +247,12 @@ impl<T> Crew<T> {
         self.event_loop.interrupt();
         self.event_loop.end();
         self.began.notify_one();
+    }
+
+    /// Whether nobody will lead any more: the crew has ended, or this is a forked child, which must leave the
+    /// sockets of its parent alone.
+    fn is_over(&self) -> bool {
+        self.ended.load(SeqCst) || self.event_loop.is_foreign()
     }
 
     fn start_watch(&self) {

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import gc
 import logging
 import threading
 import time
+import weakref
 
 import pytest
 from django.contrib.auth.mixins import (
@@ -418,6 +420,7 @@ def test_as_view_overrides_settings_and_attributes(site):
         ({"dialect": "klingon"}, "dialect"),
         ({"subprotocols": "chat"}, "subprotocols"),
         ({"groups": "room"}, "groups"),
+        ({"cancel_on_disconnect": True}, "synchronous"),
     ],
 )
 def test_a_wrong_attribute_is_an_error_of_as_view(attributes, part):
@@ -592,7 +595,7 @@ def test_a_hidden_coroutine_is_a_mistake_that_is_named(site, caplog):
     async def coroutine():
         raise AssertionError("never runs")
 
-    class Hidden(WebSocketView):
+    class Hidden(noted()):  # type: ignore[misc]
         def on_message(self, message):
             return coroutine()
 
@@ -602,7 +605,48 @@ def test_a_hidden_coroutine_is_a_mistake_that_is_named(site, caplog):
     ):
         connection.send("x")
         assert code_of(connection) == 1011
+        assert Hidden.ended.wait(TIMEOUT)
     assert "coroutine" in caplog.text or "async" in caplog.text
+    assert Hidden.notes == ["open", 1011]
+
+
+def test_what_a_handler_returns_does_not_matter(site):
+    class Returns(WebSocketView):
+        def on_open(self):
+            return self.websocket.send("open")
+
+        def on_message(self, message):
+            return self.websocket.send(message)
+
+    with served(site, Returns).connect() as connection:
+        assert connection.recv(timeout=TIMEOUT) == "open"
+        for number in range(3):
+            connection.send(str(number))
+            assert connection.recv(timeout=TIMEOUT) == str(number)
+
+
+def test_instances_go_with_their_connections(site):
+    alive: weakref.WeakSet = weakref.WeakSet()
+    ended = threading.Event()
+
+    class Counted(Echo):
+        def on_open(self):
+            alive.add(self)
+
+        def on_close(self, code):
+            ended.set()
+
+    with served(site, Counted).connect() as connection:
+        connection.send("x")
+        assert connection.recv(timeout=TIMEOUT) == "x"
+        assert len(alive) == 1
+    assert ended.wait(TIMEOUT)
+    assert pool.runner.join(TIMEOUT)
+    deadline = time.monotonic() + TIMEOUT
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.005)
+        gc.collect()
+    assert not alive
 
 
 def test_refusing_exceptions_close_with_1008(site):

@@ -1,0 +1,88 @@
+"""Database connections of handlers: those of the threads, let go after each handler."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connections
+
+from dwebsocket import WebSocketView
+
+TIMEOUT = 20
+
+
+class Names(WebSocketView):
+    """Says whether a connection was open before, and makes a row."""
+
+    def on_message(self, message):
+        kept = connections["default"].connection is not None
+        Group.objects.create(name=message)
+        where = threading.get_ident()
+        self.websocket.send_json([kept, where, Group.objects.count()])
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_connection_is_closed_after_each_handler(site):
+    with site({"": Names.as_view()}).connect() as client:
+        for number in range(5):
+            client.send(str(number))
+            kept, _, count = _received(client)
+            assert (kept, count) == (False, number + 1)
+
+
+@pytest.mark.usefixtures("tables")
+def test_conn_max_age_keeps_it_for_a_moment(site, monkeypatch):
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 60)
+    threads: set[int] = set()
+    with site({"": Names.as_view()}).connect() as client:
+        for number in range(5):
+            client.send(str(number))
+            kept, thread, _ = _received(client)
+            # Each thread has a connection of its own.
+            assert kept is (thread in threads)
+            threads.add(thread)
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_kept_connection_is_closed_when_nothing_comes(site, monkeypatch):
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 60)
+    monkeypatch.setattr("dwebsocket.process.databases.KEEP", 0.05)
+    closed = threading.Event()
+    backend = type(connections["default"])
+    close = backend.close
+
+    def note(self):
+        close(self)
+        if threading.current_thread().name == "websocket-pool":
+            closed.set()
+
+    monkeypatch.setattr(backend, "close", note)
+    with site({"": Names.as_view()}).connect() as client:
+        client.send("x")
+        _received(client)
+        assert closed.wait(TIMEOUT)
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_handler_that_fails_in_a_transaction_leaves_none_behind(site, caplog):
+    class Fails(WebSocketView):
+        def on_message(self, message):
+            connections["default"].set_autocommit(False)
+            Group.objects.create(name=message)
+            raise ValueError("wrong on purpose")
+
+    live = site({"fails": Fails.as_view(), "names": Names.as_view()})
+    with caplog.at_level("CRITICAL", "dwebsocket.view"), live.connect("fails") as one:
+        one.send("never")
+        with pytest.raises(Exception, match="1011"):
+            one.recv(timeout=TIMEOUT)
+    with live.connect("names") as two:
+        two.send("x")
+        assert _received(two)[2] == 1
+
+
+def _received(client):
+    return json.loads(client.recv(timeout=TIMEOUT))
