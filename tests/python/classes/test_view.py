@@ -23,7 +23,7 @@ from django.test import RequestFactory
 from django.utils import timezone, translation
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from dwebsocket import ConfigurationError, WebSocketView, hub, signals
+from dwebsocket import ConfigurationError, WebSocketView, hub, monitor, signals
 from dwebsocket.runners import pool
 from tests.python.live import HANDSHAKE
 
@@ -608,6 +608,17 @@ def test_a_hidden_coroutine_is_a_mistake_that_is_named(site, caplog):
         assert Hidden.ended.wait(TIMEOUT)
     assert "coroutine" in caplog.text or "async" in caplog.text
     assert Hidden.notes == ["open", 1011]
+
+
+def test_the_monitor_shows_path_groups_and_counts(site):
+    class Room(Echo):
+        groups = ["shown.room"]
+
+    with served(site, Room).connect() as connection:
+        connection.send("x")
+        assert connection.recv(timeout=TIMEOUT) == "x"
+        (row,) = monitor.connections(search="shown.room", scope="machine").rows
+        assert (row.path, row.received_messages, row.sent_messages) == ("/", 1, 1)
 
 
 def test_what_a_handler_returns_does_not_matter(site):
