@@ -101,6 +101,11 @@ impl WakeQueue {
         self.state().attended = true;
     }
 
+    /// Whether [`WakeQueue::drain`] has an id.
+    pub(crate) fn has_reports(&self) -> bool {
+        !self.state().ids.is_empty()
+    }
+
     /// Takes out the ids that were reported.
     #[must_use]
     pub fn drain(&self) -> Vec<u64> {

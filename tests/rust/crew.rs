@@ -139,7 +139,7 @@ fn one_thread_serves_quick_handlers() {
         }
         assert_eq!(threads.lock().unwrap().len(), 400);
         pool.crew.end();
-        until(|| pool.crew.threads() == 0);
+        until("all threads end", || pool.crew.threads() == 0);
     });
 }
 
@@ -182,7 +182,7 @@ fn slow_handlers_run_side_by_side_up_to_the_limit() {
         for peer in &mut peers {
             peer.send(Wire::text("x")).unwrap();
         }
-        until(|| inside.0.load(SeqCst) == 4);
+        until("four handlers run", || inside.0.load(SeqCst) == 4);
         thread::sleep(Duration::from_millis(30));
         go.store(true, SeqCst);
         for peer in &mut peers {
@@ -226,9 +226,9 @@ fn a_crew_without_work_ends_when_it_is_told_to() {
         let pool = Pool::new(4, |_| {});
         let mut peer = pool.open();
         echo(&mut peer, "x");
-        until(|| pool.crew.threads() == 2);
+        until("one leads, one waits", || pool.crew.threads() == 2);
         pool.crew.end();
-        until(|| pool.crew.threads() == 0);
+        until("all threads end", || pool.crew.threads() == 0);
         // Whoever asks now gets nothing to do.
         assert_eq!(pool.crew.wait_for_duty(Duration::ZERO), Call::Ended);
         assert!(!pool.crew.enlist());

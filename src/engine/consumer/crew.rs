@@ -244,8 +244,8 @@ impl<T> Crew<T> {
         self.ended.store(true, SeqCst);
         drop(self.state());
         self.called.notify_all();
-        self.event_loop.interrupt();
         self.event_loop.end();
+        self.event_loop.interrupt();
         self.began.notify_one();
     }
 

@@ -139,7 +139,9 @@ impl EventLoop {
     /// Waits until there may be something for [`EventLoop::attend`] to do, at most `timeout`.
     pub fn wait(&self, timeout: Option<Duration>) {
         if !self.is_foreign() {
-            self.poller.wait(timeout);
+            self.poller.wait(timeout, || {
+                self.queue.has_reports() || self.ended.load(Relaxed)
+            });
         }
     }
 

@@ -312,10 +312,11 @@ impl Poller {
             .register(&mut SourceFd(&fd), WAKER, Interest::READABLE)
     }
 
-    /// Waits until sockets are ready, which the next round reads; at most `timeout`.
-    pub(in crate::engine) fn wait(&self, timeout: Option<Duration>) {
+    /// Waits until sockets are ready, which the next round reads; at most `timeout`, and not if there is
+    /// something to do already: a round of somebody else may have taken the event that would end the wait.
+    pub(in crate::engine) fn wait(&self, timeout: Option<Duration>, is_due: impl FnOnce() -> bool) {
         let mut desk = lock(&self.desk);
-        if desk.ready.is_empty() {
+        if desk.ready.is_empty() && !is_due() {
             desk.look(&self.sources, timeout);
         }
     }
