@@ -302,7 +302,7 @@ class HandlerPool:
         """Start the first thread, unless there is one; raises what ``spawn`` raises."""
     def add(self, handled: Handled) -> None:
         """Call the handlers of a connection from now on."""
-    def serve(self, rest: Callable[[bool], float | None], /) -> None:
+    def serve(self, rest: Callable[[bool], float | None]) -> None:
         """Serve connections in the calling thread, until it is not needed.
 
         Args:

@@ -15,7 +15,7 @@ def test_a_call_resolves_with_the_reply(page: Page, fake: Fake) -> None:
     assert fake.expect("add") == {"type": "add", "id": 1, "a": 1, "b": 2}
 
 
-def test_the_datas_own_type_and_id_do_not_count(page: Page, fake: Fake) -> None:
+def test_a_type_and_an_id_in_the_data_do_not_count(page: Page, fake: Fake) -> None:
     page.make()
     assert page("socket.call('add', {a: 1, b: 2, type: 'x', id: 99})") == 3
 
