@@ -200,11 +200,12 @@ impl PyPool {
 
     /// Starts the first thread.
     fn start(&self, py: Python<'_>) -> PyResult<()> {
-        if self.crew.threads() == 0 && self.crew.enlist() {
-            if let Err(error) = self.spawn.call0(py) {
-                self.crew.discharge();
-                return Err(error);
-            }
+        if self.crew.threads() == 0
+            && self.crew.enlist()
+            && let Err(error) = self.spawn.call0(py)
+        {
+            self.crew.discharge();
+            return Err(error);
         }
         Ok(())
     }

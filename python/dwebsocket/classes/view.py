@@ -96,11 +96,11 @@ class WebSocketView(View, Generic[Socket]):
     websocket: Socket
 
     #: The decision on handshakes for this class; made by ``as_view()``.
-    _opening: ClassVar[Opening | None] = None
+    _ws_opening: ClassVar[Opening | None] = None
     #: The methods with ``@on``; made by ``as_view()``.
-    _table: ClassVar[typed.Table | None] = None
+    _ws_table: ClassVar[typed.Table | None] = None
     #: Takes note of an exception of a method with ``@on``.
-    _report: typed.Report
+    _ws_report: typed.Report
 
     # Django would await the view if its get() were a coroutine function.
     view_is_async = False
@@ -121,20 +121,20 @@ class WebSocketView(View, Generic[Socket]):
                 ``bytes`` in any case).
         """
         if is_asynchronous(type(self)):
-            return self._aanswer(message)
-        if self._table is not None:
-            reply = self._table.call(self, message, self._report)
-            self._send(reply)
+            return self._ws_answer(message)
+        if self._ws_table is not None:
+            reply = self._ws_table.call(self, message, self._ws_report)
+            self._ws_send(reply)
 
-    async def _aanswer(self, message: Any) -> None:
+    async def _ws_answer(self, message: Any) -> None:
         """Do what ``on_message()`` does by default, in the event loop."""
-        if self._table is not None:
-            reply = await self._table.acall(self, message, self._report)
-            sent = self._send(reply)
+        if self._ws_table is not None:
+            reply = await self._ws_table.acall(self, message, self._ws_report)
+            sent = self._ws_send(reply)
             if sent is not None:
                 await sent
 
-    def _send(self, reply: str | None) -> Any:
+    def _ws_send(self, reply: str | None) -> Any:
         """Send a reply, if there is one; return what ``send()`` returns."""
         websocket: Any = self.websocket  # its type depends on the kind of class
         return None if reply is None else websocket.send(reply, False)
@@ -146,7 +146,7 @@ class WebSocketView(View, Generic[Socket]):
             code: The close code (RFC 6455 section 7.4).
         """
 
-    def group_names(self) -> list[str]:
+    def _ws_groups(self) -> list[str]:
         """Return the names of the groups that the connection joins at the opening.
 
         Raises:
@@ -180,7 +180,7 @@ class WebSocketView(View, Generic[Socket]):
             qualified = {"__qualname__": cls.__qualname__, "__module__": cls.__module__}
             kind: Any = type(cls)
             cls = kind(cls.__name__, (cls,), given | qualified)
-        cls._opening = _opening(cls)
+        cls._ws_opening = _opening(cls)
         view: Any = super().as_view(**initkwargs)
         view.opens_websocket = True
         view.accept_websocket = True
@@ -203,15 +203,15 @@ class WebSocketView(View, Generic[Socket]):
                 " is a class with handlers, which opens its WebSockets itself."
             )
         if factory is None:
-            answer: HttpResponseBase = self._plain(request, args, kwargs)
+            answer: HttpResponseBase = self._ws_plain(request, args, kwargs)
             return answer
-        self.group_names()  # an error is still the response to the handshake
-        opening = self._opening or _opening(type(self))
+        self._ws_groups()  # an error is still the response to the handshake
+        opening = self._ws_opening or _opening(type(self))
         if callable(self.subprotocols):
             opening = opening.speaking(self.subprotocols)
-        return respond(opening, factory, self._call((request, *args), kwargs))
+        return respond(opening, factory, self._ws_call((request, *args), kwargs))
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _ws_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         if not is_asynchronous(type(self)):
             return HandlerCall(self, self.request, args, kwargs)
         # Imported late: most sites have no such class.
@@ -219,15 +219,15 @@ class WebSocketView(View, Generic[Socket]):
 
         return AsyncHandlerCall(self, self.request, args, kwargs)
 
-    def _plain(self, request: HttpRequest, args: Any, kwargs: Any) -> Any:
+    def _ws_plain(self, request: HttpRequest, args: Any, kwargs: Any) -> Any:
         def answering(*args: Any, **kwargs: Any) -> Any:
-            return self._answer(*args, **kwargs)
+            return self._ws_http(*args, **kwargs)
 
         cls = type(self)
         answering.__module__, answering.__qualname__ = cls.__module__, cls.__qualname__
         return plain.answer(request, answering, (request, *args), kwargs, False)
 
-    def _answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    def _ws_http(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Answer plain HTTP; None if the class has no method for it."""
         names = set(self.http_method_names) - {"options"}
         if not any(hasattr(self, name) for name in names):
@@ -241,20 +241,20 @@ class WebSocketView(View, Generic[Socket]):
 
         return async_to_sync(wait)()
 
-    def message_handler(self) -> Callable[[Any], Any]:
+    def _ws_handler(self) -> Callable[[Any], Any]:
         """Return what gets each message: a coroutine function where one is needed."""
         default = type(self).on_message is WebSocketView.on_message
         return (
-            self._aanswer
+            self._ws_answer
             if default and is_asynchronous(type(self))
             else self.on_message
         )
 
-    def ended(self) -> None:
+    def _ws_ended(self) -> None:
         """Let go of what would keep this object alive; called after ``on_close``."""
-        self.__dict__.pop("_report", None)
+        self.__dict__.pop("_ws_report", None)
 
-    def opened(self, websocket: Any, report: typed.Report) -> None:
+    def _ws_opened(self, websocket: Any, report: typed.Report) -> None:
         """Note the connection; called before ``on_open``.
 
         Args:
@@ -262,9 +262,9 @@ class WebSocketView(View, Generic[Socket]):
             report: Takes note of exceptions after which the connection stays.
         """
         self.websocket = websocket
-        if self._table is None:
+        if self._ws_table is None:
             return
-        self._report = report
+        self._ws_report = report
         if websocket.subprotocol == SESSION_PROTOCOL:
             # dwebsocket.js waits for this, and expects messages of groups in JSON.
             endpoint.of(websocket).connection.envelop()
@@ -282,7 +282,7 @@ def _opening(cls: type[WebSocketView[Any]]) -> Opening:
         raise ConfigurationError(
             f"'groups' of {cls.__qualname__} must be a list, not one string."
         )
-    cls._table = typed.Table(cls) if typed.kinds(cls) else None
+    cls._ws_table = typed.Table(cls) if typed.kinds(cls) else None
     if given.get("cancel_on_disconnect") and not is_asynchronous(cls):
         raise ConfigurationError(
             f"The handlers of {cls.__qualname__} are synchronous, and a thread cannot "
@@ -295,7 +295,7 @@ def _opening(cls: type[WebSocketView[Any]]) -> Opening:
 
 def is_asynchronous(cls: type[WebSocketView[Any]]) -> bool:
     """Return whether a handler of the class is a coroutine function."""
-    table = cls._table
+    table = cls._ws_table
     return any(iscoroutinefunction(getattr(cls, name)) for name in _EVENTS) or (
         table is not None and table.is_asynchronous()
     )

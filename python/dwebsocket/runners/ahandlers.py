@@ -62,7 +62,7 @@ class AsyncHandlerCall(AsyncCall):
     ) -> None:
         super().__init__(type(handlers), request, args, kwargs)
         self.handlers = handlers
-        self.on_message = handlers.message_handler()
+        self.on_message = handlers._ws_handler()
         self.websocket: Any = None
         self.begun = False
         #: Called when everything is over.
@@ -82,8 +82,8 @@ class AsyncHandlerCall(AsyncCall):
         if self.cancels:
             endpoint.tasks.at_end(functools.partial(self._peer_gone, endpoint))
         await self._begin(websocket, endpoint)
-        self.handlers.opened(websocket, self.failed)
-        for group in self.handlers.group_names():
+        self.handlers._ws_opened(websocket, self.failed)
+        for group in self.handlers._ws_groups():
             await websocket.join(group)
         self._entered = True
         await _call(self.handlers.on_open)
@@ -130,7 +130,7 @@ class AsyncHandlerCall(AsyncCall):
                 )
             await self._asave_session()
         finally:
-            self.handlers.ended()
+            self.handlers._ws_ended()
             await self.aend(self.websocket, NORMAL, self._since)
 
     async def _arun(self, websocket: Any) -> None:

@@ -87,8 +87,8 @@ class HandlerCall(Call):
         self._identify(endpoint)
         self.log_opening()
         signals.emit(signals.websocket_opened, websocket, request=self.request)
-        self.handlers.opened(websocket, self.failed)
-        for group in self.handlers.group_names():
+        self.handlers._ws_opened(websocket, self.failed)
+        for group in self.handlers._ws_groups():
             websocket.join(group)
         self._entered = True
         self.returned(self.handlers.on_open())
@@ -180,7 +180,7 @@ class HandlerCall(Call):
 
     def _forget(self) -> None:
         ended, self.ended = self.ended, None
-        self.handlers.ended()
+        self.handlers._ws_ended()
         try:
             log.drain()
         finally:
@@ -200,7 +200,7 @@ class HandlerCall(Call):
 
     def _serve(self, websocket: Any, endpoint: Endpoint) -> None:
         endpoint.begin(self.gone_timeout)
-        handle = self.handlers.message_handler()
+        handle = self.handlers._ws_handler()
         try:
             self.enter()
             while not endpoint.closed:
@@ -268,6 +268,6 @@ def prepared(
         loop,
         Around(job) if around else job.context.variables,
         call,
-        call.handlers.message_handler(),
+        call.handlers._ws_handler(),
         signals.websocket_message,
     )

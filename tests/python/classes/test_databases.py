@@ -10,8 +10,18 @@ from django.contrib.auth.models import Group
 from django.db import connections
 
 from dwebsocket import WebSocketView
+from dwebsocket.runners import pool
 
 TIMEOUT = 20
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """Have new threads for each test: those of before keep connections for a while."""
+    yield
+    assert pool.runner.join(TIMEOUT)
+    pool.runner.stop()
+    pool.runner.forget()
 
 
 class Names(WebSocketView):
