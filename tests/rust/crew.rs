@@ -22,12 +22,13 @@ use dwebsocket::{
 };
 use tungstenite::Message as Wire;
 
+type Member = (Arc<Connection>, Arc<Inbox>);
 type Handler = dyn Fn(&str) + Send + Sync;
 
 /// What a pool of handlers consists of, without Python.
 struct Pool {
     crew: Arc<Crew<u64>>,
-    members: Mutex<HashMap<u64, (Arc<Connection>, Arc<Inbox>)>>,
+    members: Mutex<HashMap<u64, Member>>,
     handler: Box<Handler>,
     /// The threads that were started.
     hired: AtomicUsize,
@@ -126,7 +127,7 @@ fn one_thread_serves_quick_handlers() {
         let threads = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&threads);
         let pool = Pool::new(8, move |_| {
-            seen.lock().unwrap().push(thread::current().id())
+            seen.lock().unwrap().push(thread::current().id());
         });
         let mut peers: Vec<_> = (0..20).map(|_| pool.open()).collect();
         for round in 0..20 {
