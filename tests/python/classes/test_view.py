@@ -668,3 +668,61 @@ def test_refusing_exceptions_close_with_1008(site):
     with served(site, Strict).connect() as connection:
         connection.send("x")
         assert code_of(connection) == 1008
+
+
+def test_what_hooks_carry_over_is_applied_for_each_handler(site, monkeypatch):
+    local = threading.local()
+    seen: list = []
+    ended = threading.Event()
+
+    @contextlib.contextmanager
+    def tenant(name):
+        before = getattr(local, "tenant", None)
+        local.tenant = name
+        try:
+            yield
+        finally:
+            local.tenant = before
+
+    def hook(request):
+        return tenant(request.GET["tenant"])
+
+    class Tenants(WebSocketView):
+        def on_open(self):
+            seen.append(local.tenant)
+
+        def on_message(self, message):
+            self.websocket.send(local.tenant)
+
+        def on_close(self, code):
+            seen.append(local.tenant)
+            ended.set()
+
+    monkeypatch.setattr("dwebsocket.context._hooks", [hook])
+    live = served(site, Tenants)
+    with live.connect("?tenant=a") as one, live.connect("?tenant=b") as two:
+        for _ in range(5):
+            one.send("x")
+            two.send("x")
+            assert one.recv(timeout=TIMEOUT) == "a"
+            assert two.recv(timeout=TIMEOUT) == "b"
+        two.close()
+        assert ended.wait(TIMEOUT)
+    assert seen[:2] in (["a", "b"], ["b", "a"])
+    assert seen[2] == "b"
+
+
+def test_a_hook_that_fails_closes_and_is_logged(site, monkeypatch, caplog):
+    @contextlib.contextmanager
+    def broken():
+        raise ValueError("wrong on purpose")
+        yield
+
+    monkeypatch.setattr("dwebsocket.context._hooks", [lambda request: broken()])
+    with (
+        caplog.at_level(logging.ERROR, "dwebsocket.view"),
+        served(site, Echo).connect() as connection,
+    ):
+        assert code_of(connection) == 1011
+    assert pool.runner.join(TIMEOUT)
+    assert "wrong on purpose" in caplog.text
