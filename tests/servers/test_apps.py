@@ -166,9 +166,9 @@ def test_an_application_that_never_answers_is_cancelled(
     server: Server, report: Channel
 ):
     refusal = server.client().refused(f"/apps/talk?how=never&key={report.key}")
-    assert refusal.status == 504
+    assert refusal.status == 503
     report.expect("cancelled")
-    server.logged(r"WebSocket refused \(504\).*accept_timeout")
+    server.logged(r"WebSocket refused \(503\).*ACCEPT_TIMEOUT")
     server.open("/apps/talk").close()
     forget(server)
 
@@ -189,7 +189,7 @@ def test_others_are_served_while_an_application_decides(
     assert client.receive() == "hello"
     client.close()
     assert report.none()
-    assert waiting.read_response().status == 504
+    assert waiting.read_response().status == 503
     forget(server)
 
 

@@ -66,7 +66,6 @@ class _Mounted(NamedTuple):
     name: Any
     opening: Opening
     mount: str | None
-    accept_timeout: float
     end_timeout: float | None
     lifespan: bool
 
@@ -80,10 +79,11 @@ class _Mounted(NamedTuple):
         if not isinstance(response, HandoffResponse):
             return response
         handoff = response.handoff
+        limit = decided.profile.accept_timeout
         try:
             offered = decided.handshake.protocols
             scope = scope_of(request, list(offered), kwargs, self.mount)
-            answer = talk.ask(scope, handoff, self.accept_timeout)
+            answer = talk.ask(scope, handoff, limit)
         except BaseException:
             handoff.drop()
             raise
@@ -92,9 +92,11 @@ class _Mounted(NamedTuple):
             answers.add_headers(response, answer.headers)
             return response
         handoff.drop()
-        return self._refuse(request, answer)
+        return self._refuse(request, answer, limit)
 
-    def _refuse(self, request: HttpRequest, answer: Answer | None) -> HttpResponse:
+    def _refuse(
+        self, request: HttpRequest, answer: Answer | None, limit: float
+    ) -> HttpResponse:
         """Return the response to a handshake that the application has not accepted.
 
         Raises:
@@ -106,9 +108,10 @@ class _Mounted(NamedTuple):
         if answer is None:
             return refusal.refuse(
                 request,
-                504,
+                503,
                 "The ASGI application has neither accepted nor refused this WebSocket "
-                f"within {self.accept_timeout:g} seconds (accept_timeout).",
+                f"within {limit:g} seconds (ACCEPT_TIMEOUT).",
+                refusal.LATER,
             )
         error = getattr(answer, "error", None)
         if isinstance(error, asyncio.CancelledError):
@@ -129,7 +132,6 @@ def as_view(
     app: AnyApplication,
     *,
     mount: str | None = None,
-    accept_timeout: float = 10.0,
     end_timeout: float | None = 10.0,
     lifespan: bool = True,
     **overrides: Unpack[ViewOptions],
@@ -143,8 +145,6 @@ def as_view(
         app: The application, such as ``ChatConsumer.as_asgi()``.
         mount: The name of the URL's argument that has the application's own part of the
             path. None: the application gets the path of the whole site.
-        accept_timeout: Seconds that the application may take to accept or to refuse;
-            then the answer is 504, and the application is cancelled.
         end_timeout: Seconds that the application may take to end after its client has
             gone; then it is cancelled. None: no limit.
         lifespan: Whether the application hears of the beginning and the end of the
@@ -155,11 +155,9 @@ def as_view(
         ConfigurationError: An argument is wrong.
     """
     options: dict[str, Any] = {**overrides}
-    _check(app, accept_timeout, end_timeout, options)
+    _check(app, end_timeout, options)
     opening = _Opening("modern", None, conf.check_overrides(options))
-    mounted = _Mounted(
-        app, named(app), opening, mount, accept_timeout, end_timeout, lifespan
-    )
+    mounted = _Mounted(app, named(app), opening, mount, end_timeout, lifespan)
 
     def no_answer(*args: Any, **kwargs: Any) -> None:
         """Have the answer to plain HTTP be 426."""
@@ -188,9 +186,7 @@ def as_view(
     return view
 
 
-def _check(
-    app: Any, accept_timeout: Any, end_timeout: Any, overrides: dict[str, Any]
-) -> None:
+def _check(app: Any, end_timeout: Any, overrides: dict[str, Any]) -> None:
     """Check the arguments of :func:`as_view`.
 
     Raises:
@@ -203,8 +199,6 @@ def _check(
         )
     if not callable(app):
         raise ConfigurationError(f"as_view() takes an ASGI application, not {app!r}.")
-    if not positive(accept_timeout):
-        raise ConfigurationError(f"accept_timeout: {SECONDS}, not {accept_timeout!r}.")
     if not optional(positive)(end_timeout):
         raise ConfigurationError(
             f"end_timeout: None or {SECONDS}, not {end_timeout!r}."
