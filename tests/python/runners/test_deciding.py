@@ -603,16 +603,18 @@ class TestDatabases:
         assert serve(view).request(**HANDSHAKE)[0].status == 403
         assert name_groups() == []
 
-    def test_accept_inside_of_atomic_is_an_error(self, serve, kind, caplog):
-        if kind == "async":
-            pytest.skip("atomic() is for synchronous code")
-
+    def test_accept_inside_of_atomic_is_an_error(self, site, caplog):
         async def view(request):
             with transaction.atomic():
                 Group.objects.create(name="lost")
                 request.websocket.accept()
 
-        assert serve(view).request(**HANDSHAKE)[0].status == 500
+        assert (
+            site({"": websocket(accept="manual")(as_view("sync", view))})
+            .request(**HANDSHAKE)[0]
+            .status
+            == 500
+        )
         assert "inside of transaction.atomic()" in caplog.text
         assert name_groups() == []
 
