@@ -23,7 +23,14 @@ from django.test import RequestFactory
 from django.utils import timezone, translation
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from dwebsocket import ConfigurationError, WebSocketView, hub, monitor, signals
+from dwebsocket import (
+    ConfigurationError,
+    WebSocketView,
+    _engine,
+    hub,
+    monitor,
+    signals,
+)
 from dwebsocket.runners import pool
 from tests.python.live import HANDSHAKE
 
@@ -546,6 +553,8 @@ def test_a_peer_that_reads_nothing_gets_no_more_answers_and_stops_nobody(site):
     class Loud(WebSocketView):
         outbox_bytes = 65_536
         compression = False
+        send_timeout = 2.0
+        close_timeout = 0.5
 
         def on_message(self, message):
             self.websocket.send("x" * 60_000)
@@ -561,6 +570,10 @@ def test_a_peer_that_reads_nothing_gets_no_more_answers_and_stops_nobody(site):
         for number in range(20):
             other.send(str(number))
             assert other.recv(timeout=TIMEOUT) == str(number)
+    # Other tests of this process count connections.
+    deadline = time.monotonic() + TIMEOUT
+    while _engine.connection_count() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def test_a_flood_of_one_connection_does_not_starve_the_others(site):
