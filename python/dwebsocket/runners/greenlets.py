@@ -125,6 +125,10 @@ class Port:
         """Return whether this greenlet serves only this connection."""
         return sender().serves(self._connection.id)
 
+    def runs_view(self) -> bool:
+        """Return False: a view is known by its greenlet."""
+        return False
+
     def turns(self) -> int:
         """Return how often this greenlet has switched between connections."""
         return sender().turns

@@ -262,6 +262,10 @@ def prepared(
     call: Any = job.call
     call.websocket = job.websocket
     call.take_on = job.context.take_on
+    endpoint = of(job.websocket)
+    # Which thread runs a handler is known to the loop.
+    endpoint.begin(call.gone_timeout)
+    endpoint.leave()
     around = call.carried or job.context.is_of_thread()
     return _engine.Handled(
         job.connection,

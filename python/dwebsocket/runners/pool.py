@@ -62,6 +62,10 @@ class Port:
             return self._pool.may_wait()
         return connection.is_served()
 
+    def runs_view(self) -> bool:
+        """Return whether this thread runs a handler of this connection."""
+        return _engine.handles(self._connection.id)
+
     def turns(self) -> int:
         """Return how often this thread has switched between connections."""
         return _engine.turns()

@@ -329,6 +329,10 @@ class Port:
         """Return whether the calling thread serves only this connection."""
         return self._connection.is_served()
 
+    def runs_view(self) -> bool:
+        """Return False: a view is known by its thread."""
+        return False
+
     def turns(self) -> int:
         """Return how often the calling thread has switched between connections."""
         return _engine.turns()

@@ -259,7 +259,7 @@ class Endpoint:
         Raises:
             PeerGone: The peer has gone, and the view has overlooked it.
         """
-        if self._gone_timeout is None or self._owner != self.me():
+        if self._gone_timeout is None or not self._is_views():
             return
         turns = self.turns()
         now = time.monotonic()
@@ -291,6 +291,12 @@ class Endpoint:
             self._vain_calls = 0
         self._failed += 1
         self.note_vain_call()
+
+    def _is_views(self) -> bool:
+        """Return whether the calling thread (greenlet) runs the view."""
+        if self._owner == self.me():
+            return True
+        return self.port is not None and self.port.runs_view()
 
     def failed_sends(self) -> int:
         """Return how many sends in a row have failed since the connection ended."""

@@ -25,5 +25,8 @@ class Port(Protocol):
     def is_served(self) -> bool:
         """Return whether the caller serves only this connection."""
 
+    def runs_view(self) -> bool:
+        """Return whether the calling thread runs a handler of this connection."""
+
     def turns(self) -> int:
         """Return how often the caller has switched from one connection to another."""

@@ -739,3 +739,21 @@ def test_a_hook_that_fails_closes_and_is_logged(site, monkeypatch, caplog):
         assert code_of(connection) == 1011
     assert pool.runner.join(TIMEOUT)
     assert "wrong on purpose" in caplog.text
+
+
+def test_a_handler_that_overlooks_the_end_is_ended(site, caplog):
+    class Stubborn(noted()):  # type: ignore[misc]
+        gone_timeout = 0.2
+
+        def on_message(self, message):
+            self.websocket.send("begun")
+            while True:
+                self.websocket.send("are you there?")
+
+    with caplog.at_level(logging.WARNING, "dwebsocket.view"):
+        with served(site, Stubborn).connect() as connection:
+            connection.send("x")
+            assert connection.recv(timeout=TIMEOUT) == "begun"
+            connection.socket.close()
+        assert Stubborn.ended.wait(TIMEOUT)
+    assert "GONE_TIMEOUT" in caplog.text
