@@ -11,16 +11,28 @@ from typing import Any
 
 from django.urls import URLPattern, path
 
-from . import functions, http, tasks
+from . import applications, coroutines, functions, handlers, http, tasks
 
 Views = Mapping[str, Callable[..., Any]]
 
 #: In what a view of each kind runs, as the monitor shows it. Under gevent, greenlets
 #: take the place of threads.
-RUNS_IN = {"def": "thread", "async": "task"}
+RUNS_IN = {
+    "def": "thread",
+    "async": "task",
+    "class": "handler",
+    "async-class": "handler",
+    "application": "task",
+}
 
 #: By the name of the kind, which is a part of the URL.
-KINDS: dict[str, Views] = {"def": functions.VIEWS, "async": tasks.VIEWS}
+KINDS: dict[str, Views] = {
+    "def": functions.VIEWS,
+    "async": tasks.VIEWS,
+    "class": handlers.VIEWS,
+    "async-class": coroutines.VIEWS,
+    "application": applications.VIEWS,
+}
 
 URLS: list[URLPattern] = [
     *(
