@@ -325,7 +325,6 @@ class Handled:
 
     Args:
         connection: The connection.
-        event_loop: The loop that reads its socket.
         context: Runs a function with the state of the request.
         call: Begins, finishes, and takes care of exceptions.
         on_message: Gets each message.
@@ -335,7 +334,6 @@ class Handled:
     def __new__(
         cls,
         connection: Connection,
-        event_loop: EventLoop | TaskLoop | HandlerPool,
         context: Any,
         call: Any,
         on_message: Callable[[Any], Any],

@@ -2,20 +2,17 @@
 
 use std::{
     cell::Cell,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool, AtomicU8, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
-        },
+    sync::atomic::{
+        AtomicBool, AtomicU8, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
     time::{Duration, Instant},
 };
 
 use pyo3::{intern, prelude::*, types::PyBool};
 
-use super::{connection::PyConnection, consumer::AnyLoop};
-use crate::engine::{EventLoop, Received};
+use super::connection::PyConnection;
+use crate::engine::{Handler, Received};
 
 /// The most messages of one connection before the handlers of others run.
 const MESSAGES: u32 = 32;
@@ -54,7 +51,6 @@ pub(super) fn handles(id: u64) -> bool {
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Handled")]
 pub(super) struct PyHandled {
     connection: Py<PyConnection>,
-    event_loop: Arc<EventLoop>,
     /// Runs a function with the state of the request: `run(function, *args)`.
     context: Py<PyAny>,
     /// What opens the connection, ends it, and takes care of exceptions.
@@ -126,7 +122,9 @@ impl PyHandled {
         });
         HANDLING.set(0);
         // Answers to several messages go out in one write.
-        self.event_loop.write_held();
+        if let Some(event_loop) = self.connection.get().inbox.event_loop() {
+            event_loop.write_held();
+        }
         if left == Left::End {
             self.state.store(DONE, Release);
         }
@@ -254,7 +252,6 @@ impl PyHandled {
     #[new]
     fn new(
         connection: Py<PyConnection>,
-        event_loop: AnyLoop<'_>,
         context: Py<PyAny>,
         call: Py<PyAny>,
         on_message: Py<PyAny>,
@@ -262,7 +259,6 @@ impl PyHandled {
     ) -> Self {
         Self {
             connection,
-            event_loop: event_loop.event_loop(),
             context,
             call,
             on_message,

@@ -183,7 +183,7 @@ class Tasks:
         self._context.run(settle, job)
         call: Any = job.call
         call.websocket = job.websocket
-        self._handled = _engine_handled(job, engine, call)
+        self._handled = _prepared(job, call)
         engine.handle(job.connection.id, self._wake, self._handled)
 
     def _wake(self, handled: _engine.Handled) -> None:
@@ -246,16 +246,9 @@ class Tasks:
                 since = time.monotonic()
 
 
-def _engine_handled(
-    job: Job, engine: _engine.TaskLoop, call: AsyncHandlerCall
-) -> _engine.Handled:
+def _prepared(job: Job, call: AsyncHandlerCall) -> _engine.Handled:
     return _engine.Handled(
-        job.connection,
-        engine,
-        None,
-        call,
-        call.on_message,
-        signals.websocket_message,
+        job.connection, None, call, call.on_message, signals.websocket_message
     )
 
 

@@ -154,14 +154,13 @@ class Handlers:
 
     Args:
         job: The call.
-        loop: The engine's loop.
     """
 
     __slots__ = ("_handled", "_job")
 
-    def __init__(self, job: Job, loop: _engine.EventLoop) -> None:
+    def __init__(self, job: Job) -> None:
         self._job = job
-        self._handled = prepared(job, loop)
+        self._handled = prepared(job)
 
     def switch(self) -> None:
         """Switch to a new greenlet, unless one serves the connection; in the hub."""
@@ -264,7 +263,7 @@ class Greenlets:
 
         call.ended = ended
         self._handled[number] = job
-        loop.handle(number, Handlers(job, loop))
+        loop.handle(number, Handlers(job))
 
 
 runner = Greenlets()

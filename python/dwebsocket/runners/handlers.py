@@ -250,15 +250,8 @@ class Around:
             databases.unshare()
 
 
-def prepared(
-    job: Job, loop: _engine.EventLoop | _engine.HandlerPool
-) -> _engine.Handled:
-    """Return the connection of a call, ready to be served.
-
-    Args:
-        job: The call, a :class:`HandlerCall`.
-        loop: The loop that reads the socket.
-    """
+def prepared(job: Job) -> _engine.Handled:
+    """Return the connection of a call (a :class:`HandlerCall`), ready to be served."""
     call: Any = job.call
     call.websocket = job.websocket
     call.take_on = job.context.take_on
@@ -269,7 +262,6 @@ def prepared(
     around = call.carried or job.context.is_of_thread()
     return _engine.Handled(
         job.connection,
-        loop,
         Around(job) if around else job.context.variables,
         call,
         call.handlers._ws_handler(),

@@ -187,7 +187,7 @@ class Pool:
         pool, number = self.event_loop(), job.connection.id
         call: Any = job.call
         call.ended = lambda: self._ended(number)
-        handled = prepared(job, pool)
+        handled = prepared(job)
         with self._changed:
             self._running[number] = job
         pool.add(handled)
