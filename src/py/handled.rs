@@ -104,6 +104,11 @@ impl PyHandled {
         claimed == Ok(IDLE)
     }
 
+    /// Gives the connection up; the caller reports it.
+    pub(super) fn let_go(&self) {
+        self.state.store(IDLE, Release);
+    }
+
     /// Gives the connection up until the next report; false if that has come.
     fn rest(&self) -> bool {
         let rested = self.state.compare_exchange(BUSY, IDLE, AcqRel, Acquire);

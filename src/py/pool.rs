@@ -99,7 +99,7 @@ impl PyPool {
             let computed = meter.as_mut().is_some_and(Meter::computes);
             match self.crew.next(duty, computed) {
                 Next::Work(handled) => {
-                    self.serve_one(py, &handled);
+                    self.serve_one(py, duty, &handled);
                     release(rest, false);
                 }
                 Next::Wait => self.wait(py, rest),
@@ -112,10 +112,16 @@ impl PyPool {
         }
     }
 
-    fn serve_one(&self, py: Python<'_>, handled: &Py<PyHandled>) {
+    fn serve_one(&self, py: Python<'_>, duty: Duty, handled: &Py<PyHandled>) {
         match handled.get().serve(py) {
             Left::Nothing => {}
-            Left::More => self.crew.line_up([handled.clone_ref(py)]),
+            Left::More => {
+                let again = self.crew.line_up_again(duty, handled.clone_ref(py));
+                if let Some(handled) = again {
+                    handled.get().let_go();
+                    self.event_loop().report(handled.get().id());
+                }
+            }
             Left::End => {
                 let gone = self.members().remove(&handled.get().id());
                 drop(gone);

@@ -256,6 +256,29 @@ fn one_thread_leads_and_takes_the_line_in_order() {
 }
 
 #[test]
+fn what_another_thread_lines_up_is_not_forgotten_while_the_leader_waits() {
+    limited(|| {
+        let crew: Arc<Crew<u64>> = Crew::start(engine().unwrap(), 4).unwrap();
+        // The next that leads looks at the line first.
+        assert_eq!(crew.line_up_again(Duty::Help, 1), None);
+        let Call::Lead(lead) = crew.wait_for_duty(Duration::ZERO) else {
+            panic!("nobody leads");
+        };
+        assert_eq!(crew.next(Duty::Lead(lead), false), Next::Work(1));
+        // The leading thread runs a handler, and will look at the line.
+        assert_eq!(crew.line_up_again(Duty::Help, 2), None);
+        assert_eq!(crew.line_up_again(Duty::Lead(lead), 3), None);
+        assert_eq!(crew.next(Duty::Lead(lead), false), Next::Work(2));
+        assert_eq!(crew.next(Duty::Lead(lead), false), Next::Work(3));
+        assert_eq!(crew.next(Duty::Lead(lead), false), Next::Wait);
+        // It waits for the sockets.
+        assert_eq!(crew.line_up_again(Duty::Help, 4), Some(4));
+        assert_eq!(crew.line_up_again(Duty::Lead(lead + 1), 5), Some(5));
+        crew.end();
+    });
+}
+
+#[test]
 fn a_helper_leaves_when_it_computes_or_when_nobody_leads() {
     limited(|| {
         let crew: Arc<Crew<u64>> = Crew::start(engine().unwrap(), 4).unwrap();

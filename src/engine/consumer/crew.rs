@@ -98,6 +98,8 @@ struct State<T> {
     lead: Option<u64>,
     /// The number of the latest lead.
     latest: u64,
+    /// Counts the handlers that leading threads have run.
+    handled: u64,
     /// The clock of the leading thread.
     clock: Option<ThreadClock>,
     /// Leads that were taken away from threads that waited for something; those threads help when they are back.
@@ -122,6 +124,7 @@ impl<T> Crew<T> {
                 line: VecDeque::new(),
                 lead: None,
                 latest: 0,
+                handled: 0,
                 clock: None,
                 waited: Vec::new(),
                 threads: 0,
@@ -198,9 +201,25 @@ impl<T> Crew<T> {
         }
     }
 
-    /// Puts connections at the end of the line.
+    /// Puts connections at the end of the line; for the thread that leads.
     pub fn line_up(&self, items: impl IntoIterator<Item = T>) {
         self.state().line.extend(items);
+    }
+
+    /// Puts a connection at the end of the line again. Returns it if the leading thread waits for the sockets and
+    /// would not look at the line: then the connection must be reported.
+    #[must_use]
+    pub fn line_up_again(&self, duty: Duty, item: T) -> Option<T> {
+        let mut state = self.state();
+        let waits = self.running.load(SeqCst) == 0;
+        match (state.lead, duty) {
+            (Some(lead), Duty::Lead(mine)) if lead != mine && waits => Some(item),
+            (Some(_), Duty::Help) if waits => Some(item),
+            _ => {
+                state.line.push_back(item);
+                None
+            }
+        }
     }
 
     /// Returns what a thread does next. `computed`: a helper has computed for most of its time.
@@ -215,8 +234,10 @@ impl<T> Crew<T> {
                     self.running.store(0, SeqCst);
                     return Next::Wait;
                 };
+                // Each handler has a number of its own, so that the watch knows it again.
+                state.handled += 1;
+                self.running.store(state.handled, SeqCst);
                 drop(state);
-                self.running.fetch_add(1, SeqCst);
                 self.start_watch();
                 Next::Work(item)
             }
@@ -292,7 +313,8 @@ impl<T> Crew<T> {
         }
         look.quiet = 0;
         let state = self.state();
-        if state.lead.is_none() {
+        if state.lead.is_none() || self.running.load(SeqCst) == 0 {
+            // Nobody leads, or the leading thread waits for the sockets now.
             return;
         }
         look.backlog = if state.line.is_empty() {
@@ -315,7 +337,6 @@ impl<T> Crew<T> {
             state.waited.extend(lead);
         }
         state.clock = None;
-        self.running.fetch_add(1, SeqCst);
         drop(state);
         self.called.notify_one();
     }
