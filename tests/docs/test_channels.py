@@ -95,7 +95,7 @@ def test_its_tests_pass(project: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "9 passed" in done.stdout
+    assert "11 passed" in done.stdout
 
 
 def test_the_documented_settings_are_right(project: Path) -> None:
