@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from dwebsocket.signals import websocket_message
 from .calls import Calls
 
 __all__ = ("Loop",)
+
+logger = logging.getLogger("dwebsocket.view")
 
 #: Seconds that cancelled tasks have to end.
 PATIENCE = 1.0
@@ -65,6 +68,8 @@ class Loop:
         self._started.acquire()
         self._ended.acquire()
         self._failure: BaseException | None = None
+        #: Whether the loop is to end.
+        self._over = False
         native.start_thread(self._run, "websocket-loop")
         self._started.acquire()
         if self._failure is not None:
@@ -87,10 +92,21 @@ class Loop:
             return
         self._started.release()
         try:
-            self.asyncio.run_forever()
+            while not self._over:
+                self._go_on()
         finally:
             self._end()
             self._ended.release()
+
+    def _go_on(self) -> None:
+        """Run the loop until it is over, or until a task ends the loop."""
+        try:
+            self.asyncio.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            # asyncio lets a task end its loop so. But all views share this loop.
+            logger.exception(
+                "A task of the event loop of the views has ended with this"
+            )
 
     def _begin(self) -> None:
         self.asyncio = _new_loop()
@@ -121,7 +137,11 @@ class Loop:
 
     def _wind_up(self) -> None:
         task = self.asyncio.create_task(self._cancel_all())
-        task.add_done_callback(lambda _: self.asyncio.stop())
+        task.add_done_callback(self._finish)
+
+    def _finish(self, _task: Any) -> None:
+        self._over = True
+        self.asyncio.stop()
 
     async def _cancel_all(self) -> None:
         me = asyncio.current_task()

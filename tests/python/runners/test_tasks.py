@@ -48,6 +48,31 @@ def until(condition, what):
         time.sleep(0.005)
 
 
+class TestTheLoop:
+    @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+    def test_goes_on_after_a_task_that_would_end_it(self, site, caplog, error):
+        async def fails():
+            raise error("on purpose")
+
+        async def view(request):
+            async for message in request.websocket:
+                if message == "fail":
+                    request.task = asyncio.create_task(fails())
+                await request.websocket.send(message)
+
+        running = served(site, view)
+        with running.connect() as one, running.connect() as two:
+            for message in ("before", "fail", "after"):
+                one.send(message)
+                assert one.recv(TIMEOUT) == message
+                two.send(message.upper())
+                assert two.recv(TIMEOUT) == message.upper()
+        with running.connect() as three:
+            three.send("new")
+            assert three.recv(TIMEOUT) == "new"
+        until(lambda: "A task of the event loop" in caplog.text, "the log says so")
+
+
 class TestTheView:
     def test_runs_in_one_thread_with_others(self, site):
         seen = set()
