@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 import trustme
 
@@ -125,6 +129,73 @@ def test_daphnes_runserver_serves(pool: Pool, report: Channel):
     frame = client.read_close()
     assert (frame.close_code, frame.close_reason) == (4002, "enough")
     assert "daphne" in server.text(0).lower()
+
+
+class Streams:
+    """A client of HTTP/2 in plain text."""
+
+    def __init__(self, address: Any) -> None:
+        config = h2.config.H2Configuration(header_encoding="utf-8")
+        self.connection = h2.connection.H2Connection(config=config)
+        self._sock = socket.create_connection(address, 20)
+        self.connection.initiate_connection()
+        self._data: dict[int, bytes] = {}
+        self._statuses: dict[int, str] = {}
+
+    def _flush(self) -> None:
+        self._sock.sendall(self.connection.data_to_send())
+
+    def open(self, stream: int, method: str, path: str, **more: str) -> str:
+        """Open a stream; return the status of its answer."""
+        headers = {":method": method, ":scheme": "http", ":authority": "localhost"}
+        headers |= {":path": path} | {f":{name}": more[name] for name in more}
+        fields = list(headers.items())
+        if "protocol" in more:
+            fields.append(("sec-websocket-version", "13"))
+        self.connection.send_headers(stream, fields, end_stream=method == "GET")
+        self.until(lambda: stream in self._statuses)
+        return self._statuses[stream]
+
+    def send(self, stream: int, data: bytes) -> None:
+        """Send data on a stream."""
+        self.connection.send_data(stream, data)
+        self._flush()
+
+    def data(self, stream: int) -> bytes:
+        """Return what has come on a stream."""
+        return self._data.get(stream, b"")
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Read until a condition holds."""
+        self._flush()
+        while not condition():
+            received = self._sock.recv(65_536)
+            assert received, "the server has closed the connection"
+            for event in self.connection.receive_data(received):
+                if isinstance(event, h2.events.ResponseReceived):
+                    self._statuses[event.stream_id] = dict(event.headers)[":status"]
+                elif isinstance(event, h2.events.DataReceived):
+                    self._data[event.stream_id] = (
+                        self.data(event.stream_id) + event.data
+                    )
+            self._flush()
+
+    def close(self) -> None:
+        """Cut the connection off."""
+        self._sock.close()
+
+
+def test_a_stream_of_http_2_leaves_the_others_alone(variant: Callable[..., Server]):
+    server = variant("hypercorn")
+    client = Streams(server.address)
+    assert client.open(1, "GET", "/ping") == "200"
+    assert client.open(3, "CONNECT", "/modern/echo", protocol="websocket") == "200"
+    assert client.open(5, "GET", "/ping") == "200"
+    client.send(3, frames.encode(frames.TEXT, b"hello"))
+    echo = b"\x81\x05hello"
+    client.until(lambda: client.data(3) == echo)
+    assert client.open(7, "GET", "/ping") == "200"
+    client.close()
 
 
 @pytest.mark.parametrize("spec", ADOPTING)

@@ -39,8 +39,10 @@ def _in_gunicorn(owner: Any) -> tuple[Any, Callable[[], bool]]:
 
 
 def _in_hypercorn(owner: Any) -> tuple[Any, Callable[[], bool]]:
-    # A stream of HTTP/2 has another owner, which has no such attribute.
-    server = owner.send.__self__.send.__self__
+    protocol = owner.send.__self__
+    if type(protocol).__module__ != "hypercorn.protocol.h11":
+        raise AttributeError("the streams of HTTP/2 share one socket")
+    server = protocol.send.__self__
     transport = server.writer.transport
 
     def is_untouched() -> bool:

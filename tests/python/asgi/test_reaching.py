@@ -176,8 +176,12 @@ def test_what_cannot_be_taken_is_left_alone():
             # A stream of HTTP/2.
             stream = owner("hypercorn.protocol.ws_stream")
             app_send = type(stream).send.__get__(stream)
-            vars(stream)["send"] = owner("hypercorn.protocol.h2", send=None).send
+            protocol = owner("hypercorn.protocol.h2")
+            server = owner("hypercorn.asyncio.tcp_server", writer=bare, reader=bare)
+            vars(protocol)["send"] = server.send
+            vars(stream)["send"] = type(protocol).send.__get__(protocol)
             assert reach(app_send) is None
+            assert bare.calls == []
 
     run(test())
 
