@@ -11,7 +11,7 @@ from .client import eventually
 from .harness import Server
 from .pool import Pool
 from .reports import Channel
-from .specs import ALL_SPECS
+from .specs import ALL_SPECS, CONTRACT
 from .table import EXCEPTIONS, HAS_STATUS, SENDS_HEADERS
 
 everywhere = pytest.mark.parametrize("server", ALL_SPECS, indirect=True)
@@ -103,6 +103,23 @@ def test_it_has_a_time_limit(server: Server, report: Channel, kind: str, request
         report.expect("accept")
         assert "RuntimeError" in report.expect("accepted")["raised"]
         eventually(lambda: "Error in the WebSocket view" in server.text())
+    server.begin()
+
+
+@pytest.mark.parametrize("server", CONTRACT, indirect=True)
+@kinds
+def test_a_late_view_in_a_transaction_leaves_requests_alone(
+    server: Server, report: Channel, kind: str
+):
+    client = server.client()
+    response = client.refused(f"/deciding/{kind}/dwells?key={report.key}")
+    assert response.status == 503
+    report.expect("inside")
+    # Meanwhile the view is inside of its transaction.
+    for _ in range(3):
+        assert server.get("/deciding/count").status == 200
+    report.expect("done")
+    assert "ACCEPT_TIMEOUT" in server.logged("ACCEPT_TIMEOUT")
     server.begin()
 
 

@@ -21,12 +21,14 @@ __all__ = (
     "OF_THREADS",
     "at_use",
     "begin",
+    "close",
     "depths",
     "end",
     "forget",
     "give_back",
     "held",
     "in_use",
+    "leave",
     "lend",
     "let_go",
     "receive",
@@ -111,6 +113,33 @@ def give_back(lent: dict[str, Any]) -> None:
     """Take back what :func:`lend` has allowed."""
     for connection in lent.values():
         connection.dec_thread_sharing()
+
+
+def leave(lent: dict[str, Any]) -> dict[str, Any]:
+    """Leave what :func:`lend` has allowed to the other thread, which still uses it.
+
+    This thread gets new connections at their next use. Those that it has shared before
+    stay its own.
+
+    Returns:
+        What the other thread has to close.
+    """
+    left = {}
+    for alias, connection in lent.items():
+        connection.dec_thread_sharing()
+        if not connection.allow_thread_sharing:
+            connection.inc_thread_sharing()
+            del connections[alias]
+            left[alias] = connection
+    return left
+
+
+def close(left: dict[str, Any]) -> None:
+    """Close connections that :func:`leave` has returned in another thread."""
+    for connection in left.values():
+        # One that cannot be closed is forgotten all the same.
+        with contextlib.suppress(Exception):
+            connection.close()
 
 
 def depths(found: dict[str, Any]) -> list[int]:

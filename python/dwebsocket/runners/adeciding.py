@@ -118,6 +118,9 @@ class AsyncDecidingCall(AsyncCall):
                 await self.aend(websocket, code, self._since)
             else:
                 door.abandon()
+                if door.keeps_databases:
+                    # After the calls that still run.
+                    await sync_to_async(door.close_databases)()
 
     def _is_through(self, websocket: AsyncWebSocket[Any]) -> bool:
         """Return whether ``accept()`` has got the connection."""

@@ -53,6 +53,12 @@ class DecidingCall(Call):
 
         If the view accepts, go on as :meth:`.Call.run` does.
         """
+        try:
+            self._run_view(websocket)
+        finally:
+            self.door.close_databases()
+
+    def _run_view(self, websocket: WebSocket[Any]) -> None:
         door = self.door
         self._spare = [context.again(self.carried) for _ in range(2)]
         databases.begin()

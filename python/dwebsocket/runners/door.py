@@ -140,6 +140,8 @@ class Door:
         self.headers: list[tuple[str, str]] = []
         #: The request's database connections, which the view uses until it accepts.
         self.lent: dict[str, Any] = {}
+        #: Those that a view that is late keeps.
+        self._left: dict[str, Any] = {}
         self._depths: list[int] = []
         self._handshake = handshake
         self._limit = limit
@@ -162,14 +164,21 @@ class Door:
 
     def wait(self, start: Callable[[], None]) -> Answer | None:
         """Start the view and return its answer; None after the time limit."""
+        started = False
         try:
             start()
+            started = True
             self._notice.wait(self._limit)
         finally:
             with self._lock:
-                if self._state is _DECIDING:
+                late = self._state is _DECIDING
+                if late:
                     self._state = _LATE
-            databases.give_back(self.lent)
+                if late and started:
+                    # The view may be inside of a query, or of atomic().
+                    self._left = databases.leave(self.lent)
+            if not (late and started):
+                databases.give_back(self.lent)
         return self._answer
 
     def open(self, connection: _engine.Connection, port: Any) -> None:
@@ -206,6 +215,18 @@ class Door:
     def is_undecided(self) -> bool:
         """Whether the request's thread waits for the view."""
         return self._state is _DECIDING
+
+    def close_databases(self) -> None:
+        """Close what a request has left to its view, which was late and has ended."""
+        with self._lock:
+            left, self._left = self._left, {}
+        databases.close(left)
+
+    @property
+    def keeps_databases(self) -> bool:
+        """Whether the request has left its database connections to the view."""
+        with self._lock:
+            return bool(self._left)
 
     def prepare(self, subprotocol: str | None, headers: Headers | None) -> None:
         """Check the arguments of ``accept()``, and keep them.

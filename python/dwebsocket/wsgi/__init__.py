@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .handoff import hand_over
+from .handoff import hand_over, too_late
 from .inline import accept
 
-__all__ = ("accept", "hand_over")
+__all__ = ("accept", "hand_over", "too_late")

@@ -483,10 +483,22 @@ def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     if not call.decides:
         return HandoffResponse(reserved)
     refusal: Any = reserved.decide()
+    if refusal is None:
+        refusal = too_late(reserved)
     if refusal is not None:
         found: HttpResponse = refusal
         return found
     return HandoffResponse(reserved, reserved.call.door.headers)
+
+
+def too_late(handoff: Handoff) -> HttpResponse | None:
+    """Refuse a handshake that was accepted when the process had begun to end."""
+    try:
+        _engine.start()
+    except OSError:
+        handoff.drop()
+        return refuse(handoff.call.request, 503, "This process ends.", LATER)
+    return None
 
 
 def _reserve(

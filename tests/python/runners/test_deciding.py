@@ -428,6 +428,28 @@ class TestRefusing:
             for record in caplog.records
         )
 
+    def test_after_the_process_has_begun_to_end_is_503(self, serve, monkeypatch, quiet):
+        seen = []
+        starts = iter([None])
+
+        def start():
+            if next(starts, "no more") is not None:
+                raise OSError("the process is shutting down")
+
+        async def view(request):
+            try:
+                await done(request.websocket.accept())
+            except WebSocketClosed:
+                seen.append("lost")
+                raise
+
+        running = serve(view)
+        monkeypatch.setattr(_engine, "start", start)
+        response, body = running.request(**HANDSHAKE)
+        assert (response.status, body) == (503, b"This process ends.\n")
+        until(lambda: seen, "the view has been told")
+        until(lambda: _engine.connection_count() == quiet)
+
     def test_by_a_middleware_after_accept_ends_the_view(self, serve, quiet, caplog):
         seen = []
 

@@ -7,9 +7,10 @@ import time
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db import connection
-from django.http import HttpResponse, HttpResponseRedirect
+from django.db import connection, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from dwebsocket import websocket
 
@@ -57,6 +58,33 @@ def sync(request: Any) -> HttpResponse | None:
         ws.send(message)
     report("end")
     return None
+
+
+def _dwell(report: Report) -> None:
+    """Stay in a transaction for longer than the view may take to decide."""
+    with transaction.atomic():
+        Group.objects.count()
+        report("inside")
+        time.sleep(1.0)
+        Group.objects.count()
+        report("done")
+
+
+@websocket(accept="manual", accept_timeout=0.2)
+def dwells(request: Any) -> None:
+    """Query in a transaction, and go on when the time is over."""
+    _dwell(Report(request))
+
+
+@websocket(accept="manual", accept_timeout=0.2)
+async def task_dwells(request: Any) -> None:
+    """Do the same in a task."""
+    await sync_to_async(_dwell)(Report(request))
+
+
+def count(request: HttpRequest) -> HttpResponse:
+    """Answer plain HTTP with a query."""
+    return HttpResponse(str(Group.objects.count()))
 
 
 def _backend() -> str:

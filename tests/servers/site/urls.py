@@ -45,6 +45,9 @@ urlpatterns = [
     path("deciding/sync/backends", deciding.backends),
     path("deciding/task/backends", deciding.task_backends),
     path("deciding/task", deciding.task),
+    path("deciding/count", deciding.count),
+    path("deciding/sync/dwells", deciding.dwells),
+    path("deciding/task/dwells", deciding.task_dwells),
     *URLS,
     *(path(f"wrapped/{name}", view) for name, view in wrapped.VIEWS.items()),
 ]

@@ -88,6 +88,9 @@ class _Mounted(NamedTuple):
             handoff.drop()
             raise
         if isinstance(answer, answers.Accepted):
+            refused = wsgi.too_late(handoff)
+            if refused is not None:
+                return refused
             handoff.accepted = decided._replace(subprotocol=answer.subprotocol)
             answers.add_headers(response, answer.headers)
             return response
@@ -119,13 +122,20 @@ class _Mounted(NamedTuple):
                 request, 503, "The ASGI application was cancelled.", refusal.LATER
             )
         if error is not None:
-            raise error
+            raise error if isinstance(error, Exception) else _failure(error)
         return refusal.refuse(
             request,
             500,
             "The ASGI application has ended, and has neither accepted nor refused this "
             "WebSocket.",
         )
+
+
+def _failure(error: BaseException) -> RuntimeError:
+    """Return an exception for what would end the server's thread."""
+    failure = RuntimeError(f"The ASGI application has raised {error!r}.")
+    failure.__cause__ = error
+    return failure
 
 
 def as_view(
