@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -75,8 +76,9 @@ class ChannelLayer(BaseChannelLayer):
         self._node = secrets.token_hex(8)
         self._store = Store(self.get_capacity, self.expiry, self.group_expiry)
         self._post: Post | None = None
-        #: Channels that receivers of this process have asked the others for.
-        self._asked: set[str] = set()
+        #: Channels that receivers of this process ask the others for: done when this
+        #: process listens, and has asked.
+        self._asked: dict[str, Future[None]] = {}
         #: Other processes that have messages for a channel.
         self._offers: dict[str, set[str]] = {}
         #: Messages that were asked for and have not come, and when the latest was.
@@ -167,16 +169,27 @@ class ChannelLayer(BaseChannelLayer):
         post = await self._mail()
         if post is None or _node_of(channel) is not None:
             return
-        if channel not in self._asked:
-            self._asked.add(channel)
-            await _result(post.listen(f"c:{channel}"))
-            # Those that have messages offer them.
-            post.send(_ALL, _letter([_WANT, channel, self._node, 0]))
-            return
+        asked = self._asked.get(channel)
+        if asked is None:
+            asked = self._asked[channel] = post.listen(f"c:{channel}")
+            # Whether or not this receiver is cancelled meanwhile: others rely on it.
+            asked.add_done_callback(partial(self._ask_all, post, channel))
+        if not asked.done() or asked.exception() is not None:
+            await _result(asked)
         offers = self._offers.get(channel)
         if offers:
             # It offers more with what it sends.
             self._want(post, channel, offers.pop())
+
+    def _ask_all(self, post: Post, channel: str, asked: Future[None]) -> None:
+        """Ask all processes for messages to a channel that this one listens to."""
+        if asked.cancelled() or asked.exception() is not None:
+            # The next receiver tries again.
+            if self._asked.get(channel) is asked:
+                self._asked.pop(channel, None)
+            return
+        # Those that have messages offer them.
+        post.send(_ALL, _letter([_WANT, channel, self._node, 0]))
 
     def _want(self, post: Post, channel: str, node: str) -> None:
         """Ask a process for as many messages as receivers wait for."""

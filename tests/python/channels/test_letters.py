@@ -167,6 +167,65 @@ def test_a_receiver_that_is_cancelled_gives_others_its_message():
     run(test())
 
 
+def slow(
+    monkeypatch: pytest.MonkeyPatch, listening: list[Future[None]]
+) -> Callable[[], None]:
+    """Have the broker answer when the test says so; return what switches that off."""
+    at_once = Post.listen
+
+    def listen(post: Post, address: str) -> Future[None]:
+        if not address.startswith("c:"):
+            return at_once(post, address)
+        listening.append(Future())
+        # It is registered when the broker answers.
+        listening[-1].add_done_callback(lambda _: at_once(post, address))
+        return listening[-1]
+
+    monkeypatch.setattr(Post, "listen", listen)
+    return lambda: monkeypatch.setattr(Post, "listen", at_once)
+
+
+def test_a_receiver_that_is_cancelled_has_asked_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def test() -> None:
+        sender, worker = ChannelLayer(), ChannelLayer()
+        await sender.send("work", message(1))
+        listening: list[Future[None]] = []
+        slow(monkeypatch, listening)
+        first = asyncio.create_task(worker.receive("work"))
+        while not listening:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(worker.receive("work"))
+        first.cancel()
+        await asyncio.sleep(0.01)
+        listening[0].set_result(None)
+        assert await second == message(1)
+        assert len(listening) == 1
+
+    run(test())
+
+
+def test_a_broker_that_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch):
+    async def test() -> None:
+        sender, worker = ChannelLayer(), ChannelLayer()
+        await sender.send("work", message(1))
+        listening: list[Future[None]] = []
+        recovered = slow(monkeypatch, listening)
+        waiting = [asyncio.create_task(worker.receive("work")) for _ in range(2)]
+        while not listening:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        listening[0].set_exception(OSError("no broker"))
+        # None of them waits for what nobody has asked for.
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [OSError, OSError]
+        recovered()
+        assert await worker.receive("work") == message(1)
+
+    run(test())
+
+
 def test_a_letter_that_was_lost_is_asked_for_again(monkeypatch: pytest.MonkeyPatch):
     async def test() -> None:
         sender, worker = ChannelLayer(), ChannelLayer()
