@@ -176,10 +176,7 @@ class ChannelLayer(BaseChannelLayer):
             asked.add_done_callback(partial(self._ask_all, post, channel))
         if not asked.done() or asked.exception() is not None:
             await _result(asked)
-        offers = self._offers.get(channel)
-        if offers:
-            # It offers more with what it sends.
-            self._want(post, channel, offers.pop())
+        self._want_offered(post, channel)
 
     def _ask_all(self, post: Post, channel: str, asked: Future[None]) -> None:
         """Ask all processes for messages to a channel that this one listens to."""
@@ -203,6 +200,15 @@ class ChannelLayer(BaseChannelLayer):
             post.send(f"n:{node}", _letter([_WANT, channel, self._node, missing]))
         else:
             self._offers.setdefault(channel, set()).add(node)
+
+    def _want_offered(self, post: Post, channel: str) -> None:
+        """Ask one of the processes that have offered messages and were not asked."""
+        try:
+            node = self._offers[channel].pop()
+        except KeyError:
+            return
+        # It offers more with what it sends.
+        self._want(post, channel, node)
 
     def _came(self, channel: str) -> None:
         """Note that a message that was asked for has come."""
@@ -310,13 +316,15 @@ class ChannelLayer(BaseChannelLayer):
         if post is None:
             return
         if kind == _DIRECT:
-            self._take_in(*rest)
+            self._take_in(post, *rest)
         elif kind == _HAVE:
             self._want(post, *rest)
         elif kind == _WANT:
             self._grant(post, *rest)
         elif kind == _NOTHING:
             self._came(*rest)
+            # Another receiver was faster there.
+            self._want_offered(post, *rest)
         else:
             self._handle_groups(post, kind, rest)
 
@@ -337,13 +345,20 @@ class ChannelLayer(BaseChannelLayer):
             store.clear()
 
     def _take_in(
-        self, channel: str, expires: float, packed: bytes, more: bool, node: str = ""
+        self,
+        post: Post,
+        channel: str,
+        expires: float,
+        packed: bytes,
+        more: bool,
+        node: str = "",
     ) -> None:
         """Put a message of another process into its channel."""
         if node:
-            self._came(channel)
             if more:
-                self._offers.setdefault(channel, set()).add(node)
+                # Before this one counts as come: it has a receiver already.
+                self._want(post, channel, node)
+            self._came(channel)
         waits = self._store.put(channel, Message(expires, packed), time.time())
         if waits is None:
             self._store.dropped += 1

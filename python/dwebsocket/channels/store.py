@@ -149,12 +149,10 @@ class Store:
         return granted, more
 
     def waiting(self, name: str) -> int:
-        """Return how many receivers wait for a channel that has no message."""
+        """Return how many receivers wait that no message of a channel has woken."""
         with self._lock:
             channel = self._channels.get(name)
-            if channel is None or channel.messages:
-                return 0
-            return len(channel.waiters)
+            return 0 if channel is None else len(channel.waiters)
 
     # Groups.
 

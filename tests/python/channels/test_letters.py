@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -222,6 +223,50 @@ def test_a_broker_that_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch):
         assert [type(outcome) for outcome in outcomes] == [OSError, OSError]
         recovered()
         assert await worker.receive("work") == message(1)
+
+    run(test())
+
+
+async def offered(worker: ChannelLayer, count: int) -> list[asyncio.Task[Any]]:
+    """Have receivers wait that know of two processes with messages."""
+    receivers = [asyncio.create_task(worker.receive("work")) for _ in range(count)]
+    await asyncio.sleep(0.01)
+    for node in "AB":
+        worker._deliver(letter(module._HAVE, "work", node))
+    return receivers
+
+
+def letter(*parts: Any) -> bytes:
+    return module._letter(list(parts))
+
+
+def test_the_next_process_is_asked_when_one_has_nothing_left(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def test() -> None:
+        asked: list[tuple[str, Any]] = []
+        monkeypatch.setattr(
+            Post, "send", lambda _, to, sent: asked.append((to, module._unpack(sent)))
+        )
+        worker = ChannelLayer()
+        receivers = await offered(worker, 3)
+        question = [module._WANT, "work", worker._node]
+        assert asked[1:] == [("n:A", [*question, 3])]
+        # Other receivers have been faster.
+        for _ in range(3):
+            worker._deliver(letter(module._NOTHING, "work"))
+        assert asked[2:] == [("n:B", [*question, 1])]
+        # It has more than it was asked for.
+        packed = module._pack(message(1))
+        expires = time.time() + 60
+        parts = [module._DIRECT, "work", expires, packed, True, "B"]
+        worker._deliver(letter(*parts))
+        assert asked[3:] == [("n:B", [*question, 2])]
+        for _ in range(2):
+            worker._deliver(letter(*parts[:4], False, "B"))
+        assert await asyncio.gather(*receivers) == [message(1)] * 3
+        assert len(asked) == 4
+        assert not worker._wanted
 
     run(test())
 
