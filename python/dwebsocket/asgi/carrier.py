@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import logging
 import weakref
+from collections import deque
 from collections.abc import Callable
 
 from dwebsocket import _engine
@@ -27,8 +28,9 @@ _BATCH = 64
 #: The close codes that no frame carries (RFC 6455 section 7.4.1).
 _NO_CODE, _ABNORMAL = 1005, 1006
 _RESTART = 1012
-#: Seconds for the Close frame of a connection whose task the server cancels.
-_LAST_WORDS = 1.0
+#: Seconds for what waits, and again for the Close frame, of a connection whose task the
+#: server cancels.
+_LAST_WORDS = 0.5
 
 
 class Waker:
@@ -103,6 +105,10 @@ class Carrier:
         self._room: asyncio.Future[None] | None = None
         self._far: _engine.FarEnd | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+        #: What has been taken out of the queue; the first may be on its way.
+        self._events: deque[Event] = deque()
+        #: Whether the writer takes no more, and whether a Close has been sent.
+        self._is_leaving = self._has_closed = False
         #: Runs since the connection has ended, for so many seconds.
         self._patience: asyncio.TimerHandle | None = None
         self._seconds = 0.0
@@ -150,8 +156,7 @@ class Carrier:
                 await asyncio.wait((reader,), timeout=patience)
         except asyncio.CancelledError:
             # The server stops: some servers then only cut the connection off.
-            writer.cancel()
-            await self._last_words(far, send)
+            await self._last_words(far, send, writer)
             raise
         finally:
             far.hang_up()
@@ -162,20 +167,31 @@ class Carrier:
             self._far, self._tasks = None, ()
             _running.discard(self)
 
-    async def _last_words(self, far: _engine.FarEnd, send: Send) -> None:
+    async def _last_words(
+        self, far: _engine.FarEnd, send: Send, writer: asyncio.Task[None]
+    ) -> None:
         """Send what waits, and a Close frame."""
-
-        async def say() -> None:
-            events: list[Event] = list(far.drain(_BATCH))
-            if not events or events[-1]["type"] != "websocket.close":
-                events.append(
-                    {"type": "websocket.close", "code": _RESTART, "reason": ""}
-                )
-            for event in events:
-                await send(event)
-
+        # The writer is not cut off: whether the peer got its message is unknown then.
+        self._is_leaving = True
+        self._wake()
+        await asyncio.wait((writer,), timeout=_LAST_WORDS)
+        if not writer.done():
+            writer.cancel()
+            await asyncio.wait((writer,), timeout=_LAST_WORDS)
+        if self._has_closed:
+            return
+        if not self._events:
+            self._events.extend(far.drain(_BATCH))
+        else:
+            # Cut off after all: what follows that message would come with a gap
+            # before it, and the message itself perhaps twice.
+            self._events.clear()
+        if not self._events or self._events[-1]["type"] != "websocket.close":
+            self._events.append(
+                {"type": "websocket.close", "code": _RESTART, "reason": ""}
+            )
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(say(), _LAST_WORDS)
+            await asyncio.wait_for(self._say(far, send), _LAST_WORDS)
 
     async def _read(self, far: _engine.FarEnd, receive: Receive) -> None:
         """Give the connection what the peer sends."""
@@ -207,15 +223,12 @@ class Carrier:
     async def _write(self, far: _engine.FarEnd, send: Send) -> None:
         """Send the peer what the connection sends, until it has sent a Close."""
         try:
-            while True:
-                events = far.drain(_BATCH)
-                for event in events:
-                    await send(event)
-                    if event["type"] == "websocket.close":
-                        # The server waits for the peer's half.
-                        far.close(event["code"], event["reason"])
+            while not self._is_leaving:
+                self._events.extend(far.drain(_BATCH))
+                if self._events:
+                    await self._say(far, send)
+                    if self._has_closed:
                         return
-                if events:
                     continue
                 self._some = self._loop.create_future()
                 if far.arm():
@@ -226,6 +239,18 @@ class Carrier:
         except Exception as error:
             # The peer has gone (an OSError, by ASGI 2.4); the reader hears of it.
             logger.debug("The server has failed to send: %r", error)
+
+    async def _say(self, far: _engine.FarEnd, send: Send) -> None:
+        """Send what has been taken out of the queue, up to a Close."""
+        while self._events:
+            event = self._events[0]
+            await send(event)
+            self._events.popleft()
+            if event["type"] == "websocket.close":
+                self._has_closed = True
+                # The server waits for the peer's half.
+                far.close(event["code"], event["reason"])
+                return
 
 
 def _note_end(far: _engine.FarEnd, event: Event) -> None:

@@ -37,6 +37,8 @@ class Server:
         #: Cleared: ``send`` waits, as that of a server whose peer reads nothing.
         self.writable = asyncio.Event()
         self.writable.set()
+        #: Set once ``send`` has waited for that.
+        self.is_stuck = asyncio.Event()
         #: Raised by ``send`` once it is set.
         self.broken: Exception | None = None
         self.task = asyncio.get_running_loop().create_task(
@@ -46,7 +48,9 @@ class Server:
             self.say("websocket.connect")
 
     async def _send(self, event: dict[str, Any]) -> None:
-        await self.writable.wait()
+        if not self.writable.is_set():
+            self.is_stuck.set()
+            await self.writable.wait()
         if self.broken is not None:
             raise self.broken
         self.outgoing.put_nowait(event)

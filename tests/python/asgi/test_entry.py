@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ from .server import Server
 #: What views and middleware have noted.
 noted: list[Any] = []
 ended = threading.Event()
+counted = threading.Event()
 
 
 @websocket(subprotocols=["v1"])
@@ -57,6 +58,16 @@ def deaf(request: Any) -> None:
     ended.set()
 
 
+@websocket()
+def counting(request: Any) -> None:
+    for number in range(int(request.websocket.receive())):
+        request.websocket.send(str(number))
+    counted.set()
+    for _ in request.websocket:
+        pass
+    ended.set()
+
+
 @websocket(outbox_messages=4, overflow="drop_newest")
 def member(request: Any) -> None:
     request.websocket.join("asgi")
@@ -82,6 +93,7 @@ class Urls:
     urlpatterns = [
         path("echo/", echo, name="echo"),
         path("deaf/", deaf),
+        path("counting/", counting),
         path("member/", member),
         path("streamed/", streamed),
         path("forbidden/", forbidden),
@@ -109,6 +121,7 @@ class Middleware:
 def site() -> Iterator[None]:
     noted.clear()
     ended.clear()
+    counted.clear()
     release.clear()
     Middleware.act = None
     with override_settings(ROOT_URLCONF=Urls, MIDDLEWARE=[f"{__name__}.Middleware"]):
@@ -417,6 +430,72 @@ def test_a_server_that_cancels_says_goodbye():
             await server.task
         event = await server.hear()
         assert (event["type"], event["code"]) == ("websocket.close", 1012)
+        await end_of_view()
+
+    run(test)
+
+
+@contextlib.asynccontextmanager
+async def stuck(app: Any, count: int) -> AsyncIterator[Server]:
+    """Have a server cancel a connection whose peer has not read its messages yet."""
+    server = Server(app, "/counting/")
+    await server.opened()
+    server.writable.clear()
+    server.text(str(count))
+    # All of them have been taken by the connection, and some by the carrier.
+    assert await in_thread(counted.wait, 20)
+    await server.is_stuck.wait()
+    yield server
+    with contextlib.suppress(asyncio.CancelledError):
+        await server.task
+    await end_of_view()
+
+
+def heard(server: Server) -> list[Any]:
+    got = []
+    while not server.outgoing.empty():
+        event = server.outgoing.get_nowait()
+        close = event["type"] == "websocket.close"
+        got.append(event["code"] if close else int(event["text"]))
+    return got
+
+
+def test_what_waits_is_sent_without_a_gap_when_a_server_cancels():
+    async def test(app: Any) -> None:
+        async with stuck(app, 100) as server:
+            server.task.cancel()
+            await asyncio.sleep(0)
+            server.writable.set()
+        *got, code = heard(server)
+        assert len(got) >= 64
+        assert (got, code) == (list(range(len(got))), 1012)
+
+    run(test)
+
+
+def test_what_waits_is_given_up_when_the_whole_loop_is_cancelled():
+    async def test(app: Any) -> None:
+        others = asyncio.all_tasks()
+        async with stuck(app, 100) as server:
+            for task in asyncio.all_tasks() - others:
+                task.cancel()
+            server.writable.set()
+        # Nobody knows whether the first one has gone out.
+        assert heard(server) == [1012]
+
+    run(test)
+
+
+def test_a_close_that_was_sent_is_not_sent_again_when_a_server_cancels():
+    async def test(app: Any) -> None:
+        server = Server(app, "/echo/")
+        await server.opened()
+        server.text("close")
+        assert (await server.hear())["code"] == 4001
+        server.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await server.task
+        assert heard(server) == []
         await end_of_view()
 
     run(test)
