@@ -117,7 +117,8 @@ class ChannelLayer(BaseChannelLayer):
             ChannelFull: As many messages wait there as the capacity allows. (Whether a
                 channel of another process is full is not known; it drops the message.)
             TypeError: The channel's name is not valid, or the message is not a dict of
-                plain types.
+                what MessagePack can express; a number is too large for it, a string is
+                no Unicode text (a lone surrogate), or a key is not hashable.
         """
         self.require_valid_channel_name(channel)
         packed = Message(time.time() + self.expiry, _pack(message))
@@ -265,8 +266,8 @@ class ChannelLayer(BaseChannelLayer):
         A channel that is full does not get it.
 
         Raises:
-            TypeError: The name is not valid, or the message is not a dict of plain
-                types.
+            TypeError: The name is not valid, or the message cannot be packed, as in
+                :meth:`send`.
         """
         self.require_valid_group_name(group)
         packed = Message(time.time() + self.expiry, _pack(message))
@@ -399,7 +400,12 @@ def _node_of(channel: str) -> str | None:
 def _pack(message: dict[str, Any]) -> bytes:
     if not isinstance(message, dict):
         raise TypeError(f"a message is a dict, not {type(message).__name__}")
-    packed: bytes = msgpack.packb(message, use_bin_type=True)
+    try:
+        packed: bytes = msgpack.packb(message, use_bin_type=True)
+        # Not all that can be packed can be unpacked by the receivers.
+        _unpack(packed)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"the message cannot be packed: {error}") from error
     return packed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -244,13 +245,35 @@ def test_names_of_groups(name: Any):
     run(case)
 
 
-@pytest.mark.parametrize("message", ["text", ["list"], None, {"type": object()}])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "text",
+        ["list"],
+        None,
+        {"type": object()},
+        {"type": "m", "keys": {(1, 2): 3}},
+        {"type": "m", "number": 2**70},
+        {"type": "m", "text": "\ud800"},
+        {"type": "m", "deep": functools.reduce(lambda n, _: [n], range(2_000), [])},
+    ],
+    ids=["str", "list", "none", "object", "key", "number", "surrogate", "deep"],
+)
 def test_messages_are_dicts_of_plain_types(message: Any):
     async def case(layer: ChannelLayer) -> None:
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="message"):
             await layer.send("channel", message)
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="message"):
             await layer.group_send("group", message)
+
+    run(case)
+
+
+def test_the_largest_numbers_and_keys_of_other_types():
+    async def case(layer: ChannelLayer) -> None:
+        sent = {"type": "m", "numbers": [2**64 - 1, -(2**63)], "keys": {1: 2, b"3": 4}}
+        await layer.send("channel", sent)
+        assert await layer.receive("channel") == sent
 
     run(case)
 
