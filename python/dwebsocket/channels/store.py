@@ -86,6 +86,7 @@ class Store:
         with self._lock:
             self._look(now)
             channel = self._channel(name)
+            self._expire(name, channel, now)
             if len(channel.messages) >= channel.capacity:
                 return None
             channel.messages.append(message)
@@ -181,10 +182,14 @@ class Store:
             self._expire_members(group, now)
             channels = self._channels
             woken: list[Waiter] = []
-            for name in self._groups.get(group, ()):
+            for name in tuple(self._groups.get(group, ())):
                 channel = channels.get(name)
                 if channel is None:
                     channel = self._channel(name)
+                elif self._expire(name, channel, now):
+                    # It is no member any more.
+                    self._tidy(name, channel)
+                    continue
                 if len(channel.messages) >= channel.capacity:
                     self.dropped += 1
                     continue
@@ -225,7 +230,8 @@ class Store:
         for group in list(self._groups):
             self._expire_members(group, now)
 
-    def _expire(self, name: str, channel: _Channel, now: float) -> None:
+    def _expire(self, name: str, channel: _Channel, now: float) -> bool:
+        """Remove expired messages of a channel; return whether there were any."""
         expired = False
         while channel.messages and channel.messages[0].expires < now:
             channel.messages.popleft()
@@ -234,6 +240,7 @@ class Store:
             # Nobody receives from it: it is out of use.
             for group in tuple(self._groups_of.get(name, ())):
                 self._discard(group, name)
+        return expired
 
     def _expire_members(self, group: str, now: float) -> None:
         members = self._groups.get(group)

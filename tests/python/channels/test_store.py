@@ -74,6 +74,34 @@ def test_an_expired_message_is_not_received_and_its_channel_leaves_its_groups():
     run(test())
 
 
+def test_expired_messages_take_no_room():
+    async def test() -> None:
+        kept = store(capacity=1, expiry=100)
+        kept.put("one", message("old", 1), 0)
+        # The next look at all channels is far away.
+        assert kept.put("one", message("new", 9), 2) is False
+        assert await take(kept, "one", 3) == "new"
+
+    run(test())
+
+
+def test_a_channel_with_an_expired_message_gets_none_of_its_groups():
+    async def test() -> None:
+        kept = store(capacity=1, expiry=100)
+        for name in ("one", "two"):
+            kept.add("group", name, 0)
+        kept.put("one", message("old", 1), 0)
+        kept.put_all("group", message("new"), 2)
+        assert await take(kept, "one", 3) is None
+        assert await take(kept, "two", 3) == "new"
+        assert kept.dropped == 0
+        assert kept.discard("group", "two")
+        assert not kept.has("group")
+        assert len(kept) == 0
+
+    run(test())
+
+
 def test_expired_messages_of_channels_that_nobody_asks_for_are_removed():
     async def test() -> None:
         kept = store(expiry=1)
