@@ -24,6 +24,7 @@ from dwebsocket.asgi import as_view
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
 from dwebsocket.runners import acall, tasks
 from dwebsocket.testing import ViewNotEnded, WebSocketRefused, aconnect, connect
+from dwebsocket.websocket.endpoint import of
 
 noted: list[Any] = []
 done = threading.Event()
@@ -148,6 +149,19 @@ async def waits(scope: Any, receive: Any, send: Any) -> None:
         raise
 
 
+async def hasty(scope: Any, receive: Any, send: Any) -> None:
+    """Accept before the first event."""
+    await send({"type": "websocket.accept"})
+    # It is acknowledged: the message is there before the first receive().
+    websocket = scope["extensions"]["dwebsocket"]["websocket"]
+    while not of(websocket).connection.pending:
+        await asyncio.sleep(0.001)
+    while (event := await receive())["type"] != "websocket.disconnect":
+        noted.append(event["type"])
+    noted.append(event["type"])
+    noted.append((await receive())["type"])
+
+
 async def side(scope: Any, receive: Any, send: Any) -> None:
     """Cancel a receive() again and again; other tasks send."""
     await receive()
@@ -186,6 +200,7 @@ urlpatterns = [
     path("decides/<str:kind>/", as_view(decides, accept_timeout=0.1)),
     path("never-ends/", as_view(never_ends, end_timeout=None)),
     path("waits/", as_view(waits, end_timeout=0.1)),
+    path("hasty/", as_view(hasty)),
     path("side/", as_view(side)),
     path("thread/", as_view(thread)),
 ]
@@ -434,6 +449,15 @@ def test_a_cancelled_receive_loses_nothing(client: Client) -> None:
             assert ws.receive() == str(number)
         hub.group("side").send("to all")
         assert ws.receive() == "to all"
+
+
+def test_connect_is_the_first_event_for_those_that_accept_before_it(
+    client: Client,
+) -> None:
+    with connect(client, "/hasty/") as ws:
+        ws.send("message")
+    names = ["connect", "receive", "disconnect", "disconnect"]
+    assert noted == [f"websocket.{name}" for name in names]
 
 
 def test_synchronous_code_has_another_thread(client: Client) -> None:

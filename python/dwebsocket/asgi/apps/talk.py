@@ -243,7 +243,10 @@ class Talk:
     # The application.
 
     async def receive(self) -> Event:
-        """Return the next event, when it is there."""
+        """Return the next event, when it is there; the first one is always the same."""
+        if not self._connected:
+            self._connected = True
+            return {"type": "websocket.connect"}
         websocket = self._websocket
         if websocket is not None and self._end is None:
             message = await websocket.wait()
@@ -252,9 +255,6 @@ class Talk:
             if message is not None:
                 return {"type": "websocket.receive", "bytes": message}
             return self._tell_end(websocket)
-        if not self._connected:
-            self._connected = True
-            return {"type": "websocket.connect"}
         if self._end is None and self._opened is not None:
             # shield(): a cancelled receive() must not cancel the future of all.
             await asyncio.shield(self._opened)
