@@ -48,7 +48,7 @@ def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
         for name, value in response.items()
     ]
     cookies = [
-        (b"set-cookie", morsel.OutputString().encode("ascii"))
+        (b"set-cookie", morsel.OutputString().encode("latin-1"))
         for morsel in response.cookies.values()
     ]
     return headers + cookies

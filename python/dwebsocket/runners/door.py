@@ -22,6 +22,7 @@ from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
 from dwebsocket.process import databases, native
 from dwebsocket.websocket.pending import LOST, Headers, Pending
 
+from .headers import add
 from .notice import Notice, notice
 
 __all__ = ("Answer", "Door", "carry_back", "changed")
@@ -250,9 +251,7 @@ class Door:
             )
         # This checks names and values.
         self._handshake.response(chosen, found)
-        plain = HttpResponse()
-        for name, value in found:
-            plain[name] = value
+        add(HttpResponse(), found)
         self.subprotocol, self.headers = chosen, found
 
     def ask(

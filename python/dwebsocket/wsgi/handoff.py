@@ -38,6 +38,7 @@ from dwebsocket.logins import rights
 from dwebsocket.process import capacity, exit, figures
 from dwebsocket.process.reporting import shown
 from dwebsocket.runners.door import Door
+from dwebsocket.runners.headers import add as add_headers
 from dwebsocket.servers import testing
 
 from .deciding import decide
@@ -407,13 +408,7 @@ class HandoffResponse(HttpResponse):
     ) -> None:
         super().__init__()
         self._handoff: Handoff = handoff
-        #: Cookies, of which there may be several.
-        self._more: list[tuple[str, str]] = []
-        for name, value in headers:
-            if name.lower() == "set-cookie":
-                self._more.append((name, value))
-            else:
-                self[name] = value
+        add_headers(self, headers)
 
     @property
     def handoff(self) -> Handoff:
@@ -439,7 +434,7 @@ class HandoffResponse(HttpResponse):
         cookies = [
             ("Set-Cookie", morsel.OutputString()) for morsel in self.cookies.values()
         ]
-        return [*self.items(), *self._more, *cookies]
+        return [*self.items(), *cookies]
 
     def close(self) -> None:
         """Free the connection's place and descriptor if the view was not started."""

@@ -20,6 +20,7 @@ from django.urls import path, reverse
 from dwebsocket import _engine, hub, websocket
 from dwebsocket.asgi import application
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
+from dwebsocket.runners import headers
 
 from .server import Server
 
@@ -251,6 +252,19 @@ def test_a_site_below_a_prefix():
         server.say("websocket.disconnect", code=1000)
         await server.ended()
 
+    run(test)
+
+
+def test_refusals_have_cookies_with_all_letters():
+    def act(response: HttpResponse) -> HttpResponse:
+        headers.add(response, [("Set-Cookie", "\xe9=\xfc; Partitioned")])
+        return response
+
+    async def test(app: Any) -> None:
+        _, found, _ = await Server(app, "/forbidden/").refused()
+        assert found[b"set-cookie"] == b"\xe9=\xfc; Partitioned"
+
+    Middleware.act = act
     run(test)
 
 

@@ -172,6 +172,7 @@ class TestAccepting:
     def test_sends_headers_and_cookies(self, serve):
         async def view(request):
             headers = [("X-A", "1"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+            headers += [("Link", "1"), ("Link", "2"), ("Set-Cookie", "b=3; Path=/x")]
             await done(request.websocket.accept(headers=headers))
 
         Outside.seen.clear()
@@ -179,7 +180,9 @@ class TestAccepting:
         with running.connect() as peer:
             headers = peer.response.headers
             assert headers["X-A"] == "1"
-            assert headers.get_all("Set-Cookie") == ["a=1", "b=2", "outside=1; Path=/"]
+            cookies = ["a=1", "b=2", "b=3; Path=/x", "outside=1; Path=/"]
+            assert headers.get_all("Set-Cookie") == cookies
+            assert headers.get_all("Link") == ["1, 2"]
         ((status, seen, _),) = Outside.seen
         assert status == 101
         assert seen["X-A"] == "1"

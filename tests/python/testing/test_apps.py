@@ -26,6 +26,8 @@ from dwebsocket.runners import acall, tasks
 from dwebsocket.testing import ViewNotEnded, WebSocketRefused, aconnect, connect
 from dwebsocket.websocket.endpoint import of
 
+COOKIES = ["a=1; Partitioned", "b=1; Path=/", "b=2; Path=/x", 'j={"x":1}']
+
 noted: list[Any] = []
 done = threading.Event()
 
@@ -149,6 +151,19 @@ async def waits(scope: Any, receive: Any, send: Any) -> None:
         raise
 
 
+async def bakes(scope: Any, receive: Any, send: Any) -> None:
+    """Send cookies of which Python knows not all, in the way that the URL says."""
+    kind = scope["url_route"]["kwargs"]["kind"]
+    await receive()
+    headers = [(b"set-cookie", cookie.encode()) for cookie in COOKIES]
+    if kind == "accept":
+        await send({"type": "websocket.accept", "headers": headers})
+        return
+    start = {"type": "websocket.http.response.start", "status": 401}
+    await send({**start, "headers": headers})
+    await send({"type": "websocket.http.response.body"})
+
+
 async def hasty(scope: Any, receive: Any, send: Any) -> None:
     """Accept before the first event."""
     await send({"type": "websocket.accept"})
@@ -200,6 +215,7 @@ urlpatterns = [
     path("decides/<str:kind>/", as_view(decides, accept_timeout=0.1)),
     path("never-ends/", as_view(never_ends, end_timeout=None)),
     path("waits/", as_view(waits, end_timeout=0.1)),
+    path("bakes/<str:kind>/", as_view(bakes)),
     path("hasty/", as_view(hasty)),
     path("side/", as_view(side)),
     path("thread/", as_view(thread)),
@@ -271,6 +287,10 @@ def test_a_refusal(client: Client) -> None:
     assert heard == [(403, "the application has closed it")]
     assert done.wait(10)
     assert noted == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+    # Connections of other tests may still be about to end.
+    deadline = time.monotonic() + 20
+    while _engine.connection_count() and time.monotonic() < deadline:
+        time.sleep(0.005)
     assert _engine.connection_count() == 0
 
 
@@ -449,6 +469,16 @@ def test_a_cancelled_receive_loses_nothing(client: Client) -> None:
             assert ws.receive() == str(number)
         hub.group("side").send("to all")
         assert ws.receive() == "to all"
+
+
+@pytest.mark.parametrize("kind", ["accept", "refuse"])
+def test_the_client_gets_all_cookies(client: Client, kind: str) -> None:
+    with contextlib.suppress(WebSocketRefused), connect(client, f"/bakes/{kind}/"):
+        pass
+    assert [cookie.OutputString() for cookie in client.cookies.values()] == COOKIES
+    # It sends them with its next request.
+    request = client.get("/echo/").wsgi_request
+    assert request.META["HTTP_COOKIE"] == 'a=1; b=1; b=2; j={"x":1}'
 
 
 def test_connect_is_the_first_event_for_those_that_accept_before_it(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
 
 from django.http import HttpResponse
 
 from dwebsocket.asgi.protocol import Event
+from dwebsocket.runners.headers import add
 
-__all__ = ("Accepted", "Failed", "Refused", "accepted", "add_headers", "refused")
+__all__ = ("Accepted", "Failed", "Refused", "accepted", "refused")
 
 
 class Accepted(NamedTuple):
@@ -75,26 +75,8 @@ def refused(start: Event, body: bytes) -> Refused:
     response = HttpResponse(body, status=status)
     # The application has its own.
     del response["Content-Type"]
-    add_headers(response, _decoded(start.get("headers") or ()))
+    add(response, _decoded(start.get("headers") or ()))
     return Refused(response, response.reason_phrase)
-
-
-def add_headers(response: HttpResponse, headers: Iterable[tuple[str, str]]) -> None:
-    """Add headers to a response, which keeps those of middleware apart.
-
-    Args:
-        response: The response.
-        headers: The headers; several of one name are joined, but for cookies.
-    """
-    for name, value in headers:
-        if name.lower() == "set-cookie":
-            cookies: SimpleCookie = SimpleCookie()
-            cookies.load(value)
-            response.cookies.update(cookies)
-        elif name in response:
-            response[name] = f"{response[name]}, {value}"
-        else:
-            response[name] = value
 
 
 def _decoded(headers: Iterable[Any]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.handshake import plain, refusal
 from dwebsocket.handshake.opening import Accepted, Opening
 from dwebsocket.handshake.request import asks
+from dwebsocket.runners import headers
 from dwebsocket.runners.acall import AsyncCall
 from dwebsocket.websocket import unopened
 from dwebsocket.websocket.aio import AsyncWebSocket
@@ -92,7 +93,7 @@ class _Mounted(NamedTuple):
             if refused is not None:
                 return refused
             handoff.accepted = decided._replace(subprotocol=answer.subprotocol)
-            answers.add_headers(response, answer.headers)
+            headers.add(response, answer.headers)
             return response
         handoff.drop()
         return self._refuse(request, answer, limit)
