@@ -11,18 +11,17 @@ from __future__ import annotations
 import contextvars
 import itertools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import asgiref.local
-from django.http import HttpResponse
 
 from dwebsocket import _engine
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
 from dwebsocket.process import databases, native
 from dwebsocket.websocket.pending import LOST, Headers, Pending
 
-from .headers import add
+from .headers import checked
 from .notice import Notice, notice
 
 __all__ = ("Answer", "Door", "carry_back", "changed")
@@ -37,18 +36,6 @@ _numbers = itertools.count(-1, -1)
 #: The states of a door, in the order in which they come.
 _DECIDING, _ASKED, _OPEN, _LOST, _ANSWERED, _LATE = range(6)
 
-#: Headers of the 101 that RFC 6455 and HTTP/1.1 determine.
-_OURS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "content-type",
-        "keep-alive",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-
 _AGAIN = "accept() was called before: a WebSocket is accepted once."
 _LATE_CALL = (
     "accept() comes too late: the client has got 503, because the view had not decided "
@@ -58,29 +45,6 @@ _INSIDE = (
     "accept() is called inside of transaction.atomic(). The response middleware runs, "
     "and ATOMIC_REQUESTS commits, before accept() returns: end the block first."
 )
-
-
-def _headers(headers: Headers | None) -> list[tuple[str, str]]:
-    """Return headers as pairs of text.
-
-    Raises:
-        ValueError: The handshake determines one of them.
-        TypeError: A name or a value is not a str.
-    """
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    found = []
-    for name, value in pairs:
-        if not (isinstance(name, str) and isinstance(value, str)):
-            raise TypeError(f"headers are pairs of str, not {(name, value)!r}")
-        if name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
-            more = (
-                " Use accept(subprotocol=...)."
-                if name.lower() == "sec-websocket-protocol"
-                else ""
-            )
-            raise ValueError(f"The handshake itself determines {name}.{more}")
-        found.append((name, value))
-    return found
 
 
 def changed(before: contextvars.Context) -> list[tuple[Any, Any]]:
@@ -242,16 +206,8 @@ class Door:
             raise RuntimeError(_AGAIN)
         if databases.depths(self.lent) != self._depths:
             raise RuntimeError(_INSIDE)
-        found = _headers(headers)
         chosen = self.subprotocol if subprotocol is None else subprotocol or None
-        if chosen is not None and chosen not in self._handshake.protocols:
-            raise ValueError(
-                f"The client does not offer the subprotocol {chosen!r}. It offers "
-                f"{self._handshake.protocols!r}."
-            )
-        # This checks names and values.
-        self._handshake.response(chosen, found)
-        add(HttpResponse(), found)
+        found = checked(self._handshake, chosen, headers)
         self.subprotocol, self.headers = chosen, found
 
     def ask(

@@ -2,16 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from http.cookies import Morsel, SimpleCookie
 from typing import Any, SupportsIndex
 
 from django.http import HttpResponse
 
-__all__ = ("RawCookie", "add")
+from dwebsocket import _engine
+from dwebsocket.websocket.pending import Headers
+
+__all__ = ("OF_HOPS", "RawCookie", "add", "checked")
+
+#: Headers that belong to the server's hop: no application may send them (PEP 3333).
+OF_HOPS = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+#: Headers that a 101 does not have, because it has no body.
+_OF_BODIES = frozenset({"content-length", "content-type"})
 
 #: Attributes of cookies that have no value.
 _FLAGS = frozenset({"httponly", "partitioned", "secure"})
+
+
+def checked(
+    handshake: _engine.Handshake, subprotocol: str | None, headers: Headers | None
+) -> list[tuple[str, str]]:
+    """Return the headers of a 101 as pairs of text, when it can be sent with them.
+
+    Args:
+        handshake: The client's handshake.
+        subprotocol: The subprotocol of the 101, or None.
+        headers: The headers.
+
+    Raises:
+        ValueError: The client does not offer the subprotocol (RFC 6455 section 4.2.2
+            forbids to choose it), the handshake or the server determines one of the
+            headers, or HTTP does not allow it.
+        TypeError: A name or a value is not a str.
+    """
+    if subprotocol is not None and subprotocol not in handshake.protocols:
+        raise ValueError(
+            f"The client does not offer the subprotocol {subprotocol!r}. It offers "
+            f"{handshake.protocols!r}."
+        )
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    found = []
+    for name, value in pairs:
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise TypeError(f"headers are pairs of str, not {(name, value)!r}")
+        _check_name(name)
+        found.append((name, value))
+    # This checks names and values.
+    handshake.response(subprotocol, found)
+    add(HttpResponse(), found)
+    return found
+
+
+def _check_name(name: str) -> None:
+    lower = name.lower()
+    if lower in OF_HOPS | _OF_BODIES or lower.startswith("sec-websocket-"):
+        more = (
+            " Use accept(subprotocol=...)." if lower == "sec-websocket-protocol" else ""
+        )
+        raise ValueError(f"The handshake itself determines {name}.{more}")
 
 
 def add(response: HttpResponse, headers: Iterable[tuple[str, str]]) -> None:

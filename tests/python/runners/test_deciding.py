@@ -217,6 +217,7 @@ class TestAccepting:
             ({"headers": {"Sec-WebSocket-Accept": "x"}}, ValueError, "determines"),
             ({"headers": {"sec-websocket-protocol": "x"}}, ValueError, "subprotocol="),
             ({"headers": {"Upgrade": "x"}}, ValueError, "determines Upgrade"),
+            ({"headers": {"TE": "x"}}, ValueError, "determines TE"),
             ({"headers": {"X": "a\r\nB: c"}}, ValueError, "X"),
             ({"headers": {"X\r\nY": "a"}}, ValueError, "X"),
             ({"headers": {"X Y": "a"}}, ValueError, "X"),

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from django.http import HttpResponse
 
+from dwebsocket import _engine
 from dwebsocket.asgi.protocol import Event
-from dwebsocket.runners.headers import add
+from dwebsocket.runners.headers import OF_HOPS, add, checked
 
 __all__ = ("Accepted", "Failed", "Refused", "accepted", "refused")
 
@@ -47,27 +48,24 @@ class Failed(NamedTuple):
     error: BaseException | None
 
 
-def accepted(event: Event, offered: list[str]) -> Accepted:
+def accepted(event: Event, handshake: _engine.Handshake) -> Accepted:
     """Return the meaning of ``websocket.accept``.
 
     Raises:
-        ValueError: The client does not offer the subprotocol (RFC 6455 section 4.2.2
-            forbids to choose it), or a header would end its line.
+        ValueError: A 101 cannot be sent with its subprotocol, or with its headers.
     """
     subprotocol = event.get("subprotocol")
-    if subprotocol is not None and subprotocol not in offered:
-        raise ValueError(
-            f"the client does not offer the subprotocol {subprotocol!r}, but "
-            f"{offered!r}"
-        )
-    return Accepted(subprotocol, _decoded(event.get("headers") or ()))
+    headers = _decoded(event.get("headers") or ())
+    return Accepted(subprotocol, checked(handshake, subprotocol, headers))
 
 
-def refused(start: Event, body: bytes) -> Refused:
+def refused(start: Event, body: bytes, handshake: _engine.Handshake) -> Refused:
     """Return the meaning of ``websocket.http.response.start`` and its body.
 
+    Headers that the server itself determines are left out.
+
     Raises:
-        ValueError: The status is none of a response, or a header would end its line.
+        ValueError: The status is none of a response, or HTTP does not allow a header.
     """
     status = start["status"]
     if not isinstance(status, int) or not 200 <= status <= 599:
@@ -75,7 +73,10 @@ def refused(start: Event, body: bytes) -> Refused:
     response = HttpResponse(body, status=status)
     # The application has its own.
     del response["Content-Type"]
-    add(response, _decoded(start.get("headers") or ()))
+    headers = _decoded(start.get("headers") or ())
+    # This checks names and values.
+    handshake.response(None, headers)
+    add(response, [pair for pair in headers if pair[0].lower() not in OF_HOPS])
     return Refused(response, response.reason_phrase)
 
 

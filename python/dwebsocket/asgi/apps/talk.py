@@ -63,6 +63,7 @@ class Talk:
         self._answer: Answer | None = None
         # All below belongs to the event loop.
         self._path = ""
+        self._handshake: Any = None
         #: Whether the call cancels the view itself when the peer has gone.
         self._cancels = False
         self._scope: Scope = {}
@@ -106,6 +107,7 @@ class Talk:
         self._scope = scope
         self._path = handoff.call.request.path
         self._cancels = handoff.call.cancels
+        self._handshake = handoff.accepted.handshake
         runner.call(self._begin, handoff.context, handoff.call.carried)
         waiting.wait(limit)
         with self._lock:
@@ -315,18 +317,19 @@ class Talk:
                 return
             raise WebSocketClosed()
         if kind == "websocket.accept":
-            await self._accept(accepted(event, self._scope["subprotocols"]))
+            await self._accept(accepted(event, self._handshake))
         elif kind == "websocket.close":
             why = str(event.get("reason") or "")
             response = HttpResponseForbidden(why, content_type="text/plain")
             self._refuse(Refused(response, why or "the application has closed it"))
         elif kind == f"{EXTENSION}.start" and self._start is None:
-            refused(event, b"")  # raises what is wrong with it
+            refused(event, b"", self._handshake)  # raises what is wrong with it
             self._start = event
         elif kind == f"{EXTENSION}.body" and self._start is not None:
             self._body += event.get("body") or b""
             if not event.get("more_body"):
-                self._refuse(refused(self._start, bytes(self._body)))
+                body = bytes(self._body)
+                self._refuse(refused(self._start, body, self._handshake))
         else:
             raise RuntimeError(f"{kind!r} does not fit: the WebSocket is not open yet")
 
