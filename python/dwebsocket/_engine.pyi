@@ -905,6 +905,17 @@ def count(groups: list[str]) -> int:
     The call may wait, like :func:`members`.
     """
 
+def check_group(name: str, may_be_wildcard: bool = False) -> None:
+    """Check the name of a group.
+
+    Args:
+        name: The name.
+        may_be_wildcard: Whether the name may end in ``*``, as for joining.
+
+    Raises:
+        ValueError: No group can have this name.
+    """
+
 def occupied(prefix: str) -> list[tuple[str, int]]:
     """Return the groups with present members, by name, and their numbers of members.
 

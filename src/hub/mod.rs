@@ -56,7 +56,7 @@ pub use self::{
         archive::Kept,
         members::{Join, Joined},
     },
-    names::{MAX_NAME, NameError},
+    names::{MAX_NAME, NameError, check_name},
     node::{Who, parse_member_id},
     position::{Limits, Position},
     stats::HubStats,

@@ -34,7 +34,7 @@ pub enum NameError {
 }
 
 /// Checks the name of a group. A wildcard is allowed for joining, not for sending.
-pub(super) fn check_name(name: &str, may_be_wildcard: bool) -> Result<(), NameError> {
+pub fn check_name(name: &str, may_be_wildcard: bool) -> Result<(), NameError> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(NameError::Length(name.len()));
     }

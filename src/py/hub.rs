@@ -22,7 +22,7 @@ use crate::{
     engine::running,
     hub::{
         self, BrokerState, Hub, HubStats, Limits, Outgoing, PayloadKind, Position, Published,
-        Target, Who, broker::Broker, parse_member_id,
+        Target, Who, broker::Broker, check_name, parse_member_id,
     },
     protocol::close::is_sendable,
 };
@@ -242,6 +242,13 @@ pub(super) fn count(py: Python<'_>, groups: Vec<String>) -> PyResult<usize> {
 
 fn names(groups: &[String]) -> Vec<&str> {
     groups.iter().map(String::as_str).collect()
+}
+
+/// Raises `ValueError` if no group can have the name.
+#[pyfunction]
+#[pyo3(signature = (name, may_be_wildcard=false))]
+pub(super) fn check_group(name: &str, may_be_wildcard: bool) -> PyResult<()> {
+    check_name(name, may_be_wildcard).map_err(|error| errors::value(error.to_string()))
 }
 
 #[pyfunction]

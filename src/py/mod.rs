@@ -105,9 +105,9 @@ mod _engine {
         handshake::{PyHandshake, handshake},
         has_left,
         hub::{
-            PyHubStats, PyPublished, broker_address, broker_check, count, disconnect, history,
-            hub_configure, hub_flush, hub_forget_histories, hub_stats, members, occupied, position,
-            publish,
+            PyHubStats, PyPublished, broker_address, broker_check, check_group, count, disconnect,
+            history, hub_configure, hub_flush, hub_forget_histories, hub_stats, members, occupied,
+            position, publish,
         },
         is_leaving, leave,
         log::{drain_log, log_to, wait_log},

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import classonlymethod
 from django.views import View
 
-from dwebsocket import conf
+from dwebsocket import _engine, conf
 from dwebsocket.conf.view_options import ViewOptions
 from dwebsocket.decorators import respond
 from dwebsocket.exceptions import ConfigurationError
@@ -151,15 +151,33 @@ class WebSocketView(View, Generic[Socket]):
 
         Raises:
             ConfigurationError: A name in ``groups`` asks for a keyword argument that
-                the view does not get.
+                the view does not get, or is no name.
+            Http404: The keyword arguments, which the visitor has chosen, make a name
+                that no group can have, or one that stands for many groups.
         """
+        return [self._ws_group(name) for name in self.groups]
+
+    def _ws_group(self, template: str) -> str:
+        """Fill the names in the name of a group."""
         try:
-            return [name.format_map(self.kwargs) for name in self.groups]
+            name = template.format_map(self.kwargs)
         except KeyError as error:
             raise ConfigurationError(
                 f"'groups' of {type(self).__qualname__} needs the keyword argument "
                 f"{error} of the URL pattern."
             ) from error
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"'groups' of {type(self).__qualname__} has {template!r}, which the "
+                f"keyword arguments of the URL pattern do not fill: {error}."
+            ) from error
+        if name != template:
+            try:
+                # The project may name a wildcard, but not the visitor.
+                _engine.check_group(name, template.endswith("*"))
+            except ValueError as error:
+                raise Http404(str(error)) from error
+        return name
 
     @classonlymethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:

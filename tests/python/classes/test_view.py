@@ -334,6 +334,50 @@ def test_a_group_that_needs_another_argument_is_refused_before_the_101(site, cap
 
 
 @pytest.mark.parametrize(
+    "name", ["{}", "room.{", "room.{room:d}", "room.{room.floor}", "room.{room[x]}"]
+)
+def test_a_group_that_cannot_be_filled_is_an_error_of_the_project(name):
+    view = type("Room", (WebSocketView,), {"groups": [name]})()
+    view.kwargs = {"room": "seven"}
+    with pytest.raises(ConfigurationError, match="'groups' of Room"):
+        view._ws_groups()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["*/", "%2A/", "b*/", "b%0A/", "b%00/", "x" * 251 + "/", "%C3%A4" * 126 + "/"],
+)
+def test_a_visitor_chooses_no_wildcard_and_no_wrong_name(site, path, caplog):
+    class Room(WebSocketView):
+        groups = ["room.{room}"]
+
+    live = site({"<str:room>/": Room.as_view()})
+    with (
+        live.connect("board/"),
+        caplog.at_level(logging.CRITICAL, "django.request"),
+        pytest.raises(InvalidStatus) as refused,
+        live.connect(path),
+    ):
+        pass
+    assert refused.value.response.status_code == 404
+
+
+def test_the_project_may_name_wildcards(site):
+    class Room(WebSocketView):
+        groups = ["board.*", "room.{room}.*"]
+
+        def on_open(self):
+            self.websocket.send_json(sorted(self.websocket.groups))
+
+    live = site({"<str:room>/": Room.as_view()})
+    with live.connect("seven/") as connection:
+        joined = connection.recv(timeout=TIMEOUT)
+        assert joined == '["board.*", "room.seven.*"]'
+        assert hub.group("room.seven.door").send("to the room").local == 1
+        assert connection.recv(timeout=TIMEOUT) == "to the room"
+
+
+@pytest.mark.parametrize(
     ("mixin", "attributes", "status"),
     [
         (LoginRequiredMixin, {"login_url": "/login/"}, 302),
