@@ -656,7 +656,8 @@ class Connection:
                 with 1013), "drop_oldest", "drop_newest", "block" (wait for room), or
                 "refuse" (return False; the caller waits with
                 :meth:`LoopPort.wait_for_room`).
-            timeout: Seconds that "block" waits before it drops the message.
+            timeout: Seconds that "block" waits before it drops the message. A handler
+                does not wait if half of the threads for handlers wait so already.
 
         Returns:
             True if the message was written or queued; False if not, because the
@@ -675,6 +676,8 @@ class Connection:
         like that, too. More calls are needed of a thread that has sent to other
         connections or to many before, and most of one that comes back to this
         connection.
+
+        False in a thread that runs a handler: it serves other connections as well.
         """
     def ping(self, payload: bytes = b"") -> bool:
         """Send a ping of at most 125 bytes.

@@ -13,6 +13,7 @@ use pyo3::{
 
 use super::{
     errors,
+    handled::{Place, is_handling},
     parse::{Parsed, Policy},
     wait,
 };
@@ -117,10 +118,16 @@ impl PyConnection {
         timeout: Option<f64>,
     ) -> PyResult<bool> {
         let mut deadline = None;
+        let mut place = None;
         loop {
             match self.transmit(py, opcode, payload, Overflow::Refuse) {
                 Sent::Full => {}
                 sent => return Ok(matches!(sent, Sent::Done)),
+            }
+            place = place.or_else(Place::take);
+            if place.is_none() {
+                self.connection.count_dropped();
+                return Ok(false);
             }
             let until = *deadline.get_or_insert_with(|| wait::deadline(timeout));
             let connection = &self.connection;
@@ -288,7 +295,8 @@ impl PyConnection {
     }
 
     fn is_served(&self) -> bool {
-        habit::serves(self.connection.id())
+        // A handler waits for its own peer only: its thread serves other connections as well.
+        !is_handling() && habit::serves(self.connection.id())
     }
 
     #[pyo3(signature = (payload=None))]

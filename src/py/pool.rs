@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use super::{
     errors,
-    handled::{Left, PyHandled},
+    handled::{self, Left, PyHandled},
     start::ready,
     wait::{self, LONG},
 };
@@ -194,6 +194,7 @@ fn release(rest: &Bound<'_, PyAny>, everything: bool) -> Option<Duration> {
 impl PyPool {
     #[new]
     fn new(spawn: Py<PyAny>, most: usize) -> PyResult<Self> {
+        handled::let_wait((most / 2).max(1));
         let crew = ready()
             .and_then(|engine| Crew::start(engine, most.max(1)))
             .map_err(errors::os)?;

@@ -8,10 +8,9 @@ Imported only where there are handler classes.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from dwebsocket import _engine
@@ -31,36 +30,31 @@ class Port:
 
     Args:
         connection: The engine's connection.
-        pool: The runner.
     """
 
-    __slots__ = ("_connection", "_pool", "offer", "receive")
+    __slots__ = ("_connection", "offer", "receive")
 
     #: The engine's own ``receive`` and ``send``.
     receive: Callable[[float | None], Any]
     offer: Callable[[Any, bool | None, str], bool]
 
-    def __init__(self, connection: _engine.Connection, pool: Pool) -> None:
+    def __init__(self, connection: _engine.Connection) -> None:
         self._connection = connection
-        self._pool = pool
         self.receive = connection.receive
         self.offer = connection.send
 
     def send(self, message: Any, binary: bool | None, timeout: float | None) -> bool:
-        """Send as the engine's ``send`` does with "block"."""
-        with self._pool.waiting():
-            return self._connection.send(message, binary, "block", timeout)
+        """Send as the engine's ``send`` does with "block".
+
+        If half of the threads wait for room already, a handler does not wait: peers
+        that read nothing would stop the handlers of all others. The engine counts.
+        """
+        return self._connection.send(message, binary, "block", timeout)
 
     def is_served(self) -> bool:
-        """Return whether this thread may wait for room.
-
-        A handler of this connection may, unless half of the threads wait so: peers that
-        read nothing would stop the handlers of all others.
-        """
+        """Return whether this thread may wait for room: for one peer, not for many."""
         connection = self._connection
-        if _engine.handles(connection.id):
-            return self._pool.may_wait()
-        return connection.is_served()
+        return _engine.handles(connection.id) or connection.is_served()
 
     def runs_view(self) -> bool:
         """Return whether this thread runs a handler of this connection."""
@@ -114,24 +108,6 @@ class Pool:
         #: The connections, by their ids.
         self._running: dict[int, Job] = {}
         self._crowd = Crowd()
-        #: How many sends wait for room.
-        self._waiting = 0
-
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count a send that waits for room, for the length of the block."""
-        with self._changed:
-            self._waiting += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiting -= 1
-
-    def may_wait(self) -> bool:
-        """Return whether one more thread may wait for room."""
-        most: int = settings.HANDLER_THREADS
-        return self._waiting < most // 2
 
     def event_loop(self) -> _engine.HandlerPool:
         """Return the engine's pool, which reads the sockets.
@@ -171,7 +147,7 @@ class Pool:
 
     def port(self, connection: _engine.Connection) -> Port:
         """Return the port of a connection."""
-        return Port(connection, self)
+        return Port(connection)
 
     def reserve(self) -> Seat:
         """Return a seat; there is always room for one more connection.

@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import gc
 import logging
+import queue
 import threading
 import time
 import weakref
@@ -30,6 +31,7 @@ from dwebsocket import (
     hub,
     monitor,
     signals,
+    websocket,
 )
 from dwebsocket.runners import pool
 from tests.python.live import HANDSHAKE
@@ -618,6 +620,148 @@ def test_a_peer_that_reads_nothing_gets_no_more_answers_and_stops_nobody(site):
     deadline = time.monotonic() + TIMEOUT
     while _engine.connection_count() and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+class Deaf(WebSocketView):
+    """Its peer reads nothing, and its outbox is small."""
+
+    outbox_bytes = 65_536
+    compression = False
+    send_timeout = 60.0
+    close_timeout = 0.5
+    ping_interval = None
+
+
+def fill(websocket):
+    while websocket.send("x" * 60_000):
+        pass
+
+
+class Filling(Deaf):
+    def on_message(self, message):
+        fill(self.websocket)
+
+
+@contextlib.contextmanager
+def deaf(live, path):
+    """Connect many peers that read nothing, more than there are threads."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                live.connect(path, close_timeout=0.02, max_queue=1, ping_interval=None)
+            )
+            for _ in range(40)
+        ]
+
+
+@pytest.fixture
+def _emptied():
+    """Wait for the last connection: other tests of this process count connections."""
+    yield
+    deadline = time.monotonic() + TIMEOUT
+    while _engine.connection_count() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def answers(connection):
+    for number in range(20):
+        connection.send(str(number))
+        assert connection.recv(timeout=TIMEOUT) == str(number)
+
+
+@pytest.mark.usefixtures("_emptied")
+def test_handlers_that_send_to_others_that_read_nothing_stop_nobody(site):
+    sinks = queue.SimpleQueue()
+
+    class Sink(Deaf):
+        def on_open(self):
+            sinks.put(self.websocket)
+
+    class Source(WebSocketView):
+        def on_message(self, message):
+            fill(sinks.get(timeout=TIMEOUT))
+
+    live = site({"sink": Sink.as_view(), "": Source.as_view(), "echo": Echo.as_view()})
+    with live.connect("echo") as other, deaf(live, "sink"), deaf(live, "") as sources:
+        for source in sources:
+            source.send("go")
+        answers(other)
+
+
+@pytest.mark.usefixtures("_emptied")
+def test_handlers_that_send_to_deaf_views_stop_nobody(site):
+    sinks, done = queue.SimpleQueue(), threading.Event()
+
+    @websocket(outbox_bytes=65_536, compression=False, send_timeout=60)
+    def sink(request):
+        sinks.put(request.websocket)
+        done.wait(TIMEOUT)
+
+    class Source(WebSocketView):
+        def on_message(self, message):
+            peer = sinks.get(timeout=TIMEOUT)
+            while peer.send("x" * 60_000, overflow="block"):
+                pass
+
+    live = site({"sink": sink, "": Source.as_view(), "echo": Echo.as_view()})
+    with live.connect("echo") as other, deaf(live, "sink"), deaf(live, "") as sources:
+        for source in sources:
+            source.send("go")
+        answers(other)
+        done.set()
+
+
+@pytest.mark.usefixtures("_emptied")
+@pytest.mark.parametrize("overflow", ["auto", "block"])
+def test_peers_that_read_nothing_stop_nobody(site, overflow):
+    view = Filling.as_view(overflow=overflow)
+    live = site({"fill": view, "echo": Echo.as_view()})
+    with live.connect("echo") as other, deaf(live, "fill") as connections:
+        for connection in connections:
+            connection.send("go")
+        answers(other)
+
+
+@pytest.mark.usefixtures("_emptied")
+def test_waiting_threads_of_the_project_take_nothing_from_handlers(site):
+    """Only handlers count among those that may wait."""
+    waiting, going = queue.SimpleQueue(), threading.Event()
+    threads = []
+
+    class Own(Deaf):
+        def on_message(self, message):
+            threads.append(threading.Thread(target=self.fill, daemon=True))
+            threads[-1].start()
+
+        def fill(self):
+            while self.websocket.send("x" * 60_000, overflow="drop_newest"):
+                pass
+            waiting.put(None)
+            self.websocket.send("x" * 60_000, overflow="block")
+
+    class Slow(Deaf):
+        def on_message(self, message):
+            while self.websocket.send("x" * 60_000, overflow="drop_newest"):
+                pass
+            going.set()
+            sent.append(self.websocket.send("x" * 60_000, overflow="block"))
+            self.websocket.close()
+
+    sent: list[bool] = []
+    live = site({"own": Own.as_view(), "": Slow.as_view()})
+    with live.connect("", max_queue=1) as slow, deaf(live, "own") as connections:
+        for connection in connections:
+            connection.send("go")
+        for _ in connections:
+            waiting.get(timeout=TIMEOUT)
+        slow.send("go")
+        assert going.wait(TIMEOUT)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                slow.recv(timeout=TIMEOUT)
+    assert sent == [True]
+    for thread in threads:
+        thread.join(TIMEOUT)
 
 
 def test_a_flood_of_one_connection_does_not_starve_the_others(site):
