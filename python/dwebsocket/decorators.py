@@ -157,6 +157,11 @@ def _check(view: Any, overrides: dict[str, Any]) -> None:
     Raises:
         ConfigurationError: It does not.
     """
+    if hasattr(view, "_ws_opening"):
+        raise ConfigurationError(
+            f"{view!r} is a class with handlers, which needs no decorator: use its "
+            "as_view() in urls.py."
+        )
     if hasattr(view, "as_view"):
         raise ConfigurationError(
             f"{view!r} is a class, not a view: decorate its method get(), or the "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
@@ -185,19 +185,24 @@ class WebSocketView(View, Generic[Socket]):
 
         Args:
             initkwargs: Settings and other attributes, which override those of the
-                class.
+                class. A function for ``subprotocols`` gets the request and the client's
+                list.
 
         Raises:
             ConfigurationError: An attribute is wrong.
         """
         given = {key: initkwargs.pop(key) for key in _SETTINGS if key in initkwargs}
         name = "subprotocols"
-        given |= {name: initkwargs.pop(name)} if name in initkwargs else {}
+        if name in initkwargs:
+            spoken = initkwargs.pop(name)
+            # A function gets the request and the list, and no self.
+            given[name] = staticmethod(spoken) if callable(spoken) else spoken
         if given:
             # Settings belong to the class.
             qualified = {"__qualname__": cls.__qualname__, "__module__": cls.__module__}
             kind: Any = type(cls)
             cls = kind(cls.__name__, (cls,), given | qualified)
+        _check_groups(cls, initkwargs.get("groups", cls.groups))
         cls._ws_opening = _opening(cls)
         view: Any = super().as_view(**initkwargs)
         view.opens_websocket = True
@@ -289,6 +294,21 @@ class WebSocketView(View, Generic[Socket]):
             websocket.send(typed.welcome(websocket.member_id))
 
 
+def _check_groups(cls: type[WebSocketView[Any]], groups: Any) -> None:
+    """Make sure that ``groups`` is a list of names; a property may return one later.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if hasattr(groups, "__get__"):
+        return
+    wrong = isinstance(groups, str | bytes) or not isinstance(groups, Collection)
+    if wrong or not all(isinstance(name, str) for name in groups):
+        raise ConfigurationError(
+            f"'groups' of {cls.__qualname__} must be a list of names, not {groups!r}."
+        )
+
+
 def _opening(cls: type[WebSocketView[Any]]) -> Opening:
     """Return what decides on the handshakes of a class.
 
@@ -296,10 +316,6 @@ def _opening(cls: type[WebSocketView[Any]]) -> Opening:
         ConfigurationError: An attribute is wrong.
     """
     given = {key: getattr(cls, key) for key in _SETTINGS if hasattr(cls, key)}
-    if isinstance(cls.groups, str):
-        raise ConfigurationError(
-            f"'groups' of {cls.__qualname__} must be a list, not one string."
-        )
     cls._ws_table = typed.Table(cls) if typed.kinds(cls) else None
     if given.get("cancel_on_disconnect") and not is_asynchronous(cls):
         raise ConfigurationError(

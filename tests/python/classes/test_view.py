@@ -28,8 +28,10 @@ from dwebsocket import (
     ConfigurationError,
     WebSocketView,
     _engine,
+    accept_websocket,
     hub,
     monitor,
+    require_websocket,
     signals,
     websocket,
 )
@@ -473,12 +475,39 @@ def test_as_view_overrides_settings_and_attributes(site):
         ({"dialect": "klingon"}, "dialect"),
         ({"subprotocols": "chat"}, "subprotocols"),
         ({"groups": "room"}, "groups"),
+        ({"groups": b"room"}, "groups"),
+        ({"groups": 3}, "groups"),
+        ({"groups": ["room", 3]}, "groups"),
         ({"cancel_on_disconnect": True}, "synchronous"),
     ],
 )
 def test_a_wrong_attribute_is_an_error_of_as_view(attributes, part):
     with pytest.raises(ConfigurationError, match=part):
         type("Wrong", (WebSocketView,), attributes).as_view()
+    with pytest.raises(ConfigurationError, match=part):
+        Echo.as_view(**attributes)
+
+
+def test_a_property_may_name_the_groups(site):
+    class Room(WebSocketView):
+        @property
+        def groups(self):
+            return ["property.{room}", f"path.{len(self.request.path)}"]
+
+        def on_open(self):
+            self.websocket.send_json(sorted(self.websocket.groups))
+
+    live = site({"<str:room>/": Room.as_view()})
+    with live.connect("seven/") as connection:
+        assert connection.recv(timeout=TIMEOUT) == '["path.7", "property.seven"]'
+
+
+@pytest.mark.parametrize(
+    "decorator", [websocket, accept_websocket, require_websocket, websocket()]
+)
+def test_a_decorator_on_the_class_is_not_needed(decorator):
+    with pytest.raises(ConfigurationError, match="needs no decorator"):
+        decorator(Echo)
 
 
 def test_the_classic_dialect_gives_bytes(site):
@@ -502,7 +531,19 @@ def test_subprotocols_are_a_list_or_a_method(site):
             assert request is self.request
             return offered[-1]
 
-    live = site({"listed": Listed.as_view(), "chosen": Chosen.as_view()})
+    def choose(request, offered):
+        assert request.path == "/given"
+        return offered[0]
+
+    live = site(
+        {
+            "listed": Listed.as_view(),
+            "chosen": Chosen.as_view(),
+            "given": Listed.as_view(subprotocols=choose),
+        }
+    )
+    with live.connect("given", subprotocols=["one", "three"]) as connection:
+        assert connection.subprotocol == "one"
     with live.connect("listed", subprotocols=["one", "two"]) as connection:
         assert connection.subprotocol == "two"
     with live.connect("chosen", subprotocols=["one", "three"]) as connection:
