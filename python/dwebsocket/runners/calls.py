@@ -85,16 +85,19 @@ class Worker:
         elif work is _END:
             self._clean()
         else:
-            if self._applied is None and self._calls is not None:
-                self._apply(self._calls)
-            work()
+            work(self._prepare)
 
-    def _apply(self, calls: Calls) -> None:
+    def _prepare(self) -> None:
+        """Apply what belongs to the connection, before the first of its calls."""
+        calls = self._calls
+        if self._applied is not None or calls is None:
+            return
         databases.share(calls.shared)
-        self._applied = contextlib.ExitStack()
+        applied = contextlib.ExitStack()
         if calls.carried:
             carried = contexts.applied(contexts.again(calls.carried))
-            self._applied.enter_context(carried)
+            applied.enter_context(carried)
+        self._applied = applied
 
     def _clean(self) -> None:
         applied, self._applied = self._applied, None
@@ -175,12 +178,17 @@ class _Call:
     def future(self) -> asyncio.Future[Any]:
         return self._future
 
-    def __call__(self) -> None:
-        """Make the call, in a thread."""
+    def __call__(self, prepare: Callable[[], None]) -> None:
+        """Make the call, in a thread.
+
+        Args:
+            prepare: Called before; its exceptions are those of the call.
+        """
         if self._future.cancelled():
             return
         result, failure = None, None
         try:
+            prepare()
             result = self._function(*self._arguments)
         except BaseException as error:
             failure = error

@@ -6,9 +6,11 @@ import asyncio
 import threading
 from typing import Any
 
+import pytest
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
+from dwebsocket import context
 from dwebsocket.process import databases
 from dwebsocket.runners import calls
 from dwebsocket.runners.acall import make_sensitive
@@ -61,3 +63,34 @@ def test_with_a_thread_the_call_is_made_there(monkeypatch: Any) -> None:
         held[0] = False
 
     run(talk)
+
+
+def test_a_hook_that_fails_in_the_thread_fails_the_call(monkeypatch: Any) -> None:
+    """The thread lives on, and the next call tries again."""
+    fails = [True]
+
+    class Hook:
+        def __enter__(self) -> None:
+            if fails:
+                raise ValueError("wrong on purpose")
+
+        def __exit__(self, *exc_info: object) -> None:
+            pass
+
+    # As if the thread had a database connection.
+    held = [True]
+    monkeypatch.setattr(databases, "held", lambda: held[0])
+
+    async def talk(own: Calls) -> Any:
+        own.carried = context.carried(None)
+        call = sync_to_async(threading.get_ident)
+        with pytest.raises(ValueError, match="on purpose"):
+            await asyncio.wait_for(call(), 20)
+        worker = own.worker
+        fails.clear()
+        thread = await asyncio.wait_for(call(), 20)
+        held[0] = False
+        return thread != threading.get_ident(), own.worker is worker
+
+    monkeypatch.setattr("dwebsocket.context._hooks", [lambda request: Hook()])
+    assert run(talk) == (True, True)
