@@ -64,6 +64,7 @@ class AsyncHandlerCall(AsyncCall):
         self.handlers = handlers
         self.on_message = handlers._ws_handler()
         self.websocket: Any = None
+        #: Whether the end is due.
         self.begun = False
         #: Called when everything is over.
         self.ended: Callable[[], None] | None = None
@@ -105,7 +106,11 @@ class AsyncHandlerCall(AsyncCall):
         """Call a handler; after an exception, close the connection."""
         self._task = asyncio.current_task()
         try:
-            await _call(function, *args)
+            try:
+                await _call(function, *args)
+            finally:
+                # What follows is not cancelled when the peer goes.
+                self._task = None
         except asyncio.CancelledError as error:
             self.websocket.close(self._after_cancel(error))
         except Exception as error:
@@ -113,11 +118,14 @@ class AsyncHandlerCall(AsyncCall):
             self.websocket.close(await sync_to_async(self.code_of)(error))
         except BaseException as error:
             self.websocket.close(self.code_of(error))
-        finally:
-            self._task = None
+
+    async def rest(self) -> None:
+        """Let others run; if the process ends meanwhile, close the connection."""
+        await self._guarded(asyncio.sleep, 0)
 
     async def finish(self) -> None:
         """Call ``on_close``, and end the conversation."""
+        self.begun = False
         endpoint: Any = of(self.websocket)
         if self.cancels:
             endpoint.tasks.forget_end()
@@ -132,6 +140,14 @@ class AsyncHandlerCall(AsyncCall):
         finally:
             self.handlers._ws_ended()
             await self.aend(self.websocket, NORMAL, self._since)
+
+    async def end_anyway(self) -> None:
+        """Do what is due at the end, unless the end itself has failed."""
+        if self.begun:
+            try:
+                await self.finish()
+            except BaseException as error:
+                self.tell(error)
 
     async def _arun(self, websocket: Any) -> None:
         """Serve the connection in one task.
@@ -206,6 +222,7 @@ class Tasks:
 
     async def _work(self, handled: _engine.Handled) -> None:
         call: Any = self._job.call
+        endpoint: Any = of(self._job.websocket)
         try:
             if not call.carried:
                 over = await self._serve(handled, call)
@@ -216,10 +233,11 @@ class Tasks:
             # A hook of the project has failed, or the process ends.
             give_up(self._job.connection, call.request, GOING_AWAY)
             call.tell(error)
+            endpoint.calls.carried = ()
+            await call.end_anyway()
             over = True
         if over:
             self._engine.forget(self._job.connection.id)
-            endpoint: Any = of(self._job.websocket)
             endpoint.calls.end()
             self._ended()
 
@@ -242,7 +260,7 @@ class Tasks:
             await call.handle(message)
             count += 1
             if count % _STRIDE == 0 and time.monotonic() - since > _SLICE:
-                await asyncio.sleep(0)
+                await call.rest()
                 since = time.monotonic()
 
 

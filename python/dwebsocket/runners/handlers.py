@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import time
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 from django.http import HttpRequest
@@ -47,6 +48,7 @@ class HandlerCall(Call):
         "handlers",
         "hears",
         "take_on",
+        "variables",
         "websocket",
     )
 
@@ -64,6 +66,8 @@ class HandlerCall(Call):
         self.hears = False
         #: Sets the request's language and so on in its context.
         self.take_on: Callable[[], None] | None = None
+        #: The context of the request, for the end without its hooks.
+        self.variables: Context | None = None
         #: Called when everything is over.
         self.ended: Callable[[], None] | None = None
         #: Whether ``on_open`` was called, so that ``on_close`` will be.
@@ -169,17 +173,30 @@ class HandlerCall(Call):
             self.raised(error)
 
     def lose(self, error: BaseException) -> None:
-        """Give the connection up: a hook of the project's has failed."""
+        """Give the connection up: a hook of the project's has failed, not a handler.
+
+        What is due at the end is done all the same, without the hooks.
+        """
         try:
             raise error
         except BaseException as caught:
             give_up(of(self.websocket).connection, self.request)
             self.tell(caught)
         finally:
+            self._end_anyway()
+
+    def _end_anyway(self) -> None:
+        if not self._since or self.variables is None:
+            # It has not begun, or the end itself has failed.
             self._forget()
+            return
+        try:
+            self.variables.run(self.finish)
+        except BaseException as error:
+            self.tell(error)
 
     def _forget(self) -> None:
-        ended, self.ended = self.ended, None
+        ended, self.ended, self.variables = self.ended, None, None
         self.handlers._ws_ended()
         try:
             log.drain()
@@ -255,6 +272,7 @@ def prepared(job: Job) -> _engine.Handled:
     call: Any = job.call
     call.websocket = job.websocket
     call.take_on = job.context.take_on
+    call.variables = job.context.variables
     endpoint = of(job.websocket)
     # Which thread runs a handler is known to the loop.
     endpoint.begin(call.gone_timeout)

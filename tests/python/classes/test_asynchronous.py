@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import socket
 import threading
 
 import pytest
@@ -14,7 +15,8 @@ from django.utils import translation
 from websockets.exceptions import ConnectionClosed
 
 from dwebsocket import AsyncWebSocket, WebSocketView, hub, signals
-from dwebsocket.runners import tasks
+from dwebsocket.runners import ahandlers, tasks
+from dwebsocket.runners.ahandlers import AsyncHandlerCall
 
 TIMEOUT = 20
 
@@ -298,3 +300,105 @@ def test_cancel_on_disconnect_cancels_the_handler_that_runs(site):
     assert Cancelled.ended.wait(TIMEOUT)
     assert Cancelled.notes[:2] == ["open", "cancelled"]
     assert len(Cancelled.notes) == 3
+
+
+@pytest.mark.parametrize("mistake", ["hook", "receiver"])
+def test_whatever_fails_the_end_is_an_end(site, monkeypatch, caplog, mistake):
+    heard: list = []
+    fails = threading.Event()
+
+    class Hook:
+        def __enter__(self):
+            if mistake == "hook" and fails.is_set():
+                raise ValueError("wrong on purpose")
+
+        def __exit__(self, *exc_info):
+            pass
+
+    def receiver(sender, **kwargs):
+        if mistake == "receiver" and fails.is_set():
+            raise SystemExit
+
+    def note(sender, **kwargs):
+        heard.append(kwargs["code"])
+
+    monkeypatch.setattr("dwebsocket.context._hooks", [lambda request: Hook()])
+    monkeypatch.setattr(signals.websocket_message, "receivers", [])
+    monkeypatch.setattr(signals.websocket_closed, "receivers", [])
+    signals.websocket_message.connect(receiver, weak=False)
+    signals.websocket_closed.connect(note, weak=False)
+    cls = noted()
+    with (
+        caplog.at_level(logging.ERROR, "dwebsocket.view"),
+        served(site, cls).connect() as connection,
+    ):
+        connection.send("x")
+        assert connection.recv(timeout=TIMEOUT) == "x"
+        fails.set()
+        connection.send("y")
+        code = code_of(connection)
+    assert tasks.runner.join(TIMEOUT)
+    assert code == 1001
+    assert cls.notes == ["open", "x", 1001]
+    assert heard == [1001]
+
+
+def test_a_report_of_an_exception_is_not_cancelled_when_the_peer_goes(
+    site, monkeypatch
+):
+    reporting, gone = threading.Event(), threading.Event()
+
+    class Fails(noted()):  # type: ignore[misc]
+        cancel_on_disconnect = True
+
+        async def on_message(self, message):
+            raise ValueError("wrong on purpose")
+
+    def report(call, error):
+        reporting.set()
+        gone.wait(TIMEOUT)
+        return 1011
+
+    monkeypatch.setattr(AsyncHandlerCall, "code_of", report)
+    peer_gone = AsyncHandlerCall._peer_gone
+
+    def note(call, endpoint):
+        peer_gone(call, endpoint)
+        gone.set()
+
+    monkeypatch.setattr(AsyncHandlerCall, "_peer_gone", note)
+    with served(site, Fails).connect() as connection:
+        connection.send("x")
+        assert reporting.wait(TIMEOUT)
+        connection.socket.shutdown(socket.SHUT_RDWR)
+        assert Fails.ended.wait(TIMEOUT)
+    assert Fails.notes[:1] == ["open"]
+    assert len(Fails.notes) == 2
+
+
+def test_the_end_of_the_process_between_two_messages_closes(site, monkeypatch):
+    """Cancelled where others get their turn, as all tasks are at the end."""
+    monkeypatch.setattr(ahandlers, "_STRIDE", 1)
+    monkeypatch.setattr(ahandlers, "_SLICE", -1.0)
+    calls: list = []
+    enter = AsyncHandlerCall.enter
+
+    def note(call):
+        calls.append(call)
+        return enter(call)
+
+    def stop(task):
+        calls[0].stop()
+        task.cancel()
+
+    class Stopped(noted()):  # type: ignore[misc]
+        async def on_message(self, message):
+            self.notes.append(message)
+            asyncio.get_running_loop().call_soon(stop, asyncio.current_task())
+
+    monkeypatch.setattr(AsyncHandlerCall, "enter", note)
+    with served(site, Stopped).connect() as connection:
+        connection.send("x")
+        assert code_of(connection) == 1001
+    assert Stopped.ended.wait(TIMEOUT)
+    assert Stopped.notes == ["open", "x", 1001]

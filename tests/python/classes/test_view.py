@@ -35,7 +35,9 @@ from dwebsocket import (
     signals,
     websocket,
 )
+from dwebsocket.logins import following
 from dwebsocket.runners import pool
+from dwebsocket.websocket import endpoint
 from tests.python.live import HANDSHAKE
 
 TIMEOUT = 20
@@ -988,3 +990,62 @@ def test_a_handler_that_overlooks_the_end_is_ended(site, caplog):
             connection.socket.close()
         assert Stubborn.ended.wait(TIMEOUT)
     assert "GONE_TIMEOUT" in caplog.text
+
+
+class Ending(Noted):
+    """Can be looked at afterwards; old code's callback fails for the message "old"."""
+
+    recheck_interval = 60
+
+    def on_open(self):
+        super().on_open()
+        self.websocket.handle = self.old
+        type(self).rights = endpoint.of(self.websocket).rights
+
+    def old(self, opcode, message):
+        if message == b"old" or message == "old":
+            raise ValueError("wrong on purpose")
+
+
+@pytest.mark.parametrize("mistake", ["hook", "receiver", "old"])
+def test_whatever_fails_the_end_is_an_end(site, monkeypatch, caplog, mistake):
+    heard: list = []
+    fails = threading.Event()
+
+    class Hook:
+        def __enter__(self):
+            if mistake == "hook" and fails.is_set():
+                raise ValueError("wrong on purpose")
+
+        def __exit__(self, *exc_info):
+            pass
+
+    def receiver(sender, **kwargs):
+        if mistake == "receiver" and fails.is_set():
+            raise SystemExit
+
+    def note(sender, **kwargs):
+        heard.append(kwargs["code"])
+
+    followed: list = []
+    end = following.end
+    monkeypatch.setattr(following, "end", lambda of: (followed.append(of), end(of)))
+    monkeypatch.setattr("dwebsocket.context._hooks", [lambda request: Hook()])
+    monkeypatch.setattr(signals.websocket_message, "receivers", [])
+    monkeypatch.setattr(signals.websocket_closed, "receivers", [])
+    signals.websocket_message.connect(receiver, weak=False)
+    signals.websocket_closed.connect(note, weak=False)
+    cls = noted(Ending)
+    with (
+        caplog.at_level(logging.ERROR, "dwebsocket.view"),
+        served(site, cls).connect() as connection,
+    ):
+        connection.send("x")
+        assert connection.recv(timeout=TIMEOUT) == "x"
+        fails.set()
+        connection.send("old")
+        code = code_of(connection)
+    assert pool.runner.join(TIMEOUT)
+    assert code == 1011
+    assert cls.notes == ["open", "x", 1011]
+    assert (heard, followed) == ([1011], [cls.rights])
