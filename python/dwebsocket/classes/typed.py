@@ -7,6 +7,7 @@ the annotations of the method.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import Callable, Iterator
@@ -232,13 +233,15 @@ class Table:
         """Do what :meth:`call` does, where some of the methods are coroutines."""
         from asgiref.sync import sync_to_async
 
+        from dwebsocket.runners.calls import in_thread
+
         try:
             name, values, number = self._open(message)
         except Refused as refused:
             return self._error(refused)
         method = getattr(view, name)
         if name not in self._asynchronous:
-            method = sync_to_async(method)
+            method = functools.partial(in_thread, method)
         try:
             return self._reply(number, await method(**values))
         except Exception as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import sys
 import time
 from collections.abc import Callable
@@ -17,10 +18,13 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest
 
 from dwebsocket import _engine, context, signals
+from dwebsocket.exceptions import ConfigurationError
+from dwebsocket.process.reporting import name_of
 from dwebsocket.websocket.endpoint import of
 
 from .acall import AsyncCall, settle
-from .call import GOING_AWAY, NORMAL, Job, give_up
+from .call import GOING_AWAY, HIDDEN, NORMAL, Job, give_up
+from .calls import in_thread
 
 __all__ = ("AsyncHandlerCall", "Tasks")
 
@@ -87,7 +91,7 @@ class AsyncHandlerCall(AsyncCall):
         for group in self.handlers._ws_groups():
             await websocket.join(group)
         self._entered = True
-        await _call(self.handlers.on_open)
+        await self._call(self.handlers.on_open)
 
     async def handle(self, message: Any) -> None:
         """Call ``on_message``; an exception closes the connection."""
@@ -102,18 +106,34 @@ class AsyncHandlerCall(AsyncCall):
         """Return whether this side has closed: no more messages are handled."""
         return bool(of(self.websocket).closed)
 
+    async def _call(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call a handler, whichever kind it is of.
+
+        Raises:
+            ConfigurationError: It has returned a coroutine, which nobody awaits.
+        """
+        if iscoroutinefunction(function):
+            await function(*args)
+            return
+        returned = await in_thread(function, *args)
+        if inspect.iscoroutine(returned):
+            returned.close()
+            raise ConfigurationError(HIDDEN.format(name_of(self.view)))
+
     async def _guarded(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a handler; after an exception, close the connection."""
         self._task = asyncio.current_task()
         try:
             try:
-                await _call(function, *args)
+                await self._call(function, *args)
             finally:
                 # What follows is not cancelled when the peer goes.
                 self._task = None
         except asyncio.CancelledError as error:
             self.websocket.close(self._after_cancel(error))
         except Exception as error:
+            if self._cancelled is not None:
+                self._uncancel()
             # What reports the error may take its time: mails to ADMINS, for example.
             self.websocket.close(await sync_to_async(self.code_of)(error))
         except BaseException as error:
@@ -165,14 +185,6 @@ class AsyncHandlerCall(AsyncCall):
                 await self.handle(message)
         finally:
             await self.finish()
-
-
-async def _call(function: Callable[..., Any], *args: Any) -> None:
-    """Call a handler, whichever kind it is of."""
-    if iscoroutinefunction(function):
-        await function(*args)
-    else:
-        await sync_to_async(function)(*args)
 
 
 class Tasks:

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 from _queue import Empty, SimpleQueue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
 from dwebsocket import context as contexts
 from dwebsocket.process import databases, native
 
-__all__ = ("Calls", "Pool")
+__all__ = ("Calls", "Pool", "in_thread")
 
 #: Seconds that a thread without calls waits for others.
 KEEP = 1.0
@@ -208,6 +210,43 @@ def _settle(
         # A future cannot raise it.
         failure = RuntimeError(f"a synchronous call has raised {failure!r}")
     future.set_exception(failure)
+
+
+async def in_thread(
+    function: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    """Call a function as ``sync_to_async`` does; a cancellation comes after its end.
+
+    A thread cannot be cancelled, and what follows must not run beside it.
+    """
+    left: list[contextvars.Context] = []
+
+    async def call() -> Any:
+        try:
+            return await sync_to_async(function)(*args, **kwargs)
+        finally:
+            left.append(contextvars.copy_context())
+
+    running = asyncio.ensure_future(call())
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled():
+            # Its own exception says more.
+            running.result()
+        raise
+    finally:
+        for context in left:
+            _adopt(context)
+
+
+def _adopt(context: contextvars.Context) -> None:
+    """Take over what a call has changed in its copy of the context."""
+    nothing = object()
+    for variable, value in context.items():
+        if variable.get(nothing) is not value:
+            variable.set(value)
 
 
 def _only_closes(function: Any) -> bool:

@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 from django.utils import translation
 from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import AsyncWebSocket, WebSocketView, hub, signals
+from dwebsocket import AsyncWebSocket, WebSocketView, hub, on, signals
 from dwebsocket.runners import ahandlers, tasks
 from dwebsocket.runners.ahandlers import AsyncHandlerCall
 
@@ -402,3 +402,99 @@ def test_the_end_of_the_process_between_two_messages_closes(site, monkeypatch):
         assert code_of(connection) == 1001
     assert Stopped.ended.wait(TIMEOUT)
     assert Stopped.notes == ["open", "x", 1001]
+
+
+class PlainMessage(WebSocketView):
+    cancel_on_disconnect = True
+    notes: list
+    begun: threading.Event
+    go: threading.Event
+    ended: threading.Event
+
+    def on_message(self, message):
+        self.begun.set()
+        self.go.wait(TIMEOUT)
+        self.notes.append("message ends")
+
+    async def on_close(self, code):
+        self.notes.append("close")
+        self.ended.set()
+
+
+class PlainMethod(PlainMessage):
+    on_message = WebSocketView.on_message  # type: ignore[assignment]
+
+    @on("x")
+    def method(self):
+        PlainMessage.on_message(self, None)
+
+    @on("y")
+    async def other(self): ...
+
+
+@pytest.mark.parametrize("base", [PlainMessage, PlainMethod])
+def test_on_close_waits_for_a_plain_handler_that_cannot_be_cancelled(
+    site, monkeypatch, base
+):
+    cls = noted(base, begun=threading.Event(), go=threading.Event())
+    peer_gone = AsyncHandlerCall._peer_gone
+
+    def note(call, endpoint):
+        peer_gone(call, endpoint)
+        # After the steps that the cancelled task makes at once.
+        asyncio.get_running_loop().call_later(0.1, cls.go.set)
+
+    monkeypatch.setattr(AsyncHandlerCall, "_peer_gone", note)
+    with served(site, cls).connect() as connection:
+        connection.send('{"type": "x"}')
+        assert cls.begun.wait(TIMEOUT)
+        connection.socket.shutdown(socket.SHUT_RDWR)
+        assert cls.ended.wait(TIMEOUT)
+        assert tasks.runner.join(TIMEOUT)
+    assert cls.notes == ["message ends", "close"]
+
+
+def test_what_a_plain_handler_sets_holds_in_the_next_one(site):
+    variable: contextvars.ContextVar = contextvars.ContextVar("variable")
+
+    class Sets(WebSocketView):
+        def on_message(self, message):
+            variable.set([*variable.get([]), message])
+            translation.activate("de")
+            self.websocket.send(translation.get_language())
+
+        async def on_close(self, code):
+            notes.extend([*variable.get(), translation.get_language()])
+            ended.set()
+
+    notes: list = []
+    ended = threading.Event()
+    with served(site, Sets).connect() as connection:
+        connection.send("a\n")
+        connection.send("b\n")
+        assert connection.recv(timeout=TIMEOUT) == "de"
+        assert connection.recv(timeout=TIMEOUT) == "de"
+    assert ended.wait(TIMEOUT)
+    assert notes == ["a\n", "b\n", "de"]
+
+
+def test_a_hidden_coroutine_is_a_mistake_that_is_named(site, caplog):
+    def hide(handler):
+        def wrapper(self, *args):
+            return handler(self, *args)
+
+        return wrapper
+
+    class Hidden(WebSocketView):
+        async def on_open(self): ...
+
+        @hide
+        async def on_message(self, message): ...
+
+    with (
+        caplog.at_level(logging.ERROR, "dwebsocket.view"),
+        served(site, Hidden).connect() as connection,
+    ):
+        connection.send("x")
+        assert code_of(connection) == 1011
+    assert "hides that" in caplog.text
