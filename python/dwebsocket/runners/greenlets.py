@@ -15,8 +15,10 @@ from typing import Any
 
 import gevent
 import greenlet as greenlets
+from django.db import connections
 
 from dwebsocket import _engine
+from dwebsocket.process import databases
 from dwebsocket.process.gevent import sender
 from dwebsocket.websocket.endpoint import of
 
@@ -175,6 +177,14 @@ class Handlers:
                 gevent.sleep(0)
         finally:
             endpoint.leave()
+            self._close_databases()
+
+    def _close_databases(self) -> None:
+        """Close this greenlet's database connections, which no other one can use."""
+        variables = self._job.context.variables
+        if variables.get(databases.in_use):
+            variables.run(databases.in_use.set, False)
+            connections.close_all()
 
 
 class Seat:

@@ -724,3 +724,40 @@ def test_a_flooded_view_lets_the_others_run():
         time.perf_counter()
     assert ticks.count > 3
     """
+
+
+@gevent_test
+def test_handlers_leave_no_database_connection_open():
+    """
+    import gc, tempfile
+    from django.db import connections
+    from dwebsocket import WebSocketView
+    from dwebsocket.runners.handlers import HandlerCall
+
+    gc.disable()
+    folder = tempfile.TemporaryDirectory()
+    connections.settings["default"]["NAME"] = os.path.join(folder.name, "db")
+    connections.settings["default"]["CONN_MAX_AGE"] = None
+    used = []
+
+    class Uses(WebSocketView):
+        def on_message(self, message):
+            connections["default"].ensure_connection()
+            used.append(connections["default"])
+
+    socket, peer = open_pair()
+    request = RequestFactory().get("/")
+    call = HandlerCall(Uses(), request, (request,), {})
+    seat = runners.kind().reserve()
+    seat.run(Job(RequestContext(), call, socket, endpoint.of(socket).connection))
+    for count in range(1, 4):
+        peer.send("x")
+        with gevent.Timeout(10):
+            while len(used) < count or used[-1].connection is not None:
+                gevent.sleep(0.001)
+    assert all(one.connection is None for one in used)
+    peer.close(1000)
+    assert peer.closing().code == 1000
+    assert runners.join(10)
+    folder.cleanup()
+    """
