@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import PermissionDenied, ValidationError
 
-from dwebsocket.exceptions import ConfigurationError
+from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
 
 __all__ = ("Report", "Table", "kinds", "on", "welcome")
 
@@ -196,16 +196,27 @@ class Table:
             raise Refused("invalid", "the id has more than 64 characters")
         return type(found).__name__, values, number
 
+    def _number(self, message: str | bytes) -> Any:
+        """Return the id of a message of which no method has got the fields."""
+        try:
+            return _id(self._decode_head(message).id)
+        except (ValueError, RecursionError):
+            pass
+        try:
+            # It also reads half a surrogate pair, which browsers send as "\\ud83d".
+            found = json.loads(message)
+        except (ValueError, RecursionError):
+            return None
+        return _id(found.get("id")) if isinstance(found, dict) else None
+
     def _refusal(self, message: str | bytes, error: Exception) -> Refused:
-        number = None
+        number = self._number(message)
         try:
             head: Any = self._decode_head(message)
         except (ValueError, RecursionError):
             if isinstance(error, RecursionError):
-                return Refused("invalid", "the message is nested too deep")
-            return Refused("invalid", str(error))
-        if type(head.id) is int or (isinstance(head.id, str) and len(head.id) <= 64):
-            number = head.id
+                return Refused("invalid", "the message is nested too deep", number)
+            return Refused("invalid", str(error), number)
         if head.type not in self._names:
             if head.type == "ping":
                 return Ping("", "")
@@ -224,8 +235,12 @@ class Table:
             name, values, number = self._open(message)
         except Refused as refused:
             return self._error(refused)
+        except Exception as error:
+            return self._error(_failed(error, self._number(message), report))
         try:
             return self._reply(number, getattr(view, name)(**values))
+        except WebSocketClosed:
+            raise
         except Exception as error:
             return self._error(_failed(error, number, report))
 
@@ -239,11 +254,17 @@ class Table:
             name, values, number = self._open(message)
         except Refused as refused:
             return self._error(refused)
+        except Exception as error:
+            number = self._number(message)
+            found = await sync_to_async(_failed)(error, number, report)
+            return self._error(found)
         method = getattr(view, name)
         if name not in self._asynchronous:
             method = functools.partial(in_thread, method)
         try:
             return self._reply(number, await method(**values))
+        except WebSocketClosed:
+            raise
         except Exception as error:
             found = await sync_to_async(_failed)(error, number, report)
             return self._error(found)
@@ -268,6 +289,15 @@ class Table:
     def _text(self, frame: dict[str, Any]) -> str:
         encoded: bytes = self._encode(frame)
         return encoded.decode()
+
+
+def _id(number: Any) -> Any:
+    """Return the id of a message, or None if a reply cannot have it."""
+    if type(number) is int:
+        return number if -(2**63) <= number < 2**64 else None
+    if not isinstance(number, str) or len(number) > 64:
+        return None
+    return None if any("\ud800" <= one <= "\udfff" for one in number) else number
 
 
 def _failed(error: Exception, number: Any, report: Report) -> Refused:
@@ -313,7 +343,40 @@ def _fields(cls: type[Any], name: str) -> Iterator[tuple[str, Any, bool]]:
                 "a field of this name, for its type or its reply."
             )
         annotation = hints.get(parameter.name, Any)
+        _check(annotation, f"The parameter {parameter.name!r} of {where}")
         yield parameter.name, annotation, parameter.default is parameter.empty
+
+
+def _check(annotation: Any, what: str) -> None:
+    """Make sure that a field can be of a type.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    from msgspec import inspect as types
+
+    try:
+        found = types.type_info(annotation)
+    except TypeError as error:
+        raise ConfigurationError(f"{what} cannot be read from JSON: {error}.") from None
+    for one in _within(found, set()):
+        if isinstance(one, types.CustomType) and not hasattr(one.cls, "model_validate"):
+            raise ConfigurationError(
+                f"{what} is of a type that a message cannot have: {one.cls!r}."
+            )
+
+
+def _within(found: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield msgspec's description of a type, and those of all types within."""
+    if id(found) in seen:
+        return
+    seen.add(id(found))
+    yield found
+    parts = found if isinstance(found, tuple) else ()
+    if type(found).__module__ == "msgspec.inspect":
+        parts = tuple(getattr(found, name) for name in found.__struct_fields__)
+    for part in parts:
+        yield from _within(part, seen)
 
 
 def _decode_other(kind: Any, value: Any) -> Any:
@@ -321,15 +384,15 @@ def _decode_other(kind: Any, value: Any) -> Any:
 
     Raises:
         ValueError: The value does not fit.
-        NotImplementedError: The type is of another kind.
+        RuntimeError: The model has made a mistake.
     """
-    validate = getattr(kind, "model_validate", None)
-    if validate is None:
-        raise NotImplementedError(f"a message cannot have a field of the type {kind}")
     try:
-        return validate(value)
+        return kind.model_validate(value)
     except ValueError as error:
         raise ValueError(_reasons(error)) from None
+    except TypeError as error:
+        # msgspec would tell the client its text.
+        raise RuntimeError(f"a value of {kind} could not be made") from error
 
 
 def _reasons(error: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import socket
 import sys
 import threading
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from dwebsocket import ConfigurationError, WebSocketView, on
 
@@ -154,8 +155,8 @@ def test_what_does_not_fit_gets_the_reason_and_the_connection_stays(
     [
         ("{", None, "invalid"),
         ("[]", None, "invalid"),
-        ('{"id": 5}', None, "invalid"),
-        ('{"type": 7, "id": 5}', None, "invalid"),
+        ('{"id": 5}', 5, "invalid"),
+        ('{"type": 7, "id": 5}', 5, "invalid"),
         ('{"type": "unheard", "id": 5}', 5, "unknown"),
         ('{"type": "unheard"}', None, "unknown"),
         ('{"type": "nothing", "id": [5]}', None, "invalid"),
@@ -290,3 +291,149 @@ def test_without_msgspec_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(ConfigurationError, match=r"dwebsocket-rs\[messages\]"):
         Desk.as_view()
+
+
+class Unknown:
+    pass
+
+
+class Holder(msgspec.Struct):
+    child: Holder | None = None
+    unknown: Unknown | None = None
+
+
+class Line(BaseModel):
+    text: str
+
+    @field_validator("text")
+    @classmethod
+    def check(cls, value):
+        if value == "key":
+            return {}["swordfish"]
+        if value == "type":
+            raise TypeError("swordfish")
+        if value == "form":
+            raise ValidationError("say something")
+        return value
+
+
+@pytest.mark.parametrize(
+    ("annotation", "part"),
+    [
+        (Unknown, "'field' of .*Unknown"),
+        (Unknown | None, "Unknown"),
+        (dict[str, list[Unknown]], "Unknown"),
+        (Holder, "Unknown"),
+        (list[int] | set[int], "array-like"),
+        (int | Address, "custom type"),
+    ],
+)
+def test_a_field_of_a_type_that_json_lacks_is_an_error_of_as_view(annotation, part):
+    def method(self, field): ...
+
+    method.__annotations__["field"] = annotation
+    with pytest.raises(ConfigurationError, match=part):
+        wrong(method).as_view()
+
+
+def test_a_model_within_other_types_is_a_field(site):
+    class Deep(WebSocketView):
+        @on("list")
+        def many(self, field: list[Line] | None = None):
+            return field
+
+        @on("dict")
+        def named(self, field: dict[str, list[Line]] | None):
+            return field
+
+        @on("optional")
+        def optional(self, field: Line | None = None):
+            return field
+
+    line = {"text": "a"}
+    with site({"": Deep.as_view()}).connect() as connection:
+        ask = asker(connection)
+        assert ask("list", field=[line])["data"] == [line]
+        assert ask("dict", field={"a": [line]})["data"] == {"a": [line]}
+        assert ask("optional", field=line)["data"] == line
+        assert ask("optional")["data"] is None
+
+
+class Lines(WebSocketView):
+    @on("x")
+    def method(self, field: Line):
+        return field
+
+
+class AsyncLines(WebSocketView):
+    @on("x")
+    async def method(self, field: Line):
+        return field
+
+
+@pytest.mark.parametrize("cls", [Lines, AsyncLines])
+@pytest.mark.parametrize("text", ["key", "type"])
+def test_a_mistake_of_a_model_is_logged_and_the_reply_tells_no_secret(
+    site, caplog, cls, text
+):
+    with site({"": cls.as_view()}).connect() as connection:
+        ask = asker(connection)
+        with caplog.at_level(logging.ERROR, "dwebsocket.view"):
+            answer = ask("x", field={"text": text})
+        assert (answer["type"], answer["id"]) == ("error", 1)
+        assert (answer["code"], "swordfish" in json.dumps(answer)) == ("failed", False)
+        (record,) = [r for r in caplog.records if r.exc_info]
+        assert "swordfish" in record.exc_text
+        assert ask("x", field={"text": "form"})["message"] == "say something"
+        assert ask("x", field={"text": "a"})["type"] == "reply"
+
+
+class Talks(WebSocketView):
+    begun: threading.Event
+    ended: threading.Event
+
+    @on("x")
+    def method(self):
+        self.begun.set()
+        while True:
+            self.websocket.receive()
+
+    def on_close(self, code):
+        self.ended.set()
+
+
+class AsyncTalks(Talks):
+    async def method(self):
+        self.begun.set()
+        while True:
+            await self.websocket.receive()
+
+
+@pytest.mark.parametrize("base", [Talks, AsyncTalks])
+def test_a_method_whose_peer_has_gone_is_not_logged(site, caplog, base):
+    events = {"begun": threading.Event(), "ended": threading.Event()}
+    cls = type("Talks", (base,), events)
+    with caplog.at_level(logging.WARNING, "dwebsocket.view"):
+        with site({"": cls.as_view()}).connect() as connection:
+            connection.send('{"type": "x"}')
+            assert cls.begun.wait(TIMEOUT)
+            connection.socket.shutdown(socket.SHUT_RDWR)
+            assert cls.ended.wait(TIMEOUT)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("message", "number"),
+    [
+        (r'{"text": "\ud83d", "type": "echo", "id": 7}', 7),
+        (r'{"text": "\ud83d", "type": "echo", "id": "seven"}', "seven"),
+        (r'{"text": "\ud83d", "type": "echo", "id": "\ud83d"}', None),
+        (r'{"text": "\ud83d", "type": "echo", "id": 1' + "0" * 30 + "}", None),
+        (r'["\ud83d"]', None),
+        ('{"type": "any", "value": ' + "[" * 500 + "]" * 500 + ', "id": 7}', 7),
+    ],
+)
+def test_an_error_has_the_id_of_what_cannot_be_read(ask, message, number):
+    ask.connection.send(message)
+    answer = json.loads(ask.connection.recv(timeout=TIMEOUT))
+    assert answer["id"] == number
