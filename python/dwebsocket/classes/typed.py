@@ -40,6 +40,11 @@ _MISSING = (
     "methods with @on)."
 )
 
+_HIDDEN = (
+    "A method with @on is a coroutine function, but a synchronous decorator hides "
+    "that. Mark the decorator's wrapper with asgiref.sync.markcoroutinefunction()."
+)
+
 
 def on(kind: str) -> Callable[[Method], Method]:
     """Have a method of a :class:`.WebSocketView` get the messages of a type.
@@ -72,13 +77,19 @@ def kinds(cls: type[Any]) -> dict[str, str]:
     A method that overrides another one gets the messages of that one.
 
     Raises:
-        ConfigurationError: Two methods have the same type.
+        ConfigurationError: Two methods have the same type, or one is of the class.
     """
     methods: dict[str, list[str]] = {}
     for base in cls.__mro__:
         for name, method in vars(base).items():
-            marked = getattr(method, _MARK, None)
+            inner = getattr(method, "__func__", None)
+            marked = getattr(method, _MARK, None) or getattr(inner, _MARK, None)
             if marked and name not in methods:
+                if isinstance(method, (classmethod, staticmethod)):
+                    raise ConfigurationError(
+                        f"{cls.__qualname__}.{name}() has @on(), and cannot be a "
+                        f"{type(method).__name__}: a message belongs to a connection."
+                    )
                 methods[name] = marked
     found: dict[str, str] = {}
     for name, types in methods.items():
@@ -270,6 +281,9 @@ class Table:
             return self._error(found)
 
     def _reply(self, number: Any, returned: Any) -> str | None:
+        if inspect.iscoroutine(returned):
+            returned.close()
+            raise ConfigurationError(_HIDDEN)
         if number is None:
             return None
         return self._text({"type": "reply", "id": number, "data": returned})

@@ -212,9 +212,7 @@ def _settle(
     future.set_exception(failure)
 
 
-async def in_thread(
-    function: Callable[..., Any], /, *args: Any, **kwargs: Any
-) -> Any:
+async def in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call a function as ``sync_to_async`` does; a cancellation comes after its end.
 
     A thread cannot be cancelled, and what follows must not run beside it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import logging
 import socket
@@ -413,12 +414,14 @@ class AsyncTalks(Talks):
 def test_a_method_whose_peer_has_gone_is_not_logged(site, caplog, base):
     events = {"begun": threading.Event(), "ended": threading.Event()}
     cls = type("Talks", (base,), events)
-    with caplog.at_level(logging.WARNING, "dwebsocket.view"):
-        with site({"": cls.as_view()}).connect() as connection:
-            connection.send('{"type": "x"}')
-            assert cls.begun.wait(TIMEOUT)
-            connection.socket.shutdown(socket.SHUT_RDWR)
-            assert cls.ended.wait(TIMEOUT)
+    with (
+        caplog.at_level(logging.WARNING, "dwebsocket.view"),
+        site({"": cls.as_view()}).connect() as connection,
+    ):
+        connection.send('{"type": "x"}')
+        assert cls.begun.wait(TIMEOUT)
+        connection.socket.shutdown(socket.SHUT_RDWR)
+        assert cls.ended.wait(TIMEOUT)
     assert not caplog.records
 
 
@@ -437,3 +440,44 @@ def test_an_error_has_the_id_of_what_cannot_be_read(ask, message, number):
     ask.connection.send(message)
     answer = json.loads(ask.connection.recv(timeout=TIMEOUT))
     assert answer["id"] == number
+
+
+@pytest.mark.parametrize("kind", [classmethod, staticmethod])
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_method_of_the_class_is_an_error_of_as_view(kind, outside):
+    def method(first, field): ...
+
+    marked = kind(on("x")(method)) if outside else on("x")(kind(method))
+    cls = type("Wrong", (WebSocketView,), {"method": marked})
+    with pytest.raises(ConfigurationError, match=kind.__name__):
+        cls.as_view()
+
+
+def test_a_hidden_coroutine_is_a_mistake_that_is_named(site, caplog):
+    def hide(method):
+        @functools.wraps(method)
+        def wrapper(self, *args):
+            return method(self, *args)
+
+        return wrapper
+
+    class Hidden(WebSocketView):
+        @on("hidden")
+        @hide
+        async def hidden(self): ...
+
+    class AsyncHidden(Hidden):
+        @on("other")
+        async def other(self): ...
+
+    live = site({"sync": Hidden.as_view(), "async": AsyncHidden.as_view()})
+    for route in ("sync", "async"):
+        caplog.clear()
+        with (
+            caplog.at_level(logging.ERROR, "dwebsocket.view"),
+            live.connect(route) as connection,
+        ):
+            connection.send('{"type": "hidden"}')
+            answer = json.loads(connection.recv(timeout=TIMEOUT))
+        assert answer["code"] == "failed"
+        assert "hides" in caplog.text
