@@ -210,7 +210,8 @@ class Table:
     def _number(self, message: str | bytes) -> Any:
         """Return the id of a message of which no method has got the fields."""
         try:
-            return _id(self._decode_head(message).id)
+            head: Any = self._decode_head(message)
+            return _id(head.id)
         except (ValueError, RecursionError):
             pass
         try:
