@@ -13,7 +13,7 @@ use pyo3::{
 
 use super::{
     errors,
-    handled::{Place, is_handling},
+    handling::{Place, is_handling},
     parse::{Parsed, Policy},
     wait,
 };

@@ -1,9 +1,8 @@
 //! A connection whose messages its handlers get, one after the other.
 
 use std::{
-    cell::Cell,
     sync::atomic::{
-        AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
+        AtomicBool, AtomicU8, AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
     time::{Duration, Instant},
@@ -11,7 +10,7 @@ use std::{
 
 use pyo3::{intern, prelude::*, types::PyBool};
 
-use super::connection::PyConnection;
+use super::{connection::PyConnection, handling};
 use crate::engine::{Handler, Received};
 
 /// The most messages of one connection before the handlers of others run.
@@ -37,62 +36,6 @@ static THREADS: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     static THREAD: u64 = THREADS.fetch_add(1, Relaxed);
-    /// The connection whose handler this thread runs; 0: none.
-    static HANDLING: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Whether the calling thread runs a handler of the connection.
-#[pyfunction]
-pub(super) fn handles(id: u64) -> bool {
-    HANDLING.get() == id
-}
-
-/// Whether the calling thread runs a handler.
-pub(super) fn is_handling() -> bool {
-    HANDLING.get() != 0
-}
-
-/// How many handlers wait for room in an outbox.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
-
-/// How many handlers may wait so. Peers that read nothing must not stop the handlers of all others.
-static MAY_WAIT: AtomicUsize = AtomicUsize::new(usize::MAX);
-
-/// Sets how many handlers may wait for room; none of this process waits yet.
-pub(super) fn let_wait(most: usize) {
-    MAY_WAIT.store(most, Relaxed);
-    // A forked child has none of the threads that its parent has counted.
-    WAITING.store(0, Relaxed);
-}
-
-/// The right of a thread to wait for room.
-pub(super) struct Place {
-    counted: bool,
-}
-
-impl Place {
-    /// Returns a place for the calling thread; `None`: it runs a handler, and enough of them wait already.
-    pub(super) fn take() -> Option<Self> {
-        let counted = is_handling();
-        if counted {
-            let most = MAY_WAIT.load(Relaxed);
-            WAITING
-                .fetch_update(Relaxed, Relaxed, |waiting| {
-                    (waiting < most).then_some(waiting + 1)
-                })
-                .ok()?;
-        }
-        Some(Self { counted })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.counted {
-            let less = |waiting: usize| Some(waiting.saturating_sub(1));
-            let _ = WAITING.fetch_update(Relaxed, Relaxed, less);
-        }
-    }
 }
 
 /// A connection with handlers.
@@ -168,12 +111,12 @@ impl PyHandled {
 
     /// Calls the handlers for what has arrived.
     pub(super) fn serve(&self, py: Python<'_>) -> Left {
-        HANDLING.set(self.id());
+        handling::set(self.id());
         let left = self.turn(py).unwrap_or_else(|error| {
             self.give_up(py, error);
             Left::End
         });
-        HANDLING.set(0);
+        handling::set(0);
         // Answers to several messages go out in one write.
         if let Some(event_loop) = self.connection.get().inbox.event_loop() {
             event_loop.write_held();

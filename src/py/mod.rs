@@ -9,6 +9,7 @@ mod consumer;
 mod errors;
 mod event_loop;
 mod handled;
+mod handling;
 mod handshake;
 mod hub;
 mod log;
@@ -101,7 +102,8 @@ mod _engine {
         close_all,
         connection::PyConnection,
         event_loop::{PyEventLoop, PyLoopPort},
-        handled::{PyHandled, handles},
+        handled::PyHandled,
+        handling::handles,
         handshake::{PyHandshake, handshake},
         has_left,
         hub::{

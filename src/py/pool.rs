@@ -11,7 +11,8 @@ use pyo3::prelude::*;
 
 use super::{
     errors,
-    handled::{self, Left, PyHandled},
+    handled::{Left, PyHandled},
+    handling::let_wait,
     start::ready,
     wait::{self, LONG},
 };
@@ -194,7 +195,7 @@ fn release(rest: &Bound<'_, PyAny>, everything: bool) -> Option<Duration> {
 impl PyPool {
     #[new]
     fn new(spawn: Py<PyAny>, most: usize) -> PyResult<Self> {
-        handled::let_wait((most / 2).max(1));
+        let_wait((most / 2).max(1));
         let crew = ready()
             .and_then(|engine| Crew::start(engine, most.max(1)))
             .map_err(errors::os)?;

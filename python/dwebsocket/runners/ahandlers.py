@@ -141,7 +141,10 @@ class AsyncHandlerCall(AsyncCall):
 
     async def rest(self) -> None:
         """Let others run; if the process ends meanwhile, close the connection."""
-        await self._guarded(asyncio.sleep, 0)
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError as error:
+            self.websocket.close(self._after_cancel(error))
 
     async def finish(self) -> None:
         """Call ``on_close``, and end the conversation."""
