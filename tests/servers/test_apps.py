@@ -77,7 +77,7 @@ def test_to_send_waits_for_room(server: Server):
 def test_it_is_a_member_like_any_view(server: Server):
     client = server.open("/apps/talk")
     ask(client, "join", group="apps")
-    assert server.get("/behaviours/publish?group=apps").status == 200
+    assert server.get("/kinds/publish?group=apps").status == 200
     assert client.receive() == "m"
     client.close()
 

@@ -99,7 +99,7 @@ def test_djangos_urls_lead_to_a_consumer(site: Server):
     hello = hear(client)
     assert (hello["room"], hello["user"]) == ("tea", "ada")
     # It can be reached like any view.
-    assert site.get(f"/behaviours/publish?user={hello['pk']}").status == 200
+    assert site.get(f"/kinds/publish?user={hello['pk']}").status == 200
     assert hear(client) == {"pushed": True}
     client.close()
 
