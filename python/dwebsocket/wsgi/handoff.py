@@ -408,7 +408,8 @@ class HandoffResponse(HttpResponse):
     ) -> None:
         super().__init__()
         self._handoff: Handoff = handoff
-        add_headers(self, headers)
+        if headers:
+            add_headers(self, headers)
 
     @property
     def handoff(self) -> Handoff:
