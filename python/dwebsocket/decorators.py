@@ -88,7 +88,6 @@ def respond(opening: Opening, factory: Any, call: Call) -> HttpResponse:
     decided = opening.decide(call.request, factory)
     if not isinstance(decided, Accepted):
         return decided
-    # WSGI is the only transport; a request that came by ASGI has no socket here.
     return wsgi.hand_over(decided, call)
 
 
@@ -138,6 +137,10 @@ class _Awaitable:
 @functools.cache
 def _awaitable_class(kind: type[Any]) -> type[Any]:
     return type(kind.__name__, (_Awaitable, kind), {"__module__": kind.__module__})
+
+
+def _as_it_is(response: Any) -> Any:
+    return response
 
 
 def _awaitable(response: Any) -> Any:
@@ -211,6 +214,8 @@ def _decorate(
         answering = async_to_sync(view) if kind.asynchronous else view
         return plain.answer(request, answering, args, kwargs, require)
 
+    finish = _awaitable if kind.asynchronous else _as_it_is
+
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         request = _request_in(args, kwargs)
@@ -221,11 +226,11 @@ def _decorate(
             # middleware has opened the WebSocket.
             return _go_on(view, given, args, kwargs)
         factory = asks(request)
-        if factory is not None:
-            response = respond(opening, factory, kind(view, request, args, kwargs))
-        else:
-            response = answer(request, args, kwargs)
-        return _awaitable(response) if kind.asynchronous else response
+        # The response has no name here: exceptions in asgiref keep this frame alive,
+        # and a response that is thrown away must free its place.
+        if factory is None:
+            return finish(answer(request, args, kwargs))
+        return finish(respond(opening, factory, kind(view, request, args, kwargs)))
 
     _unmark(wrapper)
     wrapper.serves_asynchronously = kind.asynchronous  # type: ignore[attr-defined]

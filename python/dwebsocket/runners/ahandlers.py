@@ -7,6 +7,7 @@ that are plain functions run in a thread of the connection's (``sync_to_async``)
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import inspect
 import sys
@@ -251,6 +252,9 @@ class Tasks:
             endpoint.calls.carried = ()
             await call.end_anyway()
             over = True
+        if sys.version_info < (3, 11):
+            # The task had a copy of the context; the next one goes on with it.
+            self._context = contextvars.copy_context()
         if over:
             self._engine.forget(self._job.connection.id)
             endpoint.calls.end()

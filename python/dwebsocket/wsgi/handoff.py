@@ -473,10 +473,14 @@ def _hand_over(accepted: Accepted, call: runners.Call) -> HttpResponse:
     # time zone. This frame holds no thread, no descriptor and no place: exceptions in
     # asgiref keep the calling frames alive until the garbage collector runs.
     call.carried = carried(request) or ()
-    reserved = _reserve(accepted, call, hold, RequestContext())
+    return _answer(_reserve(accepted, call, hold, RequestContext()))
+
+
+def _answer(reserved: Handoff | HttpResponse) -> HttpResponse:
+    """Return the response of a handshake for which there is a place, or not."""
     if not isinstance(reserved, Handoff):
         return reserved
-    if not call.decides:
+    if not reserved.call.decides:
         return HandoffResponse(reserved)
     refusal: Any = reserved.decide()
     if refusal is None:
