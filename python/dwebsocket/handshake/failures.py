@@ -45,10 +45,17 @@ def needed(error: Exception) -> bool:
 
 @functools.lru_cache(maxsize=32)
 def _parsed(path: str, lines: int) -> ast.Module | None:
-    try:
-        return ast.parse("".join(linecache.getlines(path)))
-    except (SyntaxError, ValueError, RecursionError):
-        return None
+    source = "".join(linecache.getlines(path))
+    for _ in range(2):
+        try:
+            return ast.parse(source)
+        except SystemError:
+            # The parser of Python 3.11 cannot be entered again, which happens when the
+            # garbage collector runs in it, and something logs a traceback then.
+            continue
+        except (SyntaxError, ValueError, RecursionError):
+            return None
+    return None
 
 
 def _module(frame: FrameType) -> ast.Module | None:

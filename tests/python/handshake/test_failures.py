@@ -304,3 +304,21 @@ def test_without_source_nothing_is_claimed():
     with pytest.raises(AttributeError) as caught:
         namespace["view"](type("Request", (), {"websocket": None}))
     assert not failures.needed(caught.value)
+
+
+def test_a_parser_that_was_entered_twice_is_asked_again(monkeypatch, tmp_path):
+    """Python 3.11 fails so if the garbage collector has a traceback shown meanwhile."""
+    source = tmp_path / "parsed_again.py"
+    source.write_text("x = 1\n")
+    parse = failures.ast.parse
+    results = [SystemError("AST constructor recursion depth mismatch"), None]
+
+    def fails_once(text):
+        error = results.pop(0)
+        if error is not None:
+            raise error
+        return parse(text)
+
+    monkeypatch.setattr(failures.ast, "parse", fails_once)
+    assert failures._parsed(str(source), 1) is not None
+    assert results == []
