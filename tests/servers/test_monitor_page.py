@@ -113,8 +113,14 @@ class Page:
     def site(self) -> dict[str, Any]:
         return self.tables["site"]["site"]
 
-    def close(self, path: str, **choice: Any) -> dict[str, Any]:
-        key = next(row["key"] for row in self.rows() if row["path"] == path)
+    def close(
+        self, path: str, name: str | None = None, **choice: Any
+    ) -> dict[str, Any]:
+        key = next(
+            row["key"]
+            for row in self.rows()
+            if row["path"] == path and name in (None, row["name"])
+        )
         self.say(monitor="close", number=0, key=key, **choice)
         while (data := self.hear())["monitor"] == "update":
             pass
@@ -169,7 +175,7 @@ def test_it_sees_and_closes_in_all_workers(
         assert page.site["broker"] == ("connected" if broker else "none")
         assert {one["state"] for one in page.rows("processes")} == {"ok"}
     # All connections of the user, in all workers, from a page of one of them.
-    answer = pages[0].close("/room/0", all=True)
+    answer = pages[0].close("/room/0", "li", all=True)
     assert answer["closed"] == len(clients)
     assert {_code(client) for client in clients} == {4001}
     pages[1].until(lambda: not any(r["name"] == "li" for r in pages[1].rows()))
