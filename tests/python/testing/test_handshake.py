@@ -212,7 +212,7 @@ class TestRefusals:
             connect(client, "/echo/", headers=headers)
         assert refused.value.status == status
 
-    def test_at_the_limit(self, client: Client) -> None:
+    def test_at_the_limit(self, client: Client, quiet: int) -> None:
         with (
             override_settings(DWEBSOCKET={"MAX_CONNECTIONS": 1}),
             connect(client, "/echo/"),
