@@ -359,7 +359,7 @@ def the_monitor_knows_the_view(site: Site) -> None:
         runs_in = "greenlet"
     transport = "queue" if site.server.spec.queued else "socket"
     path = site.url("echo").partition("?")[0]
-    places = json.loads(site.server.get("/kinds/places").body)
+    places = json.loads(site.server.get(f"/kinds/places?path={path}").body)
     assert [path, runs_in, transport] in places
     client.close()
 

@@ -81,6 +81,7 @@ class Server:
             "PYTHONFAULTHANDLER": "1",
             "PYTHONUNBUFFERED": "1",
             "SITE_SETTINGS": json.dumps(settings or {}),
+            "SITE_FIGURES": str(directory / "figures"),
             **{k: v for k, v in (env or {}).items() if k != "PYTHONPATH"},
         }
         self.log = directory / "log"

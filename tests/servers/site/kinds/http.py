@@ -30,8 +30,9 @@ def members(request: HttpRequest) -> JsonResponse:
 
 
 def places(request: HttpRequest) -> JsonResponse:
-    """Say where the monitor sees the connections of this machine."""
-    rows = monitor.connections(scope="machine").rows
+    """Say where the monitor sees the server's connections of a path."""
+    path = request.GET["path"]
+    rows = monitor.connections(limit=500, search=path, scope="machine").rows
     return JsonResponse(
         [[row.path, row.view, row.transport] for row in rows], safe=False
     )
