@@ -109,11 +109,7 @@ impl PyAdoption {
             leftover,
             deflate: handshake.0.deflate,
             config: Arc::clone(&options.config),
-            permit: permit
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
+            permit: permit.take(),
         };
         let handler = Arc::clone(&inbox);
         // Attached: nothing here waits. To release the interpreter lock between two threads that need it costs

@@ -1,6 +1,6 @@
 //! Python reserves a place among the connections of the process before it accepts a handshake.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 
@@ -8,13 +8,23 @@ use crate::engine::Permit;
 
 /// A place among the process's connections.
 #[pyclass(frozen, module = "dwebsocket._engine", name = "Permit")]
-pub(super) struct PyPermit(pub(super) Mutex<Option<Permit>>);
+pub(super) struct PyPermit(Mutex<Option<Permit>>);
+
+impl PyPermit {
+    fn place(&self) -> MutexGuard<'_, Option<Permit>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the place to a connection; `None` if another one has it.
+    pub(super) fn take(&self) -> Option<Permit> {
+        self.place().take()
+    }
+}
 
 #[pymethods]
 impl PyPermit {
     fn __repr__(&self) -> &'static str {
-        let permit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match *permit {
+        match *self.place() {
             Some(_) => "<Permit>",
             None => "<Permit given away>",
         }

@@ -1,9 +1,6 @@
 //! Connections over a queue, for an event loop that speaks to the server, or for a thread of the package's own.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Instant,
-};
+use std::{io, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use pyo3::{
@@ -23,7 +20,7 @@ use super::{
     wake::PyWakeQueue,
 };
 use crate::{
-    engine::{Capacity, Connection, FarEnd, Inbox, Pushed, QueueParts, Wakeup},
+    engine::{Capacity, Connection, FarEnd, Inbox, Permit, Pushed, QueueParts, Wakeup},
     protocol::{CloseFrame, Event, Message},
 };
 
@@ -43,49 +40,47 @@ pub(super) fn connect_queue(
     token: u64,
     event_loop: Option<AnyLoop<'_>>,
 ) -> PyResult<(PyConnection, PyFarEnd)> {
+    let wakeup = Wakeup {
+        queue: Arc::clone(&wake.0),
+        token,
+    };
     let inbox = Inbox::new(&options.config, consumer(event_loop)?);
-    let parts = QueueParts {
-        capacity: Capacity::default(),
-        wakeup: Some(Wakeup {
-            queue: Arc::clone(&wake.0),
-            token,
-        }),
-        config: Arc::clone(&options.config),
-        permit: permit
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(),
-    };
+    let parts = parts(options, Some(wakeup), permit.take());
     let handler = Arc::clone(&inbox);
-    let (connection, far) =
-        Connection::over_queue(parts, handler).map_err(|error| errors::engine(&error))?;
-    let far = PyFarEnd {
-        connection: Arc::clone(&connection),
-        far,
-    };
-    let connection = PyConnection::new(connection, inbox, options.text_as_bytes);
-    Ok((connection, far))
+    let both_ends = Connection::over_queue(parts, handler);
+    ends(both_ends, inbox, options.text_as_bytes)
 }
 
 #[pyfunction]
 #[pyo3(signature = (options))]
 pub(super) fn connect_mailbox(options: &PyOptions) -> PyResult<(PyConnection, PyFarEnd)> {
     let inbox = Inbox::new(&options.config, consumer(None)?);
-    let parts = QueueParts {
-        capacity: Capacity::default(),
-        wakeup: None,
-        config: Arc::clone(&options.config),
-        permit: None,
-    };
     let handler = Arc::clone(&inbox);
-    let (connection, far) =
-        Connection::mailbox(parts, handler).map_err(|error| errors::engine(&error))?;
+    let both_ends = Connection::mailbox(parts(options, None, None), handler);
+    ends(both_ends, inbox, false)
+}
+
+fn parts(options: &PyOptions, wakeup: Option<Wakeup>, permit: Option<Permit>) -> QueueParts {
+    QueueParts {
+        capacity: Capacity::default(),
+        wakeup,
+        config: Arc::clone(&options.config),
+        permit,
+    }
+}
+
+/// Both ends of a connection, as Python has them.
+fn ends(
+    both: io::Result<(Arc<Connection>, FarEnd)>,
+    inbox: Arc<Inbox>,
+    text_as_bytes: bool,
+) -> PyResult<(PyConnection, PyFarEnd)> {
+    let (connection, far) = both.map_err(|error| errors::engine(&error))?;
     let far = PyFarEnd {
         connection: Arc::clone(&connection),
         far,
     };
-    Ok((PyConnection::new(connection, inbox, false), far))
+    Ok((PyConnection::new(connection, inbox, text_as_bytes), far))
 }
 
 impl PyFarEnd {
