@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import common
 
@@ -107,6 +107,21 @@ OURS_UVICORN_QUEUE = Package(
     words=uvicorn("asgi:queued"),
     directory=PROJECT,
     variables=VARIABLES,
+)
+# Behind uvicorn with asynchronous views, which most of its sites have.
+OURS_UVICORN_ASYNC = replace(
+    OURS_UVICORN,
+    name="ours-uvicorn-async",
+    title="dwebsocket-rs, uvicorn, async views",
+    threads=False,
+    variables=OURS_ASYNC.variables,
+)
+OURS_UVICORN_QUEUE_ASYNC = replace(
+    OURS_UVICORN_QUEUE,
+    name="ours-uvicorn-queue-async",
+    title="dwebsocket-rs, uvicorn by queue, async views",
+    threads=False,
+    variables=OURS_ASYNC.variables,
 )
 # The consumers of "channels-uvicorn", as views.
 OURS_CHANNELS = Package(
