@@ -157,9 +157,12 @@ impl Outbox {
     }
 
     /// Whether a message may be left to the courier. If so, the caller calls [`Outbox::post`] before it
-    /// sends.
+    /// sends. A queue takes a message without a system call, so a courier would only cost a wake-up.
     pub(super) fn may_post(&self, payload: &[u8]) -> bool {
-        payload.len() <= POSTED && !self.corked && !self.has_unsent()
+        payload.len() <= POSTED
+            && !self.corked
+            && !self.has_unsent()
+            && matches!(self.way, Some(Way::Socket(_)))
     }
 
     /// Holds messages back until the courier runs [`write_posted`]; false if they are held back already.
