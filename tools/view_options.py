@@ -1,11 +1,13 @@
-"""Writes conf/view_options.py: the types of the decorators' arguments.
+"""Writes conf/view_options.py: the types of settings of views.
+
+A decorator takes these settings as arguments, and a class with handlers has them as
+attributes.
 
     python tools/view_options.py            writes the file
     python tools/view_options.py --check    exits with 1 if the file is not up to date
 
-The checks of the settings are the source: a value of a type is in an argument's
-annotation if the check of the setting accepts it. So type checkers and the running
-package agree.
+The checks of the settings are the source: a value of a type is in an annotation if the
+check of the setting accepts it. So type checkers and the running package agree.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ ORIGIN = "https://example.com"
 INTEGERS = (1, 5, 256, 65_536)
 
 HEAD = '''\
-"""The types of the decorators' arguments; written by tools/view_options.py."""
+"""The types of settings of views; written by tools/view_options.py."""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ from typing import Literal, TypeAlias, TypedDict
 __all__ = (NAMES)
 '''
 
-CLASS = '''\
+OPTIONS = '''\
 class ViewOptions(TypedDict, total=False):
     """The settings of ``DWEBSOCKET`` that a decorator takes as arguments.
 
@@ -48,6 +50,17 @@ class ViewOptions(TypedDict, total=False):
     each is in docs/settings.md.
     """
 '''
+
+ATTRIBUTES = '''\
+class ViewAttributes:
+    """The settings of ``DWEBSOCKET`` that a class with handlers has as attributes.
+
+    They are those of :class:`ViewOptions`, and ``dialect``. None has a value here.
+    """
+'''
+
+#: The classes of the file, each with its beginning.
+CLASSES = {"ViewAttributes": ATTRIBUTES, "ViewOptions": OPTIONS}
 
 
 def annotation(name: str, key: Key) -> str:
@@ -77,7 +90,7 @@ KINDS: Mapping[str, Callable[[Callable[[Any], bool]], bool]] = {
 
 def render(keys: Mapping[str, Key]) -> str:
     """Return the file's text."""
-    names = "\n".join(f'    "{name}",' for name in (*WORDS, "ViewOptions"))
+    names = "\n".join(f'    "{name}",' for name in (*WORDS, *CLASSES))
     parts = [HEAD.replace("NAMES", f"\n{names}\n")]
     for alias, words in WORDS.items():
         items = ", ".join(f'"{word}"' for word in words)
@@ -85,12 +98,17 @@ def render(keys: Mapping[str, Key]) -> str:
         if len(line) > 89:
             line = f"{alias}: TypeAlias = Literal[\n    {items}\n]\n"
         parts.append(line)
-    fields = [
-        f"    {name.lower()}: {annotation(name, key)}\n"
-        for name, key in keys.items()
-        if key.scoped and name != "DIALECT"
-    ]
-    return "\n".join(parts) + "\n\n" + CLASS + "\n" + "".join(fields)
+    types = {
+        name.lower(): annotation(name, key) for name, key in keys.items() if key.scoped
+    }
+    for cls, head in CLASSES.items():
+        fields = [
+            f"    {name}: {kind}\n"
+            for name, kind in types.items()
+            if name != "dialect" or cls == "ViewAttributes"
+        ]
+        parts.append(f"\n{head}\n{''.join(fields)}")
+    return "\n".join(parts)
 
 
 def main() -> int:

@@ -36,7 +36,7 @@ from .logins import rights
 from .process import reporting
 from .process.reporting import shown
 from .process.trouble import Trouble
-from .websocket import WebSocket, endpoint
+from .websocket import WebSocket, endpoint, membership
 from .websocket.parsing import strict_json
 
 __all__ = ("Refused", "Session")
@@ -56,8 +56,6 @@ VALUES = 2_048
 MAX_WORK = 400
 #: The most group names that are remembered for one client.
 MAX_KNOWN = 1_000
-#: The version of the protocol, for clients; the subprotocol's name has it, too.
-VERSION = 1
 
 
 class _Points:
@@ -90,7 +88,7 @@ class Session:
     """
 
     #: Seconds of silence after which the client pings the server.
-    ping = 25.0
+    ping = membership.HEARTBEAT
     #: The most groups that one client may be in.
     max_groups = 100
     #: Commands that are carried out each second for a client that goes on sending them;
@@ -184,15 +182,7 @@ class Session:
     def run(self) -> None:
         """Serve the client until the connection ends."""
         self._begin_watch()
-        endpoint.of(self.websocket).connection.envelop()
-        self.send(
-            {
-                "type": "welcome",
-                "id": self.websocket.member_id,
-                "ping": self.ping,
-                "version": VERSION,
-            }
-        )
+        self.send(membership.welcome(endpoint.of(self.websocket), self.ping))
         while True:
             try:
                 message = self._next()

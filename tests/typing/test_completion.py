@@ -49,6 +49,18 @@ def view(request: WebSocketRequest):
 
 
 @pytest.mark.timeout(120)
+def test_the_settings_of_a_class():
+    source = """\
+from dwebsocket import WebSocketView
+
+class Chat(WebSocketView):
+    def on_open(self):
+        self."""
+    expected = {"max_message_size", "accept_timeout", "websocket", "request"}
+    assert completions(source) >= expected
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("source", "expected"),
     [

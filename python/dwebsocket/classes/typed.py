@@ -18,7 +18,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
 
-__all__ = ("Report", "Table", "kinds", "on", "welcome")
+__all__ = ("Report", "Table", "kinds", "on")
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -27,10 +27,6 @@ Report = Callable[[BaseException], Any]
 
 #: The attribute of a method that has its types of messages.
 _MARK = "_dwebsocket_kinds"
-
-#: The protocol's version, and the seconds of silence after which the client asks
-#: whether the server is there.
-VERSION, HEARTBEAT = 1, 25.0
 
 #: Fields of each message.
 _OWN = ("type", "id")
@@ -119,16 +115,6 @@ class Refused(Exception):
 
 class Ping(Refused):
     """A question of dwebsocket.js whether the server is there."""
-
-
-def welcome(member: str) -> str:
-    """Return the first frame for dwebsocket.js (docs/client.md).
-
-    Args:
-        member: The client's id as a member of groups.
-    """
-    frame = {"type": "welcome", "id": member, "ping": HEARTBEAT, "version": VERSION}
-    return json.dumps(frame)
 
 
 class Table:

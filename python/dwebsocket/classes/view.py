@@ -12,8 +12,8 @@ from django.http.response import HttpResponseBase
 from django.utils.decorators import classonlymethod
 from django.views import View
 
-from dwebsocket import _engine, conf
-from dwebsocket.conf.view_options import ViewOptions
+from dwebsocket import _engine, conf, hub
+from dwebsocket.conf.view_options import ViewAttributes
 from dwebsocket.decorators import respond
 from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.handshake import plain
@@ -21,31 +21,34 @@ from dwebsocket.handshake.opening import SESSION_PROTOCOL, Opening
 from dwebsocket.handshake.request import asks
 from dwebsocket.runners import Call
 from dwebsocket.runners.handlers import HandlerCall
-from dwebsocket.websocket import WebSocket, endpoint, unopened
+from dwebsocket.websocket import WebSocket, endpoint, membership, unopened
 
 from . import typed
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
-    from dwebsocket.conf.view_options import Compression, Dialect, Overflow
     from dwebsocket.websocket.base import BaseWebSocket
 
     Socket = TypeVarWithDefault(
         "Socket", bound=BaseWebSocket[Any], default=WebSocket[str | bytes]
     )
+
+    class _View(ViewAttributes, View):
+        """Django's base class, with the attributes that a subclass may set."""
 else:
     Socket = TypeVar("Socket")
+    _View = View
 
 __all__ = ("WebSocketView",)
 
 #: The attributes that are settings of the view.
-_SETTINGS = ("dialect", *sorted(ViewOptions.__optional_keys__))
+_SETTINGS = tuple(ViewAttributes.__annotations__)
 
 _EVENTS = ("on_open", "on_message", "on_close")
 
 
-class WebSocketView(View, Generic[Socket]):
+class WebSocketView(_View, Generic[Socket]):
     """A view whose methods are called when something happens on a WebSocket.
 
     ``as_view()`` returns the view for ``urls.py``. Each connection has an instance of
@@ -60,30 +63,6 @@ class WebSocketView(View, Generic[Socket]):
     Methods for plain HTTP (``get`` and so on) work as in Django's views. Without any,
     plain HTTP gets the status 426.
     """
-
-    if TYPE_CHECKING:
-        dialect: Dialect
-        allowed_origins: list[str] | tuple[str, ...]
-        overflow: Overflow
-        send_timeout: float
-        gone_timeout: float | None
-        cancel_on_disconnect: bool
-        max_message_size: int
-        max_frame_size: int | None
-        max_fragments: int
-        ping_interval: float | None
-        ping_timeout: float
-        handshake_timeout: float
-        close_timeout: float
-        idle_timeout: float | None
-        inbox_messages: int
-        inbox_bytes: int
-        outbox_messages: int
-        outbox_bytes: int
-        compression: Compression | bool
-        compression_threshold: int
-        compression_level: int
-        recheck_interval: float | None
 
     #: The subprotocols that the view speaks, the best one first; or a method that gets
     #: the request and the client's list, and returns an item of the list or None.
@@ -290,8 +269,7 @@ class WebSocketView(View, Generic[Socket]):
         self._ws_report = report
         if websocket.subprotocol == SESSION_PROTOCOL:
             # dwebsocket.js waits for this, and expects messages of groups in JSON.
-            endpoint.of(websocket).connection.envelop()
-            websocket.send(typed.welcome(websocket.member_id))
+            websocket.send(hub.to_json(membership.welcome(endpoint.of(websocket))))
 
 
 def _check_groups(cls: type[WebSocketView[Any]], groups: Any) -> None:

@@ -15,7 +15,12 @@ from dwebsocket.hub import blocking, connecting
 
 from .endpoint import Endpoint
 
-__all__ = ("answer", "join", "leave", "note", "question")
+__all__ = ("HEARTBEAT", "answer", "join", "leave", "note", "question", "welcome")
+
+#: The version of the protocol of dwebsocket.js; the subprotocol's name has it, too.
+_VERSION = 1
+#: Seconds of silence after which dwebsocket.js asks whether the server is there.
+HEARTBEAT = 25.0
 
 
 def question(
@@ -79,6 +84,26 @@ def note(endpoint: Endpoint, group: str) -> bool:
     new = group not in endpoint.groups
     endpoint.groups.add(group)
     return new
+
+
+def welcome(endpoint: Endpoint, ping: float = HEARTBEAT) -> dict[str, Any]:
+    """Have messages of groups in JSON; return the first frame for dwebsocket.js.
+
+    docs/client.md describes the frame.
+
+    Args:
+        endpoint: The connection.
+        ping: Seconds of silence after which the client asks whether the server is
+            there.
+    """
+    connection = endpoint.connection
+    connection.envelop()
+    return {
+        "type": "welcome",
+        "id": connection.member_id,
+        "ping": ping,
+        "version": _VERSION,
+    }
 
 
 def leave(endpoint: Endpoint, group: str, reply: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import LoginRequiredMixin, PermissionRequiredMixin
@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
 
-from dwebsocket import AsyncWebSocket, WebSocketView, on
+from dwebsocket import AsyncWebSocket, ViewOptions, WebSocketView, on
 from dwebsocket.websocket import WebSocket
 
 
@@ -98,9 +98,52 @@ urlpatterns = [
 assert_type(Both().add(1, 2), int)
 
 
+def options(view: WebSocketView) -> ViewOptions:
+    """Each setting is an attribute, of the type of the decorators' argument."""
+    assert_type(view.dialect, Literal["classic", "modern"] | None)
+    return {
+        "allowed_origins": view.allowed_origins,
+        "overflow": view.overflow,
+        "send_timeout": view.send_timeout,
+        "gone_timeout": view.gone_timeout,
+        "cancel_on_disconnect": view.cancel_on_disconnect,
+        "accept_timeout": view.accept_timeout,
+        "max_message_size": view.max_message_size,
+        "max_frame_size": view.max_frame_size,
+        "max_fragments": view.max_fragments,
+        "ping_interval": view.ping_interval,
+        "ping_timeout": view.ping_timeout,
+        "handshake_timeout": view.handshake_timeout,
+        "close_timeout": view.close_timeout,
+        "idle_timeout": view.idle_timeout,
+        "inbox_messages": view.inbox_messages,
+        "inbox_bytes": view.inbox_bytes,
+        "outbox_messages": view.outbox_messages,
+        "outbox_bytes": view.outbox_bytes,
+        "compression": view.compression,
+        "compression_threshold": view.compression_threshold,
+        "compression_level": view.compression_level,
+        "recheck_interval": view.recheck_interval,
+    }
+
+
+class Manual(WebSocketView):
+    accept_timeout = 5
+    overflow = "block"
+    max_frame_size = None
+
+
 class Wrong(WebSocketView):
     # error: mypy=assignment pyright=reportAssignmentType
     max_message_size = "large"
+    # error: mypy=assignment pyright=reportAssignmentType
+    accept_timeout = "soon"
+    # error: mypy=assignment pyright=reportAssignmentType
+    ping_timeout = None
+    # error: mypy=assignment pyright=reportAssignmentType
+    overflow = "drop"
+    # error: mypy=assignment pyright=reportAssignmentType
+    dialect = "klingon"
 
     def on_open(self) -> None:
         # error: mypy=attr-defined pyright=reportAttributeAccessIssue
