@@ -14,15 +14,7 @@ from django.urls import path
 from dwebsocket import WebSocketView, hub, on
 from dwebsocket.testing import aconnect, connect
 
-
-class Echo(WebSocketView):
-    def on_message(self, message):
-        self.websocket.send(message)
-
-
-class AsyncEcho(WebSocketView):
-    async def on_message(self, message):
-        await self.websocket.send(message)
+from .helpers import AsyncEcho, Echo
 
 
 class Saves(WebSocketView):

@@ -18,7 +18,7 @@ from pydantic import BaseModel, field_validator
 
 from dwebsocket import ConfigurationError, WebSocketView, on
 
-TIMEOUT = 20
+from .helpers import TIMEOUT, received, served
 
 
 class Address(BaseModel):
@@ -90,14 +90,14 @@ class AsyncDesk(WebSocketView):
 
 @pytest.fixture
 def ask(site):
-    with site({"": Desk.as_view()}).connect() as connection:
+    with served(site, Desk).connect() as connection:
         yield asker(connection)
 
 
 def asker(connection):
     def ask(kind: str, number: Any = 1, **fields: Any) -> dict[str, Any]:
         connection.send(json.dumps({"type": kind, "id": number, **fields}))
-        answer: dict[str, Any] = json.loads(connection.recv(timeout=TIMEOUT))
+        answer: dict[str, Any] = received(connection)
         return answer
 
     ask.connection = connection  # type: ignore[attr-defined]
@@ -168,7 +168,7 @@ def test_what_does_not_fit_gets_the_reason_and_the_connection_stays(
 )
 def test_whatever_comes_is_answered(ask, message, number, code):
     ask.connection.send(message)
-    answer = json.loads(ask.connection.recv(timeout=TIMEOUT))
+    answer = received(ask.connection)
     if code is None and answer["type"] == "reply":
         return  # Python 3.13 reads what is nested so deep
     assert answer["type"] == "error"
@@ -180,7 +180,7 @@ def test_whatever_comes_is_answered(ask, message, number, code):
 def test_a_message_without_an_id_gets_no_reply(ask):
     ask.connection.send('{"type": "echo", "text": "unanswered"}')
     ask.connection.send('{"type": "echo", "text": "answered", "id": 0}')
-    answer = json.loads(ask.connection.recv(timeout=TIMEOUT))
+    answer = received(ask.connection)
     assert answer == {"type": "reply", "id": 0, "data": "answered"}
 
 
@@ -203,7 +203,7 @@ def test_exceptions_for_visitors_are_answered_and_not_logged(ask, caplog):
 
 
 def test_coroutine_functions_and_plain_ones_are_methods(site, caplog):
-    with site({"": AsyncDesk.as_view()}).connect() as connection:
+    with served(site, AsyncDesk).connect() as connection:
         ask = asker(connection)
         assert ask("echo", text="x")["data"] == ["x", "websocket-loop"]
         assert ask("plain", text="x")["data"] == ["x", "websocket-calls"]
@@ -241,7 +241,7 @@ def test_a_method_that_overrides_another_gets_its_messages(site):
         def echo(self, text: int):  # type: ignore[override]
             return -text
 
-    with site({"": Child.as_view()}).connect() as connection:
+    with served(site, Child).connect() as connection:
         assert asker(connection)("echo", text=5)["data"] == -5
 
 
@@ -354,7 +354,7 @@ def test_a_model_within_other_types_is_a_field(site):
             return field
 
     line = {"text": "a"}
-    with site({"": Deep.as_view()}).connect() as connection:
+    with served(site, Deep).connect() as connection:
         ask = asker(connection)
         assert ask("list", field=[line])["data"] == [line]
         assert ask("dict", field={"a": [line]})["data"] == {"a": [line]}
@@ -379,7 +379,7 @@ class AsyncLines(WebSocketView):
 def test_a_mistake_of_a_model_is_logged_and_the_reply_tells_no_secret(
     site, caplog, cls, text
 ):
-    with site({"": cls.as_view()}).connect() as connection:
+    with served(site, cls).connect() as connection:
         ask = asker(connection)
         with caplog.at_level(logging.ERROR, "dwebsocket.view"):
             answer = ask("x", field={"text": text})
@@ -418,7 +418,7 @@ def test_a_method_whose_peer_has_gone_is_not_logged(site, caplog, base):
     cls = type("Talks", (base,), events)
     with (
         caplog.at_level(logging.WARNING, "dwebsocket.view"),
-        site({"": cls.as_view()}).connect() as connection,
+        served(site, cls).connect() as connection,
     ):
         connection.send('{"type": "x"}')
         assert cls.begun.wait(TIMEOUT)
@@ -440,7 +440,7 @@ def test_a_method_whose_peer_has_gone_is_not_logged(site, caplog, base):
 )
 def test_an_error_has_the_id_of_what_cannot_be_read(ask, message, number):
     ask.connection.send(message)
-    answer = json.loads(ask.connection.recv(timeout=TIMEOUT))
+    answer = received(ask.connection)
     assert answer["id"] == number
 
 
@@ -480,6 +480,6 @@ def test_a_hidden_coroutine_is_a_mistake_that_is_named(site, caplog):
             live.connect(route) as connection,
         ):
             connection.send('{"type": "hidden"}')
-            answer = json.loads(connection.recv(timeout=TIMEOUT))
+            answer = received(connection)
         assert answer["code"] == "failed"
         assert "hides" in caplog.text

@@ -22,7 +22,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils import timezone, translation
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
 from dwebsocket import (
     ConfigurationError,
@@ -40,52 +40,25 @@ from dwebsocket.runners import pool
 from dwebsocket.websocket import endpoint
 from tests.python.live import HANDSHAKE
 
-TIMEOUT = 20
-
-
-class Echo(WebSocketView):
-    def on_message(self, message):
-        self.websocket.send(message)
-
-
-class Noted(WebSocketView):
-    """Notes what happens, in a list of its subclass."""
-
-    notes: list
-
-    def on_open(self):
-        self.notes.append("open")
-
-    def on_message(self, message):
-        self.notes.append(message)
-        self.websocket.send(message)
-
-    def on_close(self, code):
-        self.notes.append(code)
-        self.ended.set()
-
-
-def noted(base=Noted, **attributes):
-    attributes |= {"notes": [], "ended": threading.Event()}
-    return type("Noted", (base,), attributes)
-
-
-def served(site, cls, **initkwargs):
-    return site({"": cls.as_view(**initkwargs)})
-
-
-def code_of(connection):
-    """Return the close code that the server sends."""
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            connection.recv(timeout=TIMEOUT)
-    return connection.close_code
+from .helpers import (
+    TIMEOUT,
+    Echo,
+    Failing,
+    Noted,
+    closing,
+    code_of,
+    echoes,
+    noted,
+    numbers,
+    receiving,
+    send_all,
+    served,
+)
 
 
 def test_a_message_reaches_its_handler_and_the_answer_the_client(site):
     with served(site, Echo).connect() as connection:
-        connection.send("Grüße")
-        assert connection.recv(timeout=TIMEOUT) == "Grüße"
+        echoes(connection, "Grüße")
         connection.send(b"\xff")
         assert connection.recv(timeout=TIMEOUT) == b"\xff"
 
@@ -93,8 +66,7 @@ def test_a_message_reaches_its_handler_and_the_answer_the_client(site):
 def test_the_handlers_are_called_in_order_and_the_end_has_the_clients_code(site):
     cls = noted()
     with served(site, cls).connect() as connection:
-        connection.send("one")
-        assert connection.recv(timeout=TIMEOUT) == "one"
+        echoes(connection, "one")
         connection.close(4001, "enough")
     assert cls.ended.wait(TIMEOUT)
     assert cls.notes == ["open", "one", 4001]
@@ -110,7 +82,7 @@ def test_messages_before_the_end_are_handled_before_it(site):
         for number in range(100):
             connection.send(str(number))
     assert cls.ended.wait(TIMEOUT)
-    assert cls.notes == ["open", *map(str, range(100)), 1000]
+    assert cls.notes == ["open", *numbers(100), 1000]
 
 
 def test_each_connection_has_an_instance_with_its_request_and_arguments(site):
@@ -133,8 +105,7 @@ def test_an_idle_connection_has_no_thread(site):
     with contextlib.ExitStack() as stack:
         many = [stack.enter_context(live.connect()) for _ in range(50)]
         for connection in many:
-            connection.send("x")
-            assert connection.recv(timeout=TIMEOUT) == "x"
+            echoes(connection)
         names = [thread.name for thread in threading.enumerate()]
     assert 1 <= names.count("websocket-pool") <= 32
     assert not [name for name in names if name.removeprefix("websocket-").isdecimal()]
@@ -155,12 +126,9 @@ def test_a_slow_handler_stops_neither_messages_nor_openings_of_others(site):
         with live.connect() as slow, live.connect() as other:
             slow.send("wait")
             assert inside.wait(TIMEOUT)
-            for number in range(20):
-                other.send(str(number))
-                assert other.recv(timeout=TIMEOUT) == str(number)
+            echoes(other, *numbers(20))
             with live.connect() as third:
-                third.send("x")
-                assert third.recv(timeout=TIMEOUT) == "x"
+                echoes(third)
             go.set()
             assert slow.recv(timeout=TIMEOUT) == "wait"
     finally:
@@ -201,7 +169,7 @@ def test_messages_of_one_connection_are_never_handled_side_by_side(site):
         for number in range(100):
             connection.send(str(number))
         answers = [connection.recv(timeout=TIMEOUT) for _ in range(100)]
-    assert answers == [str(number) for number in range(100)]
+    assert answers == numbers(100)
     assert not wrong
 
 
@@ -214,8 +182,7 @@ def test_an_exception_is_logged_and_closes_with_1011(site, caplog):
         caplog.at_level(logging.ERROR, "dwebsocket.view"),
         served(site, Wrong).connect() as connection,
     ):
-        connection.send("x")
-        connection.send("y")
+        send_all(connection, "x", "y")
         assert code_of(connection) == 1011
         assert Wrong.ended.wait(TIMEOUT)
     assert Wrong.notes == ["open", 1011]
@@ -240,8 +207,6 @@ def test_an_exception_in_on_open_closes_and_on_close_is_called(site, caplog):
 
 
 def test_an_exception_in_on_close_is_logged_once(site, caplog):
-    closed = threading.Event()
-
     class Wrong(WebSocketView):
         calls = 0
 
@@ -249,19 +214,10 @@ def test_an_exception_in_on_close_is_logged_once(site, caplog):
             Wrong.calls += 1
             raise ValueError("wrong on purpose")
 
-    def note(**kwargs):
-        closed.set()
-
-    signals.websocket_closed.connect(note)
-    try:
-        with (
-            caplog.at_level(logging.ERROR, "dwebsocket.view"),
-            served(site, Wrong).connect(),
-        ):
+    with closing() as closed, caplog.at_level(logging.ERROR, "dwebsocket.view"):
+        with served(site, Wrong).connect():
             pass
         assert closed.wait(TIMEOUT)
-    finally:
-        signals.websocket_closed.disconnect(note)
     assert Wrong.calls == 1
     assert len([r for r in caplog.records if r.exc_info]) == 1
 
@@ -273,9 +229,7 @@ def test_a_handler_closes_and_sees_no_further_message(site):
             self.websocket.close(4002, "done")
 
     with served(site, Closing).connect() as connection:
-        connection.send("one")
-        with contextlib.suppress(ConnectionClosed):
-            connection.send("two")
+        send_all(connection, "one", "two")
         assert code_of(connection) == 4002
         assert Closing.ended.wait(TIMEOUT)
     assert Closing.notes == ["open", "one", 4002]
@@ -301,28 +255,20 @@ def test_another_thread_sends_and_closes(site):
 
 
 def test_groups_are_joined_before_on_open_and_left_at_the_end(site):
-    left = threading.Event()
-
     class Room(WebSocketView):
         groups = ["room.{room}", "everybody"]
 
         def on_open(self):
             self.websocket.send_json(sorted(self.websocket.groups))
 
-    def note(**kwargs):
-        left.set()
-
-    signals.websocket_closed.connect(note)
-    try:
-        live = site({"<str:room>/": Room.as_view()})
+    live = site({"<str:room>/": Room.as_view()})
+    with closing() as left:
         with live.connect("seven/") as connection:
             joined = connection.recv(timeout=TIMEOUT)
             assert joined == '["everybody", "room.seven"]'
             assert hub.group("room.seven").send("to all").local == 1
             assert connection.recv(timeout=TIMEOUT) == "to all"
         assert left.wait(TIMEOUT)
-    finally:
-        signals.websocket_closed.disconnect(note)
     assert hub.group("room.seven").send("nobody").local == 0
 
 
@@ -433,8 +379,7 @@ def test_plain_http_gets_the_answer_of_get(site):
     response, _ = live.request(method="TRACE")
     assert response.status == 405
     with live.connect() as connection:
-        connection.send("x")
-        assert connection.recv(timeout=TIMEOUT) == "x"
+        echoes(connection)
 
 
 def test_plain_http_gets_the_answer_of_an_asynchronous_get(site):
@@ -591,10 +536,8 @@ def test_every_handler_has_language_time_zone_and_context_of_the_request(site):
     live = site({"": around, "other": Echo.as_view()})
     with live.connect() as connection, live.connect("other") as other:
         for _ in range(3):
-            connection.send("x")
-            assert connection.recv(timeout=TIMEOUT) == "x"
-            other.send("y")
-            assert other.recv(timeout=TIMEOUT) == "y"
+            echoes(connection)
+            echoes(other, "y")
     assert ended.wait(TIMEOUT)
     assert set(seen) == {("de", "Asia/Tokyo", "the request's")}
     assert len(seen) == 5
@@ -602,7 +545,6 @@ def test_every_handler_has_language_time_zone_and_context_of_the_request(site):
 
 def test_the_signals_of_a_view_are_sent(site):
     seen: list = []
-    ended = threading.Event()
 
     def opened(sender, websocket, request, **kwargs):
         seen.append(("opened", request.path))
@@ -612,32 +554,37 @@ def test_the_signals_of_a_view_are_sent(site):
 
     def closed(sender, code, **kwargs):
         seen.append(("closed", code))
-        ended.set()
 
-    signals.websocket_opened.connect(opened)
-    signals.websocket_message.connect(message)
-    signals.websocket_closed.connect(closed)
-    try:
+    with (
+        receiving(signals.websocket_opened, opened),
+        receiving(signals.websocket_message, message),
+        receiving(signals.websocket_closed, closed),
+        closing() as ended,
+    ):
         with served(site, Echo).connect() as connection:
-            connection.send("x")
-            assert connection.recv(timeout=TIMEOUT) == "x"
+            echoes(connection)
         assert ended.wait(TIMEOUT)
-    finally:
-        signals.websocket_opened.disconnect(opened)
-        signals.websocket_message.disconnect(message)
-        signals.websocket_closed.disconnect(closed)
     assert seen == [("opened", "/"), ("message", "x"), ("closed", 1000)]
 
 
 def test_nothing_runs_after_the_end(site):
     with served(site, Echo).connect() as connection:
-        connection.send("x")
-        assert connection.recv(timeout=TIMEOUT) == "x"
+        echoes(connection)
         assert pool.runner.count() >= 1
     assert pool.runner.join(TIMEOUT)
     assert pool.runner.running() == []
 
 
+@pytest.fixture
+def _emptied():
+    """Wait for the last connection: other tests of this process count connections."""
+    yield
+    deadline = time.monotonic() + TIMEOUT
+    while _engine.connection_count() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("_emptied")
 def test_a_peer_that_reads_nothing_gets_no_more_answers_and_stops_nobody(site):
     class Loud(WebSocketView):
         outbox_bytes = 65_536
@@ -654,15 +601,8 @@ def test_a_peer_that_reads_nothing_gets_no_more_answers_and_stops_nobody(site):
             deaf = stack.enter_context(
                 live.connect("loud", close_timeout=0.1, max_queue=1, ping_interval=None)
             )
-            for _ in range(200):
-                deaf.send("more")
-        for number in range(20):
-            other.send(str(number))
-            assert other.recv(timeout=TIMEOUT) == str(number)
-    # Other tests of this process count connections.
-    deadline = time.monotonic() + TIMEOUT
-    while _engine.connection_count() and time.monotonic() < deadline:
-        time.sleep(0.01)
+            send_all(deaf, *["more"] * 200)
+        echoes(other, *numbers(20))
 
 
 class Deaf(WebSocketView):
@@ -697,21 +637,6 @@ def deaf(live, path):
         ]
 
 
-@pytest.fixture
-def _emptied():
-    """Wait for the last connection: other tests of this process count connections."""
-    yield
-    deadline = time.monotonic() + TIMEOUT
-    while _engine.connection_count() and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-def answers(connection):
-    for number in range(20):
-        connection.send(str(number))
-        assert connection.recv(timeout=TIMEOUT) == str(number)
-
-
 @pytest.mark.usefixtures("_emptied")
 def test_handlers_that_send_to_others_that_read_nothing_stop_nobody(site):
     sinks = queue.SimpleQueue()
@@ -728,7 +653,7 @@ def test_handlers_that_send_to_others_that_read_nothing_stop_nobody(site):
     with live.connect("echo") as other, deaf(live, "sink"), deaf(live, "") as sources:
         for source in sources:
             source.send("go")
-        answers(other)
+        echoes(other, *numbers(20))
 
 
 @pytest.mark.usefixtures("_emptied")
@@ -751,7 +676,7 @@ def test_handlers_that_send_to_deaf_views_stop_nobody(site):
         for source in sources:
             source.send("go")
         try:
-            answers(other)
+            echoes(other, *numbers(20))
         finally:
             done.set()
 
@@ -764,7 +689,7 @@ def test_peers_that_read_nothing_stop_nobody(site, overflow):
     with live.connect("echo") as other, deaf(live, "fill") as connections:
         for connection in connections:
             connection.send("go")
-        answers(other)
+        echoes(other, *numbers(20))
 
 
 @pytest.mark.usefixtures("_emptied")
@@ -801,20 +726,14 @@ def test_waiting_threads_of_the_project_take_nothing_from_handlers(site):
             waiting.get(timeout=TIMEOUT)
         slow.send("go")
         assert going.wait(TIMEOUT)
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                slow.recv(timeout=TIMEOUT)
+        code_of(slow)
     assert sent == [True]
     for thread in threads:
         thread.join(TIMEOUT)
 
 
 def test_a_flood_of_one_connection_does_not_starve_the_others(site):
-    class Busy(WebSocketView):
-        def on_message(self, message):
-            self.websocket.send(message)
-
-    live = served(site, Busy)
+    live = served(site, Echo)
     stop = threading.Event()
 
     def flood():
@@ -829,9 +748,7 @@ def test_a_flood_of_one_connection_does_not_starve_the_others(site):
     thread.start()
     try:
         with live.connect() as other:
-            for number in range(50):
-                other.send(str(number))
-                assert other.recv(timeout=TIMEOUT) == str(number)
+            echoes(other, *numbers(50))
     finally:
         stop.set()
         thread.join()
@@ -861,8 +778,7 @@ def test_the_monitor_shows_path_groups_and_counts(site):
         groups = ["shown.room"]
 
     with served(site, Room).connect() as connection:
-        connection.send("x")
-        assert connection.recv(timeout=TIMEOUT) == "x"
+        echoes(connection)
         (row,) = monitor.connections(search="shown.room", scope="machine").rows
         assert (row.path, row.received_messages, row.sent_messages) == ("/", 1, 1)
 
@@ -877,9 +793,7 @@ def test_what_a_handler_returns_does_not_matter(site):
 
     with served(site, Returns).connect() as connection:
         assert connection.recv(timeout=TIMEOUT) == "open"
-        for number in range(3):
-            connection.send(str(number))
-            assert connection.recv(timeout=TIMEOUT) == str(number)
+        echoes(connection, *numbers(3))
 
 
 def test_instances_go_with_their_connections(site):
@@ -894,8 +808,7 @@ def test_instances_go_with_their_connections(site):
             ended.set()
 
     with served(site, Counted).connect() as connection:
-        connection.send("x")
-        assert connection.recv(timeout=TIMEOUT) == "x"
+        echoes(connection)
         assert len(alive) == 1
     assert ended.wait(TIMEOUT)
     assert pool.runner.join(TIMEOUT)
@@ -1009,43 +922,20 @@ class Ending(Noted):
 
 @pytest.mark.parametrize("mistake", ["hook", "receiver", "old"])
 def test_whatever_fails_the_end_is_an_end(site, monkeypatch, caplog, mistake):
-    heard: list = []
-    fails = threading.Event()
-
-    class Hook:
-        def __enter__(self):
-            if mistake == "hook" and fails.is_set():
-                raise ValueError("wrong on purpose")
-
-        def __exit__(self, *exc_info):
-            pass
-
-    def receiver(sender, **kwargs):
-        if mistake == "receiver" and fails.is_set():
-            raise SystemExit
-
-    def note(sender, **kwargs):
-        heard.append(kwargs["code"])
-
+    failing = Failing(mistake, monkeypatch)
     followed: list = []
     end = following.end
     monkeypatch.setattr(following, "end", lambda of: (followed.append(of), end(of)))
-    monkeypatch.setattr("dwebsocket.context._hooks", [lambda request: Hook()])
-    monkeypatch.setattr(signals.websocket_message, "receivers", [])
-    monkeypatch.setattr(signals.websocket_closed, "receivers", [])
-    signals.websocket_message.connect(receiver, weak=False)
-    signals.websocket_closed.connect(note, weak=False)
     cls = noted(Ending)
     with (
         caplog.at_level(logging.ERROR, "dwebsocket.view"),
         served(site, cls).connect() as connection,
     ):
-        connection.send("x")
-        assert connection.recv(timeout=TIMEOUT) == "x"
-        fails.set()
+        echoes(connection)
+        failing.begin()
         connection.send("old")
         code = code_of(connection)
     assert pool.runner.join(TIMEOUT)
     assert code == 1011
     assert cls.notes == ["open", "x", 1011]
-    assert (heard, followed) == ([1011], [cls.rights])
+    assert (failing.heard, followed) == ([1011], [cls.rights])
