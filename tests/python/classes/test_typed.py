@@ -483,3 +483,12 @@ def test_a_hidden_coroutine_is_a_mistake_that_is_named(site, caplog):
             answer = received(connection)
         assert answer["code"] == "failed"
         assert "hides" in caplog.text
+
+
+@pytest.mark.parametrize("cls", [Desk, AsyncDesk])
+def test_the_first_frame_for_dwebsocket_js_is_that_of_sessions(site, cls):
+    with served(site, cls).connect(subprotocols=["dwebsocket.v1"]) as connection:
+        welcome = received(connection)
+        assert welcome.pop("id")
+        assert welcome == {"type": "welcome", "ping": 25.0, "version": 1}
+        assert asker(connection)("echo", text="x")["type"] == "reply"
