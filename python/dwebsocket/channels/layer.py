@@ -108,6 +108,25 @@ class ChannelLayer(BaseChannelLayer):
                 await _result(listening)
         return post
 
+    def _is_passed_on(self, post: Post | None, channel: str, parts: list[Any]) -> bool:
+        """Send a letter to the process of a channel, unless that is this process.
+
+        A channel that all processes may receive from is this process's business.
+
+        Args:
+            post: The mailbox.
+            channel: The channel.
+            parts: The letter.
+
+        Returns:
+            Whether the letter was sent: there is nothing left to do here.
+        """
+        node = _node_of(channel)
+        if post is None or node in (None, self._node):
+            return False
+        post.send(f"n:{node}", _letter(parts))
+        return True
+
     # Channels.
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
@@ -123,9 +142,7 @@ class ChannelLayer(BaseChannelLayer):
         self.require_valid_channel_name(channel)
         packed = Message(time.time() + self.expiry, _pack(message))
         store, post = self._use(), await self._mail()
-        node = _node_of(channel)
-        if post is not None and node not in (None, self._node):
-            post.send(f"n:{node}", _letter([_DIRECT, channel, *packed, False]))
+        if self._is_passed_on(post, channel, [_DIRECT, channel, *packed, False]):
             return
         waits = store.put(channel, packed, time.time())
         if waits is None:
@@ -232,9 +249,7 @@ class ChannelLayer(BaseChannelLayer):
         """
         self._check(group, channel)
         store, post = self._use(), await self._mail()
-        node = _node_of(channel)
-        if post is not None and node not in (None, self._node):
-            post.send(f"n:{node}", _letter([_ADD, group, channel]))
+        if self._is_passed_on(post, channel, [_ADD, group, channel]):
             return
         store.add(group, channel, time.time())
         if post is not None:
@@ -248,14 +263,12 @@ class ChannelLayer(BaseChannelLayer):
         """
         self._check(group, channel)
         store, post = self._use(), await self._mail()
-        node = _node_of(channel)
-        if post is not None and node not in (None, self._node):
-            post.send(f"n:{node}", _letter([_DISCARD, group, channel]))
+        if self._is_passed_on(post, channel, [_DISCARD, group, channel]):
             return
         was = store.discard(group, channel)
         if post is None:
             return
-        if not was and node is None:
+        if not was and _node_of(channel) is None:
             # Another process may have added it.
             post.send(_ALL, _letter([_DISCARD, group, channel]))
         self._leave(post, group)

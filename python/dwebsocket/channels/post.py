@@ -42,7 +42,7 @@ class Post:
     def __init__(
         self, prefix: str, deliver: Callable[[bytes], None], own: Iterable[str]
     ) -> None:
-        self._prefix = f"~channels:{prefix}"
+        self._prefix = f"~channels:{prefix}:"
         self._deliver = deliver
         connecting.connect()
         options = _engine.Options(
@@ -69,19 +69,19 @@ class Post:
         """Begin to listen to an address; the future is done when the broker knows."""
         return self._pool.submit(
             self._connection.identify,
-            f"{self._prefix}:{address}",
+            self._prefix + address,
             float(settings.BROKER_TIMEOUT),
         )
 
     def leave(self, address: str) -> None:
         """Listen to an address no longer."""
-        self._connection.forget_user(f"{self._prefix}:{address}")
+        self._connection.forget_user(self._prefix + address)
 
     def send(self, address: str, letter: bytes) -> None:
         """Send a letter to all other mailboxes that listen to an address."""
         _engine.publish(
             "user",
-            [f"{self._prefix}:{address}"],
+            [self._prefix + address],
             letter,
             binary=True,
             exclude=[self._connection.member_id],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, get_type_hints
 
@@ -141,11 +142,9 @@ class Table:
             if iscoroutinefunction(getattr(cls, name))
         }
         structs = [self._struct(cls, kind) for kind in self._names]
-        union: Any = structs[0]
-        for struct in structs[1:]:
-            union = union | struct
-        self._decode = self._decoder(union)
-        head = msgspec.defstruct("Head", [("type", str), ("id", Any, None)])
+        union: Any = functools.reduce(operator.or_, structs)
+        head: Any = msgspec.defstruct("Head", [("type", str), ("id", Any, None)])
+        self._decode = msgspec.json.Decoder(union, dec_hook=_decode_other).decode
         self._decode_head = msgspec.json.Decoder(head).decode
         self._encode = msgspec.json.Encoder(enc_hook=_encode_other).encode
 
@@ -162,11 +161,6 @@ class Table:
         return msgspec.defstruct(
             name, [*fields, number], tag_field="type", tag=kind, kw_only=True
         )
-
-    def _decoder(self, union: Any) -> Callable[[str | bytes], Any]:
-        decoder = self._msgspec.json.Decoder(union, dec_hook=_decode_other)
-        decode: Callable[[str | bytes], Any] = decoder.decode
-        return decode
 
     def is_asynchronous(self) -> bool:
         """Return whether a method is a coroutine function."""
@@ -193,30 +187,31 @@ class Table:
             raise Refused("invalid", "the id has more than 64 characters")
         return type(found).__name__, values, number
 
-    def _number(self, message: str | bytes) -> Any:
-        """Return the id of a message of which no method has got the fields."""
+    def _head(self, message: str | bytes) -> tuple[str | None, Any]:
+        """Return the type and the id of a message that no method has got.
+
+        The type is None where the message has none that can be read.
+        """
         try:
-            head: Any = self._decode_head(message)
-            return _id(head.id)
+            head = self._decode_head(message)
+            return head.type, _id(head.id)
         except (ValueError, RecursionError):
             pass
         try:
             # It also reads half a surrogate pair, which browsers send as "\\ud83d".
             found = json.loads(message)
         except (ValueError, RecursionError):
-            return None
-        return _id(found.get("id")) if isinstance(found, dict) else None
+            return None, None
+        return None, _id(found.get("id")) if isinstance(found, dict) else None
 
     def _refusal(self, message: str | bytes, error: Exception) -> Refused:
-        number = self._number(message)
-        try:
-            head: Any = self._decode_head(message)
-        except (ValueError, RecursionError):
+        kind, number = self._head(message)
+        if kind is None:
             if isinstance(error, RecursionError):
                 return Refused("invalid", "the message is nested too deep", number)
             return Refused("invalid", str(error), number)
-        if head.type not in self._names:
-            if head.type == "ping":
+        if kind not in self._names:
+            if kind == "ping":
                 return Ping("", "")
             return Refused("unknown", "there is no such type of message", number)
         return Refused("invalid", str(error) or "nested too deep", number)
@@ -234,7 +229,8 @@ class Table:
         except Refused as refused:
             return self._error(refused)
         except Exception as error:
-            return self._error(_failed(error, self._number(message), report))
+            _, number = self._head(message)
+            return self._error(_failed(error, number, report))
         try:
             return self._reply(number, getattr(view, name)(**values))
         except WebSocketClosed:
@@ -253,7 +249,7 @@ class Table:
         except Refused as refused:
             return self._error(refused)
         except Exception as error:
-            number = self._number(message)
+            _, number = self._head(message)
             found = await sync_to_async(_failed)(error, number, report)
             return self._error(found)
         method = getattr(view, name)
