@@ -244,11 +244,11 @@ def test_a_site_below_a_prefix():
     async def test(app: Any) -> None:
         server = Server(app, "/below/echo/", root_path="/below")
         await server.opened()
-        assert noted[0].path == "/below/echo/"
-        assert noted[0].path_info == "/echo/"
         assert reverse("echo", urlconf=Urls) == "/echo/"
         server.text("prefix")
         assert (await server.hear())["text"] == "/below/echo/"
+        assert noted[0].path == "/below/echo/"
+        assert noted[0].path_info == "/echo/"
         server.say("websocket.disconnect", code=1000)
         await server.ended()
 

@@ -608,6 +608,7 @@ def script(text, *arguments, **options):
     from dwebsocket.process import exit
     from dwebsocket.runners import tasks
     from tests.python.live import Site
+    from websockets.sync.client import connect
     """
     result = subprocess.run(
         [sys.executable, "-X", "dev", "-c", textwrap.dedent(preamble + text)],
@@ -663,8 +664,9 @@ def test_a_process_with_such_views_ends_in_peace():
         async for message in request.websocket:
             await request.websocket.send(message)
     site = Site({"": websocket(view)}, {})
-    manager = site.connect()
-    peer = manager.__enter__()
+    # No context manager: when the interpreter ends, it would close the peer, and wait
+    # for a thread that does not run any more.
+    peer = connect(f"ws://127.0.0.1:{site.port}/")
     peer.send("x")
     assert peer.recv() == "x"
     site.stop()
