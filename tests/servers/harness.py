@@ -72,6 +72,11 @@ class Server:
         self.args = list(args)
         self.unix = unix
         self.tls = tls
+        # The servers of other tests are not this site's, though they have its secret.
+        package = {
+            "MONITOR_DIRECTORY": str(directory / "figures"),
+            **(settings or {}).get("DWEBSOCKET", {}),
+        }
         self.env = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.servers.site.settings",
@@ -80,8 +85,7 @@ class Server:
             ),
             "PYTHONFAULTHANDLER": "1",
             "PYTHONUNBUFFERED": "1",
-            "SITE_SETTINGS": json.dumps(settings or {}),
-            "SITE_FIGURES": str(directory / "figures"),
+            "SITE_SETTINGS": json.dumps({**(settings or {}), "DWEBSOCKET": package}),
             **{k: v for k, v in (env or {}).items() if k != "PYTHONPATH"},
         }
         self.log = directory / "log"

@@ -49,13 +49,6 @@ LOGGING = {
 
 globals().update(json.loads(os.environ.get("SITE_SETTINGS", "{}")))
 
-if "SITE_FIGURES" in os.environ:
-    # The servers of other tests are not this site's, though they have the same secret.
-    DWEBSOCKET = {
-        "MONITOR_DIRECTORY": os.environ["SITE_FIGURES"],
-        **globals().get("DWEBSOCKET", {}),
-    }
-
 if "SITE_IMPORT" in os.environ:
     # A module of the test's own, which it changes while the server runs.
     importlib.import_module(os.environ["SITE_IMPORT"])
