@@ -14,7 +14,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_
 
 from dwebsocket import context, signals
 from dwebsocket.exceptions import ConfigurationError
-from dwebsocket.logins import following, rights
+from dwebsocket.logins import following
 from dwebsocket.process import habits, log
 from dwebsocket.process.reporting import name_of
 from dwebsocket.websocket.aio import AsyncWebSocket, TaskEndpoint
@@ -80,11 +80,7 @@ class AsyncCall(Call):
         endpoint = of(websocket)
         endpoint.leave()
         try:
-            websocket.close(code)
-            if endpoint.rights is not None:
-                following.end(endpoint.rights)
-                endpoint.rights = None
-            self.log_closing(endpoint.connection, time.monotonic() - since)
+            self.close(websocket, code, since)
             if signals.websocket_closed.receivers or (
                 endpoint.groups and signals.group_left.receivers
             ):
@@ -96,10 +92,7 @@ class AsyncCall(Call):
         self, websocket: AsyncWebSocket[Any], endpoint: TaskEndpoint
     ) -> None:
         endpoint.begin(self.gone_timeout)
-        found = rights.Rights(self.request, endpoint.connection, websocket)
-        found.carried = context.again(self.carried)
-        found.never = self.recheck_interval == 0
-        endpoint.rights = found
+        found = self.note_rights(websocket, context.again(self.carried))
         if self.recheck_interval:
             await sync_to_async(following.begin)(found, self.recheck_interval)
         self.log_opening()
@@ -116,14 +109,8 @@ class AsyncCall(Call):
             endpoint.tasks.at_end(functools.partial(self._peer_gone, endpoint))
         try:
             returned = await self._acall_view()
-        except asyncio.CancelledError as error:
-            return self._after_cancel(error)
-        except Exception as error:
-            # What reports the error may take its time: mails to ADMINS, for example.
-            code: int = await sync_to_async(self.code_of)(error)
-            return code
         except BaseException as error:
-            return self.code_of(error)
+            return await self._acode_of(error)
         finally:
             self._task = None
             if self.cancels:
@@ -152,6 +139,18 @@ class AsyncCall(Call):
         if self._task is not None and not endpoint.closed:
             self._cancelled = _GONE
             self._task.cancel()
+
+    async def _acode_of(self, error: BaseException) -> int:
+        """Return the close code after an exception; see :meth:`.Call.code_of`."""
+        if isinstance(error, asyncio.CancelledError):
+            return self._after_cancel(error)
+        if not isinstance(error, Exception):
+            return self.code_of(error)
+        if self._cancelled is not None:
+            self._uncancel()
+        # What reports the error may take its time: mails to ADMINS, for example.
+        code: int = await sync_to_async(self.code_of)(error)
+        return code
 
     def _after_cancel(self, error: BaseException) -> int:
         if self._cancelled is None:

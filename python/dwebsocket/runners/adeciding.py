@@ -101,7 +101,7 @@ class AsyncDecidingCall(AsyncCall):
                 if door.is_undecided:
                     error = self._explained(failure)
                 else:
-                    code = await self._code_after(failure)
+                    code = await self._acode_of(failure)
             else:
                 if self._is_through(websocket):
                     code = self.judge(returned, websocket)
@@ -132,16 +132,6 @@ class AsyncDecidingCall(AsyncCall):
             self._uncancel()
             return HandshakeError("This process ends.", 503, (("Retry-After", "10"),))
         return error
-
-    async def _code_after(self, error: BaseException) -> int:
-        """Return the close code for an exception after ``accept()``."""
-        code: int
-        if isinstance(error, asyncio.CancelledError):
-            return self._after_cancel(error)
-        if isinstance(error, Exception):
-            code = await sync_to_async(self.code_of)(error)
-            return code
-        return self.code_of(error)
 
     async def accept(
         self,

@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import inspect
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 
 from dwebsocket import _engine, context, signals
-from dwebsocket.exceptions import ConfigurationError
-from dwebsocket.process.reporting import name_of
 from dwebsocket.websocket.endpoint import of
 
 from .acall import AsyncCall, settle
-from .call import GOING_AWAY, HIDDEN, NORMAL, Job, give_up
+from .call import GOING_AWAY, NORMAL, Job, give_up
 from .calls import in_thread
 
 __all__ = ("AsyncHandlerCall", "Tasks")
@@ -111,15 +108,12 @@ class AsyncHandlerCall(AsyncCall):
         """Call a handler, whichever kind it is of.
 
         Raises:
-            ConfigurationError: It has returned a coroutine, which nobody awaits.
+            ConfigurationError: See :meth:`.Call.check_returned`.
         """
         if iscoroutinefunction(function):
             await function(*args)
             return
-        returned = await in_thread(function, *args)
-        if inspect.iscoroutine(returned):
-            returned.close()
-            raise ConfigurationError(HIDDEN.format(name_of(self.view)))
+        self.check_returned(await in_thread(function, *args))
 
     async def _guarded(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a handler; after an exception, close the connection."""
@@ -130,15 +124,8 @@ class AsyncHandlerCall(AsyncCall):
             finally:
                 # What follows is not cancelled when the peer goes.
                 self._task = None
-        except asyncio.CancelledError as error:
-            self.websocket.close(self._after_cancel(error))
-        except Exception as error:
-            if self._cancelled is not None:
-                self._uncancel()
-            # What reports the error may take its time: mails to ADMINS, for example.
-            self.websocket.close(await sync_to_async(self.code_of)(error))
         except BaseException as error:
-            self.websocket.close(self.code_of(error))
+            self.websocket.close(await self._acode_of(error))
 
     async def rest(self) -> None:
         """Let others run; if the process ends meanwhile, close the connection."""

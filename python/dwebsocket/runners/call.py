@@ -25,7 +25,6 @@ from dwebsocket.websocket.base import BaseWebSocket
 
 __all__ = (
     "GOING_AWAY",
-    "HIDDEN",
     "INTERNAL_ERROR",
     "NORMAL",
     "Call",
@@ -40,7 +39,7 @@ closed_logger = logging.getLogger("dwebsocket.closed")
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
 
-HIDDEN = (
+_HIDDEN = (
     "{} is an async view, but a synchronous decorator between it and the WebSocket's "
     "decorator hides that. Put that one above (outside) the WebSocket's decorator, or "
     "mark its wrapper with asgiref.sync.markcoroutinefunction()."
@@ -170,18 +169,33 @@ class Call:
             websocket: The WebSocket.
             spare: What the checks of the login apply in their thread.
         """
-        endpoint = endpoints.of(websocket)
-        connection = endpoint.connection
-        endpoint.begin(self.gone_timeout)
-        rights.identify(self.request, connection)
-        found = rights.Rights(self.request, connection, websocket)
-        found.carried = spare
-        found.never = self.recheck_interval == 0
-        endpoint.rights = found
+        endpoints.of(websocket).begin(self.gone_timeout)
+        self.tell_opening(websocket, spare)
+
+    def tell_opening(self, websocket: WebSocket[Any], spare: Sequence[Any]) -> None:
+        """Begin the checks of the login, log the opening, and send its signal.
+
+        Args:
+            websocket: The WebSocket.
+            spare: What the checks of the login apply in their thread.
+        """
+        rights.identify(self.request, endpoints.of(websocket).connection)
+        found = self.note_rights(websocket, spare)
         if self.recheck_interval:
             following.begin(found, self.recheck_interval)
         self.log_opening()
         signals.emit(signals.websocket_opened, websocket, request=self.request)
+
+    def note_rights(
+        self, websocket: BaseWebSocket[Any], spare: Sequence[Any]
+    ) -> rights.Rights:
+        """Note for the checks of the login whose WebSocket this is."""
+        endpoint = endpoints.of(websocket)
+        found = rights.Rights(self.request, endpoint.connection, websocket)
+        found.carried = spare
+        found.never = self.recheck_interval == 0
+        endpoint.rights = found
+        return found
 
     def end(self, websocket: WebSocket[Any], code: int, since: float) -> None:
         """Close the WebSocket, and tell others.
@@ -192,18 +206,28 @@ class Call:
             since: When it was opened.
         """
         endpoint = endpoints.of(websocket)
-        connection = endpoint.connection
         # This thread may run another view next.
         endpoint.leave()
         try:
-            websocket.close(code)
-            if endpoint.rights is not None:
-                following.end(endpoint.rights)
-                endpoint.rights = None
-            self.log_closing(connection, time.monotonic() - since)
+            self.close(websocket, code, since)
             self.tell_end(websocket)
         finally:
-            self._leave(connection)
+            self._leave(endpoint.connection)
+
+    def close(self, websocket: BaseWebSocket[Any], code: int, since: float) -> None:
+        """Close the WebSocket, end the checks of the login, and log the closing.
+
+        Args:
+            websocket: The WebSocket.
+            code: The close code; no effect if the WebSocket is closed already.
+            since: When it was opened.
+        """
+        endpoint = endpoints.of(websocket)
+        websocket.close(code)
+        if endpoint.rights is not None:
+            following.end(endpoint.rights)
+            endpoint.rights = None
+        self.log_closing(endpoint.connection, time.monotonic() - since)
 
     def _leave(self, connection: _engine.Connection) -> None:
         """Release what the thread holds for the view, and give up its turn."""
@@ -217,13 +241,21 @@ class Call:
         try:
             # If the view returns an HTTP response, it cannot be sent to the client.
             returned = self._call_view()
-            if inspect.iscoroutine(returned):
-                # An async view that a synchronous decorator hid from the check.
-                returned.close()
-                raise ConfigurationError(HIDDEN.format(reporting.name_of(self.view)))
+            self.check_returned(returned)
         except BaseException as error:
             return self.code_of(error)
         return self.judge(returned, websocket)
+
+    def check_returned(self, value: Any) -> None:
+        """Make sure that a function has returned no coroutine, which nobody awaits.
+
+        Raises:
+            ConfigurationError: It has: a synchronous decorator hides an asynchronous
+                view or handler.
+        """
+        if inspect.iscoroutine(value):
+            value.close()
+            raise ConfigurationError(_HIDDEN.format(reporting.name_of(self.view)))
 
     def code_of(self, error: BaseException) -> int:
         """Log the exception that has ended the view; return the close code.

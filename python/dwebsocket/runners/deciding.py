@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import inspect
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from dwebsocket import _engine, context
-from dwebsocket.exceptions import ConfigurationError
-from dwebsocket.process import databases, log, reporting
+from dwebsocket.process import databases, log
 from dwebsocket.websocket import WebSocket
 from dwebsocket.websocket import endpoint as endpoints
 from dwebsocket.websocket.pending import Headers
 
-from .call import HIDDEN, INTERNAL_ERROR, Call
+from .call import INTERNAL_ERROR, Call
 from .door import Door, changed
 
 __all__ = ("DecidingCall",)
@@ -83,11 +81,7 @@ class DecidingCall(Call):
         try:
             try:
                 returned = self._call_view()
-                if inspect.iscoroutine(returned):
-                    returned.close()
-                    raise ConfigurationError(
-                        HIDDEN.format(reporting.name_of(self.view))
-                    )
+                self.check_returned(returned)
             except BaseException as error:
                 if self.door.is_undecided:
                     return None, error

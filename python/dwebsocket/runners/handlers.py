@@ -7,7 +7,6 @@ The engine calls :meth:`HandlerCall.begin`, then ``on_message`` for each message
 from __future__ import annotations
 
 import contextlib
-import inspect
 import time
 from collections.abc import Callable
 from contextvars import Context
@@ -17,12 +16,10 @@ from django.http import HttpRequest
 
 from dwebsocket import _engine, context, signals
 from dwebsocket.exceptions import ConfigurationError
-from dwebsocket.logins import following, rights
 from dwebsocket.process import databases, log
-from dwebsocket.process.reporting import name_of
 from dwebsocket.websocket.endpoint import Endpoint, of
 
-from .call import HIDDEN, NORMAL, Call, Job, give_up
+from .call import NORMAL, Call, Job, give_up
 
 __all__ = ("HandlerCall", "prepared")
 
@@ -82,31 +79,20 @@ class HandlerCall(Call):
             self.raised(error)
 
     def _begin(self) -> None:
-        websocket, endpoint = self.websocket, of(self.websocket)
+        websocket = self.websocket
         self._since = time.monotonic()
         if self.take_on is not None:
             self.take_on()
             self.take_on = None
         databases.begin()
-        self._identify(endpoint)
-        self.log_opening()
-        signals.emit(signals.websocket_opened, websocket, request=self.request)
+        spare = context.again(self.carried) if self.carried else ()
+        self.tell_opening(websocket, spare)
         self.handlers._ws_opened(websocket, self.failed)
         for group in self.handlers._ws_groups():
             websocket.join(group)
         self._entered = True
-        self.returned(self.handlers.on_open())
+        self.check_returned(self.handlers.on_open())
         self.hears = websocket.handle is not None
-
-    def _identify(self, endpoint: Endpoint) -> None:
-        connection = endpoint.connection
-        rights.identify(self.request, connection)
-        found = rights.Rights(self.request, connection, self.websocket)
-        found.carried = context.again(self.carried) if self.carried else ()
-        found.never = self.recheck_interval == 0
-        endpoint.rights = found
-        if self.recheck_interval:
-            following.begin(found, self.recheck_interval)
 
     def move(self) -> None:
         """Have the state of the request hold in the calling thread, too."""
@@ -120,20 +106,10 @@ class HandlerCall(Call):
         """Return whether this side has closed: no more messages are handled."""
         return bool(of(self.websocket).closed)
 
-    def returned(self, value: Any) -> None:
-        """Look at what a handler has returned.
-
-        Raises:
-            ConfigurationError: It is a coroutine, which nobody awaits.
-        """
-        if inspect.iscoroutine(value):
-            value.close()
-            raise ConfigurationError(HIDDEN.format(name_of(self.view)))
-
     def look_at(self, value: Any) -> None:
         """Look at what ``on_message`` has returned; close if that is a mistake."""
         try:
-            self.returned(value)
+            self.check_returned(value)
         except ConfigurationError as error:
             self.raised(error)
 
@@ -147,28 +123,22 @@ class HandlerCall(Call):
 
     def finish(self) -> None:
         """Call ``on_close``, and end the conversation."""
-        endpoint = of(self.websocket)
-        connection = endpoint.connection
         try:
             if self._entered:
-                self._close()
+                self._call_on_close()
             self.save_session()
         finally:
             try:
-                self.websocket.close(NORMAL)
-                if endpoint.rights is not None:
-                    following.end(endpoint.rights)
-                    endpoint.rights = None
-                self.log_closing(connection, time.monotonic() - self._since)
+                self.close(self.websocket, NORMAL, self._since)
                 self.tell_end(self.websocket)
             finally:
                 self._forget()
 
-    def _close(self) -> None:
+    def _call_on_close(self) -> None:
         self._entered = False
         try:
             code = of(self.websocket).connection.close_code
-            self.returned(self.handlers.on_close(1006 if code is None else code))
+            self.check_returned(self.handlers.on_close(1006 if code is None else code))
         except BaseException as error:
             self.raised(error)
 
@@ -225,7 +195,7 @@ class HandlerCall(Call):
                 if message is None:
                     break
                 try:
-                    self.returned(handle(message))
+                    self.check_returned(handle(message))
                 except BaseException as error:
                     self.raised(error)
         finally:

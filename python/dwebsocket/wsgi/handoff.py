@@ -254,7 +254,7 @@ class Handoff:
         handshake, subprotocol, profile, _ = self.accepted
         call.door = Door(call, handshake, subprotocol, profile.accept_timeout)
         call.shared = self.context.databases
-        return decide(call, self._start_deciding, self._dismiss)
+        return decide(call, self._start_deciding, self.drop)
 
     def _start_deciding(self) -> None:
         """Start the view with a WebSocket that is not open yet."""
@@ -267,12 +267,6 @@ class Handoff:
         except RuntimeError as error:
             message = f"This process cannot start the view: {error}."
             raise HandshakeError(message, 503, LATER) from error
-
-    def _dismiss(self) -> None:
-        """Free everything: the view itself has refused the WebSocket."""
-        if self._made_in is not None:
-            self._made_in = None
-            self._release()
 
     def _begin(self, connection: _engine.Connection) -> None:
         """Make the WebSocket and start the view, or let it go on."""
