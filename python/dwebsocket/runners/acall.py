@@ -31,7 +31,7 @@ from .call import (
 )
 from .calls import Calls
 
-__all__ = ("AsyncCall", "make_sensitive", "run", "settle")
+__all__ = ("AsyncCall", "lose", "make_sensitive", "run", "settle")
 
 #: Why the package itself has cancelled a view.
 _GONE, _STOPPED = "gone", "stopped"
@@ -178,10 +178,19 @@ async def run(job: Job) -> None:
     try:
         await call.arun(job.websocket)
     except BaseException as error:
-        give_up(job.connection, call.request)
-        call.tell(error)
+        lose(job, error)
     finally:
         calls.end()
+
+
+def lose(job: Job, error: BaseException) -> None:
+    """Give a connection up, while the exception is being handled.
+
+    A hook of the project has failed, or the process ends outside of the view.
+    """
+    stopped = isinstance(error, asyncio.CancelledError)
+    give_up(job.connection, job.call.request, GOING_AWAY if stopped else INTERNAL_ERROR)
+    job.call.tell(error)
 
 
 def settle(job: Job) -> Calls:

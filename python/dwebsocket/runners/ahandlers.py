@@ -20,8 +20,8 @@ from django.http import HttpRequest
 from dwebsocket import _engine, context, signals
 from dwebsocket.websocket.endpoint import of
 
-from .acall import AsyncCall, settle
-from .call import GOING_AWAY, NORMAL, Job, give_up
+from .acall import AsyncCall, lose, settle
+from .call import NORMAL, Job
 from .calls import in_thread
 
 __all__ = ("AsyncHandlerCall", "Tasks")
@@ -233,9 +233,7 @@ class Tasks:
                 with context.applied(context.again(call.carried)):
                     over = await self._serve(handled, call)
         except BaseException as error:
-            # A hook of the project has failed, or the process ends.
-            give_up(self._job.connection, call.request, GOING_AWAY)
-            call.tell(error)
+            lose(self._job, error)
             endpoint.calls.carried = ()
             await call.end_anyway()
             over = True

@@ -277,9 +277,9 @@ def test_whatever_fails_the_end_is_an_end(site, monkeypatch, caplog, mistake):
         connection.send("y")
         code = code_of(connection)
     assert tasks.runner.join(TIMEOUT)
-    assert code == 1001
-    assert cls.notes == ["open", "x", 1001]
-    assert failing.heard == [1001]
+    assert code == 1011
+    assert cls.notes == ["open", "x", 1011]
+    assert failing.heard == [1011]
 
 
 def test_a_report_of_an_exception_is_not_cancelled_when_the_peer_goes(
