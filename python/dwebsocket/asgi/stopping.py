@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
 from types import FrameType
 from typing import Any
 
@@ -21,9 +20,6 @@ from .carrier import carried
 from .protocol import Send
 
 __all__ = ("depart", "follow")
-
-#: Seconds between two looks at whether everything is sent.
-_STEP = 0.01
 
 #: The part of the server that is followed.
 _followed: Any = None
@@ -38,9 +34,7 @@ def depart() -> None:
     """
     # Those that the server carries would not last for the spread.
     exit.depart(at_once=carried() > 0)
-    deadline = time.monotonic() + settings.SHUTDOWN_TIMEOUT
-    while carried() and time.monotonic() < deadline:
-        time.sleep(_STEP)
+    exit.wait_until(lambda: not carried(), settings.SHUTDOWN_TIMEOUT)
 
 
 def follow(send: Send) -> None:

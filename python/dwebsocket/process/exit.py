@@ -37,6 +37,7 @@ __all__ = (
     "listen_under_asgi",
     "stop",
     "stopping",
+    "wait_until",
 )
 
 logger = logging.getLogger("dwebsocket")
@@ -45,11 +46,9 @@ logger = logging.getLogger("dwebsocket")
 RESTART = 1012
 #: The least time for the closing handshakes, in seconds.
 _FLOOR = 0.2
-#: Seconds between two looks at whether all connections are being closed.
-_STEP = 0.02
+#: Seconds between two looks at whether what the end waits for has come.
+_STEP = 0.01
 
-_lock = fork.Lock()
-_armed_in: int | None = None
 #: The process that listens to SIGTERM beside an ASGI server.
 _listening_in: int | None = None
 #: The process whose end has begun.
@@ -91,6 +90,24 @@ class Helper(threading.Thread):
         self._done.wait(timeout)
 
 
+def wait_until(done: Callable[[], bool], timeout: float) -> bool:
+    """Wait until something is done; return whether it is in time.
+
+    The wait sleeps between looks, since what it waits for may have no event: under
+    gevent, greenlets run during each sleep.
+
+    Args:
+        done: Returns whether it is done.
+        timeout: Seconds to wait at most.
+    """
+    deadline = time.monotonic() + timeout
+    while not done():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_STEP)
+    return True
+
+
 def let_end(
     wait: Callable[[float], bool], running: Callable[[], list[str]] = list
 ) -> None:
@@ -109,18 +126,14 @@ def clear_up(last: Callable[[], None]) -> None:
     _lasts.append(last)
 
 
+@fork.once
 def arm() -> None:
     """Register :func:`stop` for the end of this process; called for each connection."""
-    global _armed_in, _helper
-    if _armed_in == os.getpid():
-        return
-    with _lock:
-        if _armed_in != os.getpid():
-            # A forked child inherits the registrations of its parent.
-            atexit.unregister(stop)
-            atexit.register(stop)
-            _helper = Helper() if "uwsgi" in sys.modules else None
-            _armed_in = os.getpid()
+    global _helper
+    # A forked child inherits the registrations of its parent.
+    atexit.unregister(stop)
+    atexit.register(stop)
+    _helper = Helper() if "uwsgi" in sys.modules else None
 
 
 def listen() -> None:
@@ -163,7 +176,7 @@ def stop() -> None:
     """Close every connection, let the views end, stop the engine."""
     global _ending_in
     _ending_in = os.getpid()
-    if _armed_in != os.getpid():
+    if not arm.is_done():
         return
     try:
         if _helper is None:
@@ -193,13 +206,10 @@ def _spread() -> float:
 def _say_goodbye() -> None:
     """Close every connection; wait until the last one is being closed."""
     spread = _spread()
-    end = time.monotonic() + spread + 1.0
     # No effect if SIGTERM has begun this.
     _engine.leave(RESTART, spread)
     _engine.refuse()
-    while not _engine.has_left() and time.monotonic() < end:
-        # Under gevent, the views of closed connections go on meanwhile.
-        time.sleep(_STEP)
+    wait_until(_engine.has_left, spread + 1.0)
 
 
 def _warn_of(running: list[str], timeout: float) -> None:
@@ -225,7 +235,7 @@ def depart(at_once: bool) -> None:
     """
     global _ending_in
     _ending_in = os.getpid()
-    if _armed_in == os.getpid():
+    if arm.is_done():
         if at_once:
             _engine.leave(RESTART, 0.0)
         _bring_to_an_end()

@@ -34,10 +34,6 @@ __all__ = (
 
 logger = logging.getLogger("dwebsocket.monitor")
 
-_lock = fork.Lock()
-_attached_in: int | None = None
-_serving_in: int | None = None
-
 
 def _site() -> str:
     """Return a text that the processes of this site have in common, and no others."""
@@ -86,57 +82,44 @@ def directories() -> list[Path]:
     return found
 
 
+@fork.once
 def attach() -> None:
     """Keep the figures of this process in a file from now on; once in each process.
 
     If that is not possible, the log has a line, and everything else works.
     """
-    global _attached_in
-    if _attached_in == os.getpid():
+    place = directory()
+    if place is None:
         return
-    with _lock:
-        if _attached_in == os.getpid():
-            return
-        _attached_in = os.getpid()
-        place = directory()
-        if place is None:
-            return
-        try:
-            _engine.monitor_attach(place)
-        except OSError as error:
-            logger.warning(
-                "The figures of this process cannot be kept in %s: %s. Other processes "
-                "do not see them, and they are lost with the process. Set "
-                "DWEBSOCKET['MONITOR_DIRECTORY'] to a directory of this user, or to "
-                "False.",
-                place,
-                error,
-            )
+    try:
+        _engine.monitor_attach(place)
+    except OSError as error:
+        logger.warning(
+            "The figures of this process cannot be kept in %s: %s. Other processes do "
+            "not see them, and they are lost with the process. Set "
+            "DWEBSOCKET['MONITOR_DIRECTORY'] to a directory of this user, or to False.",
+            place,
+            error,
+        )
 
 
 def begun() -> bool:
     """Return whether :func:`attach` was called in this process: it serves the site."""
-    return _attached_in == os.getpid()
+    return attach.is_done()
 
 
+@fork.once
 def serve() -> None:
     """Answer the questions of other processes; called when the engine has started."""
-    global _serving_in
-    if _serving_in == os.getpid():
-        return
     attach()
-    with _lock:
-        if _serving_in == os.getpid():
-            return
-        _serving_in = os.getpid()
-        try:
-            _engine.monitor_serve()
-        except OSError as error:
-            logger.warning(
-                "This process cannot answer questions of the monitoring in %s: %s",
-                directory(),
-                error,
-            )
+    try:
+        _engine.monitor_serve()
+    except OSError as error:
+        logger.warning(
+            "This process cannot answer questions of the monitoring in %s: %s",
+            directory(),
+            error,
+        )
 
 
 def refused(status: int) -> None:

@@ -1,4 +1,4 @@
-"""Locks that a forked child can use.
+"""Locks that a forked child can use, and what each process does once.
 
 At the moment of a fork, another thread of the parent may hold a lock. The child does
 not have that thread, so it would wait for the lock for ever.
@@ -6,11 +6,13 @@ not have that thread, so it would wait for the lock for ever.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
-__all__ = ("Lock",)
+__all__ = ("Lock", "once")
 
 
 class Lock:
@@ -50,3 +52,38 @@ class Lock:
         traceback: TracebackType | None,
     ) -> None:
         self._lock.release()
+
+
+class Once:
+    """A function that each process calls once; a forked child calls it anew.
+
+    Args:
+        function: The function. After an exception, or if it returns False, the next
+            call tries again.
+    """
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._lock = Lock()
+        #: The process that has called the function.
+        self._process: int | None = None
+
+    def __call__(self) -> None:
+        if self.is_done():
+            return
+        with self._lock:
+            if not self.is_done() and self._function() is not False:
+                self._process = os.getpid()
+
+    def is_done(self) -> bool:
+        """Return whether this process has called the function."""
+        return self._process == os.getpid()
+
+    def forget(self) -> None:
+        """Have the next call call the function again."""
+        self._process = None
+
+
+#: A decorator: see :class:`Once`.
+once = Once

@@ -30,9 +30,6 @@ PATIENCE = 2.0
 #: Held while records are taken out and logged: the records stay in order, and the end
 #: of the process waits for them. Reentrant, because a handler may do anything.
 _lock = fork.Lock(reentrant=True)
-#: A second lock, since a handler may use the broker, which calls :func:`start`.
-_start_lock = fork.Lock()
-_started_in: int | None = None
 #: The event loop's watcher, under gevent.
 _watcher: Any = None
 
@@ -79,39 +76,34 @@ def _try_to_drain() -> None:
         databases.end()
 
 
-def start() -> None:
+@fork.once
+def start() -> bool:
     """Start to log records as soon as they come; once in each process.
 
     If the system has no thread left, the records are logged later (see :func:`drain`).
+
+    Returns:
+        Whether that was possible; if not, the next call tries again.
     """
-    global _started_in
-    if _started_in == os.getpid():
-        return
-    with _start_lock:
-        if _started_in == os.getpid():
-            return
-        if is_patched():
-            if not _watch():
-                return
-        else:
-            thread = threading.Thread(target=_wait, name="websocket-log", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                logger.warning(
-                    "No thread is left for the engine's log: its records come later",
-                    exc_info=True,
-                )
-                return
-        _started_in = os.getpid()
+    if is_patched():
+        return _watch()
+    thread = threading.Thread(target=_wait, name="websocket-log", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        logger.warning(
+            "No thread is left for the engine's log: its records come later",
+            exc_info=True,
+        )
+        return False
+    return True
 
 
 def _wait() -> None:
-    global _started_in
     while _engine.wait_log():
         _try_to_drain()
     # A test has ended the engine; the next one needs another thread.
-    _started_in = None
+    start.forget()
 
 
 def _watch() -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +20,6 @@ from .looping import Loop
 
 __all__ = ("runner",)
 
-#: Seconds between two looks at whether the views have ended.
-_STEP = 0.01
 #: Seconds in which the loop must have stopped.
 _STOP = 2.0
 
@@ -164,11 +161,7 @@ class Tasks:
 
     def join(self, timeout: float) -> bool:
         """Wait until every view has ended; return whether that was in time."""
-        deadline = time.monotonic() + timeout
-        while self._running and time.monotonic() < deadline:
-            # Under gevent, greenlets run meanwhile.
-            time.sleep(_STEP)
-        return not self._running
+        return exit.wait_until(lambda: not self._running, timeout)
 
     def running(self) -> list[Job]:
         """Return the views that run."""

@@ -168,7 +168,7 @@ def test_a_process_without_connections_ends_in_time():
         from dwebsocket.process import exit
         print(push.to_group("kept", "x").broker)
         print(push.to_group("other", "x").broker)
-        assert exit._armed_in is not None
+        assert exit.arm.is_done()
         """
     )
     env = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from dwebsocket.process import exit
+
 PREAMBLE = """
 import atexit, os, sys, threading, time
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
@@ -130,7 +132,7 @@ def test_many_waiting_threads_do_not_crash_the_exit():
 
 
 def test_a_process_without_connections_stops_nothing():
-    result = run("assert exit._armed_in is None\nexit.stop()")
+    result = run("assert not exit.arm.is_done()\nexit.stop()")
     assert result.returncode == 0, result.stderr
 
 
@@ -146,7 +148,7 @@ def test_a_forked_child_leaves_the_parents_connections_alone():
             exit.stop()
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
-        assert exit._armed_in == os.getpid()
+        assert exit.arm.is_done()
         connection.ping().wait(10)
         os.write(1, b"still open\\n")
         """
@@ -312,3 +314,13 @@ def test_the_stop_of_an_asgi_server_begins_at_its_signal():
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "still there"
     assert "closed with 1012" in result.stdout
+
+
+def test_a_wait_ends_when_it_is_done_or_too_late():
+    looks = iter([False, False, True])
+    assert exit.wait_until(lambda: next(looks), 50)
+    begun = time.monotonic()
+    assert not exit.wait_until(lambda: False, 0.05)
+    assert time.monotonic() - begun >= 0.05
+    # What is done counts even if there is no time to wait.
+    assert exit.wait_until(lambda: True, 0)

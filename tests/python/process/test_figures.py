@@ -165,7 +165,7 @@ def test_a_command_finds_the_directory_of_another_user(tmp_path, monkeypatch) ->
 
 
 def test_a_directory_that_cannot_be_made_is_logged_once(monkeypatch, caplog) -> None:
-    monkeypatch.setattr(figures, "_attached_in", None)
+    monkeypatch.setattr(figures.attach, "_process", None)
     with (
         override_settings(DWEBSOCKET={"MONITOR_DIRECTORY": "/dev/null/x"}),
         caplog.at_level(logging.WARNING, "dwebsocket.monitor"),

@@ -47,3 +47,73 @@ def test_only_a_reentrant_lock_is_taken_twice_by_one_thread():
         assert twice.acquire(timeout=0.01)
         twice.release()
         assert not once.acquire(timeout=0.01)
+
+
+def test_a_process_does_it_once_and_its_child_anew():
+    calls = []
+
+    @fork.once
+    def note():
+        """Note a call."""
+        calls.append(os.getpid())
+
+    assert (note.__name__, note.__doc__) == ("note", "Note a call.")
+    assert not note.is_done()
+    note()
+    note()
+    assert note.is_done()
+    assert calls == [os.getpid()]
+    with warnings.catch_warnings():
+        # Python 3.12 tells that there are threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        before = note.is_done()
+        note()
+        note()
+        os._exit(1 if before or calls[1:] != [os.getpid()] else 0)
+    assert os.waitpid(child, 0)[1] == 0
+    note.forget()
+    note()
+    assert calls == [os.getpid()] * 2
+
+
+def test_it_is_done_once_by_all_threads():
+    calls = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    @fork.once
+    def note():
+        begun.set()
+        go_on.wait(30)
+        calls.append(1)
+
+    threads = [threading.Thread(target=note) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(10)
+    # Nobody goes on before it is done.
+    assert all(thread.is_alive() for thread in threads)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert calls == [1]
+
+
+def test_what_has_failed_is_tried_again():
+    answers = iter([ValueError("no"), False, None])
+    calls = []
+
+    @fork.once
+    def attempt():
+        answer = next(answers)
+        calls.append(answer)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with pytest.raises(ValueError, match="no"):
+        attempt()
+    for _ in range(3):
+        attempt()
+    assert len(calls) == 3

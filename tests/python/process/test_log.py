@@ -227,11 +227,11 @@ def test_no_thread_left_is_no_failure(monkeypatch, caplog):
     def fail(self):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(log, "_started_in", None)
+    monkeypatch.setattr(log.start, "_process", None)
     monkeypatch.setattr(threading.Thread, "start", fail)
     log.start()
     assert "No thread is left" in caplog.text
-    assert log._started_in is None
+    assert not log.start.is_done()
 
 
 def _say(monkeypatch, batches):

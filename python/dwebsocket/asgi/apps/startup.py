@@ -11,7 +11,6 @@ import contextlib
 import contextvars
 import logging
 import os
-import time
 from typing import Any
 
 from dwebsocket.asgi.protocol import ASGIApplication, Event
@@ -28,8 +27,6 @@ __all__ = ("state_of",)
 
 logger = logging.getLogger("dwebsocket.asgi")
 
-#: Seconds between two looks at whether the applications have ended.
-_STEP = 0.01
 #: The least time for that, in seconds.
 _FLOOR = 0.5
 
@@ -142,12 +139,9 @@ def _end(timeout: float) -> bool:
     with contextlib.suppress(RuntimeError):  # the loop has ended
         for life in lives:
             runner.call(life.stop)
-        deadline = time.monotonic() + max(timeout, _FLOOR)
-        # Under gevent, greenlets run meanwhile.
-        while time.monotonic() < deadline:
-            if all(life.task.done() for life in lives):
-                return True
-            time.sleep(_STEP)
+        exit.wait_until(
+            lambda: all(life.task.done() for life in lives), max(timeout, _FLOOR)
+        )
     for life in lives:
         if not life.task.done():
             logger.warning("The lifespan of %s has not ended in time", life.name)
