@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-__all__ = ("ASGIApplication", "AnyApplication", "Event", "Receive", "Scope", "Send")
+__all__ = (
+    "EXTENSION",
+    "ASGIApplication",
+    "AnyApplication",
+    "Event",
+    "Receive",
+    "Scope",
+    "Send",
+)
+
+#: The extension by which a handshake is refused with a response of HTTP.
+EXTENSION = "websocket.http.response"
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Event: TypeAlias = MutableMapping[str, Any]

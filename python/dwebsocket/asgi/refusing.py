@@ -8,12 +8,9 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.http.response import HttpResponseBase
 
-from .protocol import Scope, Send
+from .protocol import EXTENSION, Scope, Send
 
 __all__ = ("refuse",)
-
-#: The extension of ASGI by which a refusal has a status and a body of its own.
-_EXTENSION = "websocket.http.response"
 
 
 async def refuse(scope: Scope, send: Send, response: HttpResponseBase) -> None:
@@ -21,19 +18,19 @@ async def refuse(scope: Scope, send: Send, response: HttpResponseBase) -> None:
 
     A server without the extension answers 403, whatever the response is.
     """
-    if _EXTENSION not in (scope.get("extensions") or {}):
+    if EXTENSION not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": 1000, "reason": ""})
         return
     status = int(response.status_code)
     await send(
         {
-            "type": f"{_EXTENSION}.start",
+            "type": f"{EXTENSION}.start",
             # A status like 101 has no body, and would leave the client waiting.
             "status": status if status >= 200 else 500,
             "headers": _headers(response),
         }
     )
-    kind = f"{_EXTENSION}.body"
+    kind = f"{EXTENSION}.body"
     body: bytes | None = None
     async for part in _parts(response):
         if body is not None:

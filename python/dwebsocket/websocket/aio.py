@@ -13,7 +13,6 @@ from dwebsocket import _engine, hub, signals
 from dwebsocket._engine import Joined
 from dwebsocket.conf import arguments
 from dwebsocket.conf.arguments import Seconds, seconds
-from dwebsocket.conf.keys import SECONDS, positive
 from dwebsocket.exceptions import ReceiveTimeout
 from dwebsocket.hub import Member
 from dwebsocket.hub.messages import to_json
@@ -460,15 +459,7 @@ class AsyncWebSocket(BaseWebSocket[Received]):
         Arguments and exceptions are those of
         :meth:`.WebSocket.watch <dwebsocket.websocket.WebSocket.watch>`.
         """
-        if not positive(interval):
-            raise ValueError(f"{SECONDS}, not {interval!r}")
-        if allowed is not None and not callable(allowed):
-            raise TypeError(f"allowed must be a function, not {type(allowed).__name__}")
-        found = self._endpoint.rights
-        if found is None:
-            raise RuntimeError("the view has ended")
-        if allowed is not None:
-            found.allowed = allowed
+        found = self._to_watch(interval, allowed)
         await sync_to_async(following.begin)(found, interval)
 
     def _is_plain(self) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from django.utils.functional import Promise
 
 from dwebsocket.conf import arguments
+from dwebsocket.conf.keys import SECONDS, positive
 from dwebsocket.hub.messages import Message
+from dwebsocket.logins.rights import Rights
 from dwebsocket.signals import emit, websocket_message
 
 from .dialects import CLASSIC, Answer, End
@@ -148,6 +150,23 @@ class BaseWebSocket(Generic[Received]):
             # RuntimeError: accept() was not called yet.
             endpoint.closed = 0
             raise
+
+    def _to_watch(self, interval: float, allowed: Callable[[], bool] | None) -> Rights:
+        """Check the arguments of ``watch()``; return what it begins to check.
+
+        Raises:
+            ValueError, TypeError, RuntimeError: As :meth:`.WebSocket.watch` does.
+        """
+        if not positive(interval):
+            raise ValueError(f"{SECONDS}, not {interval!r}")
+        if allowed is not None and not callable(allowed):
+            raise TypeError(f"allowed must be a function, not {type(allowed).__name__}")
+        found = self._endpoint.rights
+        if found is None:
+            raise RuntimeError("the view has ended")
+        if allowed is not None:
+            found.allowed = allowed
+        return found
 
     def is_closed(self) -> bool:
         """Return whether the conversation is over.

@@ -10,7 +10,6 @@ from dwebsocket import _engine, hub, signals
 from dwebsocket._engine import Joined
 from dwebsocket.conf import arguments
 from dwebsocket.conf.arguments import Seconds, seconds
-from dwebsocket.conf.keys import SECONDS, positive
 from dwebsocket.exceptions import ReceiveTimeout
 from dwebsocket.hub import Member
 from dwebsocket.hub.messages import to_json
@@ -387,16 +386,7 @@ class WebSocket(BaseWebSocket[Received]):
             TypeError: ``allowed`` is not callable.
             RuntimeError: The view has ended.
         """
-        if not positive(interval):
-            raise ValueError(f"{SECONDS}, not {interval!r}")
-        if allowed is not None and not callable(allowed):
-            raise TypeError(f"allowed must be a function, not {type(allowed).__name__}")
-        found = self._endpoint.rights
-        if found is None:
-            raise RuntimeError("the view has ended")
-        if allowed is not None:
-            found.allowed = allowed
-        following.begin(found, interval)
+        following.begin(self._to_watch(interval, allowed), interval)
 
     def accept_connection(self) -> None:
         """Open a WebSocket that a middleware has made by ``create_websocket()``.

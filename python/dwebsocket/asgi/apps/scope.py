@@ -8,15 +8,13 @@ from urllib.parse import quote, unquote_to_bytes
 
 from django.http import HttpRequest
 
-from dwebsocket.asgi.protocol import Scope
+from dwebsocket.asgi.protocol import EXTENSION, Scope
 from dwebsocket.exceptions import ConfigurationError
 
-__all__ = ("ASGI", "EXTENSION", "scope_of")
+__all__ = ("ASGI", "scope_of")
 
 #: The versions of ASGI, and of its specification of WebSockets, that applications get.
 ASGI = {"version": "3.0", "spec_version": "2.4"}
-#: The extension by which an application refuses with a status of its own.
-EXTENSION = "websocket.http.response"
 
 #: Where WSGI servers keep the target of the request as the client has sent it.
 _RAW = ("RAW_URI", "REQUEST_URI")

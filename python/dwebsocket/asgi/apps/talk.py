@@ -11,7 +11,7 @@ from typing import Any
 from django.http import HttpResponseForbidden
 
 from dwebsocket import context as contexts
-from dwebsocket.asgi.protocol import ASGIApplication, Event, Scope
+from dwebsocket.asgi.protocol import EXTENSION, ASGIApplication, Event, Scope
 from dwebsocket.exceptions import WebSocketClosed
 from dwebsocket.process.habits import Habit, serving
 from dwebsocket.process.reporting import shown
@@ -25,7 +25,6 @@ from dwebsocket.wsgi.handoff import Handoff
 
 from . import startup
 from .answer import Accepted, Failed, Refused, accepted, refused
-from .scope import EXTENSION
 
 __all__ = ("Answer", "Talk")
 
