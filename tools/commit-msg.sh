@@ -40,11 +40,13 @@ check_file() {
 }
 
 check_commits() {
-    local base=$1 count=0 status=0 commit subject second found
-    if [ -z "$base" ]; then
-        base=$(git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null || echo "$FIRST_BASE")
-    fi
+    local given=$1 base count=0 status=0 commit subject second found
+    base=${given:-$(git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null || echo "$FIRST_BASE")}
     if ! git merge-base --is-ancestor "$base" HEAD 2>/dev/null; then
+        if [ -n "$given" ]; then
+            echo "$base is no commit before HEAD: name an ancestor of HEAD" >&2
+            return 1
+        fi
         echo "subjects of commits NOT CHECKED: the history does not reach back to $base"
         return
     fi

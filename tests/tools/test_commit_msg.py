@@ -103,3 +103,9 @@ class TestCommits:
         done = run("--since", directory=tmp_path)
         assert done.returncode == 0
         assert "NOT CHECKED" in done.stdout
+
+    def test_a_base_that_is_no_ancestor_is_an_error(self, commit, tmp_path: Path):
+        commit("docs: one")
+        done = run("--since", "nothing", directory=tmp_path)
+        assert done.returncode == 1
+        assert "nothing is no commit before HEAD" in done.stderr
