@@ -1,6 +1,6 @@
-//! What waits in the queues of all connections.
+//! What waits in the queues of all connections, and what the connections are.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{connection::Connection, table::Engine};
 use crate::runtime::prefetch;
@@ -8,9 +8,9 @@ use crate::runtime::prefetch;
 /// The connections whose memory is fetched at the same time: it fits into the cache nearest to the core.
 const AHEAD: usize = 32;
 
-/// The messages and bytes that wait in the queues of several connections, and how many of these
-/// connections watch the site.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The messages and bytes that wait in the queues of several connections, how many of these connections
+/// watch the site, and how many there are of each kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the names say it all
 pub struct Queues {
     pub outbox_messages: u64,
@@ -18,6 +18,8 @@ pub struct Queues {
     pub inbox_messages: u64,
     pub inbox_bytes: u64,
     pub watchers: u64,
+    /// The connections by the `view` and the `transport` of their [`About`](super::About).
+    pub views: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Queues {
@@ -29,7 +31,7 @@ impl Queues {
         for part in ids.chunks(AHEAD) {
             let open = engine.some(part);
             open.iter().for_each(|one| one.prefetch());
-            open.iter().for_each(|one| one.prefetch_handler());
+            open.iter().for_each(|one| one.prefetch_parts());
             for connection in &open {
                 let (messages, bytes) = connection.unwritten();
                 self.outbox_messages += messages as u64;
@@ -38,6 +40,9 @@ impl Queues {
                 self.inbox_messages += messages as u64;
                 self.inbox_bytes += bytes as u64;
                 self.watchers += u64::from(connection.watches_site());
+                if let Some(about) = connection.about() {
+                    *self.views.entry((about.view, about.transport)).or_default() += 1;
+                }
             }
         }
     }

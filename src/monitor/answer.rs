@@ -5,7 +5,7 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     name,
@@ -113,6 +113,7 @@ async fn figures_of(machine: bool) -> Value {
         "inbox_messages": queues.inbox_messages,
         "inbox_bytes": queues.inbox_bytes,
         "watchers": queues.watchers,
+        "views": by_view(&queues),
         "started": figures().map(figures::Figures::started),
         "stopping": engine::running().is_some_and(Engine::is_stopping),
         "broker": "none",
@@ -131,6 +132,18 @@ async fn figures_of(machine: bool) -> Value {
         answer["machine"] = figures::read(&directory).map_or(Value::Null, |all| shown(&all));
     }
     answer
+}
+
+/// How many connections there are, by what their views run in, and by their transport. Connections that
+/// nobody has described, such as one whose view has not begun, are left out.
+fn by_view(queues: &Queues) -> Value {
+    let mut views = Map::new();
+    for ((view, transport), count) in &queues.views {
+        if !view.is_empty() {
+            views.entry(*view).or_insert_with(|| json!({}))[*transport] = json!(count);
+        }
+    }
+    views.into()
 }
 
 fn word(state: BrokerState) -> &'static str {

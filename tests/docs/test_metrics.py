@@ -45,6 +45,8 @@ def test_the_page_names_the_labels() -> None:
     rows = {_code(r[0]): r[1] for r in pages.rows(pages.section(PAGE, "Metrics"))}
     for name, label in [
         ("dwebsocket_connections_closed_total", "code"),
+        ("dwebsocket_connections_by_view", "view"),
+        ("dwebsocket_connections_by_view", "transport"),
         ("dwebsocket_handshakes_refused_total", "status"),
         ("dwebsocket_messages_dropped_total", "policy"),
     ]:

@@ -360,7 +360,8 @@ def the_monitor_knows_the_view(site: Site) -> None:
     transport = "queue" if site.server.spec.queued else "socket"
     path = site.url("echo").partition("?")[0]
     places = json.loads(site.server.get(f"/kinds/places?path={path}").body)
-    assert [path, runs_in, transport] in places
+    assert [path, runs_in, transport] in places["rows"]
+    assert [runs_in, transport] in places["kinds"]
     client.close()
 
 

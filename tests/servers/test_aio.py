@@ -138,8 +138,8 @@ def test_the_monitor_knows_the_kinds_of_views(server: Server):
     # Both paths have this text.
     places = json.loads(server.get("/kinds/places?path=/echo").body)
     thread = "greenlet" if server.spec.gevent else "thread"
-    assert ["/echo", thread, "socket"] in places
-    assert ["/aio/echo", "task", "socket"] in places
+    assert ["/echo", thread, "socket"] in places["rows"]
+    assert ["/aio/echo", "task", "socket"] in places["rows"]
     for client in clients:
         client.close()
 

@@ -140,6 +140,8 @@ class Crowd:
         self.server = server
         self.expected: Counter[str] = Counter()
         self.by_worker: dict[int, list[WsClient]] = {}
+        view = "greenlet" if server.spec.gevent else "thread"
+        self._gauges = ("connections", f"connections_by_view socket {view}")
 
     def enter(self, number: int) -> None:
         """Open connections to echo, and exchange three messages with each."""
@@ -149,7 +151,8 @@ class Crowd:
             self.by_worker.setdefault(int(pid), []).append(client)
             size = _talk(client, 3)
             self.expected["connections_opened_total"] += 1
-            self.expected["connections"] += 1
+            for gauge in self._gauges:
+                self.expected[gauge] += 1
             self.expected["messages_received_total"] += 3
             self.expected["messages_sent_total"] += 4
             self.expected["received_bytes_total"] += size
@@ -157,7 +160,8 @@ class Crowd:
 
     def gone(self, number: int, code: int) -> None:
         """Note that the server has seen connections end."""
-        self.expected["connections"] -= number
+        for gauge in self._gauges:
+            self.expected[gauge] -= number
         self.expected[f"connections_closed_total {code}"] += number
 
     def leave(self) -> None:

@@ -80,12 +80,25 @@ def _gauges(machines: Iterable[Machine]) -> Iterator[Metric]:
     )
     for name, field, text in _SUMS:
         yield _gauge(name, text, machines, partial(Machine.total, gauge=field))
+    yield _views(machines)
     yield _gauge(
         "broker_up",
         "1 if every process reaches the broker; 0 if one does not.",
         machines,
         Machine.broker_up,
     )
+
+
+def _views(machines: Iterable[Machine]) -> Metric:
+    family = GaugeMetricFamily(
+        "dwebsocket_connections_by_view",
+        "Open connections, by what their views run in, and by transport.",
+        labels=["machine", "view", "transport"],
+    )
+    for machine in machines:
+        for kind, count in sorted(machine.views().items()):
+            family.add_metric([machine.name, *kind], count)
+    return family
 
 
 def _counter(

@@ -22,6 +22,7 @@ __all__ = (
     "answered",
     "question",
     "site",
+    "views_of",
 )
 
 
@@ -133,6 +134,8 @@ class Process:
         broker_address: The address of the broker, without a password; "" without one.
         watchers: Open pages of :mod:`dwebsocket.contrib.monitor`; ``connections`` has
             them, too.
+        views: The open connections by what their views run in ("thread", "greenlet",
+            "task", "handler", "request"), and these by transport ("socket", "queue").
     """
 
     name: str
@@ -153,6 +156,7 @@ class Process:
     broker_waiting: int = 0
     broker_address: str = ""
     watchers: int = 0
+    views: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,10 @@ class Machine:
     def total(self, gauge: str) -> int:
         """Return the sum of a field over the processes, such as "connections"."""
         return sum(getattr(process, gauge) for process in self.processes)
+
+    def views(self) -> Mapping[tuple[str, str], int]:
+        """Return the open connections by what their views run in, and by transport."""
+        return views_of(self.processes)
 
     def broker_up(self) -> bool | None:
         """Return whether all processes reach the broker; None if there is none."""
@@ -196,6 +204,16 @@ class Site:
         return tuple(one for machine in self.machines for one in machine.processes)
 
 
+def views_of(processes: Iterable[Process]) -> Mapping[tuple[str, str], int]:
+    """Return the connections of processes by what views run in, and by transport."""
+    found: dict[tuple[str, str], int] = {}
+    for process in processes:
+        for view, transports in process.views.items():
+            for transport, count in transports.items():
+                found[view, transport] = found.get((view, transport), 0) + count
+    return found
+
+
 #: The fields of a process that only the process itself knows.
 _GAUGES = (
     "outbox_messages",
@@ -209,6 +227,7 @@ _GAUGES = (
     "broker_waiting",
     "broker_address",
     "watchers",
+    "views",
 )
 
 

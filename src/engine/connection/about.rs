@@ -68,9 +68,13 @@ impl Connection {
         prefetch(self);
     }
 
-    /// Has the processor fetch the memory of the handler. The memory of the connection should be there.
-    pub(in crate::engine) fn prefetch_handler(&self) {
+    /// Has the processor fetch the memory of the handler and of what the connection is. The memory of the
+    /// connection should be there.
+    pub(in crate::engine) fn prefetch_parts(&self) {
         prefetch(&*self.handler);
+        if let Some(about) = self.about() {
+            prefetch(about);
+        }
     }
 
     /// The messages that wait for the application, and their bytes.

@@ -26,7 +26,10 @@ def _connection(number: int, **changed: Any) -> monitor.Connection:
 @pytest.fixture
 def world(monkeypatch):
     """Answer for a site with one process."""
-    process = monitor.Process("a" * 16, "www1", 7, 0, False, 2, answered=True)
+    views = {"thread": {"socket": 1}, "task": {"queue": 1234}}
+    process = monitor.Process(
+        "a" * 16, "www1", 7, 0, False, 2, answered=True, views=views
+    )
     counters = monitor.Counters(opened=5, closed={"1000": 3}, sent_messages=1234)
     machine = monitor.Machine("www1", counters, (process,))
     found: dict[str, Any] = {
@@ -59,6 +62,7 @@ def test_it_shows_processes_totals_connections_and_groups(world) -> None:
     assert "aaaaaaaa  www1" in text
     assert "connections: 2 open, 5 opened, closed 3 (1000), refused 0" in text
     assert "1,234 sent" in text
+    assert "views:       1,234 task (queue) + 1 thread open, 0 ended" in text
     assert "aaaaaaaa:2" in text
     assert "250.0ms" in text
     assert re.search(r":1 .* 0 +task \(queue\) +/chat/", text)

@@ -31,9 +31,22 @@ def samples() -> dict[tuple[str, ...], float]:
     )
     silent = monitor.Process("b", "www1", 8, 0, True, 1)
     process = monitor.Process(
-        "a", "www1", 7, 0, False, 4, answered=True, inbox_bytes=11, broker="connected"
+        "a",
+        "www1",
+        7,
+        0,
+        False,
+        4,
+        answered=True,
+        inbox_bytes=11,
+        broker="connected",
+        views={"thread": {"socket": 1}, "task": {"queue": 2, "socket": 1}},
     )
-    return _samples(monitor.Site((monitor.Machine("www1", parsed, (process, silent)),)))
+    other = monitor.Process(
+        "c", "www1", 9, 0, False, 3, answered=True, views={"task": {"queue": 3}}
+    )
+    processes = (process, silent, other)
+    return _samples(monitor.Site((monitor.Machine("www1", parsed, processes),)))
 
 
 @pytest.mark.parametrize(
@@ -46,8 +59,11 @@ def samples() -> dict[tuple[str, ...], float]:
         ("messages_sent_total", 5),
         ("messages_lost_total", 6),
         ("messages_dropped_total block", 0),
-        ("connections", 5),
-        ("processes", 2),
+        ("connections", 8),
+        ("connections_by_view thread socket", 1),
+        ("connections_by_view task socket", 1),
+        ("connections_by_view task queue", 5),
+        ("processes", 3),
         ("processes_silent", 1),
         ("processes_stopping", 1),
         ("inbox_bytes", 11),

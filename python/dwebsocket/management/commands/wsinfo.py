@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from dwebsocket import monitor
 from dwebsocket.conf import settings
+from dwebsocket.monitor.figures import views_of
 
 __all__ = ("Command",)
 
@@ -241,7 +242,12 @@ class Found:
             f"bytes:       {counters.received_bytes:,} received, "
             f"{counters.sent_bytes:,} sent"
         )
-        yield f"views:       {counters.view_errors:,} ended with an exception"
+        views = sorted(views_of(self.site.processes).items())
+        kinds = " + ".join(f"{count:,} {_view(*kind)}" for kind, count in views)
+        yield (
+            f"views:       {kinds or '0'} open, "
+            f"{counters.view_errors:,} ended with an exception"
+        )
 
     def _connections(self) -> Iterator[str]:
         rows = self.connections.rows[: self.rows]
@@ -270,7 +276,7 @@ class Found:
                     "-" if one.round_trip is None else f"{one.round_trip * 1e3:.1f}ms",
                     one.outbox_messages,
                     one.inbox_messages,
-                    _view(one),
+                    _view(one.view, one.transport),
                     _clean(one.path),
                 )
                 for one in rows
@@ -295,9 +301,9 @@ def _state(process: monitor.Process) -> str:
     return "ok" if process.answered or not process.connections else "no answer"
 
 
-def _view(one: monitor.Connection) -> str:
+def _view(view: str, transport: str) -> str:
     """Return in what a view runs, and a transport that is no socket."""
-    return f"{one.view or '-'}{' (queue)' if one.transport == 'queue' else ''}"
+    return f"{view or '-'}{' (queue)' if transport == 'queue' else ''}"
 
 
 def _clean(text: str) -> str:

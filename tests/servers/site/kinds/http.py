@@ -30,9 +30,13 @@ def members(request: HttpRequest) -> JsonResponse:
 
 
 def places(request: HttpRequest) -> JsonResponse:
-    """Say where the monitor sees the server's connections of a path."""
+    """Say where the monitor sees the server's connections, and those of a path."""
     path = request.GET["path"]
     rows = monitor.connections(limit=500, search=path, scope="machine").rows
+    site = monitor.site("machine")
     return JsonResponse(
-        [[row.path, row.view, row.transport] for row in rows], safe=False
+        {
+            "rows": [[row.path, row.view, row.transport] for row in rows],
+            "kinds": [list(kind) for one in site.machines for kind in one.views()],
+        }
     )
