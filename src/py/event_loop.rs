@@ -113,13 +113,14 @@ impl State {
     }
 
     /// Takes the greenlet that has waited longest for the connection, if it was parked before `before`. If others
-    /// wait as well, they are next.
+    /// wait as well, or the connection has handlers, they are next: a report does not tell for which of them it
+    /// is.
     fn unpark_first(&mut self, id: u64, before: u64) -> Option<Py<PyAny>> {
         let parked = self.parked.get(&id)?;
         if parked.first.number >= before {
             return None;
         }
-        if !parked.others.is_empty() {
+        if !parked.others.is_empty() || self.handled.contains_key(&id) {
             self.ready.push_front((id, before));
         }
         self.take_first(id)

@@ -18,6 +18,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 
 from dwebsocket import _engine, context, signals
+from dwebsocket.websocket.aio import TaskEndpoint
 from dwebsocket.websocket.endpoint import of
 
 from .acall import AsyncCall, lose, settle
@@ -90,6 +91,11 @@ class AsyncHandlerCall(AsyncCall):
             await websocket.join(group)
         self._entered = True
         await self._call(self.handlers.on_open)
+
+    def _peer_gone(self, endpoint: TaskEndpoint) -> None:
+        # on_close is called because of the end, which must not cancel it.
+        if self.begun:
+            super()._peer_gone(endpoint)
 
     async def handle(self, message: Any) -> None:
         """Call ``on_message``; an exception closes the connection."""

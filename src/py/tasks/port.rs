@@ -106,7 +106,8 @@ impl PyTaskPort {
         Ok(sent.then(|| PySending::new(Arc::clone(&self.line), timeout, closes)))
     }
 
-    /// Has the loop call `callback` once the connection has ended.
+    /// Has the loop call `callback` once the connection has ended; never inside of this call, whose task the
+    /// callback may cancel.
     #[pyo3(signature = (callback, /))]
     fn at_end(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
         let task_loop = self.line.task_loop.get();
@@ -114,7 +115,7 @@ impl PyTaskPort {
         task_loop.at_end(&connection.connection, callback.clone_ref(py));
         if !connection.inbox.arm_end() {
             task_loop.forget_end(connection.connection.id());
-            callback.call0(py)?;
+            task_loop.call_soon(py, callback)?;
         }
         Ok(())
     }

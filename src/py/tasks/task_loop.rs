@@ -77,14 +77,16 @@ struct State {
 }
 
 impl State {
-    /// Has the tasks go on that wait for these connections. Returns the callbacks of those that have ended.
+    /// Has the tasks go on that wait for these connections, and the handlers of these connections: a report
+    /// does not tell which of them it is for. Returns the callbacks of those that have ended.
     fn rouse(&mut self, py: Python<'_>, ids: Vec<u64>) -> Vec<Py<PyAny>> {
         let mut ended = Vec::new();
         for id in ids {
             if let Some(parked) = self.parked.remove(&id) {
                 self.ready.push_back(parked.first);
                 self.ready.extend(parked.others);
-            } else if let Some((wake, handled)) = self.handled.get(&id) {
+            }
+            if let Some((wake, handled)) = self.handled.get(&id) {
                 self.ready.push_back(Waiter {
                     parking: handled.clone_ref(py),
                     wakeup: wake.clone_ref(py),
@@ -227,7 +229,8 @@ impl PyTaskLoop {
         left
     }
 
-    fn call_soon(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
+    /// Has the loop call a function, after what it has to do already.
+    pub(super) fn call_soon(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
         let name = intern!(py, "call_soon");
         self.asyncio.call_method1(py, name, (callback,)).map(drop)
     }

@@ -17,6 +17,7 @@ from django.utils import translation
 from dwebsocket import AsyncWebSocket, WebSocketView, hub, on, signals
 from dwebsocket.runners import ahandlers, tasks
 from dwebsocket.runners.ahandlers import AsyncHandlerCall
+from dwebsocket.websocket.endpoint import of
 
 from .helpers import (
     TIMEOUT,
@@ -262,6 +263,78 @@ def test_cancel_on_disconnect_cancels_the_handler_that_runs(site):
     assert Cancelled.ended.wait(TIMEOUT)
     assert Cancelled.notes[:2] == ["open", "cancelled"]
     assert len(Cancelled.notes) == 3
+
+
+@pytest.mark.parametrize("how", ["close", "drop"])
+def test_cancel_on_disconnect_does_not_cancel_on_close(site, how):
+    class Slow(noted(AsyncNoted)):  # type: ignore[misc]
+        cancel_on_disconnect = True
+
+        async def on_close(self, code):
+            self.notes.append("begun")
+            try:
+                # The loop does meanwhile what it has to do because of the end.
+                await asyncio.sleep(0.05)
+                self.notes.append("whole")
+            finally:
+                self.ended.set()
+
+    with served(site, Slow).connect() as connection:
+        echoes(connection)
+        if how == "drop":
+            connection.socket.shutdown(socket.SHUT_RDWR)
+    assert Slow.ended.wait(TIMEOUT)
+    assert Slow.notes == ["open", "x", "begun", "whole"]
+
+
+def test_a_task_that_waits_for_room_takes_no_report_away_from_the_handlers(site):
+    waits = threading.Event()
+    opened: list = []
+
+    class Slow(noted(AsyncNoted)):  # type: ignore[misc]
+        outbox_bytes = 65_536
+        send_timeout = 600
+
+        async def on_open(self):
+            opened.append(self)
+            self.flood = asyncio.ensure_future(self._flood())
+
+        async def _flood(self):
+            done = True
+            while done:
+                sending = asyncio.ensure_future(self._send("x" * 32_000))
+                done, _ = await asyncio.wait([sending], timeout=0.2)
+            waits.set()
+            await sending
+            self.websocket.send("done")
+
+        async def _send(self, message):
+            await self.websocket.send(message)
+
+        async def on_message(self, message):
+            self.notes.append(message)
+            self.websocket.send("handled")
+
+    def rounds(count):
+        for _ in range(count):
+            loop = tasks.runner._loop.asyncio
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(TIMEOUT)
+
+    with served(site, Slow).connect() as connection:
+        assert waits.wait(TIMEOUT)
+        connection.send("one")
+        engine = of(opened[0].websocket).connection
+        deadline = time.monotonic() + TIMEOUT
+        while not engine.stats["received_messages"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        # The loop has done what it does because of the message.
+        rounds(5)
+        expected = {"done", "handled"}
+        while expected:
+            expected.discard(connection.recv(timeout=TIMEOUT))
+    assert Slow.ended.wait(TIMEOUT)
+    assert Slow.notes == ["one", 1000]
 
 
 @pytest.mark.parametrize("mistake", ["hook", "receiver"])

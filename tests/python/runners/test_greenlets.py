@@ -761,3 +761,50 @@ def test_handlers_leave_no_database_connection_open():
     assert runners.join(10)
     folder.cleanup()
     """
+
+
+@gevent_test
+def test_a_greenlet_that_waits_for_room_takes_no_report_away_from_the_handlers():
+    """
+    from dwebsocket import WebSocketView
+    from dwebsocket.runners.handlers import HandlerCall
+
+    notes = []
+
+    class Slow(WebSocketView):
+        def on_message(self, message):
+            notes.append(message)
+
+    socket, peer = open_pair(outbox_messages=2)
+    connection = endpoint.of(socket).connection
+    request = RequestFactory().get("/")
+    call = HandlerCall(Slow(), request, (request,), {})
+    seat = runners.kind().reserve()
+    seat.run(Job(RequestContext(), call, socket, connection))
+    block, last = b"x" * 200_000, b"y" * 200_000
+
+    def fill():
+        while socket.send(block, True, overflow="refuse"):
+            pass
+        return socket.send(last, True, overflow="block", timeout=40)
+
+    sender = gevent.spawn(fill)
+    gevent.sleep(0.1)
+    assert not sender.dead
+    peer.send("one")
+    with gevent.Timeout(10):
+        while not connection.stats["received_messages"]:
+            gevent.sleep(0.001)
+    # The hub does meanwhile what it does because of the message.
+    gevent.sleep(0.1)
+    while peer.message() != last:
+        pass
+    assert sender.get(timeout=10) is True
+    with gevent.Timeout(10):
+        while not notes:
+            gevent.sleep(0.001)
+    assert notes == [b"one"], notes
+    peer.close(1000)
+    assert peer.closing().code == 1000
+    assert runners.join(10)
+    """

@@ -31,6 +31,7 @@ from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.runners import calls, tasks
 from dwebsocket.signals import websocket_closed, websocket_opened
 from dwebsocket.websocket.aio import AsyncWebSocket
+from dwebsocket.websocket.endpoint import of
 from tests.python.websocket.test_aio import TIMEOUT, Box, served
 
 LOGGER = "dwebsocket.view"
@@ -528,6 +529,23 @@ class TestCancelOnDisconnect:
 
         with served(site, view, cancel_on_disconnect=True).connect():
             assert box.take() == "not cancelled"
+
+    def test_a_view_is_never_cancelled_in_the_call_that_asks_for_it(self, site):
+        box = Box()
+
+        async def view(request):
+            # The peer has gone before the package asks to hear of the end.
+            assert await request.websocket.wait() is None
+            called = []
+            port = of(request.websocket).tasks
+            port.at_end(lambda: called.append(1))
+            before = list(called)
+            await asyncio.sleep(0)
+            box.put((before, called))
+
+        with served(site, view).connect():
+            pass
+        assert box.take() == ([], [1])
 
     def test_is_off_by_default(self, site):
         box = Box()
