@@ -55,7 +55,7 @@ class TaskEndpoint(Endpoint):
         port: Receives and sends for the view's tasks.
     """
 
-    __slots__ = ("calls", "habit", "late_by", "put", "take", "tasks")
+    __slots__ = ("calls", "habit", "late_by", "looking", "put", "take", "tasks")
 
     def __init__(
         self, connection: _engine.Connection, dialect: Any, tasks: _engine.TaskPort
@@ -67,6 +67,8 @@ class TaskEndpoint(Endpoint):
         self.calls: Any = _NO_CALLS
         #: Seconds for which the next call that can wait holds up the view.
         self.late_by = 0.0
+        #: The calls of ``can_read()`` that wait; None: the loop has no reader for them.
+        self.looking: set[asyncio.Future[None]] | None = None
 
     def go_on(self, connection: _engine.Connection, tasks: _engine.TaskPort) -> None:
         """Make this endpoint use a connection from now on."""
@@ -91,6 +93,13 @@ class TaskEndpoint(Endpoint):
         """Hold up a view that overlooks the end; let other tasks run in any case."""
         late_by, self.late_by = self.late_by, 0.0
         await asyncio.sleep(late_by)
+
+
+def _note_all(looking: set[asyncio.Future[None]]) -> None:
+    """Let all calls of ``can_read()`` of a WebSocket go on: the loop has one reader."""
+    for come in looking:
+        if not come.done():
+            come.set_result(None)
 
 
 class _Failed:
@@ -428,16 +437,18 @@ class AsyncWebSocket(BaseWebSocket[Received]):
         loop = asyncio.get_running_loop()
         come: asyncio.Future[None] = loop.create_future()
         descriptor = endpoint.connection.fileno()
-
-        def note() -> None:
-            if not come.done():
-                come.set_result(None)
-
-        loop.add_reader(descriptor, note)
+        looking = endpoint.looking
+        if looking is None:
+            looking = endpoint.looking = set()
+            loop.add_reader(descriptor, _note_all, looking)
+        looking.add(come)
         try:
             await asyncio.wait([come], timeout=limit)
         finally:
-            loop.remove_reader(descriptor)
+            looking.discard(come)
+            if not looking:
+                endpoint.looking = None
+                loop.remove_reader(descriptor)
         return come.done()
 
     async def recheck(self) -> bool:

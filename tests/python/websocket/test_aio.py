@@ -136,6 +136,22 @@ class TestReceiving:
             peer.send("x")
             assert box.take()[-3:] == [1, "x", False]
 
+    def test_several_tasks_may_ask_whether_they_can_read(self, site):
+        box = Box()
+
+        async def view(request):
+            ws = request.websocket
+            patient = asyncio.create_task(ws.can_read(TIMEOUT))
+            brief = asyncio.create_task(ws.can_read(0.01))
+            assert await brief is False
+            await ws.send("ready")
+            box.put([await patient, await ws.can_read(), ws.read()])
+
+        with served(site, view).connect() as peer:
+            assert peer.recv() == "ready"
+            peer.send("x")
+            assert box.take() == [True, True, "x"]
+
     def test_several_tasks_wait_for_one_connection(self, site):
         async def view(request):
             ws = request.websocket
