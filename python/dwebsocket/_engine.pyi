@@ -69,6 +69,9 @@ class Options:
         compression_level: int = 1,
         overflow: str = "close",
     ) -> Options: ...
+    @property
+    def close_timeout(self) -> float:
+        """Seconds to wait for the peer's half of the close handshake."""
 
 @final
 class Handshake:

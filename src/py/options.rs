@@ -93,6 +93,11 @@ impl PyOptions {
         })
     }
 
+    #[getter]
+    fn close_timeout(&self) -> f64 {
+        self.config.close_timeout.as_secs_f64()
+    }
+
     fn __repr__(&self) -> String {
         let config = &self.config;
         let protocol = &config.protocol;

@@ -161,11 +161,16 @@ class Carrier:
         finally:
             far.hang_up()
             self._give_up()
+            self._settle()
+            # Last: the server may cancel this as well.
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._patience is not None:
-                self._patience.cancel()
-            self._far, self._tasks = None, ()
-            _running.discard(self)
+
+    def _settle(self) -> None:
+        """Release what the running has kept."""
+        if self._patience is not None:
+            self._patience.cancel()
+        self._far, self._tasks = None, ()
+        _running.discard(self)
 
     async def _last_words(
         self, far: _engine.FarEnd, send: Send, writer: asyncio.Task[None]

@@ -15,7 +15,6 @@ from django.http import HttpResponseBadRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from dwebsocket.conf import settings
 from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.process import exit, gunicorn
 
@@ -140,8 +139,7 @@ async def _carry(line: Line, receive: Receive, send: Send) -> None:
         # The peer has gone; ASGI 2.4 has an OSError for that.
         logger.debug("The server has failed to accept: %r", error)
         return
-    patience = float(settings.CLOSE_TIMEOUT)
-    await line.carrier.run(line.far, receive, send, patience)
+    await line.carrier.run(line.far, receive, send, line.patience)
 
 
 async def _let_go(line: Line, receive: Receive, send: Send) -> None:

@@ -84,6 +84,7 @@ class Queued:
             options, permit, line.carrier.queue, line.carrier.token, event_loop
         )
         line.accepted = _accept(head)
+        line.patience = options.close_timeout
         return connection
 
 
@@ -107,6 +108,8 @@ class Line:
         self.far: _engine.FarEnd | None = None
         #: The event that accepts the handshake then.
         self.accepted: Event = {"type": "websocket.accept"}
+        #: The view's ``CLOSE_TIMEOUT``.
+        self.patience = 0.0
 
     def hold(self) -> servers.Line:
         """Return the peer, for a view that is about to start.

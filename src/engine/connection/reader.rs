@@ -121,12 +121,15 @@ impl Reader<'_> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_reading() {
-            return Poll::Pending;
-        }
         if let Way::Queue(queue) = &self.input.way {
             let queue = Arc::clone(queue);
-            return self.poll_queue(&queue);
+            return match self.input.pace.paused_until() {
+                Some(_) => Poll::Pending,
+                None => self.poll_queue(&queue),
+            };
+        }
+        if !self.is_reading() {
+            return Poll::Pending;
         }
         if !self.input.stash.is_empty() {
             self.take_stash();
@@ -236,7 +239,7 @@ impl Reader<'_> {
     fn poll_queue(&mut self, queue: &Queue) -> Poll<()> {
         let mut taken = Poll::Pending;
         for _ in 0..PUSHED {
-            if !wants_to_read(self.connection) {
+            if !wants_to_read(self.connection) && !self.is_left_with(queue) {
                 break;
             }
             if let Some(event) = queue.next() {
@@ -251,6 +254,12 @@ impl Reader<'_> {
             }
         }
         taken
+    }
+
+    /// Whether a full inbox takes what is left in the queue, since the far end has hung up. That is one queue's
+    /// capacity at most, and what follows it is the end, which a view that only sends would not see otherwise.
+    fn is_left_with(&self, queue: &Queue) -> bool {
+        self.connection.lifecycle.state() == State::Open && queue.has_hung_up()
     }
 
     /// Checks a pushed event against the limits that a decoder has, and handles it.

@@ -166,6 +166,11 @@ impl Queue {
         !self.state().incoming.frames.is_empty()
     }
 
+    /// Whether the far end pushes nothing any more.
+    pub(in crate::engine) fn has_hung_up(&self) -> bool {
+        self.state().hung_up
+    }
+
     /// Whether the far end has hung up, and everything that it pushed was taken.
     pub(in crate::engine) fn is_hung_up(&self) -> bool {
         let state = self.state();
@@ -308,7 +313,8 @@ impl FarEnd {
         frames
     }
 
-    /// Pushes a message, a ping, a pong or a Close of the peer. The connection's task takes it.
+    /// Pushes a message, a ping, a pong or a Close of the peer. The connection's task takes it. There is
+    /// always room for a Close.
     pub fn push(&self, event: Event) -> Pushed {
         let pushed = self.enqueue(event);
         if pushed == Pushed::Done {
@@ -325,7 +331,10 @@ impl FarEnd {
         if state.ended || state.hung_up {
             return Pushed::Closed;
         }
-        if !state.incoming.has_room(len(&event), self.queue.capacity) {
+        // A Close always fits: it is short, and the last frame of all.
+        let fits = matches!(event, Event::Close(_))
+            || state.incoming.has_room(len(&event), self.queue.capacity);
+        if !fits {
             state.incoming.refused = true;
             return Pushed::Full;
         }

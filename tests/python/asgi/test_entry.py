@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from django.urls import path, reverse
 
 from dwebsocket import _engine, hub, websocket
 from dwebsocket.asgi import application
+from dwebsocket.asgi.carrier import carried
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
 from dwebsocket.runners import headers
 
@@ -56,7 +58,20 @@ def deaf(request: Any) -> None:
     release.wait(20)
     for message in request.websocket:
         noted.append(message)
+    noted.append(request.websocket.close_code)
     ended.set()
+
+
+@websocket()
+def ticking(request: Any) -> None:
+    while request.websocket.send("tick"):
+        time.sleep(0.001)
+    ended.set()
+
+
+@websocket(close_timeout=0.05)
+def hasty(request: Any) -> None:
+    request.websocket.close(4001)
 
 
 @websocket()
@@ -94,6 +109,8 @@ class Urls:
     urlpatterns = [
         path("echo/", echo, name="echo"),
         path("deaf/", deaf),
+        path("ticking/", ticking),
+        path("hasty/", hasty),
         path("counting/", counting),
         path("member/", member),
         path("streamed/", streamed),
@@ -227,6 +244,52 @@ def test_a_server_that_never_reports_the_end_is_left_alone():
     run(test)
 
 
+def test_a_view_may_have_a_close_timeout_of_its_own():
+    async def test(app: Any) -> None:
+        with override_settings(DWEBSOCKET={"CLOSE_TIMEOUT": 600}):
+            server = Server(app, "/hasty/")
+            await server.opened()
+            assert (await server.hear())["type"] == "websocket.close"
+            await server.ended()
+
+    run(test)
+
+
+class Stubborn(Server):
+    """A server whose ``send`` overlooks that it is cancelled, until it may go."""
+
+    def __init__(self, *args: Any) -> None:
+        self.cancelled, self.may_go = asyncio.Event(), asyncio.Event()
+        super().__init__(*args)
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        try:
+            await super()._send(event)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            await self.may_go.wait()
+            raise
+
+
+def test_a_server_that_cancels_at_the_end_leaves_nothing_behind():
+    async def test(app: Any) -> None:
+        server = Stubborn(app, "/echo/")
+        await server.opened()
+        server.writable.clear()
+        server.text("hello")
+        await asyncio.wait_for(server.is_stuck.wait(), 20)
+        server.say("websocket.disconnect", code=1000)
+        await asyncio.wait_for(server.cancelled.wait(), 20)
+        server.task.cancel()
+        await asyncio.wait([server.task], timeout=20)
+        assert carried() == 0
+        server.may_go.set()
+        await end_of_view()
+        await asyncio.sleep(0)
+
+    run(test)
+
+
 def test_the_view_raises(caplog: pytest.LogCaptureFixture):
     async def test(app: Any) -> None:
         server = Server(app, "/echo/")
@@ -350,7 +413,41 @@ def test_the_server_is_read_no_faster_than_the_view():
         server.say("websocket.disconnect", code=1000)
         await server.ended()
         await end_of_view()
-        assert noted == [str(number) for number in range(count)]
+        assert noted == [*map(str, range(count)), 1000]
+
+    run(test)
+
+
+def test_the_peers_code_arrives_behind_a_full_queue():
+    async def test(app: Any) -> None:
+        server = Server(app, "/deaf/")
+        await server.opened()
+        # Two in the inbox, 64 in the queue.
+        count = 66
+        for number in range(count):
+            server.text(str(number))
+        server.say("websocket.disconnect", code=4001)
+        await server.ended()
+        release.set()
+        await end_of_view()
+        assert noted == [*map(str, range(count)), 4001]
+
+    run(test)
+
+
+def test_a_view_that_only_sends_ends_though_nobody_reads_its_messages():
+    async def test(app: Any) -> None:
+        server = Server(app, "/ticking/")
+        await server.opened()
+        # More than the inbox and the queue have room for.
+        for number in range(400):
+            server.text(str(number))
+        while server.incoming.qsize() > 400 - 256 - 64:
+            await server.hear()
+        server.broken = OSError("the peer has gone")
+        await end_of_view()
+        server.task.cancel()
+        await asyncio.wait([server.task])
 
     run(test)
 

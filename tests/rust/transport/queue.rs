@@ -282,6 +282,57 @@ fn frames_that_are_heard_wait_while_the_inbox_is_full() {
     });
 }
 
+/// A connection whose inbox is full, and whose queue is full as well.
+fn full() -> (Arc<Connection>, Arc<Inbox>, FarEnd) {
+    let config = Config {
+        inbox_messages: 1,
+        ..Config::default()
+    };
+    let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
+    let (connection, far, _wake) = connect(Arc::clone(&inbox) as _);
+    for _ in 0..=FRAMES {
+        assert_eq!(connection.hear(&far, text("in")), Pushed::Done);
+    }
+    assert_eq!(connection.hear(&far, text("in")), Pushed::Full);
+    (connection, inbox, far)
+}
+
+/// Takes what a full connection has, and its end; returns the code.
+fn taken(connection: &Arc<Connection>, inbox: &Inbox) -> u16 {
+    let deadline = Some(Instant::now() + LIMIT);
+    for _ in 0..=FRAMES {
+        let Received::Message(_) = inbox.wait(connection, deadline) else {
+            panic!("a message is lost");
+        };
+    }
+    assert_eq!(inbox.wait(connection, deadline), Received::End);
+    connection.end().unwrap().code
+}
+
+#[test]
+fn there_is_always_room_for_a_close() {
+    limited(|| {
+        let (connection, inbox, far) = full();
+        let (code, reason) = (4001, String::from("bye"));
+        let close = Event::Close(Some(CloseFrame { code, reason }));
+        assert_eq!(connection.hear(&far, close), Pushed::Done);
+        drop(far);
+        assert_eq!(taken(&connection, &inbox), 4001);
+    });
+}
+
+#[test]
+fn a_view_that_only_sends_hears_of_the_end_though_its_inbox_is_full() {
+    limited(|| {
+        let (connection, inbox, far) = full();
+        far.hang_up();
+        until("a send fails", || {
+            connection.send(OpCode::Text, b"tick", Overflow::Close) == Sent::Closed
+        });
+        assert_eq!(taken(&connection, &inbox), 1006);
+    });
+}
+
 /// Several threads hear for one connection; the connection's task may be at work, too.
 #[test]
 fn frames_of_many_threads_are_neither_lost_nor_doubled() {
