@@ -76,7 +76,7 @@ def test_the_middleware_refuses_a_handshake_to_an_undecorated_view(
     client.close()
 
 
-@specs
+@pytest.mark.parametrize("spec", [*CONTRACT, "uvicorn"])
 @pytest.mark.parametrize(
     "accept_all",
     [{"WEBSOCKET_ACCEPT_ALL": True}, {"DWEBSOCKET": {"ACCEPT_ALL": True}}],
