@@ -8,7 +8,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -74,7 +74,9 @@ class ChannelLayer(BaseChannelLayer):
         self._lock = threading.Lock()
         #: The name of this process in the names of its channels.
         self._node = secrets.token_hex(8)
-        self._store = Store(self.get_capacity, self.expiry, self.group_expiry)
+        self._store = Store(
+            self.get_capacity, self.expiry, self.group_expiry, self._empty
+        )
         self._post: Post | None = None
         #: Channels that receivers of this process ask the others for: done when this
         #: process listens, and has asked.
@@ -253,7 +255,7 @@ class ChannelLayer(BaseChannelLayer):
             return
         store.add(group, channel, time.time())
         if post is not None:
-            await _result(post.listen(f"g:{group}"))
+            await _result(self._join(post, group))
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Remove a channel from a group.
@@ -266,12 +268,9 @@ class ChannelLayer(BaseChannelLayer):
         if self._is_passed_on(post, channel, [_DISCARD, group, channel]):
             return
         was = store.discard(group, channel)
-        if post is None:
-            return
-        if not was and _node_of(channel) is None:
+        if post is not None and not was and _node_of(channel) is None:
             # Another process may have added it.
             post.send(_ALL, _letter([_DISCARD, group, channel]))
-        self._leave(post, group)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Send a message to all channels of a group, in all processes.
@@ -307,13 +306,27 @@ class ChannelLayer(BaseChannelLayer):
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
 
+    def _join(self, post: Post, group: str) -> Future[None]:
+        """Listen to a group; return what is done when the broker knows."""
+        listening = post.listen(f"g:{group}")
+        # Its last member may go before the broker knows.
+        listening.add_done_callback(lambda _: self._leave(post, group))
+        return listening
+
     def _leave(self, post: Post, group: str) -> None:
         """Listen to a group no longer if it has no members here."""
         if not self._store.has(group):
             post.leave(f"g:{group}")
             if self._store.has(group):
                 # Another thread has added one meanwhile.
-                post.listen(f"g:{group}")
+                self._join(post, group)
+
+    def _empty(self, groups: Iterable[str]) -> None:
+        """Listen no longer to groups that have lost their last members here."""
+        post = self._post
+        if post is not None:
+            for group in groups:
+                self._leave(post, group)
 
     # Letters.
 
@@ -350,11 +363,10 @@ class ChannelLayer(BaseChannelLayer):
         elif kind == _ADD:
             group, channel = rest
             store.add(group, channel, now)
-            post.listen(f"g:{group}")
+            self._join(post, group)
         elif kind == _DISCARD:
             group, channel = rest
-            if store.discard(group, channel):
-                self._leave(post, group)
+            store.discard(group, channel)
         elif kind == _FLUSH:
             store.clear()
 
@@ -375,7 +387,7 @@ class ChannelLayer(BaseChannelLayer):
             self._came(channel)
         waits = self._store.put(channel, Message(expires, packed), time.time())
         if waits is None:
-            self._store.dropped += 1
+            self._store.lose()
         elif not waits:
             # The receiver was cancelled meanwhile.
             self._offer(channel)

@@ -54,10 +54,16 @@ class Store:
         capacity: Returns how many messages a channel may hold.
         expiry: Seconds for which a message may wait.
         group_expiry: Seconds for which a channel stays in a group.
+        empty: Called with groups that have lost their last members, not under the lock:
+            they may have members again.
     """
 
     def __init__(
-        self, capacity: Callable[[str], int], expiry: float, group_expiry: float
+        self,
+        capacity: Callable[[str], int],
+        expiry: float,
+        group_expiry: float,
+        empty: Callable[[list[str]], None],
     ) -> None:
         self._capacity = capacity
         self._expiry = expiry
@@ -67,8 +73,11 @@ class Store:
         #: The members of each group with the times at which they joined, oldest first.
         self._groups: dict[str, dict[str, float]] = {}
         self._groups_of: dict[str, set[str]] = {}
+        self._empty = empty
+        #: Groups that are empty now, for ``empty``.
+        self._emptied: list[str] = []
         self._look_at = 0.0
-        #: Messages to groups that found no room in a channel.
+        #: Messages that found no room in a channel.
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -87,10 +96,14 @@ class Store:
             self._look(now)
             channel = self._channel(name)
             self._expire(name, channel, now)
-            if len(channel.messages) >= channel.capacity:
-                return None
-            channel.messages.append(message)
-            woken = channel.next()
+            full = len(channel.messages) >= channel.capacity
+            if not full:
+                channel.messages.append(message)
+                woken = channel.next()
+        if self._emptied:
+            self._tell()
+        if full:
+            return None
         _wake(woken)
         return bool(woken)
 
@@ -105,13 +118,16 @@ class Store:
             self._look(now)
             channel = self._channel(name)
             self._expire(name, channel, now)
+            found: Message | Waiter
             if channel.messages:
-                message = channel.messages.popleft()
+                found = channel.messages.popleft()
                 self._tidy(name, channel)
-                return message
-            waiter: Waiter = asyncio.get_running_loop().create_future()
-            channel.waiters.append(waiter)
-            return waiter
+            else:
+                found = asyncio.get_running_loop().create_future()
+                channel.waiters.append(found)
+        if self._emptied:
+            self._tell()
+        return found
 
     def leave(self, name: str, waiter: Waiter, again: bool) -> bool:
         """Remove a waiter; return whether messages are left that nobody waits for.
@@ -147,6 +163,8 @@ class Store:
             granted = [channel.messages.popleft() for _ in range(count)]
             more = bool(channel.messages)
             self._tidy(name, channel)
+        if self._emptied:
+            self._tell()
         return granted, more
 
     def waiting(self, name: str) -> int:
@@ -169,11 +187,18 @@ class Store:
     def discard(self, group: str, channel: str) -> bool:
         """Remove a channel from a group; return whether it was a member."""
         with self._lock:
-            return self._discard(group, channel)
+            was = self._discard(group, channel)
+        if self._emptied:
+            self._tell()
+        return was
 
     def has(self, group: str) -> bool:
         """Return whether a group has members."""
         return group in self._groups
+
+    def groups(self) -> list[str]:
+        """Return the groups that have members."""
+        return list(self._groups)
 
     def put_all(self, group: str, message: Message, now: float) -> None:
         """Put a message into all channels of a group that have room."""
@@ -196,16 +221,31 @@ class Store:
                 channel.messages.append(message)
                 if channel.waiters:
                     woken.append(channel.waiters.popleft())
+        if self._emptied:
+            self._tell()
         _wake(woken)
 
     def clear(self) -> None:
         """Forget all messages and groups; receivers go on waiting."""
         with self._lock:
+            self._emptied += self._groups
             self._groups.clear()
             self._groups_of.clear()
             for name, channel in list(self._channels.items()):
                 channel.messages.clear()
                 self._tidy(name, channel)
+        self._tell()
+
+    def lose(self) -> None:
+        """Count something that is dropped."""
+        with self._lock:
+            self.dropped += 1
+
+    def _tell(self) -> None:
+        """Report the groups that are empty, with no lock held."""
+        with self._lock:
+            emptied, self._emptied = self._emptied, []
+        self._empty(emptied)
 
     # Under the lock.
 
@@ -256,6 +296,7 @@ class Store:
             return False
         if not members:
             del self._groups[group]
+            self._emptied.append(group)
         of = self._groups_of[channel]
         of.discard(group)
         if not of:

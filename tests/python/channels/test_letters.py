@@ -21,6 +21,10 @@ class Office:
     def __init__(self) -> None:
         self.posts: list[Post] = []
 
+    def addresses(self) -> set[str]:
+        """Return what any mailbox listens to."""
+        return set().union(*(post.addresses for post in self.posts))
+
 
 class Post:
     """The mailbox of a layer."""
@@ -169,13 +173,13 @@ def test_a_receiver_that_is_cancelled_gives_others_its_message():
 
 
 def slow(
-    monkeypatch: pytest.MonkeyPatch, listening: list[Future[None]]
+    monkeypatch: pytest.MonkeyPatch, listening: list[Future[None]], to: str = "c:"
 ) -> Callable[[], None]:
     """Have the broker answer when the test says so; return what switches that off."""
     at_once = Post.listen
 
     def listen(post: Post, address: str) -> Future[None]:
-        if not address.startswith("c:"):
+        if not address.startswith(to):
             return at_once(post, address)
         listening.append(Future())
         # It is registered when the broker answers.
@@ -280,6 +284,39 @@ def test_a_letter_that_was_lost_is_asked_for_again(monkeypatch: pytest.MonkeyPat
         worker._wanted["work"] = (1, -1_000.0)
         await sender.send("work", message(1))
         assert await receiving == message(1)
+
+    run(test())
+
+
+def test_groups_that_lose_their_members_are_left(office: Office):
+    async def test() -> None:
+        one, two = ChannelLayer(group_expiry=0.05), ChannelLayer()
+        await one.group_add("expires", "one")
+        await two.group_add("flushed", "two")
+        assert {"asgi:g:expires", "asgi:g:flushed"} < office.addresses()
+        await two.flush()
+        assert "asgi:g:flushed" not in office.addresses()
+        while one._store.has("expires"):
+            await one.group_send("expires", message(1))
+        assert "asgi:g:expires" not in office.addresses()
+
+    run(test())
+
+
+def test_a_group_that_is_discarded_before_the_broker_answers_is_left(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    async def test() -> None:
+        layer = ChannelLayer()
+        listening: list[Future[None]] = []
+        slow(monkeypatch, listening, "g:")
+        adding = asyncio.create_task(layer.group_add("group", "one"))
+        while not listening:
+            await asyncio.sleep(0)
+        adding.cancel()
+        await layer.group_discard("group", "one")
+        listening[0].set_result(None)
+        assert "asgi:g:group" not in office.addresses()
 
     run(test())
 

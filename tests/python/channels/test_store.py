@@ -10,7 +10,7 @@ from dwebsocket.channels.store import Message, Store
 
 
 def store(capacity: int = 3, expiry: float = 60, group_expiry: float = 600) -> Store:
-    return Store(lambda name: capacity, expiry, group_expiry)
+    return Store(lambda name: capacity, expiry, group_expiry, lambda groups: None)
 
 
 def message(text: str, expires: float = 60) -> Message:
@@ -195,5 +195,33 @@ def test_a_cleared_store_has_nothing_but_receivers():
         assert isinstance(waiter, asyncio.Future)
         kept.put("two", message("b"), 0)
         assert waiter.done()
+
+    run(test())
+
+
+def test_groups_that_lose_their_last_members_are_reported():
+    async def test() -> None:
+        reported: list[str] = []
+        kept = Store(lambda name: 3, 1, 10, reported.extend)
+        for group in "abcdef":
+            kept.add(group, group, 0)
+        kept.add("a", "other", 0)
+        kept.discard("a", "a")
+        assert reported == []
+        kept.discard("a", "other")
+        kept.put("b", message("old", 1), 0)
+        assert await take(kept, "b", 2) is None
+        kept.put("c", message("old", 3), 2)
+        # The look at all channels finds it.
+        kept.put("other", message("new", 9), 4)
+        kept.put("d", message("old", 5), 4)
+        kept.grant("d", 1, 6)
+        assert reported == ["a", "b", "c", "d"]
+        kept.add("e", "e", 9)
+        kept.put_all("f", message("late"), 11)
+        kept.clear()
+        assert reported == ["a", "b", "c", "d", "f", "e"]
+        kept.clear()
+        assert len(reported) == 6
 
     run(test())
