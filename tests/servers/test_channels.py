@@ -188,3 +188,49 @@ def test_a_flush_reaches_all_processes(start: Callable[..., Process]):
             break
     one.call("group_send", "group", MESSAGE)
     assert two.call("try_receive", two.channel, 0.3) is None
+
+
+#: Sends to a group: this process, a forked child of it, and this one at its very end.
+_SENDERS = """
+import asyncio, atexit, os, sys
+import django
+from django.conf import settings
+settings.configure(DWEBSOCKET={"BROKER": sys.argv[1]}, DATABASES={})
+django.setup()
+from dwebsocket.channels import ChannelLayer
+
+layer = ChannelLayer(prefix=sys.argv[2])
+
+async def send(text, close=False):
+    await layer.group_send("group", {"type": "m", "text": text})
+    if close:
+        await layer.close()
+
+asyncio.run(send("parent"))
+child = os.fork()
+if child == 0:
+    asyncio.run(layer.close())
+    asyncio.run(send("child", close=True))
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+atexit.register(lambda: asyncio.run(send("end")))
+"""
+
+
+def test_a_forked_child_sends_and_so_does_a_process_at_its_end(
+    broker: Broker, start: Callable[..., Process]
+):
+    prefix = f"t{os.urandom(4).hex()}"
+    listener = start(prefix=prefix)
+    listener.call("group_add", "group", listener.channel)
+    done = subprocess.run(
+        [PYTHON, "-c", _SENDERS, broker.url, prefix],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    texts = [listener.call("receive", listener.channel)["text"] for _ in range(3)]
+    assert texts == ["parent", "child", "end"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -93,24 +94,44 @@ class ChannelLayer(BaseChannelLayer):
             self._renew()
         return self._store
 
-    async def _mail(self) -> Post | None:
-        """Return the mailbox; None if there is no broker."""
+    async def _mail(self, sends: bool = False) -> Post | None:
+        """Return the mailbox; None if there is no broker.
+
+        Args:
+            sends: Whether the caller sends letters: it waits while too many wait.
+        """
         post = self._post
         if post is None or not post.is_usable:
             if settings.BROKER is None:
                 return None
-            with self._lock:
-                post = self._post
-                if post is None or not post.is_usable:
-                    own = (_ALL, f"n:{self._node}")
-                    post = self._post = Post(self.prefix, self._deliver, own)
-                    self._asked.clear()
+            post = self._open()
         for listening in post.ready:
             if not listening.done():
-                await _result(listening)
+                await _done(listening)
+        if sends:
+            while (full := post.full) is not None:
+                await _settled(full)
         return post
 
-    def _is_passed_on(self, post: Post | None, channel: str, parts: list[Any]) -> bool:
+    def _open(self) -> Post:
+        """Return a mailbox that can be used."""
+        with self._lock:
+            post = self._post
+            if post is not None:
+                if post.is_usable:
+                    return post
+                post.close()
+            own = (_ALL, f"n:{self._node}")
+            post = self._post = Post(self.prefix, self._deliver, own, self._store.lose)
+            self._asked.clear()
+        for group in self._store.groups():
+            # The mailbox before this one has listened to it.
+            self._join(post, group)
+        return post
+
+    def _pass_on(
+        self, post: Post | None, channel: str, parts: list[Any]
+    ) -> Future[None] | None:
         """Send a letter to the process of a channel, unless that is this process.
 
         A channel that all processes may receive from is this process's business.
@@ -121,13 +142,13 @@ class ChannelLayer(BaseChannelLayer):
             parts: The letter.
 
         Returns:
-            Whether the letter was sent: there is nothing left to do here.
+            What is done when the letter is sent: there is nothing left to do here.
+            None: there is.
         """
         node = _node_of(channel)
         if post is None or node in (None, self._node):
-            return False
-        post.send(f"n:{node}", _letter(parts))
-        return True
+            return None
+        return post.send(f"n:{node}", _letter(parts))
 
     # Channels.
 
@@ -143,14 +164,14 @@ class ChannelLayer(BaseChannelLayer):
         """
         self.require_valid_channel_name(channel)
         packed = Message(time.time() + self.expiry, _pack(message))
-        store, post = self._use(), await self._mail()
-        if self._is_passed_on(post, channel, [_DIRECT, channel, *packed, False]):
-            return
-        waits = store.put(channel, packed, time.time())
-        if waits is None:
-            raise ChannelFull(channel)
-        if not waits:
-            self._offer(channel)
+        store, post = self._use(), await self._mail(sends=True)
+        sent = self._pass_on(post, channel, [_DIRECT, channel, *packed, False])
+        if sent is None:
+            waits = store.put(channel, packed, time.time())
+            if waits is None:
+                raise ChannelFull(channel)
+            sent = None if waits else self._offer(channel)
+        await _sent(sent)
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel; wait for it.
@@ -195,12 +216,12 @@ class ChannelLayer(BaseChannelLayer):
             # Whether or not this receiver is cancelled meanwhile: others rely on it.
             asked.add_done_callback(partial(self._ask_all, post, channel))
         if not asked.done() or asked.exception() is not None:
-            await _result(asked)
+            await _done(asked)
         self._want_offered(post, channel)
 
     def _ask_all(self, post: Post, channel: str, asked: Future[None]) -> None:
         """Ask all processes for messages to a channel that this one listens to."""
-        if asked.cancelled() or asked.exception() is not None:
+        if asked.exception() is not None:
             # The next receiver tries again.
             if self._asked.get(channel) is asked:
                 self._asked.pop(channel, None)
@@ -236,10 +257,12 @@ class ChannelLayer(BaseChannelLayer):
         if asked > 1:
             self._wanted[channel] = asked - 1, since
 
-    def _offer(self, channel: str) -> None:
+    def _offer(self, channel: str) -> Future[None] | None:
         """Tell other processes of messages to a channel that they may receive from."""
-        if self._post is not None and _node_of(channel) is None:
-            self._post.send(f"c:{channel}", _letter([_HAVE, channel, self._node]))
+        post = self._post
+        if post is None or _node_of(channel) is not None:
+            return None
+        return post.send(f"c:{channel}", _letter([_HAVE, channel, self._node]))
 
     # Groups.
 
@@ -250,12 +273,14 @@ class ChannelLayer(BaseChannelLayer):
             TypeError: A name is not valid.
         """
         self._check(group, channel)
-        store, post = self._use(), await self._mail()
-        if self._is_passed_on(post, channel, [_ADD, group, channel]):
+        store, post = self._use(), await self._mail(sends=True)
+        sent = self._pass_on(post, channel, [_ADD, group, channel])
+        if sent is not None:
+            await _sent(sent)
             return
         store.add(group, channel, time.time())
         if post is not None:
-            await _result(self._join(post, group))
+            await _done(self._join(post, group))
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Remove a channel from a group.
@@ -264,13 +289,14 @@ class ChannelLayer(BaseChannelLayer):
             TypeError: A name is not valid.
         """
         self._check(group, channel)
-        store, post = self._use(), await self._mail()
-        if self._is_passed_on(post, channel, [_DISCARD, group, channel]):
-            return
-        was = store.discard(group, channel)
-        if post is not None and not was and _node_of(channel) is None:
-            # Another process may have added it.
-            post.send(_ALL, _letter([_DISCARD, group, channel]))
+        store, post = self._use(), await self._mail(sends=True)
+        sent = self._pass_on(post, channel, [_DISCARD, group, channel])
+        if sent is None:
+            was = store.discard(group, channel)
+            if post is not None and not was and _node_of(channel) is None:
+                # Another process may have added it.
+                sent = post.send(_ALL, _letter([_DISCARD, group, channel]))
+        await _sent(sent)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Send a message to all channels of a group, in all processes.
@@ -283,24 +309,30 @@ class ChannelLayer(BaseChannelLayer):
         """
         self.require_valid_group_name(group)
         packed = Message(time.time() + self.expiry, _pack(message))
-        store, post = self._use(), await self._mail()
+        store, post = self._use(), await self._mail(sends=True)
         store.put_all(group, packed, time.time())
         if post is not None:
-            post.send(f"g:{group}", _letter([_GROUP, group, *packed]))
+            await _sent(post.send(f"g:{group}", _letter([_GROUP, group, *packed])))
 
     async def flush(self) -> None:
         """Forget all messages and groups, in all processes."""
         self._use().clear()
-        post = await self._mail()
+        post = await self._mail(sends=True)
         if post is not None:
-            post.send(_ALL, _letter([_FLUSH]))
+            await _sent(post.send(_ALL, _letter([_FLUSH])))
 
     async def close(self) -> None:
-        """Release the mailbox; the layer may be used again."""
+        """Release the mailbox; the layer may be used again.
+
+        Letters that wait for the broker get up to ``BROKER_TIMEOUT`` seconds.
+        """
+        self._use()
         with self._lock:
             post, self._post = self._post, None
         if post is not None:
-            post.close()
+            last = post.close()
+            if last is not None:
+                await _settled(last, float(settings.BROKER_TIMEOUT))
 
     def _check(self, group: str, channel: str) -> None:
         self.require_valid_group_name(group)
@@ -312,6 +344,11 @@ class ChannelLayer(BaseChannelLayer):
         # Its last member may go before the broker knows.
         listening.add_done_callback(lambda _: self._leave(post, group))
         return listening
+
+    def _count(self, listening: Future[None]) -> None:
+        """Count a group that could not be listened to, where nobody can be told."""
+        if listening.exception() is not None:
+            self._store.lose()
 
     def _leave(self, post: Post, group: str) -> None:
         """Listen to a group no longer if it has no members here."""
@@ -349,8 +386,8 @@ class ChannelLayer(BaseChannelLayer):
         elif kind == _WANT:
             self._grant(post, *rest)
         elif kind == _NOTHING:
-            self._came(*rest)
             # Another receiver was faster there.
+            self._came(*rest)
             self._want_offered(post, *rest)
         else:
             self._handle_groups(post, kind, rest)
@@ -359,11 +396,15 @@ class ChannelLayer(BaseChannelLayer):
         store, now = self._store, time.time()
         if kind == _GROUP:
             group, expires, packed = rest
-            store.put_all(group, Message(expires, packed), now)
+            if expires < now:
+                # In a channel, it would count as one that nobody has received.
+                store.lose()
+            else:
+                store.put_all(group, Message(expires, packed), now)
         elif kind == _ADD:
             group, channel = rest
             store.add(group, channel, now)
-            self._join(post, group)
+            self._join(post, group).add_done_callback(self._count)
         elif kind == _DISCARD:
             group, channel = rest
             store.discard(group, channel)
@@ -385,7 +426,11 @@ class ChannelLayer(BaseChannelLayer):
                 # Before this one counts as come: it has a receiver already.
                 self._want(post, channel, node)
             self._came(channel)
-        waits = self._store.put(channel, Message(expires, packed), time.time())
+        now = time.time()
+        if expires < now:
+            self._store.lose()
+            return
+        waits = self._store.put(channel, Message(expires, packed), now)
         if waits is None:
             self._store.lose()
         elif not waits:
@@ -411,9 +456,44 @@ class ChannelLayer(BaseChannelLayer):
             post.send(f"n:{node}", _letter([_NOTHING, channel]))
 
 
-async def _result(listening: Future[None]) -> None:
-    """Wait for a future of another thread, which other callers may wait for, too."""
-    await asyncio.shield(asyncio.wrap_future(listening))
+async def _sent(sent: Future[None] | None) -> None:
+    """Wait until the broker has a letter, if there is one.
+
+    If the broker takes too long, the letter goes on waiting alone.
+    """
+    if sent is not None:
+        await _settled(sent, float(settings.BROKER_TIMEOUT))
+        if sent.done():
+            sent.result()
+
+
+async def _done(future: Future[None]) -> None:
+    """Wait for a future of another thread, and raise its exception."""
+    await _settled(future)
+    future.result()
+
+
+async def _settled(future: Future[None], timeout: float | None = None) -> None:
+    """Wait for a future of another thread, which other callers may wait for, too.
+
+    The future is not cancelled with the caller, and its exception is nobody's then.
+    """
+    if not future.done():
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+
+        def wake(_: Future[None]) -> None:
+            # The loop may have ended meanwhile.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_set, waiter)
+
+        future.add_done_callback(wake)
+        await asyncio.wait((waiter,), timeout=timeout)
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _node_of(channel: str) -> str | None:

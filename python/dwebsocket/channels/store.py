@@ -77,7 +77,8 @@ class Store:
         #: Groups that are empty now, for ``empty``.
         self._emptied: list[str] = []
         self._look_at = 0.0
-        #: Messages that found no room in a channel.
+        #: Messages that found no room, or came too late, and letters between processes
+        #: that found none.
         self.dropped = 0
 
     def __len__(self) -> int:

@@ -15,6 +15,13 @@ from dwebsocket.channels import ChannelLayer
 from dwebsocket.channels import layer as module
 
 
+def done() -> Future[None]:
+    """Return a future with which nobody waits."""
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future
+
+
 class Office:
     """Delivers letters at once, in the thread that sends them."""
 
@@ -31,26 +38,32 @@ class Post:
 
     office: Office
 
-    def __init__(self, prefix: str, deliver: Callable[[bytes], None], own: Any) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        deliver: Callable[[bytes], None],
+        own: Any,
+        lost: Callable[[], None],
+    ) -> None:
         self.addresses: set[str] = set()
         self.is_usable = True
+        self.full: Future[None] | None = None
         self._prefix, self._deliver = prefix, deliver
         self.ready = [self.listen(address) for address in own]
         self.office.posts.append(self)
 
     def listen(self, address: str) -> Future[None]:
         self.addresses.add(f"{self._prefix}:{address}")
-        future: Future[None] = Future()
-        future.set_result(None)
-        return future
+        return done()
 
     def leave(self, address: str) -> None:
         self.addresses.discard(f"{self._prefix}:{address}")
 
-    def send(self, address: str, letter: bytes) -> None:
+    def send(self, address: str, letter: bytes) -> Future[None]:
         for post in self.office.posts:
             if post is not self and f"{self._prefix}:{address}" in post.addresses:
                 post._deliver(letter)
+        return done()
 
     def close(self) -> None:
         self.is_usable = False
@@ -288,6 +301,21 @@ def test_a_letter_that_was_lost_is_asked_for_again(monkeypatch: pytest.MonkeyPat
     run(test())
 
 
+def test_a_message_that_comes_too_late_is_counted_and_nobody_leaves_a_group():
+    async def test() -> None:
+        layer = ChannelLayer()
+        name = await layer.new_channel()
+        await layer.group_add("group", name)
+        packed, past = module._pack(message(1)), time.time() - 1
+        layer._deliver(letter(module._GROUP, "group", past, packed))
+        layer._deliver(letter(module._DIRECT, name, past, packed, False))
+        assert layer._store.dropped == 2
+        await layer.group_send("group", message(2))
+        assert await layer.receive(name) == message(2)
+
+    run(test())
+
+
 def test_groups_that_lose_their_members_are_left(office: Office):
     async def test() -> None:
         one, two = ChannelLayer(group_expiry=0.05), ChannelLayer()
@@ -317,6 +345,19 @@ def test_a_group_that_is_discarded_before_the_broker_answers_is_left(
         await layer.group_discard("group", "one")
         listening[0].set_result(None)
         assert "asgi:g:group" not in office.addresses()
+
+    run(test())
+
+
+def test_a_mailbox_that_is_opened_again_listens_to_the_groups(office: Office):
+    async def test() -> None:
+        one, two = ChannelLayer(), ChannelLayer()
+        name = await one.new_channel()
+        await one.group_add("group", name)
+        await one.close()
+        await one.new_channel()
+        await two.group_send("group", message(1))
+        assert await one.receive(name) == message(1)
 
     run(test())
 
