@@ -20,8 +20,9 @@ from channels.layers import BaseChannelLayer
 
 from dwebsocket.conf import settings
 
+from .offers import Offers
 from .post import Post
-from .store import Message, Store
+from .store import Message, Store, Waiter
 
 __all__ = ("ChannelLayer",)
 
@@ -31,8 +32,11 @@ logger = logging.getLogger("dwebsocket.channels")
 _GROUP, _DIRECT, _ADD, _DISCARD, _HAVE, _WANT, _NOTHING, _FLUSH = range(8)
 #: The address of all mailboxes.
 _ALL = "all"
-#: Seconds after which a message that was asked for counts as lost.
-_PATIENCE = 5.0
+#: Seconds after which a message that was asked for counts as lost: at most, at least,
+#: and as a part of the seconds after which it expires.
+_PATIENCE, _LEAST, _PART = 5.0, 0.1, 0.25
+#: How often per lifetime of a message the layer looks for channels that are not used.
+_LOOKS = 10
 
 
 class ChannelLayer(BaseChannelLayer):
@@ -79,13 +83,11 @@ class ChannelLayer(BaseChannelLayer):
             self.get_capacity, self.expiry, self.group_expiry, self._empty
         )
         self._post: Post | None = None
-        #: Channels that receivers of this process ask the others for: done when this
-        #: process listens, and has asked.
-        self._asked: dict[str, Future[None]] = {}
-        #: Other processes that have messages for a channel.
-        self._offers: dict[str, set[str]] = {}
-        #: Messages that were asked for and have not come, and when the latest was.
-        self._wanted: dict[str, tuple[int, float]] = {}
+        #: The channels that receivers of this process ask the others for.
+        self._offers = Offers(
+            self._store.waiting, max(_LEAST, min(_PATIENCE, self.expiry * _PART))
+        )
+        self._look_at = 0.0
 
     def _use(self) -> Store:
         """Return the store of this process."""
@@ -111,6 +113,7 @@ class ChannelLayer(BaseChannelLayer):
         if sends:
             while (full := post.full) is not None:
                 await _settled(full)
+        self._look(post)
         return post
 
     def _open(self) -> Post:
@@ -123,11 +126,18 @@ class ChannelLayer(BaseChannelLayer):
                 post.close()
             own = (_ALL, f"n:{self._node}")
             post = self._post = Post(self.prefix, self._deliver, own, self._store.lose)
-            self._asked.clear()
+            self._offers.clear()
         for group in self._store.groups():
             # The mailbox before this one has listened to it.
             self._join(post, group)
         return post
+
+    def _look(self, post: Post) -> None:
+        """Leave the channels that nobody has received from for long, now and then."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + self.expiry / _LOOKS
+            self._offers.sweep(now - self.expiry, lambda name: post.leave(f"c:{name}"))
 
     def _pass_on(
         self, post: Post | None, channel: str, parts: list[Any]
@@ -189,13 +199,18 @@ class ChannelLayer(BaseChannelLayer):
             if isinstance(found, Message):
                 message: dict[str, Any] = _unpack(found.packed)
                 return message
-            again = False
+            again, post = False, None
             try:
-                await self._ask(channel)
-                await found
+                post = await self._ask(channel)
+                if post is None:
+                    await found
+                else:
+                    await self._wait(post, channel, found)
                 again = True
             finally:
                 left = store.leave(channel, found, again)
+                if post is not None:
+                    self._offers.leave(channel, time.monotonic())
                 if left and not again:
                     self._offer(channel)
 
@@ -205,57 +220,56 @@ class ChannelLayer(BaseChannelLayer):
         await self._mail()
         return f"{prefix}.{self._node}!{secrets.token_hex(8)}"
 
-    async def _ask(self, channel: str) -> None:
-        """Ask other processes for messages to a channel that all may receive from."""
+    async def _ask(self, channel: str) -> Post | None:
+        """Ask other processes for messages to a channel that all may receive from.
+
+        Returns:
+            The mailbox; None: other processes have no messages for this receiver.
+        """
         post = await self._mail()
         if post is None or _node_of(channel) is not None:
-            return
-        asked = self._asked.get(channel)
-        if asked is None:
-            asked = self._asked[channel] = post.listen(f"c:{channel}")
+            return None
+        asked, new = self._offers.enter(
+            channel, partial(post.listen, f"c:{channel}"), time.monotonic()
+        )
+        if new:
             # Whether or not this receiver is cancelled meanwhile: others rely on it.
             asked.add_done_callback(partial(self._ask_all, post, channel))
         if not asked.done() or asked.exception() is not None:
             await _done(asked)
-        self._want_offered(post, channel)
+        self._want_next(post, channel)
+        return post
+
+    async def _wait(self, post: Post, channel: str, found: Waiter) -> None:
+        """Wait for a message; ask other processes if one does not answer."""
+        while not found.done():
+            pause = self._offers.pause(channel, time.monotonic())
+            await asyncio.wait((found,), timeout=pause)
+            if not found.done():
+                self._want_next(post, channel)
 
     def _ask_all(self, post: Post, channel: str, asked: Future[None]) -> None:
         """Ask all processes for messages to a channel that this one listens to."""
         if asked.exception() is not None:
             # The next receiver tries again.
-            if self._asked.get(channel) is asked:
-                self._asked.pop(channel, None)
+            self._offers.forget(channel, asked)
             return
         # Those that have messages offer them.
         post.send(_ALL, _letter([_WANT, channel, self._node, 0]))
 
     def _want(self, post: Post, channel: str, node: str) -> None:
-        """Ask a process for as many messages as receivers wait for."""
-        now = time.monotonic()
-        asked, since = self._wanted.get(channel, (0, now))
-        if now - since > _PATIENCE:
-            asked = 0
-        missing = self._store.waiting(channel) - asked
-        if missing > 0:
-            self._wanted[channel] = asked + missing, now
+        """Ask a process that offers messages for as many as receivers wait for."""
+        missing = self._offers.offered(channel, node, time.monotonic())
+        if missing:
             post.send(f"n:{node}", _letter([_WANT, channel, self._node, missing]))
-        else:
-            self._offers.setdefault(channel, set()).add(node)
 
-    def _want_offered(self, post: Post, channel: str) -> None:
+    def _want_next(self, post: Post, channel: str) -> None:
         """Ask one of the processes that have offered messages and were not asked."""
-        try:
-            node = self._offers[channel].pop()
-        except KeyError:
-            return
-        # It offers more with what it sends.
-        self._want(post, channel, node)
-
-    def _came(self, channel: str) -> None:
-        """Note that a message that was asked for has come."""
-        asked, since = self._wanted.pop(channel, (0, 0.0))
-        if asked > 1:
-            self._wanted[channel] = asked - 1, since
+        found = self._offers.next(channel, time.monotonic())
+        if found is not None:
+            # It offers more with what it sends.
+            node, missing = found
+            post.send(f"n:{node}", _letter([_WANT, channel, self._node, missing]))
 
     def _offer(self, channel: str) -> Future[None] | None:
         """Tell other processes of messages to a channel that they may receive from."""
@@ -379,6 +393,7 @@ class ChannelLayer(BaseChannelLayer):
         post = self._post
         if post is None:
             return
+        self._look(post)
         if kind == _DIRECT:
             self._take_in(post, *rest)
         elif kind == _HAVE:
@@ -387,8 +402,8 @@ class ChannelLayer(BaseChannelLayer):
             self._grant(post, *rest)
         elif kind == _NOTHING:
             # Another receiver was faster there.
-            self._came(*rest)
-            self._want_offered(post, *rest)
+            self._offers.came(*rest)
+            self._want_next(post, *rest)
         else:
             self._handle_groups(post, kind, rest)
 
@@ -425,7 +440,7 @@ class ChannelLayer(BaseChannelLayer):
             if more:
                 # Before this one counts as come: it has a receiver already.
                 self._want(post, channel, node)
-            self._came(channel)
+            self._offers.came(channel)
         now = time.time()
         if expires < now:
             self._store.lose()

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
-__all__ = ("Message", "Store")
+__all__ = ("Message", "Store", "Waiter")
 
 #: How often per lifetime of a message the store looks for expired ones.
 _LOOKS = 10

@@ -283,7 +283,7 @@ def test_the_next_process_is_asked_when_one_has_nothing_left(
             worker._deliver(letter(*parts[:4], False, "B"))
         assert await asyncio.gather(*receivers) == [message(1)] * 3
         assert len(asked) == 4
-        assert not worker._wanted
+        assert worker._offers._channels["work"].asked == 0
 
     run(test())
 
@@ -294,9 +294,28 @@ def test_a_letter_that_was_lost_is_asked_for_again(monkeypatch: pytest.MonkeyPat
         receiving = asyncio.create_task(worker.receive("work"))
         await asyncio.sleep(0.01)
         # As if an answer were under way, for ever.
-        worker._wanted["work"] = (1, -1_000.0)
+        asked = worker._offers._channels["work"]
+        asked.asked, asked.since = 1, -1_000.0
         await sender.send("work", message(1))
         assert await receiving == message(1)
+
+    run(test())
+
+
+def test_the_next_process_is_asked_when_one_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def test() -> None:
+        monkeypatch.setattr(module, "_PATIENCE", 0.05)
+        monkeypatch.setattr(module, "_LEAST", 0.05)
+        sender, worker = ChannelLayer(), ChannelLayer()
+        receiving = asyncio.create_task(worker.receive("work"))
+        while "asgi:c:work" not in Post.office.addresses():
+            await asyncio.sleep(0)
+        # It has ended since it offered a message, and will not answer.
+        worker._deliver(letter(module._HAVE, "work", "gone"))
+        await sender.send("work", message(1))
+        assert await asyncio.wait_for(receiving, 10) == message(1)
 
     run(test())
 
@@ -358,6 +377,29 @@ def test_a_mailbox_that_is_opened_again_listens_to_the_groups(office: Office):
         await one.new_channel()
         await two.group_send("group", message(1))
         assert await one.receive(name) == message(1)
+
+    run(test())
+
+
+def test_a_channel_without_receivers_is_left(office: Office):
+    async def test() -> None:
+        layer, sender = ChannelLayer(expiry=0.05), ChannelLayer()
+        await sender.send("work", message(1))
+        await sender.send("busy", message(2))
+        assert await layer.receive("work") == message(1)
+        assert await layer.receive("busy") == message(2)
+        waiting = asyncio.create_task(layer.receive("busy"))
+        await asyncio.sleep(0)
+        while "work" in layer._offers:
+            await layer.new_channel()
+        # It listens where a receiver waits, and where one comes back.
+        listened = office.addresses()
+        assert "asgi:c:busy" in listened
+        assert "asgi:c:work" not in listened
+        await sender.send("busy", message(3))
+        assert await waiting == message(3)
+        await sender.send("work", message(4))
+        assert await layer.receive("work") == message(4)
 
     run(test())
 
