@@ -190,6 +190,23 @@ def test_a_flush_reaches_all_processes(start: Callable[..., Process]):
     assert two.call("try_receive", two.channel, 0.3) is None
 
 
+def test_a_broker_that_does_not_answer_stops_no_event_loop(
+    broker: Broker, start: Callable[..., Process]
+):
+    one, two = start(), start()
+    two.call("group_add", "group", two.channel)
+    with broker.frozen():
+        turns = one.call("turns_until_sent", "group", MESSAGE)
+        # To NATS, a message is on its way when it is written.
+        assert turns > 10 or isinstance(broker, Nats)
+    for _ in range(200):
+        one.call("group_send", "group", MESSAGE)
+        if two.call("try_receive", two.channel, 0.05) == MESSAGE:
+            break
+    else:
+        pytest.fail("nothing comes any more")
+
+
 #: Sends to a group: this process, a forked child of it, and this one at its very end.
 _SENDERS = """
 import asyncio, atexit, os, sys

@@ -211,14 +211,17 @@ def test_groups_that_lose_their_last_members_are_reported():
         kept.discard("a", "other")
         kept.put("b", message("old", 1), 0)
         assert await take(kept, "b", 2) is None
+        assert reported == ["a", "b"]
         kept.put("c", message("old", 3), 2)
         # The look at all channels finds it.
         kept.put("other", message("new", 9), 4)
+        assert reported == ["a", "b", "c"]
         kept.put("d", message("old", 5), 4)
         kept.grant("d", 1, 6)
         assert reported == ["a", "b", "c", "d"]
         kept.add("e", "e", 9)
         kept.put_all("f", message("late"), 11)
+        assert reported == ["a", "b", "c", "d", "f"]
         kept.clear()
         assert reported == ["a", "b", "c", "d", "f", "e"]
         kept.clear()

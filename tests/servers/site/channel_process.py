@@ -5,11 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 import django
 from channels.exceptions import ChannelFull
 from django.conf import settings
+
+
+async def _turns(call: Coroutine[Any, Any, None]) -> int:
+    """Return how often the loop turns until a call is done."""
+    calling = asyncio.create_task(call)
+    turns = 0
+    while not calling.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+    await calling
+    return turns
 
 
 async def _outcome(layer: Any, name: str, args: list[Any]) -> Any:
@@ -26,6 +38,8 @@ async def _outcome(layer: Any, name: str, args: list[Any]) -> Any:
         for number in range(count):
             await layer.send(target, {"type": "m", "number": number})
         return count
+    if name == "turns_until_sent":
+        return await _turns(layer.group_send(*args))
     if name == "cancel_receive":
         task = asyncio.create_task(layer.receive(args[0]))
         await asyncio.sleep(args[1])
