@@ -8,6 +8,7 @@ variable.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -39,6 +40,8 @@ __all__ = (
 )
 
 T = TypeVar("T")
+
+logger = logging.getLogger("dwebsocket")
 
 #: Seconds for which a connection with ``CONN_MAX_AGE`` is kept while its view waits.
 KEEP = 10.0
@@ -213,10 +216,21 @@ def let_go(everything: bool = False) -> float | None:
         if connection.in_atomic_block:
             idle = False
             continue
-        if everything:
-            connection.close()
-        else:
-            connection.close_if_unusable_or_obsolete()
+        try:
+            if everything:
+                connection.close()
+            else:
+                connection.close_if_unusable_or_obsolete()
+        except Exception as error:
+            # The view has nothing to do with it, and goes on with a new connection.
+            logger.warning(
+                "A connection to the database %r could not be closed: %r",
+                connection.alias,
+                error,
+                exc_info=error,
+            )
+            del connections[connection.alias]
+            continue
         if connection.connection is None:
             continue
         idle = False

@@ -306,3 +306,30 @@ def test_a_connection_that_cannot_be_closed_is_forgotten(monkeypatch, file_datab
         return [one.alias for one in connections.all(initialized_only=True)]
 
     assert in_thread(view) == []
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_connection_that_fails_to_close_is_logged_once_and_forgotten(
+    recorder, monkeypatch, caplog, everything
+):
+    """The view has nothing to do with it, and its next query works."""
+
+    def fail(this):
+        raise OperationalError("gone on purpose")
+
+    def use():
+        query()
+        with monkeypatch.context() as patch:
+            patch.setattr(type(connections["default"]), "_close", fail)
+            assert databases.let_go(everything) is None
+        assert not databases.held()
+        assert not databases.in_use.get()
+        query()
+        assert databases.held()
+
+    in_thread(use)
+    [record] = caplog.records
+    assert record.name == "dwebsocket"
+    assert "'default' could not be closed" in record.message
+    assert "gone on purpose" in record.message
+    assert recorder.opened == 2
