@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import os
 from _queue import Empty, SimpleQueue
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any
@@ -23,7 +25,9 @@ from django.db import close_old_connections
 from dwebsocket import context as contexts
 from dwebsocket.process import databases, native
 
-__all__ = ("Calls", "Pool", "in_thread")
+__all__ = ("Call", "Calls", "Pool", "in_thread", "keep")
+
+logger = logging.getLogger("dwebsocket.view")
 
 #: Seconds that a thread without calls waits for others.
 KEEP = 1.0
@@ -32,23 +36,34 @@ MOST = 64
 
 #: What a thread does when its view waits for a message, and when the view has ended.
 _REST, _END = "rest", "end"
+#: Has a thread look again at what it waits for.
+_LOOK = "look"
 
 
 class Worker:
-    """A thread that makes the calls of one connection after another.
+    """What makes the calls of one connection after another, in a thread.
 
-    Raises:
-        RuntimeError: The system has no thread left.
+    Args:
+        pool: The pool of its thread.
+        calls: The calls of a connection; None: the worker waits for some.
     """
 
-    __slots__ = ("_applied", "_calls", "_queue")
+    __slots__ = ("_applied", "_calls", "_pool", "_queue")
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, pool: Pool, calls: Calls | None) -> None:
+        self._pool = pool
         #: The connection's calls; None while the thread serves nobody.
-        self._calls: Calls | None = calls
+        self._calls = calls
         #: What was applied for this connection in this thread.
         self._applied: contextlib.ExitStack | None = None
         self._queue: SimpleQueue[Any] = SimpleQueue()
+
+    def start(self) -> None:
+        """Start a thread for this worker.
+
+        Raises:
+            RuntimeError: The system has no thread left, or the interpreter ends.
+        """
         native.start_thread(self._run, "websocket-calls")
 
     def serve(self, calls: Calls) -> None:
@@ -60,16 +75,22 @@ class Worker:
         self._queue.put(work)
 
     def _run(self) -> None:
+        worker: Worker | None = self
+        while worker is not None:
+            worker = worker.go_on()
+
+    def go_on(self) -> Worker | None:
+        """Serve connections; return another worker for the thread, or None."""
         patience: float | None = None
         while True:
             calls = self._calls
-            pause = KEEP if calls is None else patience
+            pause = self._pool.patience(self) if calls is None else patience
             try:
                 work = self._queue.get(timeout=pause)
             except Empty:
                 if calls is None:
-                    if _pool.unpark(self):
-                        return
+                    if self._pool.unpark(self):
+                        return None
                     continue
                 databases.let_go(everything=True)
             else:
@@ -78,16 +99,21 @@ class Worker:
             patience = databases.KEEP
             if self._calls is not None and not self._release(self._calls):
                 continue
-            if not _pool.park(self):
-                return
+            following = self._pool.park(self)
+            if following is not self:
+                return following
 
     def _do(self, work: Any) -> None:
-        if work is _REST:
-            databases.let_go()
-        elif work is _END:
-            self._clean()
-        else:
-            work(self._prepare)
+        try:
+            if work is _REST:
+                databases.let_go()
+            elif work is _END:
+                self._clean()
+            elif work is not _LOOK:
+                work(self._prepare)
+        except BaseException:
+            # Without its thread, the connection would wait for its calls for ever.
+            logger.exception("Error in a thread of synchronous calls")
 
     def _prepare(self) -> None:
         """Apply what belongs to the connection, before the first of its calls."""
@@ -113,6 +139,9 @@ class Worker:
 
     def _release(self, calls: Calls) -> bool:
         """Leave the connection if there is nothing to keep for it."""
+        if self._pool.is_short() and self._queue.empty():
+            # Others wait for a thread: they come before the next query of this one.
+            databases.let_go(everything=True)
         if databases.held() or not calls.release(self._queue.empty):
             return False
         self._clean()
@@ -121,63 +150,152 @@ class Worker:
 
 
 class Pool:
-    """The threads that serve nobody."""
+    """The threads of the workers.
+
+    Since Python 3.12, no thread can be started once the interpreter ends. But only then
+    are the connections closed in a WSGI process, and the ends of their views call
+    synchronous code. So :meth:`keep` has threads wait for that, and a worker that
+    cannot get a thread waits until one is free.
+    """
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
         """Reset the state: a forked child has none of its parent's threads."""
+        self._lock = native.allocate_lock()
+        #: Workers that serve nobody.
         self._parked: list[Worker] = []
+        #: Workers that serve a connection, in a thread.
+        self._busy: set[Worker] = set()
+        #: Workers that have calls, but no thread.
+        self._threadless: deque[Worker] = deque()
+        #: How many threads wait at any time.
+        self._spare = 0
+
+    def keep(self, more: int) -> None:
+        """Have so many more threads wait for calls, beside those that have some."""
+        with self._lock:
+            self._spare += more
+            self._start_spare()
+            for worker in self._parked:
+                # A thread that has waited without a limit finds the new number.
+                worker.put(_LOOK)
 
     def take(self, calls: Calls) -> Worker:
-        """Return a thread for the calls of a connection.
+        """Return a worker for the calls of a connection.
 
         Raises:
-            RuntimeError: The system has no thread left.
+            RuntimeError: The system has no thread left, and this pool has none.
         """
-        try:
-            worker = self._parked.pop()
-        except IndexError:
-            return Worker(calls)
-        worker.serve(calls)
+        with self._lock:
+            if self._parked:
+                worker = self._parked.pop()
+                worker.serve(calls)
+                self._busy.add(worker)
+            else:
+                worker = Worker(self, calls)
+                self._threadless.append(worker)
+                self._start_threadless()
+            self._start_spare()
         return worker
 
-    def park(self, worker: Worker) -> bool:
-        """Keep a thread; return whether there is room for it."""
-        if len(self._parked) >= MOST:
-            return False
-        self._parked.append(worker)
-        return True
+    def _start_threadless(self) -> None:
+        """Start a thread for each worker without one, as long as that is possible."""
+        while self._threadless:
+            worker = self._threadless[0]
+            try:
+                worker.start()
+            except RuntimeError:
+                if not self._busy:
+                    self._threadless.pop()
+                    raise
+                for busy in self._busy:
+                    # One that keeps a database connection only is to let go of it.
+                    busy.put(_LOOK)
+                return
+            self._busy.add(self._threadless.popleft())
+
+    def _start_spare(self) -> None:
+        while len(self._parked) < self._spare:
+            worker = Worker(self, None)
+            try:
+                worker.start()
+            except RuntimeError:
+                return
+            self._parked.append(worker)
+
+    def park(self, worker: Worker) -> Worker | None:
+        """Return the worker that is to have the thread of one that serves nobody.
+
+        It is another one that has no thread; or the same one, which then waits; or
+        None: the thread is to end.
+        """
+        with self._lock:
+            if worker in self._parked:
+                return worker
+            self._busy.discard(worker)
+            if self._threadless:
+                successor = self._threadless.popleft()
+                self._busy.add(successor)
+                return successor
+            if len(self._parked) >= MOST:
+                return None
+            self._parked.append(worker)
+            return worker
 
     def unpark(self, worker: Worker) -> bool:
-        """Keep a thread no longer; return False if a connection has taken it."""
-        try:
+        """Keep a thread no longer; return False if it is needed after all."""
+        with self._lock:
+            if worker not in self._parked or len(self._parked) <= self._spare:
+                return False
             self._parked.remove(worker)
-        except ValueError:
-            return False
-        return True
+            return True
+
+    def patience(self, worker: Worker) -> float | None:
+        """Return the seconds that a parked worker waits; None: it waits on."""
+        kept = worker in self._parked[: self._spare]
+        return None if kept else KEEP
+
+    def is_short(self) -> bool:
+        """Return whether connections wait for a thread."""
+        return bool(self._threadless)
 
 
 _pool = Pool()
 os.register_at_fork(after_in_child=_pool.forget)
 
 
-class _Call:
-    """A call, and the future that gets its result."""
+def keep(more: int) -> None:
+    """Have so many more threads wait for calls, beside those that have some."""
+    _pool.keep(more)
+
+
+class Call:
+    """A call, and the future that gets its result.
+
+    Args:
+        loop: The loop of the future.
+        function: What is called.
+        arguments: Its arguments.
+    """
 
     __slots__ = ("_arguments", "_function", "_future", "_loop")
 
     def __init__(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._future: asyncio.Future[Any] = self._loop.create_future()
         self._function = function
         self._arguments = arguments
 
     @property
     def future(self) -> asyncio.Future[Any]:
+        """The result, in the future."""
         return self._future
 
     def __call__(self, prepare: Callable[[], None]) -> None:
@@ -285,15 +403,30 @@ class Calls(Executor):
         """
         if kwargs:
             raise TypeError("the calls of a view take no arguments by name")
-        call = _Call(function, args)
+        call = Call(asyncio.get_running_loop(), function, args)
         with self._lock:
-            if self.worker is None:
-                if _only_closes(function):
-                    call.future.set_result(None)
-                    return call.future
-                self.worker = _pool.take(self)
-            self.worker.put(call)
+            if self.worker is None and _only_closes(function):
+                call.future.set_result(None)
+            else:
+                self._put(call)
         return call.future
+
+    def put(self, work: Callable[[Callable[[], None]], None]) -> None:
+        """Have the thread do something after the earlier calls.
+
+        Args:
+            work: Called with a function that applies what belongs to the connection.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        with self._lock:
+            self._put(work)
+
+    def _put(self, work: Any) -> None:
+        if self.worker is None:
+            self.worker = _pool.take(self)
+        self.worker.put(work)
 
     def rest(self) -> None:
         """Have the thread close the database connections that it may not keep."""

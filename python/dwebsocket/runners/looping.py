@@ -14,7 +14,7 @@ from dwebsocket import _engine
 from dwebsocket.process import gevent, native
 from dwebsocket.signals import websocket_message
 
-from .calls import Calls
+from . import calls
 
 __all__ = ("Loop",)
 
@@ -22,6 +22,11 @@ logger = logging.getLogger("dwebsocket.view")
 
 #: Seconds that cancelled tasks have to end.
 PATIENCE = 1.0
+#: Threads that wait for synchronous calls, as long as there is a loop. The end of the
+#: process needs one (see :class:`.calls.Pool`), and nothing tells before it is too late
+#: that the process will end. A loop is the first sign that there may be such calls: so
+#: each process with asynchronous views has this thread, and no other process has it.
+SPARE = 1 if sys.version_info >= (3, 12) else 0
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -45,7 +50,7 @@ class _Native(ThreadPoolExecutor):
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Make a call in a real thread; return a future of the running loop."""
-        return Calls().submit(lambda: fn(*args, **kwargs))
+        return calls.Calls().submit(lambda: fn(*args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do nothing: the threads end by themselves."""
@@ -95,6 +100,7 @@ class Loop:
             while not self._over:
                 self._go_on()
         finally:
+            calls.keep(-SPARE)
             self._end()
             self._ended.release()
 
@@ -119,6 +125,7 @@ class Loop:
             self.asyncio.set_default_executor(_Native(1))
         for descriptor in self.engine.filenos():
             self.asyncio.add_reader(descriptor, self.engine.attend)
+        calls.keep(SPARE)
 
     def _end(self) -> None:
         for descriptor in self.engine.filenos():

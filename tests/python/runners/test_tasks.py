@@ -18,7 +18,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db import connection
+from django.db import OperationalError, connection, connections
 from django.http import HttpResponse, HttpResponseRedirect
 from django.utils import translation
 from django.utils.decorators import method_decorator
@@ -29,6 +29,7 @@ from dwebsocket import _engine, accept_websocket, push, runners, signals, websoc
 from dwebsocket.context import carry
 from dwebsocket.exceptions import ConfigurationError
 from dwebsocket.runners import calls, tasks
+from dwebsocket.runners.looping import SPARE
 from dwebsocket.signals import websocket_closed, websocket_opened
 from dwebsocket.websocket.aio import AsyncWebSocket
 from dwebsocket.websocket.endpoint import of
@@ -314,6 +315,37 @@ class TestDatabases:
             peer.send("x")
             assert peer.recv() == "again"
 
+    @pytest.mark.usefixtures("tables")
+    def test_a_connection_that_fails_to_close_fails_no_later_call(
+        self, site, caplog, monkeypatch
+    ):
+        failing = [True]
+        wrapper = type(connections["default"])
+        close = wrapper._close
+
+        def fail_once(this):
+            if failing:
+                failing.clear()
+                raise OperationalError("gone on purpose")
+            return close(this)
+
+        monkeypatch.setattr(wrapper, "_close", fail_once)
+
+        async def view(request):
+            async for _ in request.websocket:
+                count = await sync_to_async(get_user_model().objects.count)()
+                await request.websocket.send(str(count))
+
+        with served(site, view).connect() as peer:
+            peer.send("one")
+            assert peer.recv(TIMEOUT) == "0"
+            # The view waits, and lets the connection go.
+            until(lambda: not failing, "the connection was closed")
+            peer.send("two")
+            assert peer.recv(TIMEOUT) == "0"
+        assert caplog.text.count("gone on purpose") >= 1
+        assert caplog.text.count("could not be closed") == 1
+
     def test_a_thread_serves_the_next_view(self, site):
         threads = set()
 
@@ -598,7 +630,7 @@ def test_views_leave_nothing_behind(site, caplog, quiet):
         )
 
     until(rested, "the first view has gone")
-    until(lambda: not calls._pool._parked, "threads have ended")
+    until(lambda: len(calls._pool._parked) <= SPARE, "threads have ended")
     before = count("fd"), count("task")
     for _ in range(10):
         with ExitStack() as stack:
@@ -607,7 +639,7 @@ def test_views_leave_nothing_behind(site, caplog, quiet):
                 peer = stack.enter_context(running.connect(f"?kind={kind}"))
                 assert peer.recv() == "begun"
     until(rested, "all views have gone")
-    until(lambda: not calls._pool._parked, "threads have ended")
+    until(lambda: len(calls._pool._parked) <= SPARE, "threads have ended")
     loop = tasks.runner._loop.asyncio
     until(lambda: not asyncio.all_tasks(loop), "no task is left")
     # The server's own threads and sockets come and go.
