@@ -7,7 +7,6 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dwebsocket import _engine
@@ -15,6 +14,7 @@ from dwebsocket.process import gevent, native
 from dwebsocket.signals import websocket_message
 
 from . import calls
+from .executor import DefaultExecutor
 
 __all__ = ("Loop",)
 
@@ -43,17 +43,6 @@ def _new_loop() -> asyncio.AbstractEventLoop:
         selector = native.original("selectors", "EpollSelector")
         return asyncio.SelectorEventLoop(selector())
     return asyncio.new_event_loop()
-
-
-class _Native(ThreadPoolExecutor):
-    """The executor of a loop under gevent; the usual one would start greenlets."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Make a call in a real thread; return a future of the running loop."""
-        return calls.Calls().submit(lambda: fn(*args, **kwargs))
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Do nothing: the threads end by themselves."""
 
 
 class Loop:
@@ -121,8 +110,7 @@ class Loop:
         except BaseException:
             self.asyncio.close()
             raise
-        if gevent.is_patched():
-            self.asyncio.set_default_executor(_Native(1))
+        self.asyncio.set_default_executor(DefaultExecutor(self.asyncio))
         for descriptor in self.engine.filenos():
             self.asyncio.add_reader(descriptor, self.engine.attend)
         calls.keep(SPARE)
@@ -158,11 +146,3 @@ class Loop:
         if tasks:
             await asyncio.wait(tasks, timeout=PATIENCE)
         await self.asyncio.shutdown_asyncgens()
-        if gevent.is_patched():
-            return
-        if sys.version_info >= (3, 12):
-            await self.asyncio.shutdown_default_executor(PATIENCE)
-        else:
-            waiting = self.asyncio.shutdown_default_executor()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(waiting, PATIENCE)

@@ -53,10 +53,10 @@ atexit.register(lambda: [watcher.join(10) for watcher in watchers])
 """
 
 
-def run(script, **options):
+def run(script, *arguments, **options):
     script = PREAMBLE + textwrap.dedent(script)
     return subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", script, *arguments],
         capture_output=True,
         text=True,
         timeout=50,
@@ -324,3 +324,130 @@ def test_a_wait_ends_when_it_is_done_or_too_late():
     assert time.monotonic() - begun >= 0.05
     # What is done counts even if there is no time to wait.
     assert exit.wait_until(lambda: True, 0)
+
+
+def test_an_async_view_may_await_the_broker_at_its_end():
+    result = run(
+        """
+        from dwebsocket import hub
+
+        @websocket
+        async def leaving(request):
+            begun.release()
+            try:
+                await request.websocket.wait()
+            finally:
+                published = await hub.group("g").asend("left")
+                os.write(1, f"{published.broker}\\n".encode())
+
+        # Nobody listens there.
+        settings = {"DWEBSOCKET": {"BROKER": "redis://127.0.0.1:1/0"}}
+        site = Site({"": leaving}, settings)
+        connect(site)
+        site._settings.disable = lambda: None
+        site.stop()
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "unavailable\n", result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_call_that_blocks_does_not_hold_up_the_stop():
+    result = run(
+        """
+        import asyncio
+        told = threading.Event()
+
+        @websocket
+        async def blocked(request):
+            begun.release()
+            was_told = await asyncio.to_thread(told.wait, 20)
+            os.write(1, f"told: {was_told}\\n".encode())
+
+        site = Site({"": blocked}, {})
+        peer = connect(site)
+        def watch():
+            try:
+                peer.recv()
+            except Exception:
+                told.set()
+        threading.Thread(target=watch, daemon=True).start()
+        site.stop()
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "told: True\n", result.stderr
+    assert result.stderr == ""
+
+
+def test_a_call_that_does_not_end_is_left_behind_in_time():
+    begin = time.monotonic()
+    result = run(
+        """
+        import asyncio
+
+        @websocket
+        async def blocked(request):
+            begun.release()
+            await asyncio.to_thread(threading.Event().wait, 40)
+
+        settings = {"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 0.3}}
+        site = Site({"": blocked}, settings)
+        watch(connect(site))
+        site._settings.disable = lambda: None
+        site.stop()
+        """
+    )
+    assert time.monotonic() - begin < 20
+    assert result.returncode == 0, result.stderr
+    assert "closed with 1012" in result.stdout
+    assert "still running after 0.3 seconds" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_async_views_may_make_their_first_synchronous_calls_at_the_end(tmp_path):
+    """Since Python 3.12, no thread can be started then."""
+    result = run(
+        """
+        from asgiref.sync import sync_to_async
+        from django.db import connection, connections
+        from dwebsocket import WebSocketView
+
+        def query():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            os.write(1, b"cleaned up\\n")
+
+        @websocket
+        async def leaving(request):
+            begun.release()
+            try:
+                await request.websocket.wait()
+            finally:
+                await sync_to_async(query)()
+                await sync_to_async(query, thread_sensitive=False)()
+
+        class Leaving(WebSocketView):
+            async def on_open(self):
+                begun.release()
+
+            def on_close(self, code):
+                os.write(1, f"closed with {code}\\n".encode())
+
+        # A connection that is kept must not keep others from the thread.
+        database = {"NAME": sys.argv[1], "CONN_MAX_AGE": None}
+        connections.settings["default"].update(database)
+        settings = {"DWEBSOCKET": {"SHUTDOWN_SPREAD": 0}}
+        kept = []
+        for view in (leaving, Leaving.as_view()):
+            site = Site({"": view}, settings)
+            kept += [connect(site) for _ in range(5)]
+            site.stop()
+        """,
+        str(tmp_path / "db.sqlite3"),
+    )
+    assert result.returncode == 0, result.stderr
+    lines = sorted(result.stdout.splitlines())
+    assert lines == ["cleaned up"] * 10 + ["closed with 1012"] * 5, result.stderr
+    assert result.stderr == ""
