@@ -205,6 +205,7 @@ def test_a_thread_that_others_wait_for_keeps_no_database_connection(
             held.clear()
 
     monkeypatch.setattr(databases, "let_go", let_go)
+    monkeypatch.setattr(databases, "KEEP", 60.0)
 
     async def talk() -> None:
         keeps, needs = Own(), Own()
