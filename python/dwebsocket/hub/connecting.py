@@ -102,6 +102,7 @@ def follow_settings(**kwargs: Any) -> None:
         return
     if _connected_by[0] is not None:
         _engine.renew(_FAREWELL)
+        exit.end_runners()
     _connected_in = None
 
 

@@ -32,6 +32,7 @@ __all__ = (
     "arm",
     "clear_up",
     "depart",
+    "end_runners",
     "let_end",
     "listen",
     "listen_under_asgi",
@@ -122,8 +123,17 @@ def let_end(
 
 
 def clear_up(last: Callable[[], None]) -> None:
-    """Have the end of the process call a function after it has waited for the views."""
+    """Have the end of the process call a function after it has waited for the views.
+
+    The end of the engine in a test calls it, too; what it ends may begin again.
+    """
     _lasts.append(last)
+
+
+def end_runners() -> None:
+    """End the loops and threads of views: the engine that they belong to has ended."""
+    for last in _lasts:
+        last()
 
 
 @fork.once
@@ -256,8 +266,7 @@ def _bring_to_an_end() -> float:
 def _stop() -> None:
     timeout = settings.SHUTDOWN_TIMEOUT
     deadline = _bring_to_an_end()
-    for last in _lasts:
-        last()
+    end_runners()
     if not _engine.hub_flush(max(deadline - time.monotonic(), _FLOOR)):
         logger.warning(
             "%d messages to groups with a history were not stored: the broker %s could "

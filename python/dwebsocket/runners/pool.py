@@ -193,7 +193,8 @@ class Pool:
 
     def stop(self) -> None:
         """End the threads."""
-        pool = self._pool
+        with self._lock:
+            pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
 
