@@ -117,16 +117,22 @@ def test_a_group_of_several_processes(start: Callable[..., Process]):
     assert two.call("try_receive", two.channel, 0.3) is None
 
 
+def _until_it_arrives(sender: Process, member: Process) -> None:
+    """Send to the group until a member of it gets a message.
+
+    A letter and the broker's answer take a moment that nobody reports.
+    """
+    for _ in range(200):
+        sender.call("group_send", "group", MESSAGE)
+        if member.call("try_receive", member.channel, 0.05) == MESSAGE:
+            return
+    pytest.fail("nothing comes")
+
+
 def test_a_process_adds_the_channel_of_another_one(start: Callable[..., Process]):
     one, two = start(), start()
     one.call("group_add", "group", two.channel)
-    # The letter and the broker's answer take a moment that nobody reports.
-    for _ in range(200):
-        one.call("group_send", "group", MESSAGE)
-        if two.call("try_receive", two.channel, 0.05) == MESSAGE:
-            break
-    else:
-        pytest.fail("it is no member")
+    _until_it_arrives(one, two)
     one.call("group_discard", "group", two.channel)
     for _ in range(200):
         while two.call("try_receive", two.channel, 0.01):
@@ -199,12 +205,7 @@ def test_a_broker_that_does_not_answer_stops_no_event_loop(
         turns = one.call("turns_until_sent", "group", MESSAGE)
         # To NATS, a message is on its way when it is written.
         assert turns > 10 or isinstance(broker, Nats)
-    for _ in range(200):
-        one.call("group_send", "group", MESSAGE)
-        if two.call("try_receive", two.channel, 0.05) == MESSAGE:
-            break
-    else:
-        pytest.fail("nothing comes any more")
+    _until_it_arrives(one, two)
 
 
 #: Sends to a group: this process, a forked child of it, and this one at its very end.

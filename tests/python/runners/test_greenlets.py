@@ -21,6 +21,7 @@ from dwebsocket.runners import greenlets
 from dwebsocket.backends.default.websocket import DefaultWebSocket
 from dwebsocket.context import RequestContext
 from dwebsocket.runners import Call, Job
+from dwebsocket.runners.handlers import HandlerCall
 from dwebsocket.websocket import endpoint
 from tests.python.peer import Peer, shake, socket_pair
 
@@ -53,6 +54,19 @@ def run(view, socket, gone_timeout=None):
     connection = endpoint.of(socket).connection
     seat = runners.kind().reserve()
     seat.run(Job(RequestContext(), call, socket, connection))
+
+def handle(handlers, socket):
+    "Have the handlers of a class serve a connection."
+    request = RequestFactory().get("/")
+    call = HandlerCall(handlers, request, (request,), {})
+    seat = runners.kind().reserve()
+    seat.run(Job(RequestContext(), call, socket, endpoint.of(socket).connection))
+
+def fill(socket, last, timeout):
+    "Send until the outbox is full, and then a last message that waits for room."
+    while socket.send(b"x" * 200_000, True, overflow="refuse"):
+        pass
+    return socket.send(last, True, overflow="block", timeout=timeout)
 
 class Ticks:
     "Counts how often the hub gives this greenlet a turn."
@@ -276,13 +290,9 @@ def test_a_real_thread_may_wait_too():
 def test_a_full_outbox_blocks_the_greenlet_not_the_hub():
     """
     socket, peer = open_pair(outbox_messages=2, outbox_bytes=500_000)
-    block, last = b"x" * 200_000, b"y" * 200_000
+    last = b"y" * 200_000
     ticks = Ticks()
-    def fill():
-        while socket.send(block, True, overflow="refuse"):
-            pass
-        return socket.send(last, True, overflow="block", timeout=10)
-    sender = gevent.spawn(fill)
+    sender = gevent.spawn(fill, socket, last, 10)
     gevent.sleep(0.1)
     assert not sender.dead
     assert ticks.count > 2
@@ -732,7 +742,6 @@ def test_handlers_leave_no_database_connection_open():
     import gc, tempfile
     from django.db import connections
     from dwebsocket import WebSocketView
-    from dwebsocket.runners.handlers import HandlerCall
 
     gc.disable()
     folder = tempfile.TemporaryDirectory()
@@ -746,10 +755,7 @@ def test_handlers_leave_no_database_connection_open():
             used.append(connections["default"])
 
     socket, peer = open_pair()
-    request = RequestFactory().get("/")
-    call = HandlerCall(Uses(), request, (request,), {})
-    seat = runners.kind().reserve()
-    seat.run(Job(RequestContext(), call, socket, endpoint.of(socket).connection))
+    handle(Uses(), socket)
     for count in range(1, 4):
         peer.send("x")
         with gevent.Timeout(10):
@@ -767,7 +773,6 @@ def test_handlers_leave_no_database_connection_open():
 def test_a_greenlet_that_waits_for_room_takes_no_report_away_from_the_handlers():
     """
     from dwebsocket import WebSocketView
-    from dwebsocket.runners.handlers import HandlerCall
 
     notes = []
 
@@ -777,18 +782,9 @@ def test_a_greenlet_that_waits_for_room_takes_no_report_away_from_the_handlers()
 
     socket, peer = open_pair(outbox_messages=2)
     connection = endpoint.of(socket).connection
-    request = RequestFactory().get("/")
-    call = HandlerCall(Slow(), request, (request,), {})
-    seat = runners.kind().reserve()
-    seat.run(Job(RequestContext(), call, socket, connection))
-    block, last = b"x" * 200_000, b"y" * 200_000
-
-    def fill():
-        while socket.send(block, True, overflow="refuse"):
-            pass
-        return socket.send(last, True, overflow="block", timeout=40)
-
-    sender = gevent.spawn(fill)
+    handle(Slow(), socket)
+    last = b"y" * 200_000
+    sender = gevent.spawn(fill, socket, last, 40)
     gevent.sleep(0.1)
     assert not sender.dead
     peer.send("one")

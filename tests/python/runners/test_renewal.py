@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from django.test import override_settings
 
-from dwebsocket import WebSocketView, websocket
+from dwebsocket import websocket
 from dwebsocket.hub import connecting
-
-TIMEOUT = 20
+from tests.python.classes.helpers import AsyncEcho, Echo, echoes
+from tests.python.websocket.test_aio import echo
 
 
 @websocket
@@ -17,35 +17,18 @@ def plain(request):
         request.websocket.send(message)
 
 
-@websocket
-async def task(request):
-    async for message in request.websocket:
-        await request.websocket.send(message)
-
-
-class Echo(WebSocketView):
-    def on_message(self, message):
-        self.websocket.send(message)
-
-
-class AsyncEcho(WebSocketView):
-    async def on_message(self, message):
-        await self.websocket.send(message)
-
-
 @pytest.mark.parametrize(
     "view",
-    [plain, task, Echo.as_view(), AsyncEcho.as_view()],
+    [plain, websocket(echo), Echo.as_view(), AsyncEcho.as_view()],
     ids=["def", "async", "class", "async-class"],
 )
 def test_a_view_runs_in_the_new_engine(site, view):
-    def echoes():
+    def talk():
         with site({"": view}).connect() as peer:
-            peer.send("x")
-            assert peer.recv(timeout=TIMEOUT) == "x"
+            echoes(peer)
 
-    echoes()
+    talk()
     connecting.connect()
     with override_settings(DWEBSOCKET={"BROKER": "redis://127.0.0.1:1/0"}):
         connecting.connect()
-    echoes()
+    talk()

@@ -259,16 +259,7 @@ fn an_event_loop_has_a_frame_handled_in_its_own_thread() {
 #[test]
 fn frames_that_are_heard_wait_while_the_inbox_is_full() {
     limited(|| {
-        let config = Config {
-            inbox_messages: 1,
-            ..Config::default()
-        };
-        let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
-        let (connection, far, wake) = connect(Arc::clone(&inbox) as _);
-        for _ in 0..=FRAMES {
-            assert_eq!(connection.hear(&far, text("in")), Pushed::Done);
-        }
-        assert_eq!(connection.hear(&far, text("in")), Pushed::Full);
+        let (connection, inbox, far, wake) = full();
         assert!(far.arm_room());
         let deadline = Some(Instant::now() + LIMIT);
         for _ in 0..=FRAMES {
@@ -283,18 +274,18 @@ fn frames_that_are_heard_wait_while_the_inbox_is_full() {
 }
 
 /// A connection whose inbox is full, and whose queue is full as well.
-fn full() -> (Arc<Connection>, Arc<Inbox>, FarEnd) {
+fn full() -> (Arc<Connection>, Arc<Inbox>, FarEnd, Arc<WakeQueue>) {
     let config = Config {
         inbox_messages: 1,
         ..Config::default()
     };
     let inbox = Inbox::new(&config, Consumer::Threads(Arc::default()));
-    let (connection, far, _wake) = connect(Arc::clone(&inbox) as _);
+    let (connection, far, wake) = connect(Arc::clone(&inbox) as _);
     for _ in 0..=FRAMES {
         assert_eq!(connection.hear(&far, text("in")), Pushed::Done);
     }
     assert_eq!(connection.hear(&far, text("in")), Pushed::Full);
-    (connection, inbox, far)
+    (connection, inbox, far, wake)
 }
 
 /// Takes what a full connection has, and its end; returns the code.
@@ -312,7 +303,7 @@ fn taken(connection: &Arc<Connection>, inbox: &Inbox) -> u16 {
 #[test]
 fn there_is_always_room_for_a_close() {
     limited(|| {
-        let (connection, inbox, far) = full();
+        let (connection, inbox, far, _wake) = full();
         let (code, reason) = (4001, String::from("bye"));
         let close = Event::Close(Some(CloseFrame { code, reason }));
         assert_eq!(connection.hear(&far, close), Pushed::Done);
@@ -324,7 +315,7 @@ fn there_is_always_room_for_a_close() {
 #[test]
 fn a_view_that_only_sends_hears_of_the_end_though_its_inbox_is_full() {
     limited(|| {
-        let (connection, inbox, far) = full();
+        let (connection, inbox, far, _wake) = full();
         far.hang_up();
         until("a send fails", || {
             connection.send(OpCode::Text, b"tick", Overflow::Close) == Sent::Closed
