@@ -592,9 +592,13 @@ fn nats_that_refuses_histories_is_no_storm() {
         until("the log tells", || {
             lines(&["refuses to read", "Permissions Violation"]) > 0
         });
-        assert_eq!(
-            lines(&["refuses to read"]),
-            lines(&["refuses to read", &server.port.to_string()])
+        // The log still grows: it is read once, so that one line is not missing in one of two counts.
+        let port = server.port.to_string();
+        let mut refusals = log();
+        refusals.retain(|line| line.contains("refuses to read"));
+        assert!(
+            refusals.iter().all(|line| line.contains(&port)),
+            "{refusals:?}"
         );
         assert_eq!(lines(&["s3cret"]), 0);
         thread::sleep(WINDOW);
