@@ -90,7 +90,7 @@ test: test-rust test-python ## build, and run every test
 
 test-rust: $(VENV)/.test ## run the engine's tests
 	REDIS_SERVER=$(abspath $(BIN))/redis-server NATS_SERVER=$(abspath $(BIN))/nats-server \
-		cargo test --locked --no-default-features --features redis,nats
+		cargo test --locked --no-fail-fast --no-default-features --features redis,nats
 
 test-python: $(VENV)/.engine $(VENV)/.test ## run the tests of the package and of the servers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(CI),-p tests.no_skips) \
