@@ -28,6 +28,7 @@ FULL ?=
 REPORT ?=
 OUT ?=
 
+CARGO_TEST := cargo test --locked --no-default-features --features redis,nats
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
@@ -46,7 +47,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python coverage coverage-floors coverage-all lint format docs third-party wheel bench instructions conformance fuzz clean FORCE
+.PHONY: help demo test test-rust build-test-rust test-python coverage coverage-floors coverage-all lint format docs third-party wheel bench instructions conformance fuzz clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | \
@@ -90,7 +91,10 @@ test: test-rust test-python ## build, and run every test
 
 test-rust: $(VENV)/.test ## run the engine's tests
 	REDIS_SERVER=$(abspath $(BIN))/redis-server NATS_SERVER=$(abspath $(BIN))/nats-server \
-		cargo test --locked --no-fail-fast --no-default-features --features redis,nats
+		$(CARGO_TEST) --no-fail-fast
+
+build-test-rust: ## build the engine's tests, and do not run them
+	$(CARGO_TEST) --no-run
 
 test-python: $(VENV)/.engine $(VENV)/.test ## run the tests of the package and of the servers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(CI),-p tests.no_skips) \

@@ -15,8 +15,9 @@ export RUSTC_BOOTSTRAP=1
 PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 
 if ! cargo fuzz --version >/dev/null 2>&1; then
+    # cargo-fuzz only starts cargo and the targets: it needs no optimised build, which takes longer.
     echo "installing cargo-fuzz"
-    cargo install --locked cargo-fuzz
+    cargo install --locked --debug cargo-fuzz
 fi
 
 for target in $targets; do

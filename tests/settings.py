@@ -35,6 +35,8 @@ TEMPLATES = [
         },
     }
 ]
+# Django 6.1 warns without it. Django's test runner puts another in its place.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend"}}
 STATIC_URL = "static/"
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ __all__ = (
     "variant",
 )
 
+HERE = Path(__file__).resolve().parent
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let children have Ctrl-C, also where a shell has started pytest without it."""
@@ -28,14 +31,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests of one server together, in random order too: servers start slowly."""
+    """Keep the tests of a server together, in random order too: servers start slowly.
+
+    The tests of all modules, since each of thirty servers would start in each of them.
+    """
     first: dict[Any, int] = {}
     places = {}
     for number, item in enumerate(items):
         callspec = getattr(item, "callspec", None)
         server = callspec.params.get("server") if callspec else None
-        shared: Any = (item.path, server) if isinstance(server, str) else number
-        places[item] = first.setdefault(shared, number)
+        is_shared = isinstance(server, str) and item.path.parent == HERE
+        places[item] = first.setdefault(server if is_shared else number, number)
     items.sort(key=places.__getitem__)
 
 

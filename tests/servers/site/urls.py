@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.urls import path
+from django.urls.resolvers import RoutePattern, URLResolver
 
 from . import aio, apps, classes, deciding, modern, wrapped
 from .kinds import URLS
@@ -50,4 +51,6 @@ urlpatterns = [
     path("deciding/task/dwells", deciding.task_dwells),
     *URLS,
     *(path(f"wrapped/{name}", view) for name, view in wrapped.VIEWS.items()),
+    # Unlike include(), this imports the module only when the path is asked for.
+    URLResolver(RoutePattern("wrapped/rest-"), "tests.servers.site.urls_rest"),
 ]

@@ -9,9 +9,6 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
-from rest_framework.decorators import api_view
-from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from dwebsocket.decorators import accept_websocket, require_websocket
 
@@ -100,42 +97,6 @@ class NamedView(View):
         return talk(request)
 
 
-class RestView(APIView):
-    """REST framework's class; the decorator on its method."""
-
-    @method_decorator(accept_websocket)
-    def get(self, request: Any) -> Any:
-        """Say hello."""
-        talk(request)
-        return Response({"never": "rendered"}, status=418)
-
-
-@method_decorator(accept_websocket, name="dispatch")
-class RestDispatchView(APIView):
-    """REST framework's class; the decorator on dispatch()."""
-
-    def get(self, request: Any) -> Any:
-        """Say hello."""
-        talk(request)
-        return Response({"plain": "json"})
-
-
-@accept_websocket
-@api_view(["GET"])
-def rest_function_outside(request: Any) -> Any:
-    """Be a REST framework function under the decorator."""
-    talk(request)
-    return Response({"plain": "json"})
-
-
-@api_view(["GET"])
-@accept_websocket
-def rest_function_inside(request: Any) -> Any:
-    """Be a decorated function under REST framework's decorator."""
-    talk(request)
-    return Response({"plain": "json"})
-
-
 VIEWS: dict[str, Any] = {
     "accept-twice": accept_twice,
     "accept-require": accept_require,
@@ -152,8 +113,4 @@ VIEWS: dict[str, Any] = {
     "bare-get": BareGetView.as_view(),
     "dispatch": DispatchView.as_view(),
     "class": NamedView.as_view(),
-    "rest-get": RestView.as_view(),
-    "rest-dispatch": RestDispatchView.as_view(),
-    "rest-function-outside": rest_function_outside,
-    "rest-function-inside": rest_function_inside,
 }
