@@ -128,7 +128,8 @@ third-party: $(VENV)/.created ## write THIRD-PARTY.md, after a change of Cargo.l
 
 wheel: $(VENV)/.build ## build a wheel for CPython 3.10 and newer, into dist/
 	@tools/check-tools.sh >/dev/null
-	$(BIN)/maturin build --release --locked --strip --out dist
+	@VIRTUAL_ENV=$(abspath $(VENV)) CARGO_PROFILE_RELEASE_STRIP=symbols \
+		$(BIN)/maturin build --release --locked --out dist
 	@ls -l dist/*.whl
 
 bench: $(VENV)/.created ## compare with other servers: PEERS= SCENARIOS= CORES= run a part
