@@ -251,6 +251,62 @@ fn a_vanished_peer_is_1006() {
     }
 }
 
+/// A peer that says what it has to say, and goes: the answers of the view then fail, one after the other.
+#[test]
+fn a_failed_write_loses_nothing_that_has_arrived() {
+    for answer in ["a message", "a ping"] {
+        limited(move || {
+            let (connection, inbox, mut peer) = connect_inbox(Config {
+                inbox_messages: 4,
+                ..Config::default()
+            });
+            // They are sent at once, so that all of them have arrived when the first answer fails.
+            for n in 0..500 {
+                peer.write(Wire::text(n.to_string())).unwrap();
+            }
+            let code = CloseCode::Library(4001);
+            let reason = "".into();
+            peer.close(Some(CloseFrame { code, reason })).unwrap();
+            drop(peer);
+            for n in 0..500 {
+                assert_eq!(wait(&connection, &inbox), text(&n.to_string()));
+                if answer == "a ping" {
+                    connection.ping(b"there?");
+                } else {
+                    connection.send(OpCode::Text, b"thanks", Overflow::Refuse);
+                }
+                if n < 5 {
+                    // The reset that answers the first of them arrives.
+                    thread::sleep(Duration::from_millis(10));
+                }
+            }
+            assert_eq!(wait(&connection, &inbox), Received::End);
+            assert_eq!(connection.end().unwrap().code, 4001);
+        });
+    }
+}
+
+#[test]
+fn a_view_that_takes_nothing_hears_of_a_failed_write_in_time() {
+    limited(|| {
+        let (connection, inbox, mut peer) = connect_inbox(Config {
+            inbox_messages: 4,
+            close_timeout: Duration::from_millis(100),
+            ..Config::default()
+        });
+        for n in 0..500 {
+            peer.send(Wire::text(n.to_string())).unwrap();
+        }
+        drop(peer);
+        until("the view hears of the end", || {
+            connection.ping(b"there?");
+            connection.has_ended()
+        });
+        assert_eq!(connection.end().unwrap().code, 1006);
+        assert_eq!(inbox.pending(), 4);
+    });
+}
+
 #[test]
 fn a_protocol_error_is_told_after_the_messages_before_it() {
     limited(|| {

@@ -135,7 +135,7 @@ impl Reader<'_> {
             self.take_stash();
             return Poll::Ready(());
         }
-        if self.input.polled && !self.input.more {
+        if self.input.polled && !self.input.more && !self.input.rest {
             return Poll::Pending;
         }
         CHUNK_BUFFER.with_borrow_mut(|chunk| {
@@ -143,12 +143,14 @@ impl Reader<'_> {
             let Way::Socket(wire) = &self.input.way else {
                 return Poll::Pending;
             };
-            let result = if self.input.polled {
+            let result = if self.input.polled || self.input.rest {
                 match read_once(wire.socket(), &mut chunk[..portion]) {
                     Ok(Some(len)) => {
                         self.input.more = len == portion || self.input.ends;
                         Ok(len)
                     }
+                    // Whoever cannot be written to sends no more, even if nothing tells of the end.
+                    Ok(None) if self.input.rest => Ok(0),
                     Ok(None) => {
                         self.input.more = false;
                         return Poll::Pending;

@@ -42,6 +42,12 @@ impl Connection {
         }
     }
 
+    /// Messages that the application has taken.
+    pub(super) fn taken(&self) -> u64 {
+        let received = self.counters.received_messages.load(Relaxed);
+        received.saturating_sub(self.handler.waiting().0 as u64)
+    }
+
     /// Messages that were lost to a full outbox.
     pub(crate) fn dropped_messages(&self) -> u64 {
         self.counters.dropped_messages.load(Relaxed)

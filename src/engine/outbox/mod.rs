@@ -63,6 +63,8 @@ pub(super) struct Outbox {
     /// The transport took less than it was offered. Only the actor tries again, once the transport
     /// reports room.
     blocked: bool,
+    /// The transport has failed by itself: it was not cut.
+    failed: bool,
     /// Messages and bytes that were accepted, even if they were dropped later. The outbox counts them
     /// because a sender holds its lock anyway.
     sent: (u64, u64),
@@ -93,6 +95,7 @@ impl Outbox {
             posted: false,
             room_wanted: false,
             blocked: false,
+            failed: false,
             signal,
         }
     }
@@ -110,6 +113,11 @@ impl Outbox {
     /// Whether the transport has failed or was cut.
     pub(super) fn is_cut(&self) -> bool {
         self.way.is_none()
+    }
+
+    /// Whether a write has failed. What the peer has sent before may still be read.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Whether the transport has taken the Close frame, and with it everything before.
@@ -284,16 +292,22 @@ impl Outbox {
     }
 
     pub(super) fn abort(&mut self) {
-        self.fail();
+        self.cut();
+        self.failed = false;
     }
 
     /// Releases the socket and discards everything that waits. Called when the connection is gone.
     pub(super) fn finish(&mut self) {
-        self.fail();
+        self.cut();
         self.backlog.encoder.release();
     }
 
     fn fail(&mut self) {
+        self.failed |= !self.is_cut();
+        self.cut();
+    }
+
+    fn cut(&mut self) {
         if let Some(way) = self.way.take() {
             way.cut();
         }

@@ -43,8 +43,11 @@ pub(in crate::engine) struct Actor {
     way: Way,
     /// The latest state that the actor has acted upon.
     seen: State,
-    /// The time limit of this state. An open connection has several limits instead, which `timer` knows.
+    /// The time limit of this state. An open connection has several limits instead, which `timer` knows,
+    /// until a write fails.
     until: Option<Instant>,
+    /// The messages that the view had taken when the time limit was set after a failed write.
+    taken: u64,
     /// The outbox has bytes that the socket did not take.
     writing: bool,
     /// The socket took all that may be written before other tasks run. The pace would not do: whoever
@@ -72,6 +75,7 @@ impl Actor {
             way,
             seen: State::Open,
             until: None,
+            taken: 0,
             // The head of the response may still wait in the outbox.
             writing: true,
             yields: false,
@@ -99,11 +103,12 @@ impl Actor {
     /// Acts upon the changes that other threads made to the outbox and to the lifecycle.
     fn obey(&mut self) {
         let lifecycle = &self.connection.lifecycle;
-        let (cut, written, room) = {
+        let (cut, failed, written, room) = {
             let mut outbox = self.connection.outbox();
             let closing = !lifecycle.state().may_send();
             (
                 outbox.is_cut(),
+                outbox.has_failed(),
                 outbox.close_is_written(),
                 outbox.take_room_wanted(self.connection.config(), closing),
             )
@@ -113,14 +118,26 @@ impl Actor {
             self.connection.handler.on_room(&self.connection);
         }
         if cut {
-            return self.leave(End::broken(None));
-        }
-        if written && matches!(lifecycle.state(), State::Saying | State::Answering) {
+            if !failed || !lifecycle.state().hears_peer() {
+                return self.leave(End::broken(None));
+            }
+            self.read_rest();
+        } else if written && matches!(lifecycle.state(), State::Saying | State::Answering) {
             let _ = lifecycle.step(Step::Written, None);
         }
         self.follow();
         if self.seen == State::Draining && self.connection.handler.is_drained() {
             self.answer();
+        }
+    }
+
+    /// Begins to read what the peer has sent before a write failed; the connection ends behind that. The
+    /// view takes the messages at its own pace, but one of them within the time limit.
+    fn read_rest(&mut self) {
+        self.connection.with_input(|input| input.rest = true);
+        if self.until.is_none() {
+            self.taken = self.connection.taken();
+            self.until = Some(Instant::now() + self.connection.config().close_timeout);
         }
     }
 

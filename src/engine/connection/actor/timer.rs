@@ -28,7 +28,7 @@ impl Actor {
 
     fn stage_deadline(&self) -> Option<Instant> {
         match self.seen {
-            State::Open => {
+            State::Open if self.until.is_none() => {
                 let idle = self
                     .connection
                     .config()
@@ -83,6 +83,7 @@ impl Actor {
     /// Acts upon a time limit that is over.
     fn expire(&mut self, now: Instant) {
         match self.seen {
+            State::Open if self.until.is_some() => self.expire_rest(now),
             State::Open => self.expire_open(now),
             State::Draining => self.answer(),
             State::Saying | State::Said | State::Answering | State::Lingering | State::Gone => {
@@ -92,6 +93,16 @@ impl Actor {
                 self.leave(End::broken(Some(error.into())));
             }
         }
+    }
+
+    /// Gives the view more time if it has taken a message since the time limit was set.
+    fn expire_rest(&mut self, now: Instant) {
+        let taken = self.connection.taken();
+        if taken == self.taken {
+            return self.leave(End::broken(None));
+        }
+        self.taken = taken;
+        self.until = Some(now + self.connection.config().close_timeout);
     }
 
     fn expire_open(&mut self, now: Instant) {

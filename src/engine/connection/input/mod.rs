@@ -33,6 +33,8 @@ pub(in crate::engine) struct Input {
     pub(super) ends: bool,
     /// The poller has told of bytes that are not all read: the connection's task reads on.
     pub(super) more: bool,
+    /// Nothing can be written any more: the connection's task reads what has arrived, and no more will.
+    pub(super) rest: bool,
 }
 
 impl Input {
@@ -58,6 +60,7 @@ impl Input {
             last_message: now,
             polled,
             ends: false,
+            rest: false,
         }
     }
 }
