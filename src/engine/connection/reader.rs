@@ -57,13 +57,10 @@ pub(super) fn poll_read(connection: &Arc<Connection>, cx: &mut Context<'_>) -> b
     connection.with_input(|input| Reader { connection, input }.poll_read(cx).is_ready())
 }
 
-/// Reads for the connection's task what whoever attends the poller may not have read yet. Returns whether
-/// something was read.
+/// Reads for the connection's task what has arrived since, or what whoever attends the poller has not read
+/// yet. Returns whether something was read.
 pub(super) fn catch_up(connection: &Arc<Connection>, cx: &mut Context<'_>) -> bool {
     connection.with_input(|input| {
-        if !input.polled {
-            return false;
-        }
         input.more = true;
         Reader { connection, input }.poll_read(cx).is_ready()
     })

@@ -54,6 +54,7 @@ over_each!(
     nothing_follows_the_close,
     a_message_that_is_too_long_closes_with_1009,
     an_idle_connection_closes_with_1001,
+    a_peer_that_nobody_reads_is_not_idle,
     pings_are_answered_and_measure_latency,
     statistics_count_both_ways,
     members_get_what_their_groups_get,
@@ -322,6 +323,24 @@ fn an_idle_connection_closes_with_1001(over: Over) {
     };
     let mut one = over.one(config);
     assert_eq!(one.far.hear_close().0, 1001);
+}
+
+fn a_peer_that_nobody_reads_is_not_idle(over: Over) {
+    let config = Config {
+        inbox_messages: 2,
+        idle_timeout: Some(Duration::from_millis(100)),
+        ..Config::default()
+    };
+    let mut one = over.one(config);
+    for n in 0..8 {
+        one.far.say(&n.to_string());
+    }
+    for n in 0..8 {
+        thread::sleep(Duration::from_millis(150));
+        assert_eq!(one.wait(), text(&n.to_string()));
+    }
+    assert_eq!(one.wait(), Received::End);
+    assert_eq!(one.connection.end().unwrap().code, 1001);
 }
 
 fn pings_are_answered_and_measure_latency(over: Over) {

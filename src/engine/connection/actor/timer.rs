@@ -51,6 +51,11 @@ impl Actor {
         self.stage_deadline().is_some_and(|due| due <= now)
     }
 
+    /// Whether bytes wait that were read and not decoded.
+    fn has_stash(&self) -> bool {
+        self.connection.with_input(|input| !input.stash.is_empty())
+    }
+
     fn last_message(&self) -> Option<Instant> {
         self.connection.with_input(|input| Some(input.last_message))
     }
@@ -112,14 +117,18 @@ impl Actor {
             )));
         }
         let config = self.connection.config();
+        let listening = self.connection.handler.wants_more();
         if config
             .idle_timeout
             .is_some_and(|idle| self.last_message().is_some_and(|last| last + idle <= now))
         {
-            self.connection.close(1001, "idle for too long");
-            return self.obey();
+            if listening && !self.has_stash() {
+                self.connection.close(1001, "idle for too long");
+                return self.obey();
+            }
+            // The peer may have sent messages that nobody has read: the view is busy with earlier ones.
+            self.connection.with_input(|input| input.last_message = now);
         }
-        let listening = self.connection.handler.wants_more();
         let due = self
             .connection
             .with_input(|input| Some(input.keepalive.check(now, listening)));
