@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{io::Read, net::TcpStream, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use common::{Echo, connect, limited};
 use dwebsocket::{
@@ -63,7 +63,30 @@ fn parent_and_child_each_have_an_engine() {
         echo_over_queue(&far);
         drop(permit);
         assert_eq!(Permit::taken(), 0);
+        cut_off_beside_a_child(&connection, peer.get_mut());
     });
+}
+
+/// A child of a fork has the socket, too, so the peer learns nothing from a close in the parent alone.
+fn cut_off_beside_a_child(connection: &Connection, peer: &mut TcpStream) {
+    // SAFETY: the child only waits for a signal.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: these calls may follow a fork. The child ends by itself if the test does not end it.
+        unsafe {
+            libc::alarm(60);
+            libc::pause();
+            libc::_exit(0);
+        }
+    }
+    connection.abort();
+    let end = peer.read(&mut [0]);
+    // SAFETY: the child is this test's own, and the null pointer asks for no status.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+    assert_eq!(end.unwrap(), 0);
 }
 
 fn echo(peer: &mut common::Peer) {

@@ -260,5 +260,12 @@ impl Drop for Actor {
         self.connection.room.notify_all();
         self.connection.leave_owner();
         self.engine.forget(&self.connection);
+        // A forked child may have the socket, too, and would keep it open. In the child, the connection is
+        // foreign, and the socket still its parent's.
+        if let Way::Socket(wire) = &self.way
+            && !self.connection.is_foreign()
+        {
+            let _ = wire.socket().shutdown(Shutdown::Both);
+        }
     }
 }
