@@ -249,6 +249,10 @@ impl PyEventLoop {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if self.is_foreign() {
+            // A greenlet of this round has forked: the child leaves the others to its parent.
+            return Ok(None);
+        }
         let mut state = self.state();
         let next = state.next(py);
         if next.is_none() {
@@ -436,7 +440,7 @@ impl PyLoopPort {
         timeout: Option<f64>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let connection = self.connection.get();
-        if timeout == Some(0.0) || connection.connection.is_foreign() || self.is_elsewhere() {
+        if timeout == Some(0.0) || self.is_elsewhere() {
             return connection.receive(py, timeout);
         }
         // Before a message is taken: an exception that ends the rest loses nothing.
@@ -444,6 +448,10 @@ impl PyLoopPort {
         let mut deadline = None;
         let mut waited = false;
         loop {
+            // Another greenlet may have forked during the wait.
+            if connection.connection.is_foreign() {
+                return Ok(None);
+            }
             match connection.inbox.take_in_loop(&connection.connection) {
                 Received::Message(message) => {
                     if !waited {

@@ -147,7 +147,9 @@ impl EventLoop {
 
     /// Reports a connection, as if something had arrived for it.
     pub fn report(&self, id: u64) {
-        self.queue.push(id);
+        if !self.is_foreign() {
+            self.queue.push(id);
+        }
     }
 
     /// Ends [`EventLoop::wait`].
@@ -187,9 +189,13 @@ impl EventLoop {
         }
     }
 
-    /// Writes the answers that are held back: no view runs in the calling thread now, or it has waited.
+    /// Writes the answers that are held back: no view runs in the calling thread now, or it has waited. A
+    /// forked child leaves those of its parent alone.
     pub fn write_held(&self) {
         BUSY.set(0);
+        if self.is_foreign() {
+            return;
+        }
         let mut held = self.held();
         if held.is_empty() {
             return;

@@ -205,11 +205,12 @@ impl PyTaskLoop {
         drop(forgotten);
     }
 
-    /// Runs the tasks that are to go on; returns whether some are left.
+    /// Runs the tasks that are to go on; returns whether some are left. The child of a task that forks leaves
+    /// the others to its parent.
     fn run(&self, py: Python<'_>) -> bool {
         let began = Instant::now();
         let mut stride = STRIDE;
-        loop {
+        while !self.is_foreign() {
             let next = self.state().ready.pop_front();
             let Some(waiter) = next else { break };
             waiter.step(py);
@@ -223,7 +224,7 @@ impl PyTaskLoop {
         }
         let mut state = self.state();
         state.runs = false;
-        let left = !state.ready.is_empty();
+        let left = !state.ready.is_empty() && !self.is_foreign();
         drop(state);
         self.event_loop.write_held();
         left

@@ -701,6 +701,85 @@ def test_a_forked_child_takes_nothing_from_its_parent():
 
 
 @gevent_test
+def test_a_forked_child_leaves_the_round_to_its_parent():
+    """
+    (first, one), (second, other) = open_pair(), open_pair()
+    handled = []
+    def fork():
+        first.wait(20)
+        child = os.fork()
+        if not child:
+            gevent.sleep(0.3)
+            os._exit(len(handled))
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    def handle():
+        while True:
+            handled.append(second.wait(20))
+    forks = gevent.spawn(fork)
+    gevent.spawn(handle)
+    gevent.sleep(0.01)
+    # The loop reads both in one round.
+    one.send("fork")
+    other.send("pay")
+    assert forks.get(timeout=20) == 0
+    gevent.sleep(0.01)
+    assert handled == [b"pay"]
+    """
+
+
+@gevent_test
+def test_a_forked_child_writes_no_answer_that_its_parent_holds_back():
+    """
+    socket, peer = open_pair()
+    def answer():
+        socket.wait(20)
+        # Another message waits, so that the answer to this one is held back.
+        socket.send(b"one")
+        child = os.fork()
+        if not child:
+            gevent.sleep(0.1)
+            os._exit(0)
+        os.waitpid(child, 0)
+        socket.wait(20)
+        socket.send(b"two")
+    answers = gevent.spawn(answer)
+    gevent.sleep(0.01)
+    for text in (b"1", b"2"):
+        peer.protocol.send_text(text)
+    peer._flush()
+    answers.get(timeout=20)
+    assert [str(peer.message()) for _ in range(2)] == ["one", "two"]
+    """
+
+
+@gevent_test
+def test_a_wait_that_ends_in_a_forked_child_takes_no_message():
+    """
+    socket, peer = open_pair()
+    parent, got = os.getpid(), []
+    def wait():
+        message = socket.wait(20)
+        if os.getpid() != parent:
+            os._exit(message is not None)
+        got.append(message)
+    waits = gevent.spawn(wait)
+    gevent.sleep(0.01)
+    peer.send("x")
+    loop, number = greenlets._waker().loop, endpoint.of(socket).connection.id
+    # From now on, the message waits in the inbox.
+    loop.attend()
+    child = os.fork()
+    assert loop.unpark(number, waits)
+    if not child:
+        waits.switch()
+    gevent.get_hub().loop.run_callback(waits.switch)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    waits.join(20)
+    assert got == [b"x"]
+    """
+
+
+@gevent_test
 def test_messages_that_arrive_together_are_answered_in_order():
     """
     socket, peer = open_pair()

@@ -760,6 +760,43 @@ def test_a_forked_child_has_a_loop_of_its_own():
     )
 
 
+def test_a_forked_child_leaves_the_round_of_tasks_to_its_parent():
+    script(
+        """
+    warnings.simplefilter("ignore", DeprecationWarning)
+    parent = os.getpid()
+    async def view(request):
+        loop = asyncio.get_running_loop()
+        async for message in request.websocket:
+            if message == "sleep":
+                time.sleep(0.3)
+            elif message != "fork":
+                await request.websocket.send(message)
+            elif child := os.fork():
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                await request.websocket.send(str(code))
+            else:
+                loop.call_later(0.3, os._exit, 0)
+        if os.getpid() != parent and request.path == "/other":
+            os._exit(1)
+    site = Site({"": websocket(view), "other": websocket(view)}, {})
+    with site.connect() as busy, site.connect() as one, site.connect("/other") as two:
+        for peer in (busy, one, two):
+            peer.send("x")
+            assert peer.recv() == "x"
+        # The loop finds the other messages together.
+        busy.send("sleep")
+        time.sleep(0.1)
+        one.send("fork")
+        time.sleep(0.02)
+        two.send("pay")
+        assert one.recv() == "0"
+        assert two.recv() == "pay"
+    site.stop()
+    """
+    )
+
+
 def test_an_async_view_counts_as_running_at_the_end(site):
     release = Box()
 
