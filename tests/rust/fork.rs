@@ -5,12 +5,25 @@
 
 mod common;
 
-use std::{io::Read, net::TcpStream, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    io::Read,
+    net::TcpStream,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use common::{Echo, connect, limited};
 use dwebsocket::{
     config::Config,
-    engine::{self, Connection, FarEnd, Overflow, Permit, Pushed, QueueParts, Sent},
+    engine::{
+        self, Call, Connection, Crew, Duty, FarEnd, Next, Overflow, Permit, Pushed, QueueParts,
+        Sent,
+    },
     protocol::{Event, Message, OpCode},
 };
 use tungstenite::Message as Wire;
@@ -64,6 +77,7 @@ fn parent_and_child_each_have_an_engine() {
         drop(permit);
         assert_eq!(Permit::taken(), 0);
         cut_off_beside_a_child(&connection, peer.get_mut());
+        a_thread_that_forks_leaves_the_crew_in_the_child();
     });
 }
 
@@ -87,6 +101,45 @@ fn cut_off_beside_a_child(connection: &Connection, peer: &mut TcpStream) {
         libc::waitpid(child, std::ptr::null_mut(), 0);
     }
     assert_eq!(end.unwrap(), 0);
+}
+
+/// Whatever thread of the parent holds the lock of the crew at the moment of the fork.
+fn a_thread_that_forks_leaves_the_crew_in_the_child() {
+    let crew = Crew::start(engine::engine().unwrap(), 2).unwrap();
+    let Call::Lead(lead) = crew.wait_for_duty(common::LIMIT) else {
+        panic!("nobody leads");
+    };
+    crew.line_up([1, 2]);
+    let done = Arc::new(AtomicBool::new(false));
+    let (busy, stop) = (Arc::clone(&crew), Arc::clone(&done));
+    let thread = thread::spawn(move || {
+        while !stop.load(Relaxed) {
+            busy.line_up([]);
+        }
+    });
+    for _ in 0..50 {
+        // SAFETY: as above.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: ends a child that waits for a lock.
+            unsafe { libc::alarm(2) };
+            let duty = Duty::Lead(lead);
+            let fine = crew.line_up_again(duty, 3).is_none()
+                && crew.next(duty, false) == Next::Leave
+                && crew.wait_for_duty(Duration::from_secs(1)) == Call::Ended;
+            crew.discharge();
+            // SAFETY: ends the process without running the exit handlers of the parent.
+            unsafe { libc::_exit(i32::from(!fine)) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is a valid place for the result.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0, "the child failed");
+    }
+    done.store(true, Relaxed);
+    thread.join().unwrap();
+    assert_eq!(crew.next(Duty::Lead(lead), false), Next::Work(1));
+    crew.end();
 }
 
 fn echo(peer: &mut common::Peer) {

@@ -166,11 +166,16 @@ impl<T> Crew<T> {
 
     /// Counts a thread that could not be started, or that ends.
     pub fn discharge(&self) {
-        self.state().threads -= 1;
+        if !self.event_loop.is_foreign() {
+            self.state().threads -= 1;
+        }
     }
 
     /// Waits for a duty, at most `timeout`.
     pub fn wait_for_duty(&self, timeout: Duration) -> Call {
+        if self.is_over() {
+            return Call::Ended;
+        }
         let until = Instant::now() + timeout;
         let mut state = self.state();
         loop {
@@ -210,6 +215,9 @@ impl<T> Crew<T> {
     /// would not look at the line: then the connection must be reported.
     #[must_use]
     pub fn line_up_again(&self, duty: Duty, item: T) -> Option<T> {
+        if self.event_loop.is_foreign() {
+            return None;
+        }
         let mut state = self.state();
         let waits = self.running.load(SeqCst) == 0;
         match (state.lead, duty) {
@@ -224,6 +232,9 @@ impl<T> Crew<T> {
 
     /// Returns what a thread does next. `computed`: a helper has computed for most of its time.
     pub fn next(&self, duty: Duty, computed: bool) -> Next<T> {
+        if self.event_loop.is_foreign() {
+            return Next::Leave;
+        }
         let mut state = self.state();
         match duty {
             Duty::Lead(lead) if state.lead == Some(lead) => {
@@ -271,7 +282,8 @@ impl<T> Crew<T> {
     }
 
     /// Whether nobody will lead any more: the crew has ended, or this is a forked child, which must leave the
-    /// sockets of its parent alone.
+    /// sockets of its parent alone. The child asks before it takes the lock, which a thread of the parent may
+    /// have held.
     fn is_over(&self) -> bool {
         self.ended.load(SeqCst) || self.event_loop.is_foreign()
     }
