@@ -710,6 +710,10 @@ class Connection:
         """Return a descriptor that polls readable while a message or the end waits.
 
         The first call makes the descriptor; the connection owns it.
+
+        Raises:
+            OSError: The process has no descriptor left, or was forked from the one to
+                which the connection belongs.
         """
     def join(
         self,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::PyTypeError,
+    exceptions::{PyOSError, PyTypeError},
     prelude::*,
     types::{PyByteArray, PyBytes, PyMemoryView, PyString},
 };
@@ -330,6 +330,10 @@ impl PyConnection {
     }
 
     fn fileno(&self) -> PyResult<RawFd> {
+        if self.connection.is_foreign() {
+            let text = "the connection belongs to another process, which has forked this one";
+            return Err(PyOSError::new_err((libc::EBADF, text)));
+        }
         self.inbox.fileno().map_err(errors::os)
     }
 }

@@ -13,9 +13,13 @@ use crate::{
 };
 
 impl Connection {
-    /// How the connection ended. While only this side has said Close, this is what it said.
+    /// How the connection ended. While only this side has said Close, this is what it said. A forked child
+    /// knows what its parent knew.
     #[must_use]
     pub fn end(&self) -> Option<End> {
+        if self.is_foreign() {
+            return self.lifecycle.end_at_fork();
+        }
         self.lifecycle.end()
     }
 

@@ -189,6 +189,12 @@ impl Lifecycle {
         self.lock().as_deref().cloned()
     }
 
+    /// What [`Lifecycle::end`] has returned before a fork, for the child: a thread that it does not have may
+    /// hold the lock.
+    pub(super) fn end_at_fork(&self) -> Option<End> {
+        self.end.try_lock().ok()?.as_deref().cloned()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Box<End>>> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import warnings
+from contextlib import suppress
 
 import pytest
 
 from dwebsocket.process import fork
+from tests.python.peer import open_pair
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
@@ -117,3 +120,30 @@ def test_what_has_failed_is_tried_again():
     for _ in range(3):
         attempt()
     assert len(calls) == 3
+
+
+def test_a_child_can_ask_about_a_connection_of_its_parent():
+    (kept, peer), (closed, other) = open_pair(), open_pair(modern=True)
+    other.close(4000, "why")
+    assert closed.wait() is None
+    with warnings.catch_warnings():
+        # Python 3.12 tells that there are threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        code = 1
+        with suppress(BaseException):
+            # A lock of the parent may be held: no descriptor is made.
+            with pytest.raises(OSError, match="another process") as raised:
+                kept.fileno()
+            assert raised.value.errno == errno.EBADF
+            assert kept.close_code is None
+            assert (closed.close_code, closed.close_reason) == (4000, "why")
+            assert kept.is_closed()
+            assert kept.can_read()
+            assert kept.wait() is None
+            code = 0
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    peer.send("x")
+    assert kept.wait() == b"x"
