@@ -159,6 +159,30 @@ impl Inbox {
         received
     }
 
+    /// Puts a message back that was taken last: it is the oldest one again.
+    pub fn give_back(&self, connection: &Connection, received: Received) {
+        if let Received::Message(message) = received {
+            self.put(connection, message, VecDeque::push_front);
+        }
+    }
+
+    fn put(
+        &self,
+        connection: &Connection,
+        message: Message,
+        push: impl FnOnce(&mut VecDeque<Message>, Message),
+    ) {
+        let mut state = self.state();
+        state.bytes += len(&message);
+        let bytes = state.bytes;
+        state.weight.grown(bytes);
+        push(&mut state.queue, message);
+        if state.queue.len() >= self.max_messages || state.bytes >= self.max_bytes {
+            self.full.store(true, Ordering::Release);
+        }
+        self.notify(state, connection);
+    }
+
     /// Does the part of a call that must run without the lock.
     fn after(&self, connection: &Connection, resume: bool, turn: Option<Turn>) {
         if resume {
@@ -285,15 +309,7 @@ impl Wake for Inbox {
 
 impl Handler for Inbox {
     fn on_message(&self, connection: &Arc<Connection>, message: Message) {
-        let mut state = self.state();
-        state.bytes += len(&message);
-        let bytes = state.bytes;
-        state.weight.grown(bytes);
-        state.queue.push_back(message);
-        if state.queue.len() >= self.max_messages || state.bytes >= self.max_bytes {
-            self.full.store(true, Ordering::Release);
-        }
-        self.notify(state, connection);
+        self.put(connection, message, VecDeque::push_back);
     }
 
     fn waiting(&self) -> (usize, usize) {

@@ -131,11 +131,12 @@ impl PyConnection {
             }
             let until = *deadline.get_or_insert_with(|| wait::deadline(timeout));
             let connection = &self.connection;
-            let room = wait::detached(py, until, |deadline| {
+            let wait = |deadline| {
                 connection
                     .wait_for_room(payload.len(), deadline)
                     .then_some(())
-            })?;
+            };
+            let room = wait::detached(py, until, wait, drop)?;
             if room.is_none() {
                 self.connection.count_dropped();
                 return Ok(false);
@@ -247,7 +248,9 @@ impl PyConnection {
                         Received::Nothing => None,
                         received => Some(received),
                     };
-                    wait::detached(py, wait::deadline(timeout), wait)?.unwrap_or(Received::Nothing)
+                    let deadline = wait::deadline(timeout);
+                    let give_back = |received| inbox.give_back(connection, received);
+                    wait::detached(py, deadline, wait, give_back)?.unwrap_or(Received::Nothing)
                 }
                 received => received,
             }

@@ -34,9 +34,8 @@ pub(super) fn wait_log(py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
     let Some(engine) = running() else {
         return Ok(false);
     };
-    let waited = wait::detached(py, wait::deadline(timeout), |deadline| {
-        engine.log().wait(deadline).then_some(())
-    })?;
+    let wait = |deadline| engine.log().wait(deadline).then_some(());
+    let waited = wait::detached(py, wait::deadline(timeout), wait, drop)?;
     Ok(waited.is_some())
 }
 

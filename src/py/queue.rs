@@ -145,10 +145,11 @@ impl PyFarEnd {
 
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let found = wait::detached(py, wait::deadline(timeout), |deadline| {
+        let wait = |deadline: Option<Instant>| {
             let deadline = deadline.unwrap_or_else(|| Instant::now() + wait::LONG);
             self.far.wait(deadline).then_some(())
-        })?;
+        };
+        let found = wait::detached(py, wait::deadline(timeout), wait, drop)?;
         Ok(found.is_some())
     }
 

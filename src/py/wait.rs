@@ -44,11 +44,13 @@ pub(super) fn deadline(timeout: Option<f64>) -> Option<Instant> {
 /// Runs `wait` detached from the interpreter until it returns a value or the deadline has passed.
 ///
 /// `wait` gets the deadline of one slice. On the main thread each slice is at most [`SLICE`] long, because
-/// only that thread runs Python's signal handlers (Ctrl-C).
+/// only that thread runs Python's signal handlers (Ctrl-C). If a handler raises, `give_back` gets what `wait`
+/// has returned meanwhile.
 pub(super) fn detached<T: Send>(
     py: Python<'_>,
     deadline: Option<Instant>,
     wait: impl Fn(Option<Instant>) -> Option<T> + Sync,
+    give_back: impl FnOnce(T),
 ) -> PyResult<Option<T>> {
     let main = is_main_thread();
     loop {
@@ -68,8 +70,11 @@ pub(super) fn detached<T: Send>(
         });
         // This thread has the interpreter lock, so another thread may now ask for the lock.
         drop(pass);
-        if main {
-            py.check_signals()?;
+        if main && let Err(raised) = py.check_signals() {
+            if let Some(result) = result {
+                give_back(result);
+            }
+            return Err(raised);
         }
         if result.is_some() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Ok(result);

@@ -1,4 +1,4 @@
-"""Waits on the main thread, which Ctrl-C must end; each in a process of its own."""
+"""Waits on the main thread, which signals end; each in a process of its own."""
 
 from __future__ import annotations
 
@@ -64,3 +64,43 @@ def test_ctrl_c_ends_a_call_that_waits_for_a_silent_broker(call: str, scheme: st
         process.communicate()
     assert out == "interrupted\n", err
     assert process.returncode == 0, err
+
+
+#: A signal comes during a wait, and a message before the wait has noticed the signal.
+ALARMS = """
+import os, signal, threading
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+import django
+django.setup()
+from tests.python.peer import open_pair
+
+class Alarm(Exception): pass
+
+def ring(number, frame):
+    raise Alarm
+
+def send():
+    for text in "abc":
+        peer.protocol.send_text(text.encode())
+    peer._flush()
+
+signal.signal(signal.SIGALRM, ring)
+websocket, peer = open_pair(modern=True, engine={"inbox_messages": 3})
+for _ in range(3):
+    threading.Timer(0.05, send).start()
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    try:
+        websocket.receive(10)
+    except Alarm:
+        print("alarm", flush=True)
+    assert websocket.can_read(10)
+    print(*[websocket.receive(1) for _ in range(3)], flush=True)
+"""
+
+
+def test_an_exception_of_a_signal_handler_loses_no_message():
+    process = subprocess.run(
+        [sys.executable, "-c", ALARMS], capture_output=True, text=True, timeout=50
+    )
+    assert process.stdout == "alarm\na b c\n" * 3, process.stderr
+    assert process.returncode == 0, process.stderr
