@@ -80,8 +80,13 @@ pub(super) fn value(message: impl Into<String>) -> PyErr {
     PyValueError::new_err(message.into())
 }
 
+/// The longest time that a call accepts, as the settings do: adding it to the present never overflows.
+const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
 /// Converts seconds into a [`Duration`].
 pub(super) fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| value(format!("{name} must be a number of seconds, not {seconds}")))
+        .ok()
+        .filter(|duration| *duration <= LONGEST)
+        .ok_or_else(|| value(format!("{name} must be a number of seconds, not {seconds}")))
 }

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from dwebsocket import _engine
+
 #: The broker takes connections and says nothing.
 PROGRAM = """
 import os, signal, socket, sys
@@ -104,3 +106,19 @@ def test_an_exception_of_a_signal_handler_loses_no_message():
     )
     assert process.stdout == "alarm\na b c\n" * 3, process.stderr
     assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize("seconds", [1.5e19, 1e12, float("inf"), float("nan"), -1.0])
+@pytest.mark.parametrize(
+    "call",
+    [
+        _engine.stop,
+        _engine.renew,
+        _engine.hub_flush,
+        lambda seconds: _engine.leave(1001, seconds),
+        lambda seconds: _engine.monitor_ask("{}", seconds),
+    ],
+)
+def test_a_time_that_no_clock_can_tell_is_refused(call, seconds):
+    with pytest.raises(ValueError, match="must be a number of seconds"):
+        call(seconds)
