@@ -63,8 +63,8 @@ pub enum Overflow {
     DropNewest,
     /// Do not take the message, and return `Sent::Full` to the caller.
     Refuse,
-    /// Take the message as long as the outbox has less than twice its limits, and return `Sent::Full` after
-    /// that: the caller waits for room when it has sent.
+    /// Take the message as long as the outbox has room for one byte, or for the message within twice its
+    /// limits, and return `Sent::Full` after that: the caller waits for room when it has sent.
     Overdraw,
 }
 

@@ -46,10 +46,12 @@ impl Backlog {
         self.is_within(len, config.outbox_messages, config.outbox_bytes)
     }
 
-    /// Whether a message of `len` bytes would be taken from a sender that waits only afterwards.
+    /// Whether a message of `len` bytes would be taken from a sender that waits only afterwards. A sender
+    /// that has waited finds room for one byte, and may send a message of any size.
     fn may_overdraw(&self, len: usize, config: &Config) -> bool {
         let (messages, bytes) = (config.outbox_messages, config.outbox_bytes);
-        self.is_within(len, messages.saturating_mul(2), bytes.saturating_mul(2))
+        self.has_room(1, config)
+            || self.is_within(len, messages.saturating_mul(2), bytes.saturating_mul(2))
     }
 
     fn is_within(&self, len: usize, most_messages: usize, most_bytes: usize) -> bool {
@@ -130,6 +132,17 @@ mod tests {
         }
         assert_eq!(outbox.backlog().0, 4);
         assert!(!outbox.has_room(1, &config));
+    }
+
+    #[test]
+    fn a_sender_that_has_waited_may_send_a_message_of_any_size() {
+        let (mut outbox, _far, mut config) = full();
+        config.outbox_messages = 100;
+        config.outbox_bytes = 12;
+        for (len, expected) in [(1_000, Sent::Done), (1, Sent::Full)] {
+            let sent = outbox.send(OpCode::Binary, &vec![0; len], Overflow::Overdraw, &config);
+            assert_eq!(sent, expected);
+        }
     }
 
     #[test]

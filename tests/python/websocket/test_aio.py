@@ -571,6 +571,23 @@ class TestAFullOutbox:
             assert got == [f"{number:04}" for number in range(400)]
             assert done.take() == 400
 
+    @pytest.mark.parametrize("overflow", ["auto", "block"])
+    def test_an_await_makes_room_for_a_message_of_any_size(self, site, overflow):
+        box = Box()
+
+        async def view(request):
+            ws, sent = request.websocket, []
+            for _ in range(3):
+                sent.append(await ws.send("x" * 9_000_000))
+                sent.append(await ws.send("x" * 9_000_000, overflow=overflow))
+            box.put([sent, ws.close_code, ws.stats["dropped_messages"]])
+
+        options = {"outbox_bytes": 4_000_000, "compression": "off"}
+        running = served(site, view, overflow=overflow, **options)
+        with running.connect(max_size=None) as peer:
+            assert [len(peer.recv()) for _ in range(6)] == [9_000_000] * 6
+            assert box.take() == [[True] * 6, None, 0]
+
     def test_a_view_that_never_waits_is_cut_off(self, site, caplog):
         box = Box()
 
