@@ -56,7 +56,9 @@ impl Backlog {
 
     fn is_within(&self, len: usize, most_messages: usize, most_bytes: usize) -> bool {
         let bytes = self.bytes + self.unsent_bytes();
-        bytes == 0 || (self.messages < most_messages && bytes + len <= most_bytes)
+        // Empty messages have no bytes, and count as messages.
+        (bytes == 0 && self.messages == 0)
+            || (self.messages < most_messages && bytes + len <= most_bytes)
     }
 
     /// Drops the oldest messages until `len` bytes fit; `None` if they do not fit even then.
@@ -83,6 +85,10 @@ mod tests {
 
     /// An outbox that is full: one message in the transport, two in the backlog.
     fn full() -> (Outbox, FarEnd, Config) {
+        full_of(b"12345")
+    }
+
+    fn full_of(message: &[u8]) -> (Outbox, FarEnd, Config) {
         let config = Config {
             outbox_messages: 2,
             ..Config::default()
@@ -102,7 +108,7 @@ mod tests {
             figures::stripe(1),
         );
         for _ in 0..3 {
-            let sent = outbox.send(OpCode::Text, b"12345", Overflow::Close, &config);
+            let sent = outbox.send(OpCode::Text, message, Overflow::Close, &config);
             assert_eq!(sent, Sent::Done);
         }
         (outbox, far, config)
@@ -154,6 +160,19 @@ mod tests {
         assert!(!outbox.has_room(3, &config));
         assert_eq!(outbox.discard_queue(), 2);
         assert!(outbox.has_room(1_000, &config));
+    }
+
+    #[test]
+    fn empty_messages_count() {
+        for (overflow, expected) in [
+            (Overflow::Close, Sent::Overflowed),
+            (Overflow::DropOldest, Sent::DroppedOldest(1)),
+        ] {
+            let (mut outbox, _far, config) = full_of(b"");
+            let sent = outbox.send(OpCode::Text, b"", overflow, &config);
+            assert_eq!(sent, expected);
+            assert_eq!(outbox.backlog(), (2, 0));
+        }
     }
 
     #[test]
