@@ -61,8 +61,13 @@ impl Backlog {
             || (self.messages < most_messages && bytes + len <= most_bytes)
     }
 
-    /// Drops the oldest messages until `len` bytes fit; `None` if they do not fit even then.
+    /// Drops the oldest messages until `len` bytes fit; `None` if they would not fit even then, and none
+    /// is dropped.
     fn make_room(&mut self, len: usize, config: &Config) -> Option<u64> {
+        let unsent = self.unsent_bytes();
+        if unsent > 0 && unsent + len > config.outbox_bytes {
+            return None;
+        }
         let mut lost = 0;
         while !self.has_room(len, config) {
             self.drop_oldest_message()?;
@@ -172,6 +177,19 @@ mod tests {
             let sent = outbox.send(OpCode::Text, b"", overflow, &config);
             assert_eq!(sent, expected);
             assert_eq!(outbox.backlog(), (2, 0));
+        }
+    }
+
+    #[test]
+    fn nothing_is_dropped_for_a_message_that_does_not_fit() {
+        let (mut outbox, _far, mut config) = full();
+        config.outbox_bytes = 20;
+        // The rest of a message that is half written cannot be dropped.
+        outbox.backlog.unsent.push_back(vec![0; 10].into());
+        for (len, expected, waiting) in [(11, Sent::Dropped, 2), (10, Sent::DroppedOldest(2), 1)] {
+            let sent = outbox.send(OpCode::Binary, &vec![0; len], Overflow::DropOldest, &config);
+            assert_eq!(sent, expected);
+            assert_eq!(outbox.backlog().0, waiting);
         }
     }
 
