@@ -37,6 +37,7 @@ from .process import reporting
 from .process.reporting import shown
 from .process.trouble import Trouble
 from .websocket import WebSocket, endpoint, membership
+from .websocket.aio import AsyncWebSocket
 from .websocket.parsing import strict_json
 
 __all__ = ("Refused", "Session")
@@ -83,8 +84,11 @@ class Session:
     """One client that speaks the protocol; a subclass decides what is allowed.
 
     Args:
-        websocket: The WebSocket.
+        websocket: The WebSocket of a synchronous view.
         request: The request that opened the WebSocket.
+
+    Raises:
+        TypeError: The WebSocket is that of an asynchronous view.
     """
 
     #: Seconds of silence after which the client pings the server.
@@ -116,6 +120,11 @@ class Session:
     max_members = 1_000
 
     def __init__(self, websocket: WebSocket[Any], request: HttpRequest) -> None:
+        if isinstance(websocket, AsyncWebSocket):
+            raise TypeError(
+                "a Session needs a synchronous view: write 'def', not 'async def'. (In "
+                "an async view, use a WebSocketView.)"
+            )
         self.websocket = websocket
         self.request = request
         self._credit = float(self.burst)
@@ -278,8 +287,9 @@ class Session:
 
     def _answer(self, message: str | bytes) -> None:
         number: Any = None
+        # An error here is no fault of the message: it ends the session.
+        self._pace(_work(message))
         try:
-            self._pace(_work(message))
             command = _parse(message)
             number = command.get("id")
             action = self._command(command)

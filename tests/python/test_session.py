@@ -7,8 +7,9 @@ import time
 
 import pytest
 from django.test import override_settings
+from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import hub, websocket
+from dwebsocket import WebSocketView, hub, websocket
 from dwebsocket.session import VALUES, WEIGHT, Refused, Session, _Points, _work
 
 #: 54 KB that Python 3.13 parses, and in which it recurses 9,900 levels deep.
@@ -149,6 +150,47 @@ def test_a_page_may_name_the_protocol_or_not(site):
         with running.connect("", subprotocols=offered) as connection:
             assert connection.recv(10) == str(chosen)
             assert json.loads(connection.recv(10))["type"] == "welcome"
+
+
+def ends_with_1011(running):
+    with running.connect("ws") as connection:
+        try:
+            assert json.loads(connection.recv(10))["type"] == "welcome"
+            pytest.fail(f"the session goes on: {connection.recv(10)}")
+        except ConnectionClosed:
+            assert connection.close_code == 1011
+
+
+def test_an_asynchronous_view_is_told_that_a_session_is_not_for_it(site, caplog):
+    @websocket
+    async def view(request):
+        Session(request.websocket, request).run()
+
+    ends_with_1011(site({"ws": view}))
+    assert "a Session needs a synchronous view: write 'def'" in caplog.text
+    assert caplog.text.count("Error in") == 1
+
+
+def test_an_asynchronous_class_is_told_that_a_session_is_not_for_it(site, caplog):
+    class View(WebSocketView):
+        async def on_open(self):
+            Session(self.websocket, self.request).run()
+
+    ends_with_1011(site({"ws": View.as_view()}))
+    assert "a Session needs a synchronous view: write 'def'" in caplog.text
+
+
+def test_an_error_that_is_no_messages_fault_ends_the_session(site, caplog):
+    @websocket
+    def view(request):
+        # The second call would end the session in any case.
+        strange = iter([None])
+        request.websocket.receive = lambda timeout: next(strange)
+        Session(request.websocket, request).run()
+
+    ends_with_1011(site({"ws": view}))
+    assert "Error in the session" not in caplog.text
+    assert "Error in the WebSocket view of /ws" in caplog.text
 
 
 def test_ping_and_data(client):
