@@ -28,6 +28,12 @@ from .exceptions import (
 )
 
 if TYPE_CHECKING:
+    from . import asgi as asgi
+    from . import channels as channels
+    from . import middleware as middleware
+    from . import monitor as monitor
+    from . import session as session
+    from . import testing as testing
     from .classes import WebSocketView, on
     from .conf.view_options import ViewOptions
     from .decorating import DecoratorModule
@@ -57,6 +63,10 @@ _TYPES = {
     "WebSocketView": "classes",
     "on": "classes",
 }
+
+#: Public modules that most sites do without: imported when they are asked for, so that
+#: ``import dwebsocket`` is enough for ``dwebsocket.asgi.application(...)``.
+_MODULES = ("asgi", "channels", "middleware", "monitor", "session", "testing")
 
 __all__ = (
     "AsyncWebSocket",
@@ -89,6 +99,8 @@ __all__ = (
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
         module = _TYPES.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -40,7 +40,9 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "dwebsocket": (
         *(*_CLASSIC, *_EXCEPTIONS, "hub", "push", "signals", "websocket"),
         *("ClassicWebSocketRequest", "ViewOptions", "WebSocketRequest"),
+        *("asgi", "channels", "middleware", "monitor", "session", "testing"),
     ),
+    "dwebsocket.asgi": ("application", "as_view"),
     "dwebsocket.backends.default.factory": ("WebSocketFactory",),
     "dwebsocket.backends.default.websocket": ("DefaultWebSocket",),
     "dwebsocket.backends.uwsgi.factory": ("uWsgiWebSocketFactory",),

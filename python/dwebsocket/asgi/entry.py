@@ -21,7 +21,7 @@ from dwebsocket.process import exit, gunicorn
 from .daphne import able_to_send
 from .lifespan import live
 from .line import Line
-from .protocol import ASGIApplication, Receive, Scope, Send
+from .protocol import AnyApplication, ASGIApplication, Receive, Scope, Send
 from .refusing import refuse
 from .request import HandshakeRequest
 from .stopping import follow
@@ -156,7 +156,7 @@ async def _let_go(line: Line, receive: Receive, send: Send) -> None:
             pass
 
 
-def application(inner: ASGIApplication, *, adopt: bool = True) -> Application:
+def application(inner: AnyApplication, *, adopt: bool = True) -> Application:
     """Return an ASGI application that serves HTTP as ``inner`` does, and WebSockets.
 
     Args:
