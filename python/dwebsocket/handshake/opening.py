@@ -31,15 +31,18 @@ last_resort.attach(security_logger)
 def _refused_by_others(record: logging.LogRecord) -> bool:
     """Return whether Django has logged the refusal of a handshake.
 
-    The refusal is that of a middleware, an outer decorator or the URLconf (404).
+    The refusal is that of a middleware, an outer decorator or the URLconf (404), a
+    mistake of the project (500), or that of a host that is not in ``ALLOWED_HOSTS``.
     """
     meta = getattr(getattr(record, "request", None), "META", {})
     upgrade = str(meta.get("HTTP_UPGRADE", ""))
-    # Errors of WebSocket views are also given to the handlers of this logger.
-    return record.name == "django.request" and upgrade.lower() == "websocket"
+    # Errors of WebSocket views are also given to the handlers of these loggers.
+    return record.name in _OTHERS and upgrade.lower() == "websocket"
 
 
-last_resort.attach(logging.getLogger("django.request"), _refused_by_others)
+_OTHERS = ("django.request", "django.security.DisallowedHost")
+for _other in _OTHERS:
+    last_resort.attach(logging.getLogger(_other), _refused_by_others)
 
 Subprotocols: TypeAlias = (
     "Sequence[str] | Callable[[HttpRequest, list[str]], str | None] | None"

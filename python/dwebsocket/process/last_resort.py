@@ -1,13 +1,17 @@
 """Writes warnings to standard error if no handler takes them.
 
 Python does this for loggers without any handler. Loggers below "django" have handlers,
-but with ``DEBUG = False`` none of those in Django's default LOGGING takes a warning.
+but with ``DEBUG = False`` none of those in Django's default LOGGING takes a warning,
+and none takes an error if ``ADMINS`` is empty.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+
+from django.conf import settings
+from django.utils.log import AdminEmailHandler
 
 __all__ = ("attach",)
 
@@ -30,10 +34,21 @@ class _LastResort(logging.Handler):
             for handler in logger.handlers:
                 if handler is self or record.levelno < handler.level:
                     continue
-                if handler.filter(record):
+                if handler.filter(record) and not _mails_nobody(handler):
                     return True
             logger = logger.parent if logger.propagate else None
         return False
+
+
+def _mails_nobody(handler: logging.Handler) -> bool:
+    """Return whether a handler sends mails to ``ADMINS``, and there are none."""
+    return (
+        isinstance(handler, AdminEmailHandler)
+        and not settings.ADMINS
+        # A project's own class may write to others.
+        and type(handler).emit is AdminEmailHandler.emit
+        and type(handler).send_mail is AdminEmailHandler.send_mail
+    )
 
 
 def attach(

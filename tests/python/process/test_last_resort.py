@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from django.core import mail
+from django.utils.log import AdminEmailHandler
 
 from dwebsocket.process import last_resort
 
@@ -52,6 +54,31 @@ def test_what_a_filter_keeps_back_is_shown(logger):
     assert shown.getvalue() == "look here\n"
 
 
+@pytest.mark.parametrize(
+    ("admins", "shown_too"), [([], True), ([("Ada", "ada@example.com")], False)]
+)
+def test_mails_to_no_admins_take_nothing(logger, settings, admins, shown_too):
+    child, parent, shown = logger
+    parent.addHandler(AdminEmailHandler())
+    settings.ADMINS = admins
+    child.error("look here")
+    assert (shown.getvalue() == "look here\n") is shown_too
+    assert len(mail.outbox) == len(admins)
+
+
+def test_a_project_may_mail_to_others(logger, settings):
+    class Pager(AdminEmailHandler):
+        def send_mail(self, subject, message, *args, **kwargs):
+            sent.append(subject)
+
+    sent: list[str] = []
+    child, parent, shown = logger
+    parent.addHandler(Pager())
+    settings.ADMINS = []
+    child.error("look here")
+    assert (sent, shown.getvalue()) == (["ERROR: look here"], "")
+
+
 _PRODUCTION = """
 import django
 from django.conf import settings
@@ -87,6 +114,70 @@ def test_a_refused_origin_is_seen_once_with_djangos_own_logging(debug):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("https://evil.example may not open") == 1
+
+
+_MISTAKES = """
+import django, sys
+from django.conf import settings
+settings.configure(
+    DEBUG={debug},
+    SECRET_KEY="x",
+    ALLOWED_HOSTS=["testserver"],
+    ROOT_URLCONF="__main__",
+    MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
+    DWEBSOCKET={{"PING_INTERVALL": 5}},
+)
+django.setup()
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import path
+from dwebsocket import websocket
+
+def forgotten(request):
+    return HttpResponse(request.websocket)
+
+urlpatterns = [path("forgotten/", forgotten), path("misspelt/", websocket(forgotten))]
+
+def get(url, host="testserver", **more):
+    client = Client(raise_request_exception=False)
+    return client.get(url, HTTP_HOST=host, HTTP_ORIGIN="http://" + host, **more)
+
+handshake = dict(
+    HTTP_CONNECTION="Upgrade",
+    HTTP_UPGRADE="websocket",
+    HTTP_SEC_WEBSOCKET_KEY="dGhlIHNhbXBsZSBub25jZQ==",
+    HTTP_SEC_WEBSOCKET_VERSION="13",
+)
+assert get("/forgotten/", **handshake).status_code == 500
+assert get("/misspelt/", **handshake).status_code == 500
+assert get("/forgotten/", "wrong.example", **handshake).status_code == 400
+print("no handshake:", file=sys.stderr)
+assert get("/forgotten/").status_code == 500
+assert get("/forgotten/", "wrong.example").status_code == 400
+"""
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_mistake_is_seen_once_with_djangos_own_logging(debug):
+    environ = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(
+        [sys.executable, "-c", _MISTAKES.format(debug=debug)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    seen, others = done.stderr.split("no handshake:\n")
+    lines = seen.splitlines()
+    for begin in (
+        "Internal Server Error: /forgotten/",
+        "Internal Server Error: /misspelt/",
+        "dwebsocket.exceptions.ConfigurationError: DWEBSOCKET has no setting",
+        "Invalid HTTP_HOST header: 'wrong.example'",
+    ):
+        assert sum(line.startswith(begin) for line in lines) == 1, seen
+    assert bool(others) is debug
 
 
 def test_only_the_records_that_are_meant_are_shown(logger):
