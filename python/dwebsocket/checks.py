@@ -49,7 +49,10 @@ def _check_values() -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for key, message in problems(getattr(django_settings, "DWEBSOCKET", {})):
         found.append(
-            Error(message, id=f"dwebsocket.E00{2 if key in KEYS else 1}", obj=key)
+            # No key: the whole setting is wrong.
+            Error(
+                message, id=f"dwebsocket.E00{2 if key in KEYS else 1}", obj=key or None
+            )
         )
     for old, name in OLD_NAMES.items():
         value = getattr(django_settings, old, KEYS[name].default)

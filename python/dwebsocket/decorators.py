@@ -212,7 +212,7 @@ def _decorate(
     def answer(request: Any, args: Any, kwargs: Any) -> Any:
         """Answer plain HTTP."""
         answering = async_to_sync(view) if kind.asynchronous else view
-        return plain.answer(request, answering, args, kwargs, require)
+        return plain.answer(request, answering, args, kwargs, require, view)
 
     finish = _awaitable if kind.asynchronous else _as_it_is
 
@@ -251,7 +251,11 @@ def _decorator(
     accept: Any = "auto",
 ) -> Any:
     by_hand = _is_by_hand(accept)
-    checked = conf.check_overrides(overrides)
+    if "manual" in overrides:
+        raise ConfigurationError(
+            "There is no argument 'manual'. Write accept=\"manual\"."
+        )
+    checked = conf.check_overrides(overrides, ("subprotocols", "accept"))
     opening = Opening(dialect, subprotocols, checked, by_hand)
     if view is None:
         return lambda view: _decorate(view, opening, require, overrides, by_hand)

@@ -359,6 +359,10 @@ def test_what_is_no_view_is_refused_when_it_is_decorated(given):
 def test_wrong_arguments_are_refused_when_decorating():
     with pytest.raises(ConfigurationError, match="'max_message_size'"):
         accept_websocket(max_message_sise=1)
+    with pytest.raises(ConfigurationError, match="Did you mean 'subprotocols'"):
+        accept_websocket(subprotocol=["chat"])
+    with pytest.raises(ConfigurationError, match='Write accept="manual"'):
+        accept_websocket(manual=True)
 
 
 def test_a_call_without_a_request_is_refused():

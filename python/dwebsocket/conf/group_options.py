@@ -66,7 +66,8 @@ def problems(groups: Any) -> list[str]:
 def _problem(where: str, option: Any, value: Any) -> str:
     """Return a message about a wrong option; "" if the option is right."""
     if option not in _VALID:
-        return f"{where} has no option {shown(option)}.{nearest(str(option), _VALID)}"
+        hint = nearest(str(option).lower(), _VALID)
+        return f"{where} has no option {shown(option)}.{hint}"
     valid, expected = _VALID[option]
     if valid(value):
         return ""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.core.signals import setting_changed
@@ -81,7 +81,7 @@ KEYS: dict[str, Key] = {
     "ALLOWED_ORIGINS": Key(
         (),
         _origins,
-        "a list of origins such as 'https://example.com', or '*'",
+        "a list of origins, such as ['https://example.com'] or ['*']",
         detail=_origins_detail,
     ),
     "OVERFLOW": Key("auto", one_of(*OVERFLOW), f"one of {OVERFLOW}", engine=True),
@@ -343,15 +343,21 @@ settings = Settings()
 _profiles: dict[tuple[str, tuple[tuple[str, Any], ...]], Profile] = {}
 
 
-def check_overrides(overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+def check_overrides(
+    overrides: Mapping[str, Any], others: Iterable[str] = ()
+) -> tuple[tuple[str, Any], ...]:
     """Return a decorator's arguments in a form that can be hashed.
+
+    Args:
+        overrides: The arguments.
+        others: The names of the decorator's arguments that are no settings.
 
     Raises:
         ConfigurationError: An argument is unknown or out of its range.
     """
     for name, value in overrides.items():
         if name not in _SCOPED:
-            hint = nearest(name.lower(), _SCOPED)
+            hint = nearest(name.lower(), (*_SCOPED, *others))
             if name.upper() in KEYS and name.lower() not in _SCOPED:
                 hint = f" DWEBSOCKET[{name.upper()!r}] applies to all views."
             raise ConfigurationError(f"There is no argument {name!r}.{hint}")

@@ -99,6 +99,27 @@ def test_an_unacceptable_value_is_named(key, value):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "ALLOWED_ORIGINS",
+            "*",
+            "DWEBSOCKET['ALLOWED_ORIGINS'] must be a list of origins, such as "
+            "['https://example.com'] or ['*'], not '*'.",
+        ),
+        (
+            "GROUPS",
+            {"chat": {"HISTORY": 1}},
+            "DWEBSOCKET['GROUPS']['chat'] has no option 'HISTORY'. "
+            "Did you mean 'history'?",
+        ),
+    ],
+)
+def test_what_is_meant_is_said(key, value, message):
+    assert conf.problems({key: value}) == [(key, message)]
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         ("DIALECT", None),
@@ -193,6 +214,7 @@ def test_overrides_go_before_the_settings():
         ({"MAX_MESSAGE_SIZE": 1}, "no argument 'MAX_MESSAGE_SIZE'.*'max_message_size'"),
         ({"Origins": []}, "no argument 'Origins'.*'allowed_origins'"),
         ({"xyzzy": 1}, "There is no argument 'xyzzy'.$"),
+        ({"subprotocol": []}, "There is no argument 'subprotocol'.$"),
     ],
 )
 def test_wrong_overrides_are_named(overrides, message):
