@@ -34,6 +34,12 @@ def test_they_are_registered_without_the_app():
     assert checks.check_middleware in registered
 
 
+@override_settings(DWEBSOCKET=[])
+def test_a_setting_that_is_no_dict_is_shown_like_other_errors():
+    [found] = checks.check_settings()
+    assert str(found) == "?: (dwebsocket.E001) DWEBSOCKET must be a dict, not list."
+
+
 @override_settings(DWEBSOCKET={"MAX_CONECTIONS": 5})
 def test_manage_py_check_names_an_unknown_key_and_its_neighbour():
     found = django_checks.run_checks(tags=["compatibility"])
