@@ -371,6 +371,9 @@ class TestBroker:
             (["manage.py", "check", "-w", "3"], {}, 1),
             (["manage.py"], {"WEB_CONCURRENCY": "4"}, 4),
             (["gunicorn"], {"GUNICORN_CMD_ARGS": "--bind :80 --workers=5"}, 5),
+            (["gunicorn"], {"GUNICORN_CMD_ARGS": "-w4 --bind :80"}, 4),
+            (["gunicorn", "-w=3"], {}, 3),
+            (["gunicorn", "-w6", "site.wsgi"], {"GUNICORN_CMD_ARGS": "-w 4"}, 6),
         ],
     )
     def test_several_workers_need_one(self, monkeypatch, words, environ, count):

@@ -20,6 +20,9 @@ def workers() -> int:
     words = [*words, *os.environ.get("GUNICORN_CMD_ARGS", "").split()]
     for place, word in enumerate(words, 1):
         name, _, value = word.partition("=")
+        if word.startswith("-w"):
+            # Also without a space: -w4.
+            name, value = "-w", word[2:].removeprefix("=")
         if name in ("-w", "--workers"):
             value = value or "".join(words[place : place + 1])
             return int(value) if value.isdigit() else 1
