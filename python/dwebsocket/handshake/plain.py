@@ -25,7 +25,8 @@ logger = logging.getLogger("dwebsocket.handshake")
 _LOST = (
     "This request has the header Sec-WebSocket-Key but no Upgrade header, so it is not "
     "a handshake: a proxy on the way has dropped it. For nginx, in the location: "
-    "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
+    "proxy_http_version 1.1; proxy_set_header Host $http_host; "
+    "proxy_set_header Upgrade $http_upgrade; "
     'proxy_set_header Connection "upgrade";'
 )
 
@@ -53,6 +54,7 @@ def answer(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     require: bool,
+    named: Any = None,
 ) -> Any:
     """Return a view's response to plain HTTP.
 
@@ -65,6 +67,7 @@ def answer(
         args: The view's arguments.
         kwargs: The view's keyword arguments.
         require: Whether the view answers handshakes only.
+        named: The view that the log names; None: ``view``.
     """
     question = mark(request, False)
     lost = "HTTP_SEC_WEBSOCKET_KEY" in request.META
@@ -84,7 +87,7 @@ def answer(
         # A view that called is_websocket() and then fails has another mistake.
         if question.asked or not failures.needed(error):
             raise
-    return vary(_upgrade_required(request, view, lost, why))
+    return vary(_upgrade_required(request, named or view, lost, why))
 
 
 def _upgrade_required(

@@ -118,10 +118,22 @@ class TestUpgradeRequired:
         assert response.status_code == 426
         assert b"WebSocket client" in response.content
 
+    def test_names_an_asynchronous_view(self, caplog):
+        @websocket
+        async def listens(request):
+            async for _ in request.websocket:
+                pass
+
+        assert listens(RequestFactory().get("/")).status_code == 426
+        assert f"{__name__}.TestUpgradeRequired" in caplog.text
+        assert "listens needs a WebSocket, and this was plain HTTP" in caplog.text
+
     def test_names_the_proxy_that_dropped_the_header(self, site, caplog):
         response, body = site({"": echo}).request(**LOST)
         assert response.status == 426
         assert b"proxy_set_header Upgrade $http_upgrade" in body
+        # Without this, the Origin check would refuse what comes next.
+        assert b"proxy_set_header Host $http_host;" in body
         assert "proxy_set_header Upgrade" in caplog.text
 
     @pytest.mark.parametrize(
