@@ -14,6 +14,7 @@ from .conf import settings
 from .decorators import respond
 from .exceptions import ConfigurationError
 from .handshake.opening import Opening
+from .handshake.refusal import refuse
 from .handshake.request import asks, mark
 from .runners import Call
 from .websocket import unopened
@@ -101,7 +102,12 @@ class WebSocketMiddleware:
             # The view's decorator opens the WebSocket when the view is called.
             return None
         if not (settings.ACCEPT_ALL or _flag(view, "accept_websocket")):
-            return HttpResponseBadRequest("This URL does not talk WebSocket.\n")
+            return refuse(
+                request,
+                400,
+                "The view of this URL does not serve WebSockets: decorate it with "
+                "@websocket.",
+            )
         for hook in self._later_hooks():
             response: HttpResponseBase | None = hook(request, view, args, kwargs)
             if response is not None:

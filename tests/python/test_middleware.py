@@ -12,7 +12,12 @@ from django.utils.decorators import decorator_from_middleware, method_decorator
 from django.utils.deprecation import MiddlewareMixin
 from django.views import View
 
-from dwebsocket import ConfigurationError, accept_websocket, require_websocket
+from dwebsocket import (
+    ConfigurationError,
+    accept_websocket,
+    require_websocket,
+    signals,
+)
 from dwebsocket.middleware import WebSocketMiddleware
 
 from .live import HANDSHAKE
@@ -101,11 +106,22 @@ def talks(running, route=""):
 
 
 class TestViews:
-    def test_one_that_is_not_decorated_refuses_a_websocket(self, site):
+    def test_one_that_is_not_decorated_refuses_a_websocket(self, site, caplog):
+        heard = []
+
+        def hear(status, reason, **kwargs):
+            heard.append((status, reason))
+
+        signals.websocket_rejected.connect(hear)
         running = site({"": talk}, **under())
         response, body = running.request(**HANDSHAKE)
+        signals.websocket_rejected.disconnect(hear)
         assert response.status == 400
-        assert b"WebSocket" in body
+        assert b"decorate it with @websocket" in body
+        assert heard == [(400, body.decode().strip())]
+        [record] = [r for r in caplog.records if r.levelname == "WARNING"]
+        assert record.name == "dwebsocket.handshake"
+        assert "WebSocket refused (400)" in record.getMessage()
         assert running.request()[1] == b"http"
 
     def test_one_that_is_marked_talks(self, site):
