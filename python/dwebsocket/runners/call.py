@@ -280,12 +280,15 @@ class Call:
         if isinstance(error, Exception):
             return self.failed(error)
         if isinstance(error, PeerGone):
+            # dwebsocket.testing raises PeerGone without a text.
+            why = "the test has ended it"
+            if str(error):
+                why = f"{error}, and the view did not notice (GONE_TIMEOUT)"
             logger.warning(
-                "Ended the WebSocket view %s of %s: %s, and the view did not "
-                "notice (GONE_TIMEOUT)",
+                "Ended the WebSocket view %s of %s: %s",
                 reporting.name_of(self.view),
                 shown(request.path),
-                error,
+                why,
                 extra={"request": request},
             )
             return NORMAL

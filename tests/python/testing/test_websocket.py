@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
@@ -273,7 +274,9 @@ class TestErrors:
         with pytest.raises(KeyError), connect(client, "/hangs/", timeout=0.1):
             raise KeyError("of the test")
 
-    def test_a_view_that_does_not_end_is_named(self, client: Client) -> None:
+    def test_a_view_that_does_not_end_is_named(
+        self, client: Client, caplog: Any
+    ) -> None:
         with (
             pytest.raises(ViewNotEnded) as late,
             connect(client, "/hangs/", timeout=0.1),
@@ -284,7 +287,8 @@ class TestErrors:
         assert "time.sleep(0.01)" in text
         assert "dwebsocket" not in text.partition("here:")[2]
         assert isinstance(late.value, AssertionError)
-        # It was ended by force.
+        # It was ended by force, and the log says by whom.
+        assert "of /hangs/: the test has ended it" in caplog.text
         assert not [
             t for t in threading.enumerate() if re.match(r"websocket-\d", t.name)
         ]
