@@ -328,8 +328,9 @@ class Handoff:
         if made_in == os.getpid() and not sys.is_finalizing():
             logger.warning(
                 "The WebSocket of %s was not opened: the decorator's response was not "
-                "sent. A middleware has returned another response; unless it does so "
-                "to refuse the WebSocket, it must return the response that it gets.",
+                "sent. A middleware has returned another response or has raised an "
+                "exception; unless it does so to refuse the WebSocket, it must return "
+                "the response that it gets.",
                 shown(self.call.request.path),
                 extra={"request": self.call.request},
             )

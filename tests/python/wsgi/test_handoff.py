@@ -100,16 +100,26 @@ class TestResponseMiddleware:
             assert "Content-Type" not in headers
             assert "Content-Length" not in headers
 
-    def test_what_it_answers_instead_is_plain_http_and_no_view_runs(self, site, quiet):
+    @pytest.mark.parametrize(
+        ("middleware", "status", "expected"),
+        [("Replaces", 403, b"replaced"), ("Raises", 500, b"Server Error")],
+    )
+    def test_what_it_answers_instead_is_plain_http_and_no_view_runs(
+        self, site, quiet, caplog, middleware, status, expected
+    ):
         ran = threading.Event()
         running = site(
-            {"": websocket(lambda request: ran.set())}, MIDDLEWARE=[f"{HERE}.Replaces"]
+            {"": websocket(lambda request: ran.set())},
+            MIDDLEWARE=[f"{HERE}.{middleware}"],
         )
         response, body = running.request(**HANDSHAKE)
-        assert (response.status, body) == (403, b"replaced")
+        assert response.status == status
+        assert expected in body
         assert not ran.is_set()
         gc.collect()
         assert _engine.connection_count() == quiet
+        said = "has returned another response or has raised an exception"
+        assert said in caplog.text
 
     def test_a_header_cannot_be_smuggled_in(self, site, capfd):
         running = site({"": echo}, MIDDLEWARE=[f"{HERE}.BadHeader"])
