@@ -17,12 +17,12 @@ _CLOSED = (
     "instead, such as HttpResponseForbidden(), and the client gets that."
 )
 _NOT_YET = (
-    "This WebSocket is not open yet: call {}request.websocket.accept() first, or "
+    "This WebSocket is not open yet: write '{}request.websocket.accept()' first, or "
     'return a response. (The view has accept="manual".)'
 )
 LOST = (
     "the handshake has failed after accept(): a middleware has returned another "
-    "response, or the client has gone"
+    "response or has raised an exception, or the client has gone"
 )
 _OPEN = (
     "This WebSocket is open already. A view accepts it once, and only if its decorator "

@@ -266,7 +266,7 @@ class TestAccepting:
                 ws.ping,
                 ws.fileno,
             ):
-                with pytest.raises(RuntimeError, match=r"accept\(\) first"):
+                with pytest.raises(RuntimeError, match=r"accept\(\)' first"):
                     await done(call())
             with pytest.raises(RuntimeError, match="return a response"):
                 ws.close()
