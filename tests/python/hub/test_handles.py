@@ -228,6 +228,31 @@ def test_members_see_one_another(pair):
     assert event["member"] == {"id": two.member_id, "info": {"name": "Bob"}}
 
 
+@pytest.mark.parametrize(
+    ("joined", "presence", "expected"),
+    [
+        ("hub.frames", True, ["join", "message", "leave"]),
+        ("hub.frames", False, ["message"]),
+        ("hub.fra*", True, ["message"]),
+    ],
+)
+def test_a_plain_view_with_envelopes_hears_of_members(pair, joined, presence, expected):
+    (one, peer), (two, _), (hidden, _) = pair(), pair(), pair()
+    one.join(joined, presence=presence, envelope=True)
+    hidden.join("hub.frames", presence=False)
+    two.join("hub.frames", info="Bob")
+    hub.group("hub.frames").send("hello")
+    hidden.leave("hub.frames")
+    two.leave("hub.frames")
+    one.join("hub.end", envelope=True)
+    hub.group("hub.end").send("the end")
+    frames = []
+    while not frames or frames[-1]["group"] != "hub.end":
+        frames.append(json.loads(peer.message()))
+    assert [frame["type"] for frame in frames[:-1]] == expected
+    assert {frame["group"] for frame in frames[:-1]} == {"hub.frames"}
+
+
 def test_a_history_gives_back_what_was_missed(pair):
     websocket, peer = pair()
     group = hub.group("hub.past", history=3, ttl=60)
