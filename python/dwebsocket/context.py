@@ -11,12 +11,13 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from datetime import tzinfo
 from typing import Any, TypeVar
 
 from asgiref import local
 from asgiref.local import Local
+from asgiref.sync import AsyncToSync
 from django.conf import settings as django_settings
 from django.urls import (
     clear_script_prefix,
@@ -32,7 +33,7 @@ from .conf import settings
 from .exceptions import ConfigurationError
 from .process import databases
 
-__all__ = ("RequestContext", "again", "applied", "carried", "carry")
+__all__ = ("EXECUTORS", "RequestContext", "again", "applied", "carried", "carry")
 
 # Private, and only in newer versions; stubs do not have them.
 _Storage: Any = getattr(local, "_Storage", None)
@@ -123,6 +124,22 @@ def _outlives_context() -> bool:
 _OUTLIVES = _outlives_context()
 
 
+def _no_executor() -> Context:
+    """Return a context in which no thread waits for synchronous calls.
+
+    A thread in ``async_to_sync()`` waits for them, and asgiref notes it in a variable.
+    Old versions have it in the thread, and the context is empty.
+    """
+    found = Context()
+    if not _OUTLIVES:
+        found.run(setattr, AsyncToSync.executors, "current", None)
+    return found
+
+
+#: What belongs to a thread and its calls, although it is in context variables.
+EXECUTORS: tuple[ContextVar[Any], ...] = tuple(_no_executor())
+
+
 def move() -> None:
     """Have Django's local state of the current context hold in the calling thread.
 
@@ -151,6 +168,11 @@ class RequestContext:
 
     def __init__(self) -> None:
         self._context = copy_context()
+        if any(variable in self._context for variable in EXECUTORS):
+            # The request comes through async_to_sync(), which does not wait for views.
+            # asgiref 3.8 changes a value in all contexts: this one gets another one.
+            for variable, value in _no_executor().items():
+                self._context.run(variable.set, value)
         self._language = translation.get_language()
         zone = timezone.get_current_timezone()
         # A thread has the defaults anyway; setting them would only cost memory.

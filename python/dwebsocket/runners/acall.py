@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
 
 from dwebsocket import context, signals
 from dwebsocket.exceptions import ConfigurationError
@@ -212,6 +212,3 @@ def make_sensitive(calls: Calls) -> None:
     sensitive = ThreadSensitiveContext()
     SyncToAsync.thread_sensitive_context.set(sensitive)
     SyncToAsync.context_to_thread_executor[sensitive] = calls
-    if getattr(AsyncToSync.executors, "current", None) is not None:
-        # The request came through async_to_sync(), whose thread is not ours.
-        AsyncToSync.executors.current = None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import asgiref.local
 
-from dwebsocket import _engine
+from dwebsocket import _engine, context
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
 from dwebsocket.process import databases, native
 from dwebsocket.websocket.pending import LOST, Headers, Pending
@@ -54,6 +54,7 @@ def changed(before: contextvars.Context) -> list[tuple[Any, Any]]:
         for variable, value in contextvars.copy_context().items()
         if before.get(variable, before) is not value
         and variable not in databases.OF_THREADS
+        and variable not in context.EXECUTORS
     ]
 
 

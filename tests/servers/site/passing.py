@@ -1,4 +1,4 @@
-"""Middleware that leaves its mark, in both forms."""
+"""Middleware that leaves its mark, in all forms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpResponse
+from django.utils.deprecation import MiddlewareMixin
 
 
 def synchronous(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -39,4 +40,13 @@ class Asynchronous:
         await asyncio.sleep(0)
         response: HttpResponse = await self.get_response(request)
         response.set_cookie("passed", "through")
+        return response
+
+
+class Mixed(MiddlewareMixin):
+    """One of both kinds, whose hook is a function: Django's own are like this."""
+
+    def process_response(self, request: Any, response: HttpResponse) -> HttpResponse:
+        """Put a header on the response."""
+        response["X-Mixed"] = "passed"
         return response

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 from django.urls.resolvers import RoutePattern, URLResolver
 
-from . import aio, apps, classes, deciding, modern, wrapped
+from . import aio, apps, classes, crossing, deciding, modern, wrapped
 from .kinds import URLS
 from .urls_classic import urlpatterns as classic_patterns
 
@@ -42,6 +42,7 @@ urlpatterns = [
     path("classes/slow", classes.Slow.as_view()),
     path("classes/typed", classes.Typed.as_view()),
     *apps.urlpatterns,
+    *crossing.urlpatterns,
     path("deciding/sync", deciding.sync),
     path("deciding/sync/backends", deciding.backends),
     path("deciding/task/backends", deciding.task_backends),

@@ -9,11 +9,12 @@ import os
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.test import TestCase, TransactionTestCase
+from django.test import TestCase, TransactionTestCase, override_settings
 
 from dwebsocket import hub
-from dwebsocket.testing import aconnect, connect
+from dwebsocket.testing import WebSocketRefused, aconnect, connect
 from tests.python.testing import views
+from tests.servers.site import crossing
 
 #: How often the race is run that must never be lost.
 ROUNDS = int(os.environ.get("TESTING_ROUNDS", "500"))
@@ -96,6 +97,28 @@ class Both:
                 self.assertEqual(await Group.objects.acount(), 0)
             await ws.send("late")
             self.assertEqual(await call, "late")
+
+    @override_settings(ROOT_URLCONF=crossing.__name__)
+    async def test_views_make_calls_of_the_other_kind(self) -> None:
+        """Django runs this method by ``async_to_sync()``, in the test's thread."""
+        await Group.objects.acreate(name="of the test")
+        for kind in crossing.VIEWS:
+            if kind == "own-loop":
+                # Its thread has a connection that the test knows nothing of.
+                continue
+            async with aconnect(self.async_client, f"/crossing/{kind}") as ws:
+                for rows in (1, 2):
+                    await ws.send("?")
+                    answer = str(await ws.receive())
+                    *_, last = answer.replace(",", " ").split()
+                    self.assertEqual(last, str(rows), kind)
+                    await Group.objects.acreate(name=f"{kind} {rows}")
+            await Group.objects.exclude(name="of the test").adelete()
+        for kind in crossing.REFUSING:
+            with self.assertRaises(WebSocketRefused) as refused:
+                await aconnect(self.async_client, f"/crossing/{kind}")
+            self.assertEqual(refused.exception.status, 409)
+            self.assertEqual(set(refused.exception.text), {"1", ","})
 
     async def test_the_race_of_asynchronous_tests(self) -> None:
         for number in range(self.rounds // 10):
