@@ -32,6 +32,12 @@ _MARK = "_dwebsocket_kinds"
 #: Fields of each message.
 _OWN = ("type", "id")
 
+#: The most mistakes of a model that are described: a description is larger than what
+#: it describes.
+_MOST_REASONS = 10
+#: The most characters of an error's text, which may quote the client's message.
+_MOST_TEXT = 1000
+
 _MISSING = (
     "Typed messages need msgspec: pip install 'dwebsocket-rs[messages]' ({} has "
     "methods with @on)."
@@ -279,13 +285,18 @@ class Table:
                 "type": "error",
                 "id": refused.number,
                 "code": refused.code,
-                "message": refused.message,
+                "message": _shortened(refused.message),
             }
         )
 
     def _text(self, frame: dict[str, Any]) -> str:
         encoded: bytes = self._encode(frame)
         return encoded.decode()
+
+
+def _shortened(text: str) -> str:
+    """Return a text with its end cut off if it is long."""
+    return text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 1]}…"
 
 
 def _id(number: Any) -> Any:
@@ -396,6 +407,9 @@ def _reasons(error: Any) -> str:
     """Return the reasons of pydantic's error, without the values."""
     if not hasattr(error, "errors"):
         return str(error)
+    count = error.error_count()
+    if count > _MOST_REASONS:
+        return f"{count} mistakes"
     found = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(
         f"{'.'.join(map(str, one['loc']))}: {one['msg']}" if one["loc"] else one["msg"]

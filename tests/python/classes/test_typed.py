@@ -362,6 +362,37 @@ def test_a_model_within_other_types_is_a_field(site):
         assert ask("optional")["data"] is None
 
 
+class Sheet(BaseModel):
+    lines: list[Line]
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"sheet": {"lines": [0] * 2}}, "; lines.1: Input should be"),
+        ({"sheet": {"lines": [0] * 100_000}}, "100000 mistakes"),
+        ({"choice": "x" * 100_000}, "Invalid enum value 'xxx"),
+        ({"text": "x" * 100_000}, "xxx"),
+    ],
+)
+def test_an_error_is_short_whatever_the_message(site, fields, part):
+    class Sheets(WebSocketView):
+        @on("x")
+        def method(
+            self,
+            sheet: Sheet | None = None,
+            choice: Literal["a", "b"] = "a",
+            text: str = "",
+        ):
+            raise ValidationError(text)
+
+    with served(site, Sheets).connect() as connection:
+        answer = asker(connection)("x", **fields)
+    assert (answer["type"], answer["code"]) == ("error", "invalid")
+    assert part in answer["message"]
+    assert len(answer["message"]) <= 1000
+
+
 class Lines(WebSocketView):
     @on("x")
     def method(self, field: Line):
