@@ -43,9 +43,11 @@ _MISSING = (
     "methods with @on)."
 )
 
-_HIDDEN = (
-    "A method with @on is a coroutine function, but a synchronous decorator hides "
-    "that. Mark the decorator's wrapper with asgiref.sync.markcoroutinefunction()."
+_UNAWAITED = (
+    "A method with @on has returned the coroutine {}(), which nobody awaits. Write "
+    "'async def', and 'await' where that one is called. If it is 'async def', a "
+    "synchronous decorator hides that: mark its wrapper with "
+    "asgiref.sync.markcoroutinefunction()."
 )
 
 
@@ -272,7 +274,7 @@ class Table:
     def _reply(self, number: Any, returned: Any) -> str | None:
         if inspect.iscoroutine(returned):
             returned.close()
-            raise ConfigurationError(_HIDDEN)
+            raise ConfigurationError(_UNAWAITED.format(returned.__qualname__))
         if number is None:
             return None
         return self._text({"type": "reply", "id": number, "data": returned})

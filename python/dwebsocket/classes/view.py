@@ -92,8 +92,8 @@ class WebSocketView(_View, Generic[Socket]):
 
         By default, the method with the message's type is called (see :func:`on`). A
         class that overrides this may do so for some messages:
-        ``super().on_message(message)``, awaited if a handler of the class is a
-        coroutine function.
+        ``super().on_message(message)``. If a handler of the class is a coroutine
+        function, ``on_message()`` must be one, and await that.
 
         Args:
             message: ``str``, or ``bytes`` if the message is binary (classic dialect:
@@ -299,6 +299,18 @@ def _opening(cls: type[WebSocketView[Any]]) -> Opening:
         raise ConfigurationError(
             f"The handlers of {cls.__qualname__} are synchronous, and a thread cannot "
             "be cancelled: cancel_on_disconnect is for coroutine functions."
+        )
+    if (
+        cls._ws_table is not None
+        and cls.on_message is not WebSocketView.on_message
+        and not iscoroutinefunction(cls.on_message)
+        and is_asynchronous(cls)
+    ):
+        # Whatever it leaves to the methods would be a coroutine that nobody awaits.
+        raise ConfigurationError(
+            f"A handler of {cls.__qualname__} is a coroutine function, so its "
+            "on_message() must be one, too: write 'async def on_message', and 'await "
+            "super().on_message(message)'."
         )
     spoken = cls.subprotocols
     chosen: Any = None if callable(spoken) else spoken

@@ -39,10 +39,11 @@ closed_logger = logging.getLogger("dwebsocket.closed")
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
 
-_HIDDEN = (
-    "{} is an async view, but a synchronous decorator between it and the WebSocket's "
-    "decorator hides that. Put that one above (outside) the WebSocket's decorator, or "
-    "mark its wrapper with asgiref.sync.markcoroutinefunction()."
+_UNAWAITED = (
+    "{} has returned the coroutine {}(), which nobody awaits. Write 'async def', and "
+    "'await' where that one is called. If it is 'async def', a synchronous decorator "
+    "hides that: put it above (outside) the WebSocket's decorator, or mark its wrapper "
+    "with asgiref.sync.markcoroutinefunction()."
 )
 
 #: Statuses of responses that turn a visitor away: redirects and errors of the client.
@@ -250,12 +251,13 @@ class Call:
         """Make sure that a function has returned no coroutine, which nobody awaits.
 
         Raises:
-            ConfigurationError: It has: a synchronous decorator hides an asynchronous
-                view or handler.
+            ConfigurationError: It has: the function should be asynchronous, or is so
+                and a synchronous decorator hides that.
         """
         if inspect.iscoroutine(value):
             value.close()
-            raise ConfigurationError(_HIDDEN.format(reporting.name_of(self.view)))
+            found = reporting.name_of(self.view), value.__qualname__
+            raise ConfigurationError(_UNAWAITED.format(*found))
 
     def code_of(self, error: BaseException) -> int:
         """Log the exception that has ended the view; return the close code.

@@ -510,3 +510,16 @@ def test_a_hidden_coroutine_is_a_mistake_that_is_named(site, caplog):
         connection.send("x")
         assert code_of(connection) == 1011
     assert "hides that" in caplog.text
+
+
+def test_a_coroutine_that_a_plain_handler_returns_is_named(site, caplog):
+    class Forgets(AsyncEcho):
+        def on_open(self):
+            return self.websocket.join("room")
+
+    with (
+        caplog.at_level(logging.ERROR, "dwebsocket.view"),
+        served(site, Forgets).connect() as connection,
+    ):
+        assert code_of(connection) == 1011
+    assert "join(), which nobody awaits. Write 'async def'" in caplog.text

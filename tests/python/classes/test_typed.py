@@ -236,6 +236,39 @@ def test_on_message_may_leave_messages_to_the_methods(site):
             assert asker(connection)("echo", text="x")["type"] == "reply"
 
 
+def test_a_plain_on_message_cannot_leave_messages_to_coroutine_functions():
+    class Both(AsyncDesk):
+        def on_message(self, message):
+            super().on_message(message)
+
+    class Opens(Desk):
+        async def on_open(self): ...
+
+        def on_message(self, message):
+            super().on_message(message)
+
+    for cls in (Both, Opens):
+        with pytest.raises(ConfigurationError, match="await super"):
+            cls.as_view()
+
+
+def test_a_coroutine_that_a_plain_method_returns_is_named(site, caplog):
+    class Forgets(WebSocketView):
+        @on("join")
+        def join(self):
+            return self.websocket.join("room")
+
+        @on("other")
+        async def other(self): ...
+
+    with (
+        caplog.at_level(logging.ERROR, "dwebsocket.view"),
+        served(site, Forgets).connect() as connection,
+    ):
+        assert asker(connection)("join")["code"] == "failed"
+    assert "join(), which nobody awaits. Write 'async def'" in caplog.text
+
+
 def test_a_method_that_overrides_another_gets_its_messages(site):
     class Child(Desk):
         def echo(self, text: int):  # type: ignore[override]
