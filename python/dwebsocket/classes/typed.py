@@ -143,6 +143,8 @@ class Table:
         except ImportError as error:
             raise ConfigurationError(_MISSING.format(cls.__qualname__)) from error
         self._msgspec: Any = msgspec
+        # The errors of msgspec before 0.21 are no ValueErrors.
+        self._unreadable = (ValueError, RecursionError, msgspec.MsgspecError)
         self._names = kinds(cls)
         self._asynchronous = {
             name
@@ -182,7 +184,7 @@ class Table:
         """
         try:
             found = self._decode(message)
-        except (ValueError, RecursionError) as error:
+        except self._unreadable as error:
             raise self._refusal(message, error) from None
         unset = self._msgspec.UNSET
         values = {
@@ -203,7 +205,7 @@ class Table:
         try:
             head = self._decode_head(message)
             return head.type, _id(head.id)
-        except (ValueError, RecursionError):
+        except self._unreadable:
             pass
         try:
             # It also reads half a surrogate pair, which browsers send as "\\ud83d".

@@ -17,6 +17,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from pydantic import BaseModel, field_validator
 
 from dwebsocket import ConfigurationError, WebSocketView, on
+from dwebsocket.classes import typed
 
 from .helpers import TIMEOUT, received, served
 
@@ -327,6 +328,21 @@ def test_without_msgspec_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(ConfigurationError, match=r"dwebsocket-rs\[messages\]"):
         Desk.as_view()
+
+
+def test_errors_of_old_versions_of_msgspec_are_those_of_the_client(monkeypatch):
+    class OldError(Exception):
+        pass
+
+    def decode(message):
+        raise OldError("not JSON")
+
+    monkeypatch.setattr(msgspec, "MsgspecError", OldError)
+    table = typed.Table(Desk)
+    monkeypatch.setattr(table, "_decode", decode)
+    monkeypatch.setattr(table, "_decode_head", decode)
+    answer = json.loads(table.call(Desk(), "{", pytest.fail) or "")
+    assert (answer["code"], answer["message"]) == ("invalid", "not JSON")
 
 
 class Unknown:
