@@ -7,6 +7,7 @@ the annotations of the method.
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
 import json
@@ -67,6 +68,8 @@ def on(kind: str) -> Callable[[Method], Method]:
     """
     if not isinstance(kind, str) or not kind:
         raise ConfigurationError(f"@on() takes the type of a message, not {kind!r}.")
+    # A member of an enumeration is no tag for msgspec.
+    kind = str.__str__(kind)
 
     def mark(method: Method) -> Method:
         found = [*getattr(method, _MARK, ()), kind]
@@ -366,13 +369,18 @@ def _check(annotation: Any, what: str) -> None:
         ConfigurationError: It cannot.
     """
     from msgspec import inspect as types
+    from msgspec import json
 
     try:
         found = types.type_info(annotation)
+        # It also knows enumerations of Django's, which type_info() takes for others.
+        json.Decoder(annotation)
     except TypeError as error:
         raise ConfigurationError(f"{what} cannot be read from JSON: {error}.") from None
     for one in _within(found, set()):
-        if isinstance(one, types.CustomType) and not hasattr(one.cls, "model_validate"):
+        if isinstance(one, types.CustomType) and not (
+            hasattr(one.cls, "model_validate") or isinstance(one.cls, enum.EnumMeta)
+        ):
             raise ConfigurationError(
                 f"{what} is of a type that a message cannot have: {one.cls!r}."
             )
@@ -394,10 +402,14 @@ def _within(found: Any, seen: set[int]) -> Iterator[Any]:
 def _decode_other(kind: Any, value: Any) -> Any:
     """Make a value of a type that msgspec does not know: a model of pydantic.
 
+    Old versions of msgspec do not know enumerations of Django's, either.
+
     Raises:
         ValueError: The value does not fit.
         RuntimeError: The model has made a mistake.
     """
+    if isinstance(kind, enum.EnumMeta):
+        return _member(kind, value)
     try:
         return kind.model_validate(value)
     except ValueError as error:
@@ -405,6 +417,19 @@ def _decode_other(kind: Any, value: Any) -> Any:
     except TypeError as error:
         # msgspec would tell the client its text.
         raise RuntimeError(f"a value of {kind} could not be made") from error
+
+
+def _member(kind: Any, value: Any) -> Any:
+    """Return the member of an enumeration that has a value.
+
+    Raises:
+        ValueError: There is none.
+    """
+    member = kind(value)
+    if type(value) is not type(member.value):
+        # To Python, True is 1.
+        raise ValueError(f"{value!r} is not a valid {kind.__qualname__}")
+    return member
 
 
 def _reasons(error: Any) -> str:
@@ -430,6 +455,8 @@ def _encode_other(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if dump is not None:
         return dump(mode="json")
+    if isinstance(value, enum.Enum):
+        return value.value
     from django.core.serializers.json import DjangoJSONEncoder
 
     return DjangoJSONEncoder().default(value)

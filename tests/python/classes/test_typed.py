@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import enum
 import functools
 import json
 import logging
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models
 from pydantic import BaseModel, field_validator
 
 from dwebsocket import ConfigurationError, WebSocketView, on
@@ -330,6 +332,10 @@ def test_without_msgspec_the_error_names_the_extra(monkeypatch):
         Desk.as_view()
 
 
+class Weight(float, models.Choices):
+    HALF = 0.5
+
+
 def test_errors_of_old_versions_of_msgspec_are_those_of_the_client(monkeypatch):
     class OldError(Exception):
         pass
@@ -378,6 +384,7 @@ class Line(BaseModel):
         (Holder, "Unknown"),
         (list[int] | set[int], "array-like"),
         (int | Address, "custom type"),
+        (Weight, "all str or all int"),
     ],
 )
 def test_a_field_of_a_type_that_json_lacks_is_an_error_of_as_view(annotation, part):
@@ -409,6 +416,58 @@ def test_a_model_within_other_types_is_a_field(site):
         assert ask("dict", field={"a": [line]})["data"] == {"a": [line]}
         assert ask("optional", field=line)["data"] == line
         assert ask("optional")["data"] is None
+
+
+class Colour(models.TextChoices):
+    RED = "red"
+
+
+class Size(models.IntegerChoices):
+    ONE = 1
+
+
+class Kind(str, enum.Enum):
+    SEND = "send"
+
+
+class Paint(msgspec.Struct):
+    colour: Colour
+
+
+class Painter(WebSocketView):
+    @on(Kind.SEND)
+    def paint(
+        self,
+        colour: Colour | None = None,
+        colours: list[Colour] | None = None,
+        size: Size | None = None,
+        paint: Paint | None = None,
+    ):
+        given = [colour, size, *(colours or []), paint and paint.colour]
+        kinds = {type(one) for one in given if one is not None}
+        assert kinds <= {Colour, Size}
+        return given
+
+
+def test_members_of_enumerations_are_fields(site):
+    with served(site, Painter).connect() as connection:
+        ask = asker(connection)
+        for fields, given in (
+            ({"colour": "red"}, ["red", None, None]),
+            ({"colour": None, "colours": ["red"]}, [None, None, "red", None]),
+            ({"size": 1, "paint": {"colour": "red"}}, [None, 1, "red"]),
+        ):
+            assert ask("send", **fields)["data"] == given
+        for fields in ({"colour": "blue"}, {"size": 2}, {"size": True}, {"size": "1"}):
+            assert ask("send", **fields)["code"] == "invalid"
+
+
+def test_old_versions_of_msgspec_get_members_of_enumerations_made():
+    assert typed._decode_other(Colour, "red") is Colour.RED
+    assert typed._encode_other(Size.ONE) == 1
+    for kind, value in ((Colour, "blue"), (Size, 2), (Size, True), (Size, "1")):
+        with pytest.raises(ValueError, match="not a valid"):
+            typed._decode_other(kind, value)
 
 
 class Sheet(BaseModel):
