@@ -12,7 +12,9 @@ import functools
 import inspect
 import json
 import operator
+import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, TypeVar, get_type_hints
 
 from asgiref.sync import iscoroutinefunction
@@ -337,13 +339,14 @@ def _fields(cls: type[Any], name: str) -> Iterator[tuple[str, Any, bool]]:
     """
     method = inspect.unwrap(getattr(cls, name))
     where = f"{cls.__qualname__}.{name}()"
+    parameters = _parameters(method)
     try:
-        hints = get_type_hints(method, include_extras=True)
+        hints = _hints(method, parameters)
     except NameError as error:
         raise ConfigurationError(
             f"An annotation of {where} cannot be resolved: {error}."
         ) from error
-    for parameter in list(inspect.signature(method).parameters.values())[1:]:
+    for parameter in parameters:
         if parameter.kind not in (
             parameter.POSITIONAL_OR_KEYWORD,
             parameter.KEYWORD_ONLY,
@@ -360,6 +363,35 @@ def _fields(cls: type[Any], name: str) -> Iterator[tuple[str, Any, bool]]:
         annotation = hints.get(parameter.name, Any)
         _check(annotation, f"The parameter {parameter.name!r} of {where}")
         yield parameter.name, annotation, parameter.default is parameter.empty
+
+
+def _parameters(method: Any) -> list[inspect.Parameter]:
+    """Return the parameters of a method after ``self``."""
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        signature = inspect.signature(method, annotation_format=Format.FORWARDREF)
+    else:
+        signature = inspect.signature(method)
+    return list(signature.parameters.values())[1:]
+
+
+def _hints(method: Any, parameters: list[inspect.Parameter]) -> dict[str, Any]:
+    """Return the annotations of parameters, resolved.
+
+    Other annotations need not resolve: what a method returns may be of a type that
+    only type checkers import.
+    """
+    given = {
+        parameter.name: parameter.annotation
+        for parameter in parameters
+        if parameter.annotation is not parameter.empty
+    }
+    some = SimpleNamespace(
+        __annotations__=given, __type_params__=getattr(method, "__type_params__", ())
+    )
+    known = getattr(method, "__globals__", {})
+    return get_type_hints(some, known, include_extras=True)
 
 
 def _check(annotation: Any, what: str) -> None:

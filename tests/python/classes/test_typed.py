@@ -326,6 +326,18 @@ def test_an_annotation_that_cannot_be_resolved_is_named():
         Wrong.as_view()
 
 
+def test_only_annotations_of_fields_are_resolved(site):
+    class Annotated(WebSocketView):
+        @on("x")
+        def method(self: Unheard, field: "int") -> Unheard:  # type: ignore[name-defined]  # noqa: F821, UP037
+            return field
+
+    with served(site, Annotated).connect() as connection:
+        ask = asker(connection)
+        assert ask("x", field=1)["data"] == 1
+        assert ask("x", field="1")["code"] == "invalid"
+
+
 def test_without_msgspec_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(ConfigurationError, match=r"dwebsocket-rs\[messages\]"):
