@@ -12,15 +12,15 @@ import functools
 import inspect
 import json
 import operator
-import sys
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
-from typing import Any, TypeVar, get_type_hints
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import PermissionDenied, ValidationError
 
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
+
+from .fields import fields
 
 __all__ = ("Report", "Table", "kinds", "on")
 
@@ -31,9 +31,6 @@ Report = Callable[[BaseException], Any]
 
 #: The attribute of a method that has its types of messages.
 _MARK = "_dwebsocket_kinds"
-
-#: Fields of each message.
-_OWN = ("type", "id")
 
 #: The most mistakes of a model that are described: a description is larger than what
 #: it describes.
@@ -167,14 +164,14 @@ class Table:
         """Return the class of the messages of a type."""
         msgspec = self._msgspec
         name = self._names[kind]
-        fields = [
+        given = [
             (field, annotation if required else annotation | msgspec.UnsetType)
             + (() if required else (msgspec.UNSET,))
-            for field, annotation, required in _fields(cls, name)
+            for field, annotation, required in fields(cls, name)
         ]
         number = ("id", int | str | None, None)
         return msgspec.defstruct(
-            name, [*fields, number], tag_field="type", tag=kind, kw_only=True
+            name, [*given, number], tag_field="type", tag=kind, kw_only=True
         )
 
     def is_asynchronous(self) -> bool:
@@ -329,106 +326,6 @@ def _failed(error: Exception, number: Any, report: Report) -> Refused:
     except Exception as caught:
         report(caught)
     return Refused("failed", "the server has made a mistake; its log says more", number)
-
-
-def _fields(cls: type[Any], name: str) -> Iterator[tuple[str, Any, bool]]:
-    """Yield the arguments of a method: name, annotation, whether it is required.
-
-    Raises:
-        ConfigurationError: The method cannot get fields as arguments.
-    """
-    method = inspect.unwrap(getattr(cls, name))
-    where = f"{cls.__qualname__}.{name}()"
-    parameters = _parameters(method)
-    try:
-        hints = _hints(method, parameters)
-    except NameError as error:
-        raise ConfigurationError(
-            f"An annotation of {where} cannot be resolved: {error}."
-        ) from error
-    for parameter in parameters:
-        if parameter.kind not in (
-            parameter.POSITIONAL_OR_KEYWORD,
-            parameter.KEYWORD_ONLY,
-        ):
-            raise ConfigurationError(
-                f"{where} gets the fields of messages by their names, and cannot have "
-                f"the parameter {parameter}."
-            )
-        if parameter.name in _OWN:
-            raise ConfigurationError(
-                f"{where} cannot have a parameter {parameter.name!r}: each message has "
-                "a field of this name, for its type or its reply."
-            )
-        annotation = hints.get(parameter.name, Any)
-        _check(annotation, f"The parameter {parameter.name!r} of {where}")
-        yield parameter.name, annotation, parameter.default is parameter.empty
-
-
-def _parameters(method: Any) -> list[inspect.Parameter]:
-    """Return the parameters of a method after ``self``."""
-    if sys.version_info >= (3, 14):
-        from annotationlib import Format
-
-        signature = inspect.signature(method, annotation_format=Format.FORWARDREF)
-    else:
-        signature = inspect.signature(method)
-    return list(signature.parameters.values())[1:]
-
-
-def _hints(method: Any, parameters: list[inspect.Parameter]) -> dict[str, Any]:
-    """Return the annotations of parameters, resolved.
-
-    Other annotations need not resolve: what a method returns may be of a type that
-    only type checkers import.
-    """
-    given = {
-        parameter.name: parameter.annotation
-        for parameter in parameters
-        if parameter.annotation is not parameter.empty
-    }
-    some = SimpleNamespace(
-        __annotations__=given, __type_params__=getattr(method, "__type_params__", ())
-    )
-    known = getattr(method, "__globals__", {})
-    return get_type_hints(some, known, include_extras=True)
-
-
-def _check(annotation: Any, what: str) -> None:
-    """Make sure that a field can be of a type.
-
-    Raises:
-        ConfigurationError: It cannot.
-    """
-    from msgspec import inspect as types
-    from msgspec import json
-
-    try:
-        found = types.type_info(annotation)
-        # It also knows enumerations of Django's, which type_info() takes for others.
-        json.Decoder(annotation)
-    except TypeError as error:
-        raise ConfigurationError(f"{what} cannot be read from JSON: {error}.") from None
-    for one in _within(found, set()):
-        if isinstance(one, types.CustomType) and not (
-            hasattr(one.cls, "model_validate") or isinstance(one.cls, enum.EnumMeta)
-        ):
-            raise ConfigurationError(
-                f"{what} is of a type that a message cannot have: {one.cls!r}."
-            )
-
-
-def _within(found: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield msgspec's description of a type, and those of all types within."""
-    if id(found) in seen:
-        return
-    seen.add(id(found))
-    yield found
-    parts = found if isinstance(found, tuple) else ()
-    if type(found).__module__ == "msgspec.inspect":
-        parts = tuple(getattr(found, name) for name in found.__struct_fields__)
-    for part in parts:
-        yield from _within(part, seen)
 
 
 def _decode_other(kind: Any, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
 import functools
@@ -10,13 +11,15 @@ import logging
 import socket
 import sys
 import threading
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, NewType, TypedDict, TypeVar
 
 import msgspec
+import pydantic.dataclasses
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from pydantic import BaseModel, field_validator
+from typing_extensions import NotRequired
 
 from dwebsocket import ConfigurationError, WebSocketView, on
 from dwebsocket.classes import typed
@@ -363,6 +366,39 @@ def test_errors_of_old_versions_of_msgspec_are_those_of_the_client(monkeypatch):
     assert (answer["code"], answer["message"]) == ("invalid", "not JSON")
 
 
+T = TypeVar("T")
+Bound = TypeVar("Bound", bound=int)
+
+
+@pydantic.dataclasses.dataclass
+class Checked:
+    number: int = pydantic.Field(gt=0)
+
+
+@dataclasses.dataclass
+class Unchecked:
+    short: Annotated[str, pydantic.Field(max_length=3)]
+
+
+class UncheckedDict(TypedDict):
+    positive: NotRequired[pydantic.PositiveInt]
+
+
+Short = NewType("Short", Annotated[str, pydantic.StringConstraints(max_length=3)])  # type: ignore[valid-newtype]
+
+
+@dataclasses.dataclass
+class Described:
+    """Says something that checks nothing, and has a model with checks of its own."""
+
+    short: Annotated[str, "a short text", msgspec.Meta(max_length=3)]
+    amount: Amount
+
+
+class Amount(BaseModel):
+    number: Annotated[int, pydantic.Field(gt=0)]
+
+
 class Unknown:
     pass
 
@@ -397,6 +433,14 @@ class Line(BaseModel):
         (list[int] | set[int], "array-like"),
         (int | Address, "custom type"),
         (Weight, "all str or all int"),
+        (list[Checked], "the dataclass Checked of pydantic"),
+        (Annotated[str, pydantic.Field(max_length=3)], "would not be checked"),
+        (list[Annotated[str, pydantic.Field(max_length=3)]], "would not be checked"),
+        (Unchecked | None, "would not be checked"),
+        (UncheckedDict, "would not be checked"),
+        (dict[str, Short], "would not be checked"),
+        (T, "type variable ~T"),
+        (list[T] | None, "type variable ~T"),
     ],
 )
 def test_a_field_of_a_type_that_json_lacks_is_an_error_of_as_view(annotation, part):
@@ -405,6 +449,52 @@ def test_a_field_of_a_type_that_json_lacks_is_an_error_of_as_view(annotation, pa
     method.__annotations__["field"] = annotation
     with pytest.raises(ConfigurationError, match=part):
         wrong(method).as_view()
+
+
+class Shelf(WebSocketView, Generic[T, Bound]):
+    @on("put")
+    def put(self, item: T, many: list[T] | None = None, count: Bound | None = None):
+        return [type(item).__name__, many and type(many[0]).__name__]
+
+
+class Points(Shelf[list[T], int], Generic[T]): ...
+
+
+class Corners(Points[Point]): ...
+
+
+class Numbers(Shelf[int, int]): ...
+
+
+def test_a_generic_class_checks_the_types_of_its_subclass(site):
+    corners = Corners.as_view(idle_timeout=60)  # a subclass of it
+    live = site({"corners": corners, "numbers": Numbers.as_view()})
+    with live.connect("corners") as connection:
+        ask = asker(connection)
+        point = {"x": 1}
+        data = ask("put", item=[point], many=[[point]])["data"]
+        assert data == ["list", "list"]
+        for fields in ({"item": [{"x": ""}]}, {"item": [], "count": "1"}):
+            assert ask("put", **fields)["code"] == "invalid"
+    with live.connect("numbers") as connection:
+        ask = asker(connection)
+        assert ask("put", item=1)["data"] == ["int", None]
+        assert ask("put", item="1")["code"] == "invalid"
+        assert ask("put", item=1, many=["1"])["code"] == "invalid"
+
+
+def test_annotations_may_say_what_nothing_checks(site):
+    class Says(WebSocketView):
+        @on("x")
+        def method(self, field: Described, note: Annotated[int, "a number"] = 0):
+            assert isinstance(field.amount, Amount)
+
+    with served(site, Says).connect() as connection:
+        ask = asker(connection)
+        field = {"short": "abc", "amount": {"number": 1}}
+        assert ask("x", field=field)["type"] == "reply"
+        for wrong in ({"short": "abcd"}, {"amount": {"number": 0}}):
+            assert ask("x", field=field | wrong)["code"] == "invalid"
 
 
 def test_a_model_within_other_types_is_a_field(site):
