@@ -18,6 +18,8 @@ _OWN = ("type", "id")
 
 #: An attribute of dataclasses of pydantic.
 _OF_PYDANTIC = "__pydantic_validator__"
+#: The method of pydantic's models that makes one of JSON.
+_READER = "model_validate_json"
 #: The modules of what is written beside a type to have pydantic check something.
 _CHECKERS = ("pydantic", "annotated_types")
 #: The attributes of names of types that have the type.
@@ -154,7 +156,7 @@ def _check(annotation: Any, what: str) -> None:
         cls = _class_of(getattr(one, "cls", None))
         if not isinstance(one, types.CustomType):
             annotations += _annotations_of(cls)
-        elif not hasattr(cls, "model_validate") and not isinstance(cls, enum.EnumMeta):
+        elif not (isinstance(cls, enum.EnumMeta) or hasattr(cls, _READER)):
             raise ConfigurationError(
                 f"{what} is of a type that a message cannot have: {one.cls!r}."
             )

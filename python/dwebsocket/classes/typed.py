@@ -156,7 +156,8 @@ class Table:
         structs = [self._struct(cls, kind) for kind in self._names]
         union: Any = functools.reduce(operator.or_, structs)
         head: Any = msgspec.defstruct("Head", [("type", str), ("id", Any, None)])
-        self._decode = msgspec.json.Decoder(union, dec_hook=_decode_other).decode
+        other = functools.partial(_decode_other, msgspec.json.encode)
+        self._decode = msgspec.json.Decoder(union, dec_hook=other).decode
         self._decode_head = msgspec.json.Decoder(head).decode
         self._encode = msgspec.json.Encoder(enc_hook=_encode_other).encode
 
@@ -328,10 +329,15 @@ def _failed(error: Exception, number: Any, report: Report) -> Refused:
     return Refused("failed", "the server has made a mistake; its log says more", number)
 
 
-def _decode_other(kind: Any, value: Any) -> Any:
+def _decode_other(encode: Callable[[Any], bytes], kind: Any, value: Any) -> Any:
     """Make a value of a type that msgspec does not know: a model of pydantic.
 
     Old versions of msgspec do not know enumerations of Django's, either.
+
+    Args:
+        encode: Makes JSON of a value.
+        kind: The type.
+        value: The value, as msgspec reads it from JSON.
 
     Raises:
         ValueError: The value does not fit.
@@ -340,7 +346,8 @@ def _decode_other(kind: Any, value: Any) -> Any:
     if isinstance(kind, enum.EnumMeta):
         return _member(kind, value)
     try:
-        return kind.model_validate(value)
+        # A strict model takes a date, say, from JSON only.
+        return kind.model_validate_json(encode(value))
     except ValueError as error:
         raise ValueError(_reasons(error)) from None
     except TypeError as error:
