@@ -267,8 +267,10 @@ class WebSocketView(_View, Generic[Socket]):
         if self._ws_table is None:
             return
         self._ws_report = report
-        if websocket.subprotocol == SESSION_PROTOCOL:
-            # dwebsocket.js waits for this, and expects messages of groups in JSON.
+        offered = self.request.META.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "")
+        if SESSION_PROTOCOL in (name.strip() for name in offered.split(",")):
+            # dwebsocket.js waits for this, whichever subprotocol the class has chosen,
+            # and expects messages of groups in JSON.
             websocket.send(hub.to_json(membership.welcome(endpoint.of(websocket))))
 
 

@@ -753,10 +753,32 @@ def test_a_hidden_coroutine_is_a_mistake_that_is_named(site, caplog):
         assert "hides" in caplog.text
 
 
-@pytest.mark.parametrize("cls", [Desk, AsyncDesk])
-def test_the_first_frame_for_dwebsocket_js_is_that_of_sessions(site, cls):
-    with served(site, cls).connect(subprotocols=["dwebsocket.v1"]) as connection:
+class OwnDesk(Desk):
+    subprotocols = ["own"]
+
+
+@pytest.mark.parametrize(
+    ("cls", "offered", "chosen"),
+    [
+        (Desk, ["dwebsocket.v1"], "dwebsocket.v1"),
+        (AsyncDesk, ["dwebsocket.v1"], "dwebsocket.v1"),
+        (OwnDesk, ["other", "dwebsocket.v1"], "dwebsocket.v1"),
+        # The page's own subprotocols go first.
+        (OwnDesk, ["own", "dwebsocket.v1"], "own"),
+    ],
+)
+def test_the_first_frame_for_dwebsocket_js_is_that_of_sessions(
+    site, cls, offered, chosen
+):
+    with served(site, cls).connect(subprotocols=offered) as connection:
+        assert connection.subprotocol == chosen
         welcome = received(connection)
         assert welcome.pop("id")
         assert welcome == {"type": "welcome", "ping": 25.0, "version": 1}
+        assert asker(connection)("echo", text="x")["type"] == "reply"
+
+
+@pytest.mark.parametrize("offered", [None, ["own"]])
+def test_other_clients_get_no_such_frame(site, offered):
+    with served(site, OwnDesk).connect(subprotocols=offered) as connection:
         assert asker(connection)("echo", text="x")["type"] == "reply"
