@@ -26,6 +26,9 @@ __all__ = ("Report", "Table", "kinds", "on")
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+#: The type of a message that is answered without a method.
+_PING = "ping"
+
 #: Takes note of an exception that is being handled.
 Report = Callable[[BaseException], Any]
 
@@ -63,10 +66,15 @@ def on(kind: str) -> Callable[[Method], Method]:
         kind: The type, such as ``"chat.send"``.
 
     Raises:
-        ConfigurationError: The type is not a name.
+        ConfigurationError: The type is not a name, or is that of pings.
     """
     if not isinstance(kind, str) or not kind:
         raise ConfigurationError(f"@on() takes the type of a message, not {kind!r}.")
+    if kind == _PING:
+        raise ConfigurationError(
+            f"@on({kind!r}) would take the pings of dwebsocket.js, which asks so "
+            "whether the server is there: choose another type."
+        )
     # A member of an enumeration is no tag for msgspec.
     kind = str.__str__(kind)
 
@@ -224,7 +232,7 @@ class Table:
                 return Refused("invalid", "the message is nested too deep", number)
             return Refused("invalid", str(error), number)
         if kind not in self._names:
-            if kind == "ping":
+            if kind == _PING:
                 return Ping("", "")
             return Refused("unknown", "there is no such type of message", number)
         return Refused("invalid", str(error) or "nested too deep", number)

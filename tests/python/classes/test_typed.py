@@ -321,6 +321,11 @@ def test_the_type_of_a_message_is_a_name(kind):
         on(kind)
 
 
+def test_the_type_of_pings_belongs_to_the_package():
+    with pytest.raises(ConfigurationError, match=r"dwebsocket\.js"):
+        on("ping")
+
+
 def test_an_annotation_that_cannot_be_resolved_is_named():
     class Wrong(WebSocketView):
         @on("x")
