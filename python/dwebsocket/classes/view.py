@@ -134,7 +134,9 @@ class WebSocketView(_View, Generic[Socket]):
             Http404: The keyword arguments, which the visitor has chosen, make a name
                 that no group can have, or one that stands for many groups.
         """
-        return [self._ws_group(name) for name in self.groups]
+        names = self.groups
+        _check_list(type(self), names)
+        return [self._ws_group(name) for name in names]
 
     def _ws_group(self, template: str) -> str:
         """Fill the names in the name of a group."""
@@ -150,12 +152,13 @@ class WebSocketView(_View, Generic[Socket]):
                 f"'groups' of {type(self).__qualname__} has {template!r}, which the "
                 f"keyword arguments of the URL pattern do not fill: {error}."
             ) from error
-        if name != template:
-            try:
-                # The project may name a wildcard, but not the visitor.
-                _engine.check_group(name, template.endswith("*"))
-            except ValueError as error:
-                raise Http404(str(error)) from error
+        try:
+            # The project may name a wildcard, but not the visitor.
+            _engine.check_group(name, template.endswith("*"))
+        except ValueError as error:
+            if name == template:
+                raise _no_name(type(self), name, error) from error
+            raise Http404(str(error)) from error
         return name
 
     @classonlymethod
@@ -280,13 +283,37 @@ def _check_groups(cls: type[WebSocketView[Any]], groups: Any) -> None:
     Raises:
         ConfigurationError: It is something else.
     """
-    if hasattr(groups, "__get__"):
+    if hasattr(groups, "__get__") and not callable(groups):
         return
+    _check_list(cls, groups)
+    for name in groups:
+        if "{" not in name:
+            try:
+                _engine.check_group(name, True)
+            except ValueError as error:
+                raise _no_name(cls, name, error) from error
+
+
+def _check_list(cls: type[WebSocketView[Any]], groups: Any) -> None:
+    """Make sure that groups are a list of strings.
+
+    Raises:
+        ConfigurationError: They are not.
+    """
     wrong = isinstance(groups, str | bytes) or not isinstance(groups, Collection)
     if wrong or not all(isinstance(name, str) for name in groups):
         raise ConfigurationError(
             f"'groups' of {cls.__qualname__} must be a list of names, not {groups!r}."
         )
+
+
+def _no_name(
+    cls: type[WebSocketView[Any]], name: str, error: ValueError
+) -> ConfigurationError:
+    return ConfigurationError(
+        f"'groups' of {cls.__qualname__} has {name!r:.100}, which no group can have: "
+        f"{error}."
+    )
 
 
 def _opening(cls: type[WebSocketView[Any]]) -> Opening:
@@ -314,9 +341,10 @@ def _opening(cls: type[WebSocketView[Any]]) -> Opening:
             "on_message() must be one, too: write 'async def on_message', and 'await "
             "super().on_message(message)'."
         )
-    spoken = cls.subprotocols
-    chosen: Any = None if callable(spoken) else spoken
-    return Opening("modern", chosen, conf.check_overrides(given))
+    spoken: Any = cls.subprotocols
+    opening = Opening("modern", spoken, conf.check_overrides(given))
+    # A method is one of an instance.
+    return opening.speaking(None) if callable(spoken) else opening
 
 
 def is_asynchronous(cls: type[WebSocketView[Any]]) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
 from dwebsocket import _engine
@@ -19,6 +21,9 @@ from .refusal import refuse
 from .request import mark
 
 __all__ = ("SESSION_PROTOCOL", "Accept", "Accepted", "Opening", "Subprotocols")
+
+#: A name of a subprotocol: a token of HTTP.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 #: The subprotocol of sessions (docs/client.md); any view may serve one.
 SESSION_PROTOCOL = "dwebsocket.v1"
@@ -98,6 +103,36 @@ def _check_head(request: HttpRequest, view_profile: Profile) -> _engine.Handshak
     )
 
 
+def _check_subprotocols(subprotocols: Any) -> None:
+    """Make sure that a view's subprotocols are a list of names, a function, or None.
+
+    Raises:
+        ConfigurationError: They are something else.
+    """
+    if subprotocols is None:
+        return
+    if callable(subprotocols):
+        if iscoroutinefunction(subprotocols):
+            raise ConfigurationError(
+                "subprotocols must be a function that returns a name: a coroutine "
+                "function ('async def') has none to return."
+            )
+        return
+    if isinstance(subprotocols, str):
+        raise ConfigurationError("subprotocols must be a list, not one string.")
+    if not isinstance(subprotocols, Collection):
+        raise ConfigurationError(
+            "subprotocols must be a list of names, or a function, not "
+            f"{subprotocols!r}."
+        )
+    for name in subprotocols:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"subprotocols has {name!r}, which is no name of a subprotocol: no "
+                "client could offer it (RFC 6455 section 4.1)."
+            )
+
+
 class Opening:
     """Decides on the handshakes for one decorated view.
 
@@ -106,6 +141,9 @@ class Opening:
         subprotocols: The decorator's argument ``subprotocols``.
         overrides: The decorator's settings.
         by_hand: Whether the view itself accepts, and may choose a subprotocol then.
+
+    Raises:
+        ConfigurationError: The subprotocols are neither names nor a function.
     """
 
     def __init__(
@@ -115,8 +153,7 @@ class Opening:
         overrides: tuple[tuple[str, Any], ...] = (),
         by_hand: bool = False,
     ) -> None:
-        if isinstance(subprotocols, str):
-            raise ConfigurationError("subprotocols must be a list, not one string.")
+        _check_subprotocols(subprotocols)
         self._dialect = dialect
         self._subprotocols = subprotocols
         self._overrides = overrides

@@ -425,6 +425,11 @@ def test_as_view_overrides_settings_and_attributes(site):
         ({"groups": b"room"}, "groups"),
         ({"groups": 3}, "groups"),
         ({"groups": ["room", 3]}, "groups"),
+        ({"groups": ["room", ""]}, "groups"),
+        ({"groups": ["x" * 300]}, "groups"),
+        ({"groups": ["a\n"]}, "groups"),
+        ({"subprotocols": 5}, "subprotocols"),
+        ({"subprotocols": ["a b"]}, "subprotocols"),
         ({"cancel_on_disconnect": True}, "synchronous"),
     ],
 )
@@ -433,6 +438,37 @@ def test_a_wrong_attribute_is_an_error_of_as_view(attributes, part):
         type("Wrong", (WebSocketView,), attributes).as_view()
     with pytest.raises(ConfigurationError, match=part):
         Echo.as_view(**attributes)
+
+
+def no_names(self):
+    return ["room"]
+
+
+async def no_name(self, request, offered):
+    return offered[0]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "part"),
+    [
+        ({"groups": no_names}, "groups"),
+        ({"groups": classmethod(no_names)}, "groups"),
+        ({"subprotocols": property(no_names)}, "subprotocols"),
+        ({"subprotocols": no_name}, "async def"),
+    ],
+)
+def test_a_method_where_none_can_be_is_an_error_of_as_view(attributes, part):
+    with pytest.raises(ConfigurationError, match=part):
+        type("Wrong", (WebSocketView,), attributes).as_view()
+
+
+@pytest.mark.parametrize("found", ["room", None, [3], [""]])
+def test_a_property_that_names_no_groups_is_an_error_of_the_project(found):
+    attributes = {"groups": property(lambda self: found)}
+    view = type("Room", (WebSocketView,), attributes)()
+    view.kwargs = {}
+    with pytest.raises(ConfigurationError, match="'groups' of Room"):
+        view._ws_groups()
 
 
 def test_a_property_may_name_the_groups(site):

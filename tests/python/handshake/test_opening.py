@@ -272,6 +272,26 @@ class TestSubprotocols:
         with pytest.raises(ConfigurationError, match="list"):
             websocket(subprotocols="chat")(echo)
 
+    @pytest.mark.parametrize(
+        "wrong", [5, b"chat", [1], ["chat", None], ["a b"], [""], ["ä"], ["a,b"]]
+    )
+    def test_only_names_are_subprotocols(self, wrong):
+        with pytest.raises(ConfigurationError, match="subprotocol"):
+            websocket(subprotocols=wrong)(echo)
+
+    def test_a_coroutine_function_chooses_none(self):
+        async def choose(request, offered):
+            return offered[0]
+
+        with pytest.raises(ConfigurationError, match="async def"):
+            websocket(subprotocols=choose)(echo)
+
+    @pytest.mark.parametrize("names", [("b", "a"), {"a": 1}.keys(), frozenset("a")])
+    def test_any_collection_of_names_is_fine(self, site, names):
+        view = websocket(subprotocols=names)(lambda request: None)
+        with site({"": view}).connect(subprotocols=["a"]) as connection:
+            assert connection.subprotocol == "a"
+
 
 class TestWants:
     @pytest.mark.parametrize(
