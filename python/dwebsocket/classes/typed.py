@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.views import View
 
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
 
 from .fields import fields
 
-__all__ = ("Report", "Table", "kinds", "on")
+__all__ = ("Report", "Table", "check_call", "kinds", "on")
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -40,6 +41,19 @@ _MARK = "_dwebsocket_kinds"
 _MOST_REASONS = 10
 #: The most characters of an error's text, which may quote the client's message.
 _MOST_TEXT = 1000
+
+#: Attributes of each object of a class with handlers, beside those of Django's views.
+_TAKEN = (
+    "args",
+    "groups",
+    "kwargs",
+    "on_close",
+    "on_message",
+    "on_open",
+    "request",
+    "subprotocols",
+    "websocket",
+)
 
 _MISSING = (
     "Typed messages need msgspec: pip install 'dwebsocket-rs[messages]' ({} has "
@@ -89,10 +103,12 @@ def on(kind: str) -> Callable[[Method], Method]:
 def kinds(cls: type[Any]) -> dict[str, str]:
     """Return the names of the methods of a class, by the types of their messages.
 
-    A method that overrides another one gets the messages of that one.
+    A method that overrides another one gets the messages of that one; None in place of
+    a method switches it off.
 
     Raises:
-        ConfigurationError: Two methods have the same type, or one is of the class.
+        ConfigurationError: Two methods have the same type, or one is none that can be
+            called with fields.
     """
     methods: dict[str, list[str]] = {}
     for base in cls.__mro__:
@@ -100,14 +116,12 @@ def kinds(cls: type[Any]) -> dict[str, str]:
             inner = getattr(method, "__func__", None)
             marked = getattr(method, _MARK, None) or getattr(inner, _MARK, None)
             if marked and name not in methods:
-                if isinstance(method, (classmethod, staticmethod)):
-                    raise ConfigurationError(
-                        f"{cls.__qualname__}.{name}() has @on(), and cannot be a "
-                        f"{type(method).__name__}: a message belongs to a connection."
-                    )
+                _check_method(cls, name, method)
                 methods[name] = marked
     found: dict[str, str] = {}
     for name, types in methods.items():
+        if getattr(cls, name) is None:
+            continue
         for kind in types:
             if kind in found:
                 raise ConfigurationError(
@@ -116,6 +130,44 @@ def kinds(cls: type[Any]) -> dict[str, str]:
                 )
             found[kind] = name
     return found
+
+
+def _check_method(cls: type[Any], name: str, method: Any) -> None:
+    """Make sure that a method with ``@on`` can be called with the fields of messages.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    where = f"{cls.__qualname__}.{name}()"
+    if isinstance(method, (classmethod, staticmethod)):
+        raise ConfigurationError(
+            f"{where} has @on(), and cannot be a {type(method).__name__}: a message "
+            "belongs to a connection."
+        )
+    # Plain HTTP would call get(), say.
+    if name in _TAKEN or hasattr(View, name) or name in View.http_method_names:
+        raise ConfigurationError(
+            f"{where} has @on(), and a view has another use for this name: choose "
+            "another one for the method."
+        )
+
+
+def check_call(cls: type[Any], name: str) -> None:
+    """Make sure that a call of a handler runs it.
+
+    Raises:
+        ConfigurationError: It is a generator function, of which a call runs nothing; or
+            nothing that can be called.
+    """
+    method = getattr(cls, name)
+    function = inspect.unwrap(method) if callable(method) else None
+    if function is None:
+        raise ConfigurationError(f"{cls.__qualname__}.{name} is no method: {method!r}.")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(
+            f"{cls.__qualname__}.{name}() has a yield, so a call would not run it. A "
+            "handler sends with self.websocket.send()."
+        )
 
 
 class Refused(Exception):
@@ -156,6 +208,8 @@ class Table:
         # The errors of msgspec before 0.21 are no ValueErrors.
         self._unreadable = (ValueError, RecursionError, msgspec.MsgspecError)
         self._names = kinds(cls)
+        for name in self._names.values():
+            check_call(cls, name)
         self._asynchronous = {
             name
             for name in self._names.values()

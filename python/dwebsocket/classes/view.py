@@ -323,6 +323,8 @@ def _opening(cls: type[WebSocketView[Any]]) -> Opening:
         ConfigurationError: An attribute is wrong.
     """
     given = {key: getattr(cls, key) for key in _SETTINGS if hasattr(cls, key)}
+    for name in _EVENTS:
+        typed.check_call(cls, name)
     cls._ws_table = typed.Table(cls) if typed.kinds(cls) else None
     if given.get("cancel_on_disconnect") and not is_asynchronous(cls):
         raise ConfigurationError(

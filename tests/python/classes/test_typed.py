@@ -303,6 +303,57 @@ def test_a_method_that_cannot_get_fields_is_an_error_of_as_view(method, part):
         wrong(method).as_view()
 
 
+def yields(self):
+    yield
+
+
+async def yields_later(self):
+    yield
+
+
+@pytest.mark.parametrize("method", [yields, yields_later])
+def test_a_method_with_a_yield_is_an_error_of_as_view(method):
+    with pytest.raises(ConfigurationError, match=r"method\(\) has a yield"):
+        wrong(method).as_view()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["on_message", "on_open", "get", "delete", "dispatch", "request", "subprotocols"],
+)
+def test_a_method_whose_name_means_something_else_is_an_error(name):
+    def method(self): ...
+
+    cls = type("Wrong", (WebSocketView,), {name: on("x")(method)})
+    with pytest.raises(ConfigurationError, match=rf"{name}\(\) has @on"):
+        cls.as_view()
+
+
+def test_none_switches_a_method_off(site):
+    class Less(Desk):
+        add = None  # type: ignore[assignment]
+
+    class More(Less):
+        @on("add")
+        def plus(self):
+            return "plus"
+
+    live = site({"less": Less.as_view(), "more": More.as_view()})
+    with live.connect("less") as connection:
+        ask = asker(connection)
+        assert ask("add", a=1, b=2)["code"] == "unknown"
+        assert ask("plus", a=1, b=2)["code"] == "unknown"
+        assert ask("nothing")["type"] == "reply"
+    with live.connect("more") as connection:
+        assert asker(connection)("add")["data"] == "plus"
+
+
+def test_what_cannot_be_called_is_an_error_of_as_view():
+    cls = type("Wrong", (Desk,), {"add": 5})
+    with pytest.raises(ConfigurationError, match=r"add is no method: 5"):
+        cls.as_view()
+
+
 def test_two_methods_of_one_type_are_an_error():
     class Twice(WebSocketView):
         @on("x")
@@ -459,7 +510,7 @@ def test_a_field_of_a_type_that_json_lacks_is_an_error_of_as_view(annotation, pa
 
 class Shelf(WebSocketView, Generic[T, Bound]):
     @on("put")
-    def put(self, item: T, many: list[T] | None = None, count: Bound | None = None):
+    def store(self, item: T, many: list[T] | None = None, count: Bound | None = None):
         return [type(item).__name__, many and type(many[0]).__name__]
 
 

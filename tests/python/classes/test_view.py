@@ -462,6 +462,21 @@ def test_a_method_where_none_can_be_is_an_error_of_as_view(attributes, part):
         type("Wrong", (WebSocketView,), attributes).as_view()
 
 
+def yields(self, *args):
+    yield
+
+
+async def yields_later(self, *args):
+    yield
+
+
+@pytest.mark.parametrize("name", ["on_open", "on_message", "on_close"])
+@pytest.mark.parametrize("handler", [yields, yields_later, None])
+def test_a_handler_whose_call_would_run_nothing_is_an_error_of_as_view(name, handler):
+    with pytest.raises(ConfigurationError, match=rf"Wrong\.{name}"):
+        type("Wrong", (WebSocketView,), {name: handler}).as_view()
+
+
 @pytest.mark.parametrize("found", ["room", None, [3], [""]])
 def test_a_property_that_names_no_groups_is_an_error_of_the_project(found):
     attributes = {"groups": property(lambda self: found)}
