@@ -16,6 +16,7 @@ mod futexes;
 mod gate;
 mod id_hash;
 mod log;
+mod on_the_way;
 mod per_process;
 mod prefetch;
 mod process;
@@ -33,6 +34,7 @@ mod weight;
 pub(crate) use self::{
     chores::{Chore, Chores},
     id_hash::IdHash,
+    on_the_way::on_the_way,
     prefetch::prefetch,
     random::random,
     signals::told_to_end,

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 
 /// Bytes that must arrive within a ping timeout so that the peer counts as alive in the middle of a
-/// message, when its pong waits behind that message. One byte a minute is not enough.
+/// message, when its pong waits behind that message. One byte a minute is not enough. The peer must take as
+/// many while the ping waits behind a message.
 const PROGRESS: usize = 1024;
 
 /// The action that is due.
@@ -35,6 +36,17 @@ struct Awaited {
     deadline: Instant,
     progress: usize,
     alive: bool,
+    /// The position behind the ping in all that is sent.
+    end: i64,
+    /// The position up to which the peer had taken what is sent when the deadline was set.
+    taken: i64,
+}
+
+impl Awaited {
+    /// Whether enough bytes have arrived, or have been taken of those before the ping.
+    fn has_progress(&self, taken: i64) -> bool {
+        self.progress >= PROGRESS || taken.min(self.end) - self.taken >= PROGRESS as i64
+    }
 }
 
 impl Keepalive {
@@ -60,8 +72,9 @@ impl Keepalive {
     }
 
     /// Returns the action that is due. `listening` is false while the actor reads nothing on purpose: it
-    /// could not see a pong then, so a missing pong proves nothing.
-    pub(super) fn check(&mut self, now: Instant, listening: bool) -> Due {
+    /// could not see a pong then, so a missing pong proves nothing. `taken` is the position up to which the
+    /// peer has taken what is sent.
+    pub(super) fn check(&mut self, now: Instant, listening: bool, taken: i64) -> Due {
         let Some(interval) = self.interval else {
             return Due::Nothing;
         };
@@ -69,11 +82,12 @@ impl Keepalive {
             if now < ping.deadline {
                 return Due::Nothing;
             }
-            if listening && !ping.alive && ping.progress < PROGRESS {
+            if listening && !ping.alive && !ping.has_progress(taken) {
                 return Due::Dead;
             }
             if !ping.alive {
                 ping.progress = 0;
+                ping.taken = taken;
                 ping.deadline = now + self.timeout;
                 return Due::Nothing;
             }
@@ -90,8 +104,17 @@ impl Keepalive {
             deadline,
             progress: 0,
             alive: false,
+            end: taken,
+            taken,
         });
         Due::Ping(self.counter.to_be_bytes())
+    }
+
+    /// The ping was sent, or waits; `end` is the position behind it in all that is sent.
+    pub(super) fn queued(&mut self, end: i64) {
+        if let Some(ping) = &mut self.awaited {
+            ping.end = end;
+        }
     }
 
     /// Bytes have arrived.
@@ -133,9 +156,9 @@ mod tests {
     fn pings_are_due_at_the_interval() {
         let (mut keepalive, start) = keepalive();
         assert_eq!(keepalive.deadline(), Some(start + 20 * SECOND));
-        assert_eq!(keepalive.check(start + 19 * SECOND, true), Due::Nothing);
+        assert_eq!(keepalive.check(start + 19 * SECOND, true, 0), Due::Nothing);
         assert_eq!(
-            keepalive.check(start + 20 * SECOND, true),
+            keepalive.check(start + 20 * SECOND, true, 0),
             Due::Ping([0, 0, 0, 1])
         );
     }
@@ -149,18 +172,21 @@ mod tests {
         let start = Instant::now();
         let mut keepalive = Keepalive::new(&config, start);
         assert_eq!(keepalive.deadline(), None);
-        assert_eq!(keepalive.check(start + 9999 * SECOND, true), Due::Nothing);
+        assert_eq!(
+            keepalive.check(start + 9999 * SECOND, true, 0),
+            Due::Nothing
+        );
     }
 
     #[test]
     fn a_pong_gives_the_round_trip_time() {
         let (mut keepalive, start) = keepalive();
-        keepalive.check(start + 20 * SECOND, true);
+        keepalive.check(start + 20 * SECOND, true, 0);
         assert_eq!(keepalive.pong(b"else", start + 21 * SECOND), None);
         let latency = keepalive.pong(&[0, 0, 0, 1], start + 22 * SECOND);
         assert_eq!(latency, Some(2 * SECOND));
         assert_eq!(
-            keepalive.check(start + 40 * SECOND, true),
+            keepalive.check(start + 40 * SECOND, true, 0),
             Due::Ping([0, 0, 0, 2])
         );
     }
@@ -168,9 +194,9 @@ mod tests {
     #[test]
     fn a_silent_peer_is_dead_at_the_timeout() {
         let (mut keepalive, start) = keepalive();
-        keepalive.check(start + 20 * SECOND, true);
-        assert_eq!(keepalive.check(start + 39 * SECOND, true), Due::Nothing);
-        assert_eq!(keepalive.check(start + 40 * SECOND, true), Due::Dead);
+        keepalive.check(start + 20 * SECOND, true, 0);
+        assert_eq!(keepalive.check(start + 39 * SECOND, true, 0), Due::Nothing);
+        assert_eq!(keepalive.check(start + 40 * SECOND, true, 0), Due::Dead);
     }
 
     #[test]
@@ -181,13 +207,13 @@ mod tests {
             (1, true, Due::Ping([0, 0, 0, 2])),
         ] {
             let (mut keepalive, start) = keepalive();
-            keepalive.check(start + 20 * SECOND, true);
+            keepalive.check(start + 20 * SECOND, true, 0);
             keepalive.progress(bytes);
             if whole {
                 keepalive.alive();
             }
             assert_eq!(
-                keepalive.check(start + 40 * SECOND, true),
+                keepalive.check(start + 40 * SECOND, true, 0),
                 due,
                 "{bytes} {whole}"
             );
@@ -197,8 +223,29 @@ mod tests {
     #[test]
     fn silence_proves_nothing_while_nothing_is_read() {
         let (mut keepalive, start) = keepalive();
-        keepalive.check(start + 20 * SECOND, true);
-        assert_eq!(keepalive.check(start + 40 * SECOND, false), Due::Nothing);
-        assert_eq!(keepalive.check(start + 60 * SECOND, true), Due::Dead);
+        keepalive.check(start + 20 * SECOND, true, 0);
+        assert_eq!(keepalive.check(start + 40 * SECOND, false, 0), Due::Nothing);
+        assert_eq!(keepalive.check(start + 60 * SECOND, true, 0), Due::Dead);
+    }
+
+    /// The ping waits behind a message that the peer takes more or less quickly.
+    #[test]
+    fn a_peer_that_takes_what_is_before_the_ping_is_alive() {
+        for (end, taken, due) in [
+            (9_000, 1_060, Due::Dead),
+            (9_000, 3_000, Due::Nothing),
+            // What follows the ping does not count.
+            (1_100, 3_000, Due::Dead),
+        ] {
+            let (mut keepalive, start) = keepalive();
+            keepalive.check(start + 20 * SECOND, true, 1_000);
+            keepalive.queued(end);
+            let now = start + 40 * SECOND;
+            assert_eq!(keepalive.check(now, true, taken), due, "{end} {taken}");
+            if due == Due::Nothing {
+                // The next bytes are due in turn.
+                assert_eq!(keepalive.check(now + 20 * SECOND, true, taken), Due::Dead);
+            }
+        }
     }
 }

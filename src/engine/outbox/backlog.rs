@@ -47,6 +47,8 @@ pub(super) struct Backlog {
     pub(super) controls: VecDeque<(OpCode, Bytes)>,
     pub(super) weight: Weight,
     pub(super) encoder: Encoder,
+    /// Bytes that the transport has taken.
+    pub(super) taken: u64,
 }
 
 impl Backlog {
@@ -66,6 +68,7 @@ impl Backlog {
             unsent,
             close_taken: false,
             weight: Weight::default(),
+            taken: 0,
         }
     }
 

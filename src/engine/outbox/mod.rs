@@ -133,6 +133,19 @@ impl Outbox {
         )
     }
 
+    /// The bytes that the peer has taken, as a position in all that is sent; 0 if the transport is cut. The
+    /// position tells how much the peer takes in some time, and nothing else: at a socket, it may begin below 0.
+    pub(super) fn taken(&self) -> i64 {
+        let way = self.way.as_ref();
+        way.map_or(0, |way| self.backlog.taken as i64 - way.on_the_way() as i64)
+    }
+
+    /// The position in all that is sent behind the pings and pongs that wait.
+    pub(super) fn end_of_controls(&self) -> i64 {
+        let before = self.backlog.unsent_bytes() + self.backlog.controls_bytes();
+        self.backlog.taken as i64 + before as i64
+    }
+
     /// Messages and bytes that were accepted.
     pub(super) fn sent(&self) -> (u64, u64) {
         self.sent

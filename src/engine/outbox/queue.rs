@@ -72,6 +72,10 @@ struct Lane {
     refused: bool,
 }
 
+/// What a frame counts in addition to its payload where the pace of the far end is measured: a server takes one
+/// frame after the other, however short they are.
+const FRAME: usize = 1024;
+
 fn len(event: &Event) -> usize {
     match event {
         Event::Message(Message::Text(data) | Message::Binary(data))
@@ -177,6 +181,12 @@ impl Queue {
         state.hung_up && state.incoming.frames.is_empty()
     }
 
+    /// The bytes that the far end has not drained, and [`FRAME`] for each frame.
+    pub(super) fn undrained(&self) -> usize {
+        let Lane { frames, bytes, .. } = &self.state().outgoing;
+        bytes + FRAME * frames.len()
+    }
+
     /// Ends the connection's use of the queue, and tells the far end, whether it has asked or not: it may be
     /// busy with an earlier message for longer than anybody wants to wait. The far end may still drain what
     /// the connection has sent.
@@ -258,6 +268,7 @@ impl Transport for Queue {
                 result = Err(ErrorKind::WouldBlock.into());
                 break;
             }
+            backlog.taken += (FRAME + first) as u64;
             if let Some((opcode, payload)) = backlog.controls.pop_front() {
                 outgoing.push(match opcode {
                     OpCode::Ping => Event::Ping(payload),

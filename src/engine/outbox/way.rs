@@ -1,9 +1,9 @@
 //! The transports of an outbox.
 
-use std::{io, sync::Arc};
+use std::{io, os::fd::AsRawFd, sync::Arc};
 
 use super::{super::wire::Wire, backlog::Backlog, queue::Queue, transport::Transport};
-use crate::protocol::OpCode;
+use crate::{protocol::OpCode, runtime::on_the_way};
 
 /// A transport. An enum avoids a call through a pointer on the way to a socket.
 #[derive(Clone, Debug)]
@@ -36,6 +36,14 @@ impl Transport for Way {
 }
 
 impl Way {
+    /// The bytes that the transport has taken and the peer has not.
+    pub(super) fn on_the_way(&self) -> usize {
+        match self {
+            Self::Socket(wire) => on_the_way(wire.socket().as_raw_fd()),
+            Self::Queue(queue) => queue.undrained(),
+        }
+    }
+
     /// Ends the transport: this side sends nothing more.
     pub(super) fn cut(self) {
         match self {

@@ -170,6 +170,7 @@ impl Outbox {
             return;
         }
         let result = written(result).and_then(|written| {
+            self.backlog.taken += written as u64;
             self.backlog.keep(&batch[written..]);
             check_taken(written, batch.len()).map(drop)
         });
@@ -260,6 +261,7 @@ impl Backlog {
             let written = send(socket, &first[..offered])?;
             first.advance(written);
             total += written;
+            self.taken += written as u64;
             if first.is_empty() {
                 self.unsent.pop_front();
                 self.head_waits = false;
@@ -320,6 +322,7 @@ impl Backlog {
             return Ok(0);
         }
         let written = written(send(socket, scratch))?;
+        self.taken += written as u64;
         self.keep(&scratch[written..]);
         check_taken(written, scratch.len())
     }
@@ -343,6 +346,7 @@ impl Backlog {
         let slices = [IoSlice::new(header), IoSlice::new(body)];
         let total = header.len() + body.len();
         let written = written(send_vectored(socket, &slices))?;
+        self.taken += written as u64;
         if written < total {
             self.keep(header.get(written..).unwrap_or_default());
             self.keep(&body[written.saturating_sub(header.len())..]);

@@ -1,6 +1,11 @@
 //! The peer of a connection, over a socket or over a queue, behind one interface.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    io::Read,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use dwebsocket::{
@@ -140,6 +145,22 @@ impl Far {
                 far.drain(1).pop().expect("the connection is gone")
             }
         }
+    }
+
+    /// Reads the frame of a large binary message, some of it every few milliseconds. A queue has it at once.
+    pub fn hear_in_portions(&mut self, data: &[u8]) {
+        let Self::Socket(peer) = self else {
+            return assert_eq!(
+                self.hear(),
+                Event::Message(Message::Binary(data.to_vec().into()))
+            );
+        };
+        let mut frame = vec![0; 10 + data.len()];
+        for portion in frame.chunks_mut(128 << 10) {
+            thread::sleep(Duration::from_millis(10));
+            peer.get_mut().read_exact(portion).unwrap();
+        }
+        assert!(frame[10..] == *data);
     }
 
     pub fn hear_text(&mut self) -> String {

@@ -50,6 +50,7 @@ over_each!(
     the_peers_close_is_answered_after_the_messages_and_the_replies,
     a_close_has_a_code_and_a_reason_and_ends_with_the_answer,
     a_close_that_is_not_answered_ends_at_the_time_limit,
+    a_slow_reader_of_a_large_message_is_alive,
     a_vanished_peer_is_1006,
     nothing_follows_the_close,
     a_message_that_is_too_long_closes_with_1009,
@@ -279,6 +280,21 @@ fn a_close_that_is_not_answered_ends_at_the_time_limit(over: Over) {
             .unwrap()
             .contains("Close")
     );
+}
+
+/// The ping goes out behind the part of a message that is under way.
+fn a_slow_reader_of_a_large_message_is_alive(over: Over) {
+    let config = Config {
+        ping_interval: Some(Duration::from_millis(200)),
+        ping_timeout: Duration::from_millis(200),
+        outbox_bytes: 64 << 20,
+        ..Config::default()
+    };
+    let mut one = over.one(config);
+    let block = vec![b'x'; 16 << 20];
+    one.connection.send(OpCode::Binary, &block, Overflow::Close);
+    one.far.hear_in_portions(&block);
+    assert!(one.connection.end().is_none(), "{:?}", one.connection.end());
 }
 
 fn a_vanished_peer_is_1006(over: Over) {

@@ -129,16 +129,22 @@ impl Actor {
             // The peer may have sent messages that nobody has read: the view is busy with earlier ones.
             self.connection.with_input(|input| input.last_message = now);
         }
+        let taken = self.connection.outbox().taken();
         let due = self
             .connection
-            .with_input(|input| Some(input.keepalive.check(now, listening)));
+            .with_input(|input| Some(input.keepalive.check(now, listening, taken)));
         match due.unwrap_or(Due::Nothing) {
             Due::Nothing => {}
             Due::Ping(payload) => {
-                self.connection.sending(|outbox| {
+                let end = self.connection.sending(|outbox| {
                     outbox.release();
                     outbox.ping(&payload);
+                    outbox.end_of_controls()
                 });
+                if let Some(end) = end {
+                    self.connection
+                        .with_input(|input| input.keepalive.queued(end));
+                }
             }
             Due::Dead => {
                 let error = "the peer did not answer a ping within the time limit";
