@@ -6,8 +6,8 @@ use crate::config::Config;
 
 /// Bytes that must arrive within a ping timeout so that the peer counts as alive in the middle of a
 /// message, when its pong waits behind that message. One byte a minute is not enough. The peer must take as
-/// many while the ping waits behind a message.
-const PROGRESS: usize = 1024;
+/// many while the ping waits behind a message, or a Close frame does.
+pub(super) const PROGRESS: usize = 1024;
 
 /// The action that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -50,6 +50,8 @@ over_each!(
     the_peers_close_is_answered_after_the_messages_and_the_replies,
     a_close_has_a_code_and_a_reason_and_ends_with_the_answer,
     a_close_that_is_not_answered_ends_at_the_time_limit,
+    a_slow_reader_gets_all_that_was_sent_before_the_close,
+    a_reader_that_stops_is_cut_off_before_it_has_the_close,
     a_slow_reader_of_a_large_message_is_alive,
     a_vanished_peer_is_1006,
     nothing_follows_the_close,
@@ -280,6 +282,50 @@ fn a_close_that_is_not_answered_ends_at_the_time_limit(over: Over) {
             .unwrap()
             .contains("Close")
     );
+}
+
+/// Reads `count` messages of 256 KiB, more slowly than the time limits of a test allow for all of them.
+fn hear_slowly(far: &mut far::Far, count: usize) {
+    for _ in 0..count {
+        thread::sleep(Duration::from_millis(10));
+        let Event::Message(Message::Binary(data)) = far.hear() else {
+            panic!("no message")
+        };
+        assert_eq!(data.len(), 256 << 10);
+    }
+}
+
+fn a_slow_reader_gets_all_that_was_sent_before_the_close(over: Over) {
+    let config = Config {
+        close_timeout: Duration::from_millis(300),
+        outbox_bytes: 64 << 20,
+        ..Config::default()
+    };
+    let mut one = over.one(config);
+    let block = vec![b'x'; 256 << 10];
+    for _ in 0..100 {
+        one.connection.send(OpCode::Binary, &block, Overflow::Close);
+    }
+    one.connection.close(4003, "");
+    hear_slowly(&mut one.far, 100);
+    assert_eq!(one.far.hear_close().0, 4003);
+}
+
+fn a_reader_that_stops_is_cut_off_before_it_has_the_close(over: Over) {
+    let config = Config {
+        close_timeout: Duration::from_millis(100),
+        outbox_bytes: 64 << 20,
+        ..Config::default()
+    };
+    let one = over.one(config);
+    let block = vec![b'x'; 256 << 10];
+    for _ in 0..100 {
+        one.connection.send(OpCode::Binary, &block, Overflow::Close);
+    }
+    one.connection.close(1000, "");
+    until("the peer is given up", || {
+        one.connection.end().unwrap().code == 1006
+    });
 }
 
 /// The ping goes out behind the part of a message that is under way.

@@ -48,6 +48,8 @@ pub(in crate::engine) struct Actor {
     until: Option<Instant>,
     /// The messages that the view had taken when the time limit was set after a failed write.
     taken: u64,
+    /// The position up to which the peer had taken what is sent when the time limit of a Close was set.
+    sent: i64,
     /// The outbox has bytes that the socket did not take.
     writing: bool,
     /// The socket took all that may be written before other tasks run. The pace would not do: whoever
@@ -76,6 +78,7 @@ impl Actor {
             seen: State::Open,
             until: None,
             taken: 0,
+            sent: 0,
             // The head of the response may still wait in the outbox.
             writing: true,
             yields: false,
@@ -147,9 +150,9 @@ impl Actor {
         self.seen = state;
         let limit = match state {
             State::Draining if before != state => GRACE,
-            State::Saying | State::Said | State::Answering if !before.is_closing() => {
-                self.connection.config().close_timeout
-            }
+            // The peer's half is awaited from the moment at which our Close is written.
+            State::Said if before != state => self.closing_limit(),
+            State::Saying | State::Answering if !before.is_closing() => self.closing_limit(),
             State::Lingering if before != state => {
                 let shut = match &self.way {
                     // The server shuts its side of TCP first (section 7.1.1).
@@ -165,6 +168,12 @@ impl Actor {
             _ => return,
         };
         self.until = Some(Instant::now() + limit);
+    }
+
+    /// The time limit of a Close frame that is on its way, or of the answer to it.
+    fn closing_limit(&mut self) -> Duration {
+        self.sent = self.connection.outbox().taken();
+        self.connection.config().close_timeout
     }
 
     /// Sends the Close frame that answers the peer's Close, or that tells the peer why the connection

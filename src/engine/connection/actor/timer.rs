@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::{
-        keepalive::Due,
+        keepalive::{Due, PROGRESS},
         lifecycle::{End, State},
         reader,
     },
@@ -92,12 +92,23 @@ impl Actor {
             State::Open => self.expire_open(now),
             State::Draining => self.answer(),
             State::Saying | State::Said | State::Answering | State::Lingering | State::Gone => {
+                if self.seen.is_closing() && self.is_going_out() {
+                    self.until = Some(now + self.connection.config().close_timeout);
+                    return;
+                }
                 // This error counts only if the peer has not said Close; otherwise `leave` keeps the
                 // peer's Close.
                 let error = "the peer did not answer the Close frame";
                 self.leave(End::broken(Some(error.into())));
             }
         }
+    }
+
+    /// Whether the peer has taken something since the time limit was set, so that the Close frame comes nearer.
+    fn is_going_out(&mut self) -> bool {
+        let taken = self.connection.outbox().taken();
+        let before = std::mem::replace(&mut self.sent, taken);
+        taken - before >= PROGRESS as i64
     }
 
     /// Gives the view more time if it has taken a message since the time limit was set.
