@@ -656,11 +656,12 @@ class Connection:
             binary: True: a binary message. False: a text message. None: text for str
                 and for bytes that are valid UTF-8, else binary.
             overflow: What to do when the outbox is full: "close" (fail the connection
-                with 1013), "drop_oldest", "drop_newest", "block" (wait for room), or
+                with 1013), "drop_oldest", "drop_newest", "block" (wait for room, then
+                drop the message), "auto" (wait for room, then fail the connection), or
                 "refuse" (return False; the caller waits with
                 :meth:`LoopPort.wait_for_room`).
-            timeout: Seconds that "block" waits before it drops the message. A handler
-                does not wait if half of the threads for handlers wait so already.
+            timeout: Seconds that "block" and "auto" wait for room. A handler does not
+                wait if half of the threads for handlers wait so already.
 
         Returns:
             True if the message was written or queued; False if not, because the

@@ -109,13 +109,15 @@ impl PyConnection {
         Ok(self.transmit(py, opcode, payload.as_bytes(), overflow))
     }
 
-    /// Sends a message, and waits for room for at most `timeout` seconds.
+    /// Sends a message, and waits for room for at most `timeout` seconds. After that, the message is
+    /// dropped; `closes`: the connection is closed with 1013.
     fn transmit_blocking(
         &self,
         py: Python<'_>,
         opcode: OpCode,
         payload: &[u8],
         timeout: Option<f64>,
+        closes: bool,
     ) -> PyResult<bool> {
         let mut deadline = None;
         let mut place = None;
@@ -126,8 +128,7 @@ impl PyConnection {
             }
             place = place.or_else(Place::take);
             if place.is_none() {
-                self.connection.count_dropped();
-                return Ok(false);
+                break;
             }
             let until = *deadline.get_or_insert_with(|| wait::deadline(timeout));
             let connection = &self.connection;
@@ -138,10 +139,14 @@ impl PyConnection {
             };
             let room = wait::detached(py, until, wait, drop)?;
             if room.is_none() {
-                self.connection.count_dropped();
-                return Ok(false);
+                break;
             }
         }
+        if closes {
+            return Ok(self.transmit(py, opcode, payload, Overflow::Close) == Sent::Done);
+        }
+        self.connection.count_dropped();
+        Ok(false)
     }
 }
 
@@ -285,13 +290,13 @@ impl PyConnection {
     ) -> PyResult<bool> {
         let overflow = match overflow.0 {
             Policy::Now(overflow) => overflow,
-            Policy::Block => {
+            Policy::Auto | Policy::Block => {
                 let payload = Payload::from_python(data)?;
                 let opcode = payload.opcode(binary)?;
                 habit::note(self.connection.id());
-                return self.transmit_blocking(py, opcode, payload.as_bytes(), timeout);
+                let closes = overflow.0 == Policy::Auto;
+                return self.transmit_blocking(py, opcode, payload.as_bytes(), timeout, closes);
             }
-            Policy::Auto => return Err(Policy::Auto.unknown()),
         };
         let sent = self.put(py, data, binary, overflow)?;
         Ok(matches!(sent, Sent::Done | Sent::DroppedOldest(_)))

@@ -39,9 +39,10 @@ pub(super) trait Word: Copy + PartialEq + 'static {
 /// The fate of a message for which the outbox has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Policy {
-    /// Python chooses "block" or "close" for each message.
+    /// The sender waits for room; if none comes in time, the connection is closed. For a sender that serves
+    /// several connections, Python chooses "close".
     Auto,
-    /// The sender waits for room.
+    /// The sender waits for room; if none comes in time, the message is dropped.
     Block,
     /// The engine applies this policy and does not wait.
     Now(Overflow),
@@ -76,7 +77,7 @@ impl Policy {
     }
 
     /// The error of a call that does not support the policy.
-    pub(super) fn unknown(self) -> PyErr {
+    fn unknown(self) -> PyErr {
         errors::value(format!("unknown {} \"{}\"", Self::WHAT, self.word()))
     }
 }

@@ -135,19 +135,21 @@ class Port:
         """Return how often this greenlet has switched between connections."""
         return sender().turns
 
-    def send(self, message: Any, binary: bool | None, timeout: float | None) -> bool:
-        """Send as the engine's ``send`` does with "block", cooperatively."""
+    def send(
+        self, message: Any, binary: bool | None, overflow: str, timeout: float | None
+    ) -> bool:
+        """Send as the engine's ``send`` does with "block" or "auto", cooperatively."""
         connection = self._connection
         if self._port.is_foreign:
             # A native thread (of gevent's pool, say) may block.
-            return connection.send(message, binary, "block", timeout)
+            return connection.send(message, binary, overflow, timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while not connection.send(message, binary, "refuse"):
             if connection.ended or connection.close_code is not None:
                 return False
             left = None if deadline is None else deadline - time.monotonic()
             if not self._port.wait_for_room(left):
-                return connection.send(message, binary, "drop_newest")
+                return connection.send(message, binary, overflow, 0)
         return True
 
 

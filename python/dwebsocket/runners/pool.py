@@ -43,13 +43,15 @@ class Port:
         self.receive = connection.receive
         self.offer = connection.send
 
-    def send(self, message: Any, binary: bool | None, timeout: float | None) -> bool:
-        """Send as the engine's ``send`` does with "block".
+    def send(
+        self, message: Any, binary: bool | None, overflow: str, timeout: float | None
+    ) -> bool:
+        """Send as the engine's ``send`` does with "block" or "auto".
 
         If half of the threads wait for room already, a handler does not wait: peers
         that read nothing would stop the handlers of all others. The engine counts.
         """
-        return self._connection.send(message, binary, "block", timeout)
+        return self._connection.send(message, binary, overflow, timeout)
 
     def is_served(self) -> bool:
         """Return whether this thread may wait for room: for one peer, not for many."""

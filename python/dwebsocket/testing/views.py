@@ -321,9 +321,11 @@ class Port:
         """Send as the engine's ``send`` does."""
         return self._connection.send(message, binary, overflow)
 
-    def send(self, message: Any, binary: bool | None, timeout: float | None) -> bool:
-        """Send as the engine's ``send`` does with "block"."""
-        return self._connection.send(message, binary, "block", timeout)
+    def send(
+        self, message: Any, binary: bool | None, overflow: str, timeout: float | None
+    ) -> bool:
+        """Send as the engine's ``send`` does with "block" or "auto"."""
+        return self._connection.send(message, binary, overflow, timeout)
 
     def is_served(self) -> bool:
         """Return whether the calling thread serves only this connection."""

@@ -19,8 +19,15 @@ class Port(Protocol):
     def offer(self, message: Any, binary: bool | None, overflow: str, /) -> bool:
         """Send as the engine's ``send`` does, without waiting; note the sender."""
 
-    def send(self, message: Any, binary: bool | None, timeout: float | None, /) -> bool:
-        """Send as the engine's ``send`` does with "block"."""
+    def send(
+        self,
+        message: Any,
+        binary: bool | None,
+        overflow: str,
+        timeout: float | None,
+        /,
+    ) -> bool:
+        """Send as the engine's ``send`` does with "block" or "auto"."""
 
     def is_served(self) -> bool:
         """Return whether the caller serves only this connection."""

@@ -415,12 +415,9 @@ class WebSocket(BaseWebSocket[Received]):
             connection.send(message, binary, "refuse")
         elif overflow == "block" or (overflow == "auto" and endpoint.is_served()):
             if port is None:
-                sent = connection.send(message, binary, "block", limit)
+                sent = connection.send(message, binary, overflow, limit)
             else:
-                sent = port.send(message, binary, limit)
-            if not sent and overflow == "auto":
-                # A peer that reads nothing for that long is disconnected.
-                sent = connection.send(message, binary, "close")
+                sent = port.send(message, binary, overflow, limit)
         else:
             policy = "close" if overflow == "auto" else overflow
             sent = connection.send(message, binary, policy)

@@ -37,11 +37,11 @@ impl PyTaskPort {
             Policy::Auto | Policy::Block => Overflow::Overdraw,
             Policy::Now(overflow) => overflow,
         };
-        let sent = connection.put(py, message, binary, overflow)?;
+        let mut sent = connection.put(py, message, binary, overflow)?;
         if sent == Sent::Full {
             match policy {
                 // A view that does not wait has filled the outbox twice.
-                Policy::Auto => connection.connection.give_up(),
+                Policy::Auto => sent = connection.put(py, message, binary, Overflow::Close)?,
                 _ => connection.connection.count_dropped(),
             }
         }

@@ -319,6 +319,21 @@ def test_a_send_gives_up_in_time():
 
 
 @gevent_test
+def test_what_a_peer_that_reads_nothing_has_lost_is_counted_once():
+    """
+    socket, peer = open_pair(outbox_messages=2, outbox_bytes=500_000)
+    endpoint.of(socket).begin()
+    block = b"x" * 200_000
+    while socket.send(block, True, overflow="refuse"):
+        pass
+    waiting = socket.stats["outbox_messages"]
+    assert socket.send(block, True, timeout=0.05) is False
+    assert socket.close_code == 1013
+    assert socket.stats["dropped_messages"] == waiting + 1
+    """
+
+
+@gevent_test
 def test_killing_a_view_closes_with_1001():
     """
     socket, peer = open_pair()

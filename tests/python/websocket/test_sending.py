@@ -53,8 +53,11 @@ class TestOutbox:
         websocket, _ = pair(engine=self.ENGINE, send_timeout=0.05)
         endpoint.of(websocket).begin()
         self.fill(websocket)
+        waiting = websocket.stats["outbox_messages"]
         assert websocket.send(self.BLOCK, True) is False
         assert websocket.close_code == 1013
+        # Those that waited, and the last one.
+        assert websocket.stats["dropped_messages"] == waiting + 1
 
     def test_the_policy_of_a_call_goes_before_the_setting(self, pair):
         websocket, _ = pair(engine=self.ENGINE, overflow="close")
