@@ -21,7 +21,7 @@ from dwebsocket.process import exit, gunicorn
 from .daphne import able_to_send
 from .lifespan import live
 from .line import Line
-from .protocol import AnyApplication, ASGIApplication, Receive, Scope, Send
+from .protocol import AnyApplication, Receive, Scope, Send
 from .refusing import refuse
 from .request import HandshakeRequest
 from .stopping import follow
@@ -59,7 +59,7 @@ class Application:
     #: The system check W007 looks for this.
     serves_websockets = True
 
-    def __init__(self, inner: ASGIApplication, adopt: bool) -> None:
+    def __init__(self, inner: AnyApplication, adopt: bool) -> None:
         self._inner = inner
         self._adopt = adopt
         self._handler: ASGIHandler | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from .protocol import ASGIApplication, Event, Receive, Scope, Send
+from .protocol import AnyApplication, Event, Receive, Scope, Send
 from .stopping import depart
 
 __all__ = ("live",)
@@ -14,7 +14,7 @@ _SHUTDOWN = "lifespan.shutdown"
 
 
 async def live(
-    inner: ASGIApplication, scope: Scope, receive: Receive, send: Send
+    inner: AnyApplication, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Serve the scope ``lifespan``, for an application that may not know it.
 

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import ProtocolTypeRouter
+from django.core.asgi import get_asgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from starlette.applications import Starlette
 from starlette.endpoints import WebSocketEndpoint
 from typing_extensions import assert_type
 
+from dwebsocket.asgi import application as serve
 from dwebsocket.asgi import as_view
 
 Event = MutableMapping[str, Any]
@@ -39,6 +42,13 @@ urlpatterns = [
     path("starlette", as_view(Starlette())),
     path("endpoint", as_view(WebSocketEndpoint)),
 ]
+
+# As asgi.py of a site has it.
+served = serve(get_asgi_application())
+routed = serve(ProtocolTypeRouter({"http": get_asgi_application()}), adopt=False)
+mounted = serve(Starlette())
+# error: mypy=arg-type pyright=reportArgumentType
+serve(42)
 
 # error: mypy=arg-type pyright=reportArgumentType
 as_view(application, accept_timeout="soon")
