@@ -392,3 +392,6 @@ def a_refusal_has_its_status_and_its_text(site: Site) -> None:
     assert response.status == 404
     assert b"Not Found" in response.body
     assert "Not Found" in site.server.logged("Not Found")
+    response = site.server.client().refused("/streamed")
+    assert (response.status, response.body) == (404, b"not here")
+    site.server.logged("Not Found: /streamed")

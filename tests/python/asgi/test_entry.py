@@ -101,6 +101,15 @@ def streamed(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(iter([b"one", b"two"]), status=402)
 
 
+async def endless(request: HttpRequest) -> StreamingHttpResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(0)
+            yield b"x" * 1000
+
+    return StreamingHttpResponse(parts(), status=402)
+
+
 def forbidden(request: HttpRequest) -> HttpResponse:
     raise PermissionDenied
 
@@ -114,6 +123,7 @@ class Urls:
         path("counting/", counting),
         path("member/", member),
         path("streamed/", streamed),
+        path("endless/", endless),
         path("forbidden/", forbidden),
     ]
 
@@ -371,6 +381,34 @@ def test_middleware_that_answers_itself_refuses():
         Middleware.act = lambda response: HttpResponse("no", status=418)
         status, _, body = await Server(app, "/echo/").refused()
         assert (status, body) == (418, b"no")
+
+    run(test)
+
+
+def test_the_parts_of_a_small_refusal_are_sent_as_one():
+    """granian sends an empty 403 if there are several."""
+
+    async def test(app: Any) -> None:
+        server = Server(app, "/streamed/")
+        assert (await server.hear())["status"] == 402
+        event = await server.hear()
+        assert (event["body"], event["more_body"]) == (b"onetwo", False)
+        await server.ended()
+
+    run(test)
+
+
+def test_the_parts_of_a_large_refusal_are_not_collected():
+    async def test(app: Any) -> None:
+        server = Server(app, "/endless/")
+        assert (await server.hear())["status"] == 402
+        for _ in range(3):
+            event = await server.hear()
+            assert event["more_body"]
+            assert len(event["body"]) == 65_000
+        server.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await server.task
 
     run(test)
 

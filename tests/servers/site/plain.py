@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth import login as auth_login
 from django.contrib.auth import logout as auth_logout
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from .report import Report, plain
@@ -34,6 +34,11 @@ def info(request: HttpRequest) -> JsonResponse:
 def big(request: HttpRequest) -> HttpResponse:
     """Answer with ``?size=`` bytes."""
     return HttpResponse(b"b" * int(request.GET["size"]))
+
+
+def streamed(request: HttpRequest) -> StreamingHttpResponse:
+    """Answer with a body in parts, and a status of an error."""
+    return StreamingHttpResponse(iter([b"not ", b"", b"here"]), status=404)
 
 
 @csrf_exempt

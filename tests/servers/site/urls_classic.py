@@ -13,6 +13,7 @@ urlpatterns = [
     path("ping", plain.ping, name="ping"),
     path("info", plain.info),
     path("big", plain.big),
+    path("streamed", plain.streamed),
     path("upload", plain.upload),
     path("login", plain.login),
     path("logout", plain.logout),
