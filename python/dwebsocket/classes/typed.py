@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.http import Http404
 from django.views import View
 
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
@@ -381,6 +382,10 @@ def _failed(error: Exception, number: Any, report: Report) -> Refused:
     """Return what to tell the client of an exception: nothing that is secret."""
     if isinstance(error, PermissionDenied):
         return Refused("forbidden", "this is not allowed", number)
+    if isinstance(error, Http404):
+        return Refused("not_found", "there is no such thing", number)
+    if isinstance(error, BadRequest):
+        return Refused("invalid", "this is not possible", number)
     if isinstance(error, ValidationError):
         # Made for people who fill in a form.
         return Refused("invalid", " ".join(error.messages), number)

@@ -17,8 +17,9 @@ from typing import Annotated, Any, Generic, Literal, NewType, TypedDict, TypeVar
 import msgspec
 import pydantic.dataclasses
 import pytest
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db import models
+from django.http import Http404
 from pydantic import BaseModel, field_validator
 from typing_extensions import NotRequired
 
@@ -79,6 +80,14 @@ class Desk(WebSocketView):
     @on("refuse")
     def refuse(self):
         raise ValidationError("say something")
+
+    @on("miss")
+    def miss(self):
+        raise Http404("no Swordfish matches: swordfish")
+
+    @on("reject")
+    def reject(self):
+        raise BadRequest("swordfish")
 
 
 class AsyncDesk(WebSocketView):
@@ -202,10 +211,13 @@ def test_an_exception_is_logged_and_the_reply_tells_no_secret(ask, caplog):
 
 
 def test_exceptions_for_visitors_are_answered_and_not_logged(ask, caplog):
-    with caplog.at_level(logging.ERROR, "dwebsocket.view"):
+    with caplog.at_level(logging.WARNING, "dwebsocket.view"):
         assert ask("forbid")["code"] == "forbidden"
         answer = ask("refuse")
+        missing, wrong = ask("miss"), ask("reject")
     assert (answer["code"], answer["message"]) == ("invalid", "say something")
+    assert (missing["code"], wrong["code"]) == ("not_found", "invalid")
+    assert "swordfish" not in json.dumps([missing, wrong])
     assert not caplog.records
 
 

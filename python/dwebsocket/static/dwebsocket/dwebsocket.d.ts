@@ -57,13 +57,14 @@ export interface CallOptions extends SendOptions {
 
 /**
  * From the server: "forbidden", "invalid", "too_many", "unavailable"; for a call also "unknown"
- * (no method has this type) and "failed" (the method has failed). From the client:
- * "offline", "queue_full" (not sent); "disconnected", "timeout" (sent, but the server may or
- * may not have carried it out); "closed" (the connection has ended for good), "left" (the
- * group was left meanwhile); "protocol" (the server has sent an invalid frame).
+ * (no method has this type), "not_found" (the method raised Http404) and "failed" (the method
+ * has failed). From the client: "offline", "queue_full" (not sent); "disconnected", "timeout"
+ * (sent, but the server may or may not have carried it out); "closed" (the connection has ended
+ * for good), "left" (the group was left meanwhile); "protocol" (the server has sent an invalid
+ * frame).
  */
 export type ErrorCode =
-  | "forbidden" | "invalid" | "too_many" | "unavailable" | "unknown" | "failed"
+  | "forbidden" | "invalid" | "too_many" | "unavailable" | "unknown" | "not_found" | "failed"
   | "offline" | "queue_full" | "disconnected" | "timeout" | "closed" | "left" | "protocol"
   | (string & {});
 
