@@ -63,11 +63,30 @@ impl PyConnection {
         }
     }
 
+    /// Calls `work`, which takes the lock of the outbox. While another thread compresses under that lock, this
+    /// one waits detached from the interpreter.
+    fn with_outbox<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Arc<Connection>) -> T + Send,
+    ) -> T {
+        if self.connection.is_busy() {
+            wait::briefly(py, || work(&self.connection))
+        } else {
+            work(&self.connection)
+        }
+    }
+
+    /// See [`Connection::ask_for_room`].
+    pub(super) fn ask_for_room(&self, py: Python<'_>) -> bool {
+        self.with_outbox(py, |connection| connection.ask_for_room())
+    }
+
     /// Asks for a report of room in the outbox; false if there is room, or the end.
-    pub(super) fn arm_writable(&self) -> bool {
+    pub(super) fn arm_writable(&self, py: Python<'_>) -> bool {
         // Arm first: room that appears between the two calls is then reported, at worst twice.
         self.inbox.arm_room();
-        self.connection.ask_for_room()
+        self.ask_for_room(py)
     }
 
     pub(super) fn to_python<'py>(&self, py: Python<'py>, message: &Message) -> Bound<'py, PyAny> {
@@ -89,7 +108,7 @@ impl PyConnection {
             DETACH
         };
         if payload.len() < detach {
-            self.connection.send(opcode, payload, overflow)
+            self.with_outbox(py, |connection| connection.send(opcode, payload, overflow))
         } else {
             py.detach(|| self.connection.send(opcode, payload, overflow))
         }
@@ -220,8 +239,8 @@ impl PyConnection {
     }
 
     #[getter]
-    fn stats(&self) -> HashMap<&'static str, u64> {
-        let stats = self.connection.stats();
+    fn stats(&self, py: Python<'_>) -> HashMap<&'static str, u64> {
+        let stats = self.with_outbox(py, |connection| connection.stats());
         HashMap::from([
             ("received_messages", stats.received_messages),
             ("received_bytes", stats.received_bytes),
@@ -308,18 +327,18 @@ impl PyConnection {
     }
 
     #[pyo3(signature = (payload=None))]
-    fn ping(&self, payload: Option<&[u8]>) -> PyResult<bool> {
+    fn ping(&self, py: Python<'_>, payload: Option<&[u8]>) -> PyResult<bool> {
         let payload = payload.unwrap_or_default();
         if payload.len() > 125 {
             return Err(errors::value(
                 "a ping carries at most 125 bytes (RFC 6455 section 5.5)",
             ));
         }
-        Ok(self.connection.ping(payload))
+        Ok(self.with_outbox(py, |connection| connection.ping(payload)))
     }
 
     #[pyo3(signature = (code=1000, reason=""))]
-    fn close(&self, code: u16, reason: &str) -> PyResult<bool> {
+    fn close(&self, py: Python<'_>, code: u16, reason: &str) -> PyResult<bool> {
         if !is_sendable(code) {
             return Err(errors::value(format!(
                 "{code} is not a close code that may be sent (RFC 6455 section 7.4)"
@@ -330,7 +349,7 @@ impl PyConnection {
                 "a close reason is at most {MAX_REASON} bytes of UTF-8 (RFC 6455 section 5.5)"
             )));
         }
-        Ok(self.connection.close(code, reason))
+        Ok(self.with_outbox(py, |connection| connection.close(code, reason)))
     }
 
     fn abort(&self) {

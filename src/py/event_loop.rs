@@ -351,7 +351,7 @@ impl PyLoopPort {
         event_loop.park(py, id, me.clone_ref(py))?;
         let armed = match wanted {
             Wanted::Message => connection.inbox.arm(),
-            Wanted::Room => connection.arm_writable(),
+            Wanted::Room => connection.arm_writable(py),
         };
         if !armed {
             let parked = event_loop.state().unpark(id, &me);

@@ -167,7 +167,7 @@ impl PyHandled {
                 return Ok(Next::End);
             }
             // A peer that does not read gets no more answers: its messages wait.
-            if engine.ask_for_room() && connection.arm_writable() {
+            if connection.ask_for_room(py) && connection.arm_writable(py) {
                 if self.rest() {
                     return Ok(Next::Nothing);
                 }

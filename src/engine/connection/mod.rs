@@ -26,9 +26,11 @@ use std::{
     fmt, io,
     os::fd::RawFd,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 pub use self::{counters::About, lifecycle::End, stats::Stats};
@@ -52,6 +54,9 @@ use crate::{
         fork,
     },
 };
+
+/// The outbox's lock is held for less than this to compress and to write small messages.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// The application's side of a connection. Whoever reads calls these methods, so none of them may block.
 pub trait Handler: Send + Sync + 'static {
@@ -223,6 +228,26 @@ impl Connection {
     #[must_use]
     pub fn compresses(&self) -> bool {
         self.compresses
+    }
+
+    /// Whether another thread has the outbox for more than [`MOMENT`]: it compresses a large message.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        if !self.compresses || !self.is_locked() {
+            return false;
+        }
+        let until = Instant::now() + MOMENT;
+        while Instant::now() < until {
+            thread::yield_now();
+            if !self.is_locked() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn is_locked(&self) -> bool {
+        matches!(self.outbox.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// From now on, the connection gets messages from groups in the JSON of the client's protocol.

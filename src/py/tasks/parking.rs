@@ -129,7 +129,7 @@ impl PyParking {
         task_loop.park(this.id(), waiter);
         let connection = this.connection.get();
         let armed = if this.wants_room.load(Relaxed) {
-            connection.arm_writable()
+            connection.arm_writable(py)
         } else {
             connection.inbox.arm()
         };

@@ -44,7 +44,7 @@ impl PySending {
             // The task of another loop cannot wait here.
             return Ok(slf.clone().into_any());
         }
-        let full = line.connection.get().connection.ask_for_room();
+        let full = line.connection.get().ask_for_room(py);
         let hurries = !full && line.hurries();
         if !full && !hurries {
             return Ok(slf.clone().into_any());
@@ -112,17 +112,17 @@ impl PyRoom {
             self.line.task_loop.get().event_loop.write_held();
             return Ok(py.None());
         }
-        let connection = &self.line.connection.get().connection;
-        if !connection.ask_for_room() {
+        let connection = self.line.connection.get();
+        if !connection.ask_for_room(py) {
             self.end(py)?;
-            return Err(answer(py, connection.end().is_none()));
+            return Err(answer(py, connection.connection.end().is_none()));
         }
         let kept = self.parking().as_ref().map(|parking| parking.clone_ref(py));
         if let Some(parking) = kept {
             if parking.get().has_expired() {
                 self.end(py)?;
                 if self.closes {
-                    connection.give_up();
+                    connection.connection.give_up();
                 }
                 return Err(answer(py, !self.closes));
             }

@@ -4,6 +4,7 @@ import array
 import contextlib
 import json
 import math
+import random
 import sys
 import threading
 import time
@@ -48,6 +49,38 @@ class TestOutbox:
         assert websocket.send(self.BLOCK, True) is True
         assert websocket.send("last") is True
         assert wait() is None
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda connection: connection.send("x", None, "refuse"),
+            lambda connection: connection.ping(),
+            lambda connection: connection.stats,
+            lambda connection: connection.close(),
+        ],
+        ids=["send", "ping", "stats", "close"],
+    )
+    def test_other_threads_run_while_a_message_is_compressed(self, pair, call):
+        options = {
+            "engine": {"compression_level": 9, "outbox_bytes": 1 << 30},
+            "extensions": "permessage-deflate",
+        }
+        (first, _), (second, _) = pair(**options), pair(**options)
+        connection = endpoint.of(second).connection
+        # Deflate finds many short matches in it, which takes long.
+        large = "".join(random.Random(1).choices("abcd", k=200_000))
+        begun = time.monotonic()
+        first.send(large)
+        alone = time.monotonic() - begun
+        sending = in_thread(lambda: second.send(large))
+        time.sleep(alone / 8)
+        begun = time.monotonic()
+        calling = in_thread(lambda: call(connection))
+        # Without the interpreter's lock, this thread would go on when all is sent.
+        time.sleep(alone / 8)
+        assert time.monotonic() - begun < alone / 2
+        assert sending() is True
+        assert not isinstance(calling(), BaseException)
 
     def test_the_view_gives_up_on_a_peer_that_reads_nothing(self, pair):
         websocket, _ = pair(engine=self.ENGINE, send_timeout=0.05)
