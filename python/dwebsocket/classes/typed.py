@@ -161,10 +161,9 @@ def check_call(cls: type[Any], name: str) -> None:
             nothing that can be called.
     """
     method = getattr(cls, name)
-    function = inspect.unwrap(method) if callable(method) else None
-    if function is None:
+    if not callable(method):
         raise ConfigurationError(f"{cls.__qualname__}.{name} is no method: {method!r}.")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
         raise ConfigurationError(
             f"{cls.__qualname__}.{name}() has a yield, so a call would not run it. A "
             "handler sends with self.websocket.send()."
