@@ -1,6 +1,10 @@
 //! Behaviour that only the queue transport has: it tells an event loop about messages and room.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use dwebsocket::{
     config::Config,
@@ -309,6 +313,35 @@ fn there_is_always_room_for_a_close() {
         assert_eq!(connection.hear(&far, close), Pushed::Done);
         drop(far);
         assert_eq!(taken(&connection, &inbox), 4001);
+    });
+}
+
+/// A server takes one frame after the other: its pace is not that of their bytes.
+#[test]
+fn short_frames_before_a_close_are_drained_however_long_that_takes() {
+    limited(|| {
+        let config = Config {
+            close_timeout: Duration::from_millis(200),
+            ..Config::default()
+        };
+        let parts = QueueParts {
+            capacity: Capacity::default(),
+            wakeup: None,
+            config: Arc::new(config),
+            permit: None,
+        };
+        let (connection, far) = Connection::over_queue(parts, Arc::new(Echo)).unwrap();
+        for _ in 0..300 {
+            connection.send(OpCode::Text, b"x", Overflow::Close);
+        }
+        connection.close(1000, "");
+        for _ in 0..300 {
+            thread::sleep(Duration::from_millis(3));
+            assert!(far.wait(Instant::now() + LIMIT));
+            assert_eq!(far.drain(1), [text("x")]);
+        }
+        assert!(far.wait(Instant::now() + LIMIT));
+        assert!(matches!(far.drain(1)[..], [Event::Close(Some(_))]));
     });
 }
 
