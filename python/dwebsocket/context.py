@@ -33,7 +33,16 @@ from .conf import settings
 from .exceptions import ConfigurationError
 from .process import databases
 
-__all__ = ("EXECUTORS", "RequestContext", "again", "applied", "carried", "carry")
+__all__ = (
+    "EXECUTORS",
+    "RequestContext",
+    "again",
+    "applied",
+    "carried",
+    "carry",
+    "own",
+    "snapshot",
+)
 
 # Private, and only in newer versions; stubs do not have them.
 _Storage: Any = getattr(local, "_Storage", None)
@@ -124,20 +133,57 @@ def _outlives_context() -> bool:
 _OUTLIVES = _outlives_context()
 
 
-def _no_executor() -> Context:
-    """Return a context in which no thread waits for synchronous calls.
+def _is_shared() -> bool:
+    """Return whether copies of a context share the values of their local state.
+
+    asgiref 3.8 changes these in place: a view would get the language of whatever the
+    server's thread does next.
+    """
+    found, context = Local(), Context()
+    context.run(setattr, found, "value", True)
+    context.copy().run(setattr, found, "value", False)
+    return not (_OUTLIVES or context.run(getattr, found, "value"))
+
+
+_SHARED = _is_shared()
+
+
+def own(variable: ContextVar[Any], value: Any) -> Any:
+    """Return what a variable of another context is to be in one of this thread."""
+    if _rehome is not None and isinstance(value, _Storage):
+        return _rehome(value)
+    if _SHARED and variable.name == "asgiref.local" and isinstance(value, dict):
+        return dict(value)
+    return value
+
+
+def snapshot() -> Context:
+    """Return a copy of the current context, with local state of its own."""
+    context = copy_context()
+    if _SHARED:
+        for variable, value in copy_context().items():
+            context.run(variable.set, own(variable, value))
+    return context
+
+
+def _forget_executor() -> None:
+    """Have no thread wait for the synchronous calls of this context.
 
     A thread in ``async_to_sync()`` waits for them, and asgiref notes it in a variable.
-    Old versions have it in the thread, and the context is empty.
     """
+    AsyncToSync.executors.current = None
+
+
+def _executors() -> tuple[ContextVar[Any], ...]:
+    """Return that variable; old versions of asgiref note it in the thread."""
     found = Context()
     if not _OUTLIVES:
-        found.run(setattr, AsyncToSync.executors, "current", None)
-    return found
+        found.run(_forget_executor)
+    return tuple(found)
 
 
 #: What belongs to a thread and its calls, although it is in context variables.
-EXECUTORS: tuple[ContextVar[Any], ...] = tuple(_no_executor())
+EXECUTORS = _executors()
 
 
 def move() -> None:
@@ -167,12 +213,10 @@ class RequestContext:
     )
 
     def __init__(self) -> None:
-        self._context = copy_context()
+        self._context = snapshot()
         if any(variable in self._context for variable in EXECUTORS):
             # The request comes through async_to_sync(), which does not wait for views.
-            # asgiref 3.8 changes a value in all contexts: this one gets another one.
-            for variable, value in _no_executor().items():
-                self._context.run(variable.set, value)
+            self._context.run(_forget_executor)
         self._language = translation.get_language()
         zone = timezone.get_current_timezone()
         # A thread has the defaults anyway; setting them would only cost memory.

@@ -109,6 +109,16 @@ def test_what_the_thread_does_stays_there():
     assert translation.get_language() == "de"
 
 
+def test_what_the_request_does_later_stays_there():
+    """A server's thread goes on with requests of others, in their languages."""
+    translation.activate("de")
+    request_context = RequestContext()
+    translation.activate("fr")
+    assert request_context.variables.run(translation.get_language) == "de"
+    request_context.variables.run(translation.activate, "es")
+    assert translation.get_language() == "fr"
+
+
 local = threading.local()
 
 

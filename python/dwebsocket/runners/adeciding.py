@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -86,7 +85,7 @@ class AsyncDecidingCall(AsyncCall):
         self._loop = asyncio.get_running_loop()
         _calls(websocket).shared = door.lent
         self._spare = context.again(self.carried)
-        self._before = contextvars.copy_context()
+        self._before = context.snapshot()
         code = INTERNAL_ERROR
         returned: Any = None
         error: BaseException | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -61,7 +60,7 @@ class DecidingCall(Call):
         self._spare = [context.again(self.carried) for _ in range(2)]
         databases.begin()
         databases.share(door.lent)
-        self._before = contextvars.copy_context()
+        self._before = context.snapshot()
         returned: Any = None
         error: BaseException | None = None
         try:

@@ -14,8 +14,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import asgiref.local
-
 from dwebsocket import _engine, context
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
 from dwebsocket.process import databases, native
@@ -25,10 +23,6 @@ from .headers import checked
 from .notice import Notice, notice
 
 __all__ = ("Answer", "Door", "carry_back", "changed")
-
-#: Makes the state of asgiref's ``Local`` that of the calling thread, as asgiref does
-#: where it lets a thread work for another one; old versions need not.
-_rehome: Any = getattr(asgiref.local, "_rehome", None)
 
 #: Numbers of connections that are not open yet; those of the engine are positive.
 _numbers = itertools.count(-1, -1)
@@ -48,7 +42,7 @@ _INSIDE = (
 
 
 def changed(before: contextvars.Context) -> list[tuple[Any, Any]]:
-    """Return the context variables that were set since a copy, and their values."""
+    """Return the context variables that were set since a snapshot, and their values."""
     return [
         (variable, value)
         for variable, value in contextvars.copy_context().items()
@@ -61,9 +55,7 @@ def changed(before: contextvars.Context) -> list[tuple[Any, Any]]:
 def carry_back(changes: list[tuple[Any, Any]]) -> None:
     """Set context variables, as if the view had run in this context."""
     for variable, value in changes:
-        # asgiref's Local belongs to a thread, which is this one from now on.
-        rehomed = _rehome is not None and type(value).__module__ == "asgiref.local"
-        variable.set(_rehome(value) if rehomed else value)
+        variable.set(context.own(variable, value))
 
 
 class Answer(NamedTuple):
