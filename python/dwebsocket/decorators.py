@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import inspect
@@ -10,7 +11,7 @@ import types
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import async_to_sync, iscoroutinefunction
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
 
 from . import checks, conf, wsgi
@@ -154,6 +155,15 @@ def _awaitable(response: Any) -> Any:
     return response
 
 
+def _in_loop() -> bool:
+    """Return whether an event loop runs in this thread, which must not wait then."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _check(view: Any, overrides: dict[str, Any]) -> None:
     """Make sure that a WebSocket's decorator fits on a view.
 
@@ -216,6 +226,12 @@ def _decorate(
 
     finish = _awaitable if kind.asynchronous else _as_it_is
 
+    def serve(request: Any, factory: Any, args: Any, kwargs: Any) -> Any:
+        """Answer a request, in a thread that may wait."""
+        if factory is None:
+            return answer(request, args, kwargs)
+        return respond(opening, factory, kind(view, request, args, kwargs))
+
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         request = _request_in(args, kwargs)
@@ -226,11 +242,12 @@ def _decorate(
             # middleware has opened the WebSocket.
             return _go_on(view, given, args, kwargs)
         factory = asks(request)
+        if kind.asynchronous and _in_loop():
+            # Django awaits a class whose method has this as a method_decorator().
+            return sync_to_async(serve)(request, factory, args, kwargs)
         # The response has no name here: exceptions in asgiref keep this frame alive,
         # and a response that is thrown away must free its place.
-        if factory is None:
-            return finish(answer(request, args, kwargs))
-        return finish(respond(opening, factory, kind(view, request, args, kwargs)))
+        return finish(serve(request, factory, args, kwargs))
 
     _unmark(wrapper)
     wrapper.serves_asynchronously = kind.asynchronous  # type: ignore[attr-defined]

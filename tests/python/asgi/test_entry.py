@@ -15,10 +15,12 @@ from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.test import override_settings
+from django.test import AsyncClient, override_settings
 from django.urls import path, reverse
+from django.utils.decorators import method_decorator
+from django.views import View
 
-from dwebsocket import _engine, hub, websocket
+from dwebsocket import _engine, accept_websocket, hub, websocket
 from dwebsocket.asgi import application
 from dwebsocket.asgi.carrier import carried
 from dwebsocket.exceptions import ConfigurationError, WebSocketClosed
@@ -94,6 +96,18 @@ def member(request: Any) -> None:
     ended.set()
 
 
+class Methods(View):
+    """Django awaits this class in the loop of the server."""
+
+    @method_decorator(accept_websocket(accept="manual"))
+    async def get(self, request: Any) -> HttpResponse | None:
+        if not request.is_websocket():
+            return HttpResponse("plain")
+        await request.websocket.accept()
+        await request.websocket.send(await sync_to_async(str)("by hand"))
+        return None
+
+
 release = threading.Event()
 
 
@@ -124,6 +138,7 @@ class Urls:
         path("member/", member),
         path("streamed/", streamed),
         path("endless/", endless),
+        path("methods/", Methods.as_view()),
         path("forbidden/", forbidden),
     ]
 
@@ -383,6 +398,23 @@ def test_middleware_that_answers_itself_refuses():
         assert (status, body) == (418, b"no")
 
     run(test)
+
+
+@pytest.mark.parametrize("chain", [[], [f"{__name__}.Middleware"]])
+def test_an_asynchronous_method_with_a_decorator_of_functions(chain: list[str]):
+    async def test(app: Any) -> None:
+        response = await AsyncClient().get("/methods/")
+        assert (response.status_code, response.content) == (200, b"plain")
+        server = Server(app, "/methods/")
+        await server.opened()
+        event = await server.hear()
+        assert str(event.get("text") or event["bytes"].decode()) == "by hand"
+        assert (await server.hear())["type"] == "websocket.close"
+        server.say("websocket.disconnect", code=1000)
+        await server.ended()
+
+    with override_settings(MIDDLEWARE=chain):
+        run(test)
 
 
 def test_the_parts_of_a_small_refusal_are_sent_as_one():
