@@ -28,7 +28,8 @@ FULL ?=
 REPORT ?=
 OUT ?=
 
-CARGO_TEST := cargo test --locked --no-default-features --features redis,nats
+# Without MAKEFLAGS: cargo and the tests' own makes cannot reach the job server of `make --jobs`.
+CARGO_TEST := MAKEFLAGS= cargo test --locked --no-default-features --features redis,nats
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
@@ -78,7 +79,7 @@ $(VENV)/.lint: $(VENV)/.build pyproject.toml
 $(VENV)/.engine: $(VENV)/.build $(SOURCES)
 	@tools/check-tools.sh >/dev/null
 	@echo "building the engine (the first time takes a minute or two)"
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet \
+	@MAKEFLAGS= VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet \
 		>$(VENV)/engine.log 2>&1 || { cat $(VENV)/engine.log >&2; exit 1; }
 	@touch $@
 
@@ -97,7 +98,7 @@ build-test-rust: ## build the engine's tests, and do not run them
 	$(CARGO_TEST) --no-run
 
 test-python: $(VENV)/.engine $(VENV)/.test ## run the tests of the package and of the servers
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(CI),-p tests.no_skips) \
+	MAKEFLAGS= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(CI),-p tests.no_skips) \
 		$(if $(COVERAGE),--cov --cov-report=) $(ARGS)
 
 coverage: ## run tests/python, and print the coverage of each room of the package
