@@ -61,7 +61,7 @@ def test_the_middleware_refuses_a_handshake_to_an_undecorated_view(
 ):
     server = variant(spec, settings={"MIDDLEWARE": [*MIDDLEWARE, OURS]})
     assert server.client().refused("/undecorated").status == 400
-    server.logged("Bad Request")
+    server.logged("decorate it with @websocket")
     assert server.get("/undecorated").body == b"plain"
     assert json.loads(server.get("/attributes").body) == {
         "has": True,

@@ -230,7 +230,7 @@ impl Connection {
         self.compresses
     }
 
-    /// Whether another thread has the outbox for more than [`MOMENT`]: it compresses a large message.
+    /// Whether another thread has the outbox for more than a millisecond: it compresses a large message.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         if !self.compresses || !self.is_locked() {
