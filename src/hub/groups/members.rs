@@ -71,7 +71,8 @@ pub struct Join {
     /// The JSON object that the other members see, of at most [`presence::MAX_INFO`] bytes.
     pub info: Arc<str>,
     /// The member ids (`Hub::member_id`) of the client's former connections. Missed messages that
-    /// excluded one of them are not sent. If there are more than 16 ids, the last 16 count.
+    /// excluded one of them, or this connection, are not sent. If there are more than 16 ids, the last 16
+    /// count.
     pub was: Vec<String>,
     /// The id of the client's request, a JSON value: the answer is a `joined` frame with this id.
     /// `None`: no answer.
@@ -271,7 +272,9 @@ impl Members {
             ring.trim(Instant::now());
         }
         let (recovered, position, mut missed) = state.replay(join.since.as_ref(), fetched);
-        let was = former(&join.was);
+        let mut was = former(&join.was);
+        // A message that was sent before this call may exclude the connection itself.
+        was.push((self.node.number(), connection.id()));
         missed.retain(|message| !message.excludes(&was));
         let joined = Joined {
             recovered,

@@ -509,6 +509,43 @@ fn who_was_left_out_is_left_out_after_a_reconnect_too() {
 }
 
 #[test]
+fn who_was_left_out_is_left_out_when_it_joins_after_that() {
+    limited(|| {
+        let mut one = connect_inbox(Config::default());
+        let id = who(&one);
+        let without_one = |text: &str| {
+            let message = Outgoing {
+                targets: vec![Target::Kept("own echo".into(), LIMITS.unwrap())],
+                excluded: vec![id],
+                ..outgoing(&[], text)
+            };
+            hub().publish(&message).unwrap();
+        };
+        without_one("before it joins");
+        keep("own echo", "1");
+        let all = Join {
+            since: Some(Position {
+                offset: 0,
+                epoch: "".into(),
+            }),
+            ..kept()
+        };
+        let joined = hub().join(&one.0, "own echo", all.clone()).unwrap();
+        assert_eq!((joined.recovered, joined.missed), (true, 1));
+        without_one("as a member");
+        keep("own echo", "2");
+        assert_eq!(["1", "2"].map(|_| read(&mut one)), ["1", "2"]);
+        // Once as a member, and once after it has left.
+        for _ in 0..2 {
+            let joined = hub().join(&one.0, "own echo", all.clone()).unwrap();
+            assert_eq!((joined.recovered, joined.missed), (true, 2));
+            assert_eq!(["1", "2"].map(|_| read(&mut one)), ["1", "2"]);
+            assert!(hub().leave(&one.0, "own echo", None));
+        }
+    });
+}
+
+#[test]
 fn each_group_keeps_what_is_its_own() {
     limited(|| {
         let short = Limits {
