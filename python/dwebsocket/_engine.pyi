@@ -744,8 +744,7 @@ class Connection:
             presence: Whether the other members see this one.
             info: The member's information for the others, JSON of at most 64 KiB.
             was: The :attr:`member_id` of the client's earlier connections: messages
-                that excluded one of these are not sent to it now. Only the last 16
-                count.
+                that exclude one of these are not sent to it. Only the last 16 count.
             reply: The number of the client's request, as JSON: a frame answers it.
             timeout: Seconds that the broker may take.
 

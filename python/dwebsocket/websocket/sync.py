@@ -298,7 +298,7 @@ class WebSocket(BaseWebSocket[Received]):
             envelope: From now on, messages from groups are wrapped in the JSON that
                 ``dwebsocket.js`` speaks, with the group and the position.
             was: The ``member_id`` values of the client's earlier connections (of more
-                than 16, the last 16 count). Missed messages that excluded one of them
+                than 16, the last 16 count). Messages that exclude one of them
                 (``exclude=``) are not sent.
             reply: The number of the client's request; a "joined" frame answers it.
 

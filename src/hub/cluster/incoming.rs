@@ -99,12 +99,14 @@ impl Incoming {
         };
         let excluded = self.node.own(&envelope.excluded);
         let mut delivery = Delivery::new(&excluded, envelope.channels.len() > 1);
+        let mut deliver = |channel: &Channel| {
+            self.fanout
+                .deliver(channel, *kind, payload, &envelope.excluded, &mut delivery);
+        };
         if envelope.channels.is_empty() {
-            self.fanout.deliver(channel, *kind, payload, &mut delivery);
+            deliver(channel);
         }
-        for channel in &envelope.channels {
-            self.fanout.deliver(channel, *kind, payload, &mut delivery);
-        }
+        envelope.channels.iter().for_each(deliver);
     }
 
     fn receive_kept(&self, channel: &Channel, envelope: &Envelope, position: Position) {

@@ -83,7 +83,7 @@ impl Intake {
             self.fanout
                 .spread(&group.channel, state, &message, &mut delivery);
         } else {
-            delivery.send(state.members(), &message);
+            delivery.send(state, &message);
         }
     }
 

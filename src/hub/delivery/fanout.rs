@@ -8,11 +8,9 @@ use super::group_message::GroupMessage;
 use crate::{
     engine::{self, Connection, Engine, Mailbag, Sent},
     hub::{
-        groups::{
-            group::{State, Subscriber},
-            table::Groups,
-        },
+        groups::{group::State, table::Groups},
         names::{Channel, Scope},
+        node::Who,
         wire::payload::PayloadKind,
     },
     protocol::Broadcast,
@@ -29,16 +27,19 @@ impl Fanout {
         Self { groups }
     }
 
-    /// Puts a message that no history keeps into the outboxes of this process.
+    /// Puts a message that no history keeps into the outboxes of this process. `excluded`: connections of any
+    /// process that do not get it.
     pub(in crate::hub) fn deliver(
         &self,
         channel: &Channel,
         kind: PayloadKind,
         payload: &Bytes,
+        excluded: &[Who],
         delivery: &mut Delivery<'_>,
     ) {
         let name = channel.group_name().unwrap_or_default();
         let message = GroupMessage::new(name.into(), kind, payload.clone(), None);
+        let message = message.excluding(excluded);
         if channel.scope() == Scope::Everybody {
             for connection in engine::running().map_or_else(Vec::new, Engine::connections) {
                 let frame = message.frame(connection.is_enveloping());
@@ -65,9 +66,9 @@ impl Fanout {
         if !matching.is_empty() {
             delivery.once();
         }
-        delivery.send(state.members(), message);
+        delivery.send(state, message);
         for group in matching {
-            delivery.send(group.lock().members(), message);
+            delivery.send(&group.lock(), message);
         }
     }
 
@@ -82,7 +83,7 @@ impl Fanout {
             delivery.once();
         }
         for group in matching {
-            delivery.send(group.lock().members(), message);
+            delivery.send(&group.lock(), message);
         }
     }
 
@@ -152,11 +153,16 @@ impl<'a> Delivery<'a> {
         self.seen.get_or_insert_default();
     }
 
-    /// Puts the message into the outboxes of the members that do not have it yet.
-    pub(in crate::hub) fn send(&mut self, members: &[Subscriber], message: &GroupMessage) {
+    /// Puts the message into the outboxes of a group's members that do not have it yet. A member whose
+    /// client says that it was an excluded connection does not get it.
+    pub(in crate::hub) fn send(&mut self, state: &State, message: &GroupMessage) {
         let offset = message.offset();
-        for member in members {
+        let former = state.former().filter(|_| message.excludes_some());
+        for member in state.members() {
             if offset > 0 && offset <= member.after {
+                continue;
+            }
+            if former.is_some_and(|former| former.is_excluded(member.connection.id(), message)) {
                 continue;
             }
             let enveloped = member.connection.is_enveloping();

@@ -71,6 +71,11 @@ impl GroupMessage {
         self
     }
 
+    /// Whether the message excludes any connection.
+    pub(in crate::hub) fn excludes_some(&self) -> bool {
+        !self.excluded.is_empty()
+    }
+
     /// Whether the message excludes one of these connections.
     pub(in crate::hub) fn excludes(&self, connections: &[Who]) -> bool {
         connections.iter().any(|one| self.excluded.contains(one))
@@ -131,8 +136,9 @@ mod tests {
     #[test]
     fn it_may_leave_connections_out() {
         let message = GroupMessage::new("g".into(), PayloadKind::Text, "x".into(), None);
-        assert!(!message.excludes(&[(1, 2)]));
+        assert!(!message.excludes(&[(1, 2)]) && !message.excludes_some());
         let message = message.excluding(&[(1, 2)]);
+        assert!(message.excludes_some());
         assert!(message.excludes(&[(3, 4), (1, 2)]));
         assert!(!message.excludes(&[(1, 3)]) && !message.excludes(&[]));
         assert!(message.is_readable());

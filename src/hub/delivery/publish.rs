@@ -56,8 +56,13 @@ impl Publisher {
         let excluded = self.node.own(&outgoing.excluded);
         let mut delivery = Delivery::new(&excluded, channels.len() > 1);
         for channel in channels {
-            self.fanout
-                .deliver(channel, outgoing.kind, &outgoing.payload, &mut delivery);
+            self.fanout.deliver(
+                channel,
+                outgoing.kind,
+                &outgoing.payload,
+                &outgoing.excluded,
+                &mut delivery,
+            );
         }
         published.local += delivery.reached;
         published.dropped += delivery.dropped;

@@ -17,6 +17,7 @@ use crate::{
     hub::{
         delivery::group_message::GroupMessage,
         names::Channel,
+        node::Who,
         position::{Limits, Position},
     },
 };
@@ -39,6 +40,8 @@ pub(in crate::hub) struct State {
     pub(super) census: Arc<Census>,
     /// The index in `members` of each connection, by its id.
     places: HashMap<u64, usize>,
+    /// `None`: no member has said that its client had a connection before.
+    former: Option<Box<Former>>,
     /// The history. `None` if the group keeps none, or until its position is known.
     pub(in crate::hub) ring: Option<Ring>,
     /// The highest offset that the broker has announced.
@@ -68,6 +71,18 @@ pub(in crate::hub) struct Outbound {
     pub(in crate::hub) limits: Limits,
     /// Gets the position when the message is stored; dropped if the message can never be stored.
     pub(in crate::hub) waiter: Option<SyncSender<Position>>,
+}
+
+/// The former connections of the members' clients, by the members' ids. Only members with former connections
+/// are here.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Former(HashMap<u64, Box<[Who]>>);
+
+impl Former {
+    /// Whether a message excludes a former connection of a member's client.
+    pub(in crate::hub) fn is_excluded(&self, id: u64, message: &GroupMessage) -> bool {
+        self.0.get(&id).is_some_and(|was| message.excludes(was))
+    }
 }
 
 /// A connection in a group.
@@ -115,9 +130,20 @@ impl State {
         &self.members
     }
 
-    /// Adds a member, or replaces it if the connection is a member already.
-    pub(in crate::hub) fn add(&mut self, member: Subscriber) {
+    /// `None`: no member's client had a connection before.
+    pub(in crate::hub) fn former(&self) -> Option<&Former> {
+        self.former.as_deref()
+    }
+
+    /// Adds a member, or replaces it if the connection is a member already. `was`: the former connections of
+    /// its client.
+    pub(in crate::hub) fn add(&mut self, member: Subscriber, was: Vec<Who>) {
         let id = member.connection.id();
+        self.forget_former(id);
+        if !was.is_empty() {
+            let former = self.former.get_or_insert_default();
+            former.0.insert(id, was.into());
+        }
         if let Some(&place) = self.places.get(&id) {
             self.members[place] = member;
         } else {
@@ -130,6 +156,7 @@ impl State {
     pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<Subscriber> {
         let place = self.places.remove(&id)?;
         let member = self.members.swap_remove(place);
+        self.forget_former(id);
         self.census.left(self.kind, self.members.len());
         if let Some(ring) = &mut self.ring {
             ring.touch(Instant::now());
@@ -142,6 +169,15 @@ impl State {
             self.places = HashMap::new();
         }
         Some(member)
+    }
+
+    fn forget_former(&mut self, id: u64) {
+        if let Some(former) = &mut self.former {
+            former.0.remove(&id);
+            if former.0.is_empty() {
+                self.former = None;
+            }
+        }
     }
 
     /// Returns the next message to store. If there is none, clears `storing`.

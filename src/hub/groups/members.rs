@@ -70,9 +70,8 @@ pub struct Join {
     pub present: bool,
     /// The JSON object that the other members see, of at most [`presence::MAX_INFO`] bytes.
     pub info: Arc<str>,
-    /// The member ids (`Hub::member_id`) of the client's former connections. Missed messages that
-    /// excluded one of them, or this connection, are not sent. If there are more than 16 ids, the last 16
-    /// count.
+    /// The member ids (`Hub::member_id`) of the client's former connections. Messages that exclude one of
+    /// them, or this connection, are not sent. If there are more than 16 ids, the last 16 count.
     pub was: Vec<String>,
     /// The id of the client's request, a JSON value: the answer is a `joined` frame with this id.
     /// `None`: no answer.
@@ -272,10 +271,10 @@ impl Members {
             ring.trim(Instant::now());
         }
         let (recovered, position, mut missed) = state.replay(join.since.as_ref(), fetched);
-        let mut was = former(&join.was);
+        let was = former(&join.was);
         // A message that was sent before this call may exclude the connection itself.
-        was.push((self.node.number(), connection.id()));
-        missed.retain(|message| !message.excludes(&was));
+        let own = [(self.node.number(), connection.id())];
+        missed.retain(|message| !message.excludes(&was) && !message.excludes(&own));
         let joined = Joined {
             recovered,
             position,
@@ -293,11 +292,12 @@ impl Members {
         for message in &missed {
             delivery.put(connection, message.frame(connection.is_enveloping()));
         }
-        state.add(Subscriber {
+        let member = Subscriber {
             connection: Arc::clone(connection),
             present: join.present,
             after: joined.position.offset,
-        });
+        };
+        state.add(member, was);
         joined
     }
 

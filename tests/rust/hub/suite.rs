@@ -546,6 +546,52 @@ fn who_was_left_out_is_left_out_when_it_joins_after_that() {
 }
 
 #[test]
+fn who_was_left_out_is_left_out_of_what_is_sent_after_a_reconnect_too() {
+    limited(|| {
+        let mut before = connect_inbox(Config::default());
+        let mut after = connect_inbox(Config::default());
+        hub().join(&before.0, "late echo", kept()).unwrap();
+        let mut others = member("late echo");
+        let again = Join {
+            was: vec![hub().member_id(before.0.id()).to_string()],
+            ..kept()
+        };
+        // A view sends for the connection that was, after the client has come back.
+        let send_late = |text: &str| {
+            let late = |target| Outgoing {
+                targets: vec![target],
+                excluded: vec![who(&before)],
+                ..outgoing(&[], text)
+            };
+            let group = || "late echo".to_owned();
+            hub()
+                .publish(&late(Target::Kept(group(), LIMITS.unwrap())))
+                .unwrap();
+            hub().publish(&late(Target::Group(group()))).unwrap();
+        };
+        let expect = |one: &mut One, texts: &[&str]| {
+            // The broker may give back the one that it keeps after the other one.
+            let mut got: Vec<_> = texts.iter().map(|_| read(one)).collect();
+            got.sort();
+            assert_eq!(got, texts);
+        };
+        hub().join(&after.0, "late echo", again).unwrap();
+        send_late("a");
+        keep("late echo", "b");
+        expect(&mut others, &["a", "a", "b"]);
+        expect(&mut after, &["b"]);
+        // One that says nothing of a former connection gets all.
+        hub().leave(&after.0, "late echo", None);
+        hub().join(&after.0, "late echo", kept()).unwrap();
+        send_late("c");
+        keep("late echo", "d");
+        expect(&mut others, &["c", "c", "d"]);
+        expect(&mut after, &["c", "c", "d"]);
+        expect(&mut before, &["b", "d"]);
+    });
+}
+
+#[test]
 fn each_group_keeps_what_is_its_own() {
     limited(|| {
         let short = Limits {
