@@ -130,6 +130,12 @@ impl State {
         &self.members
     }
 
+    /// Whether a connection is a member that the other members see.
+    pub(in crate::hub) fn is_present(&self, id: u64) -> bool {
+        let place = self.places.get(&id);
+        place.is_some_and(|place| self.members[*place].present)
+    }
+
     /// `None`: no member's client had a connection before.
     pub(in crate::hub) fn former(&self) -> Option<&Former> {
         self.former.as_deref()

@@ -148,23 +148,10 @@ impl Members {
         }
         // A member that joins again stays in the group: leaving first would send two events to all
         // others.
-        let again = is_member(connection, &channel);
-        let joined = self.enter(connection, &channel, &join)?;
+        let (joined, was_present) = self.enter(connection, &channel, &join)?;
         if join.present {
-            let member = presence::Member {
-                id: self.node.member_id(connection.id()),
-                info: Arc::clone(&join.info),
-            };
-            self.attendance
-                .update(Some(connection.id()), |presence, now| {
-                    presence.join(name, member, now)
-                });
-            if !is_member(connection, &channel) {
-                // The connection may have ended, or another thread may have left the group, before
-                // presence had the member.
-                self.attendance.absent(name, connection.id());
-            }
-        } else if again {
+            self.attendance.present(name, connection.id(), &join.info);
+        } else if was_present {
             self.attendance.absent(name, connection.id());
         }
         Ok(joined)
@@ -186,12 +173,13 @@ impl Members {
         let _ = self.enter(connection, &Channel::user(user), &join);
     }
 
+    /// Makes a connection a member; returns also whether it was a present one before.
     fn enter(
         &'static self,
         connection: &Arc<Connection>,
         channel: &Channel,
         join: &Join,
-    ) -> Result<Joined, HubError> {
+    ) -> Result<(Joined, bool), HubError> {
         loop {
             let group = self.groups.obtain(channel);
             {
@@ -217,6 +205,7 @@ impl Members {
             };
             let mut state = group.lock();
             state.joining -= 1;
+            let was_present = state.is_present(connection.id());
             let joined = self.admit(&group, &mut state, connection, join, fetched);
             drop(state);
             // Another thread may have joined the same group meanwhile.
@@ -228,7 +217,7 @@ impl Members {
                 memberships.groups.push(group);
                 memberships.members = Some(self);
             }
-            return Ok(joined);
+            return Ok((joined, was_present));
         }
     }
 
@@ -367,14 +356,4 @@ impl Members {
             .filter_map(|channel| channel.group_name().map(str::to_owned))
             .collect()
     }
-}
-
-fn is_member(connection: &Connection, channel: &Channel) -> bool {
-    connection
-        .owner::<Memberships>()
-        .is_some_and(|memberships| {
-            let memberships = memberships.lock();
-            let mut groups = memberships.groups.iter();
-            groups.any(|group| group.channel == *channel)
-        })
 }

@@ -155,9 +155,39 @@ impl Attendance {
         }
     }
 
+    /// Called when a connection has become a present member of a group.
+    pub(in crate::hub) fn present(&'static self, name: &str, id: u64, info: &Arc<str>) {
+        let member = Member {
+            id: self.node.member_id(id),
+            info: Arc::clone(info),
+        };
+        self.update(Some(id), |presence, now| {
+            // The connection may have ended, or another thread may have changed the membership meanwhile.
+            // That thread comes here after this one.
+            if self.is_present(name, id) {
+                presence.join(name, member, now)
+            } else {
+                Vec::new()
+            }
+        });
+    }
+
+    /// Called when a connection is no present member of a group any longer.
     pub(in crate::hub) fn absent(&'static self, name: &str, id: u64) {
         let member = self.node.member_id(id);
-        self.update(Some(id), |presence, now| presence.leave(name, &member, now));
+        self.update(Some(id), |presence, now| {
+            if self.is_present(name, id) {
+                Vec::new()
+            } else {
+                presence.leave(name, &member, now)
+            }
+        });
+    }
+
+    /// Whether a connection is a present member of a group now.
+    fn is_present(&self, name: &str, id: u64) -> bool {
+        let group = self.groups.find(&Channel::group(name));
+        group.is_some_and(|group| group.lock().is_present(id))
     }
 
     /// The members of groups in all processes: those that are present in at least one of the groups,

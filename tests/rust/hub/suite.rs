@@ -1,7 +1,10 @@
 //! Groups within one process: which members get which messages, in which order, and which ones they missed.
 
 use std::{
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -447,6 +450,36 @@ fn a_join_that_changes_nothing_is_silent() {
         told("join", "D");
         assert!(hub().leave(&two.0, "silent", None));
         told("leave", "D");
+    });
+}
+
+#[test]
+fn who_is_present_and_not_present_at_a_time_is_nobody_in_the_end() {
+    limited(|| {
+        let one = connect_inbox(Config::default());
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // Its questions delay what the others say about who is there.
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    let _ = hub().members(&["ghost"]);
+                }
+            });
+            for _ in 0..500 {
+                thread::scope(|scope| {
+                    for present in [true, false] {
+                        let join = Join { present, ..join() };
+                        let connection = &one.0;
+                        scope.spawn(move || hub().join(connection, "ghost", join).unwrap());
+                    }
+                });
+                assert!(hub().leave(&one.0, "ghost", None));
+                let left = hub().members(&["ghost"]).len();
+                done.store(left > 0, Relaxed);
+                assert_eq!(left, 0, "a ghost");
+            }
+            done.store(true, Relaxed);
+        });
     });
 }
 
