@@ -40,9 +40,12 @@ pub mod presence;
 mod stats;
 mod wire;
 
-use std::io;
+use std::{io, sync::Arc};
 
-use crate::{engine::engine, runtime::PerProcess};
+use crate::{
+    engine::{Connection, engine},
+    runtime::PerProcess,
+};
 
 use self::parts::Parts;
 pub use self::{
@@ -73,6 +76,15 @@ static HUB: PerProcess<Hub> = PerProcess::new();
 /// The engine cannot be started.
 pub fn hub() -> io::Result<&'static Hub> {
     HUB.get_or_try_init(|| Ok(Hub(Parts::new(engine()?.handle().clone()))))
+}
+
+/// The id by which all processes know a connection: in a forked child, too, it names the process that made the
+/// connection. `None`: that process had no hub.
+#[must_use]
+pub fn member_id(connection: &Connection) -> Option<Arc<str>> {
+    // The id is made of values that never change.
+    let hub = HUB.of(connection.generation())?;
+    Some(hub.member_id(connection.id()))
 }
 
 /// The hub of this process, if [`hub`] has created it.

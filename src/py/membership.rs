@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use super::{connection::PyConnection, errors, hub, repr, wait};
-use crate::hub::{Hub, HubError, Join, Joined, Position};
+use crate::hub::{Hub, HubError, Join, Joined, Position, member_id};
 
 /// The result of joining a group.
 #[pyclass(frozen, get_all, module = "dwebsocket._engine", name = "Joined")]
@@ -141,6 +141,10 @@ impl PyConnection {
     /// The id by which the members of its groups know the connection.
     #[getter]
     fn member_id(&self) -> PyResult<String> {
-        Ok(hub::hub()?.member_id(self.connection.id()).to_string())
+        let id = match member_id(&self.connection) {
+            Some(id) => id,
+            None => hub::hub()?.member_id(self.connection.id()),
+        };
+        Ok(id.to_string())
     }
 }

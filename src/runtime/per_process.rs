@@ -26,9 +26,11 @@ pub struct PerProcess<T: Send + Sync + 'static> {
     starting: AtomicU64,
 }
 
-struct Stamped<T> {
+struct Stamped<T: 'static> {
     generation: u32,
     value: T,
+    /// The value of an ancestor.
+    before: Option<&'static Self>,
 }
 
 impl<T: Send + Sync + 'static> PerProcess<T> {
@@ -43,11 +45,25 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
 
     /// The value of this process, if it has been made.
     pub fn get(&'static self) -> Option<&'static T> {
+        let latest = self.latest()?;
+        (latest.generation == fork::generation()).then_some(&latest.value)
+    }
+
+    /// The value that this process or an ancestor had as this generation. The caller may only read what was
+    /// complete with the value and never changes: any lock of an ancestor may be held for ever.
+    pub fn of(&'static self, generation: u32) -> Option<&'static T> {
+        let mut found = self.latest()?;
+        while found.generation != generation {
+            found = found.before?;
+        }
+        Some(&found.value)
+    }
+
+    fn latest(&'static self) -> Option<&'static Stamped<T>> {
         let latest = self.latest.load(Ordering::Acquire);
         // SAFETY: `latest` is null or came from `Box::into_raw` in `get_or_try_init`, was complete when it
         // was stored there, is never freed and never written again.
-        let latest = unsafe { latest.as_ref() }?;
-        (latest.generation == fork::generation()).then_some(&latest.value)
+        unsafe { latest.as_ref() }
     }
 
     /// The value of this process; calls `make` if there is none. One thread at a time calls `make`; the
@@ -71,8 +87,13 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
         }
         let value = make()?;
         // If `make` itself forked, `get` finds nothing in the child: the value has the parent's generation.
-        let fresh = Box::into_raw(Box::new(Stamped { generation, value }));
-        self.latest.store(fresh, Ordering::Release);
+        let fresh = Stamped {
+            generation,
+            value,
+            before: self.latest(),
+        };
+        self.latest
+            .store(Box::into_raw(Box::new(fresh)), Ordering::Release);
         self.get().ok_or_else(|| io::ErrorKind::Interrupted.into())
     }
 }
@@ -181,12 +202,19 @@ mod tests {
     fn a_value_of_another_generation_is_void() {
         let place = place::<u32>();
         let generation = fork::generation() + 1;
-        let value = 1;
-        let foreign = Box::into_raw(Box::new(Stamped { generation, value }));
+        let foreign = Stamped {
+            generation,
+            value: 1,
+            before: None,
+        };
+        let foreign = Box::into_raw(Box::new(foreign));
         place.latest.store(foreign, Ordering::Release);
         assert_eq!(place.get(), None);
         assert_eq!(*place.get_or_try_init(|| Ok(2)).unwrap(), 2);
         assert_eq!(place.get(), Some(&2));
+        // What the other generation had can still be read.
+        let had = [0, 1, 2].map(|later| place.of(generation - 1 + later).copied());
+        assert_eq!(had, [Some(2), Some(1), None]);
     }
 
     #[test]

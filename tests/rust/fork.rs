@@ -24,6 +24,7 @@ use dwebsocket::{
         self, Call, Connection, Crew, Duty, FarEnd, Next, Overflow, Permit, Pushed, QueueParts,
         Sent,
     },
+    hub,
     protocol::{Event, Message, OpCode},
 };
 use tungstenite::Message as Wire;
@@ -36,7 +37,8 @@ fn parent_and_child_each_have_an_engine() {
         echo(&mut peer);
         let (queued, far) = over_queue();
         echo_over_queue(&far);
-        dwebsocket::hub::hub().unwrap();
+        assert_eq!(hub::member_id(&connection), None);
+        let id = hub::hub().unwrap().member_id(connection.id());
         // SAFETY: the child takes no lock that another thread of the parent may hold, as this test
         // proves, and ends with `_exit`.
         let child = unsafe { libc::fork() };
@@ -50,7 +52,9 @@ fn parent_and_child_each_have_an_engine() {
                     Sent::Closed
                 );
                 assert!(!connection.close(1000, ""));
-                assert!(dwebsocket::hub::running().is_none());
+                assert!(hub::running().is_none());
+                // A view may fork and exclude its client from the child's messages.
+                assert_eq!(hub::member_id(&connection).as_ref(), Some(&id));
                 assert!(dwebsocket::runtime::running().is_none());
                 assert!(queued.is_foreign());
                 assert_eq!(far.push(hello()), Pushed::Closed);
@@ -61,6 +65,10 @@ fn parent_and_child_each_have_an_engine() {
                 let (own, mut peer) = connect(Config::default(), Arc::new(Echo));
                 echo(&mut peer);
                 assert!(own.id() > connection.id());
+                assert_eq!(hub::member_id(&own), None);
+                let own_id = hub::hub().unwrap().member_id(own.id());
+                assert_eq!(hub::member_id(&own), Some(own_id));
+                assert_eq!(hub::member_id(&connection), Some(id));
                 drop(peer);
                 assert_eq!(engine::engine().unwrap().stop(common::LIMIT, 1001), 0);
             }));

@@ -302,6 +302,11 @@ impl Connection {
         self.generation != fork::generation()
     }
 
+    /// The generation of the process that made the connection.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Calls `work` with the outbox if messages may still be sent; otherwise returns `None`. A Close of
     /// this side takes the same lock, so nothing can be queued behind its frame.
     fn sending<T>(&self, work: impl FnOnce(&mut Outbox) -> T) -> Option<T> {

@@ -125,6 +125,7 @@ def test_a_child_can_ask_about_a_connection_of_its_parent(pair):
     (kept, peer), (closed, other) = pair(), pair(modern=True)
     other.close(4000, "why")
     assert closed.wait() is None
+    member_id = kept.member_id
     with warnings.catch_warnings():
         # Python 3.12 tells that there are threads.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -138,6 +139,8 @@ def test_a_child_can_ask_about_a_connection_of_its_parent(pair):
             assert raised.value.errno == errno.EBADF
             assert kept.close_code is None
             assert (closed.close_code, closed.close_reason) == (4000, "why")
+            # `exclude=kept` in the child still means the connection of the parent.
+            assert kept.member_id == member_id
             assert kept.can_read()
             assert kept.wait() is None
             code = 0
