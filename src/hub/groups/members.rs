@@ -53,7 +53,8 @@ impl Owner for Memberships {
         };
         if let Some(members) = members {
             for group in groups {
-                members.part(connection.id(), &group);
+                let member = group.lock().remove(connection.id());
+                members.parted(connection.id(), &group, member);
             }
         }
     }
@@ -317,24 +318,24 @@ impl Members {
                 .groups
                 .iter()
                 .position(|group| group.channel == *channel);
-            place.map(|place| memberships.groups.swap_remove(place))
+            let group = memberships.groups.swap_remove(place?);
+            // While the memberships are locked, no other thread joins, whose member this would remove.
+            let member = group.lock().remove(connection.id());
+            Some((group, member))
         };
-        let Some(group) = taken() else {
+        let Some((group, member)) = taken() else {
             return false;
         };
-        self.part(connection.id(), &group);
+        self.parted(connection.id(), &group, member);
         true
     }
 
-    fn part(&self, id: u64, group: &Arc<Group>) {
-        let (member, empty) = {
-            let mut state = group.lock();
-            (state.remove(id), state.len() == 0)
-        };
+    /// Called when a connection is no member of a group any longer.
+    fn parted(&self, id: u64, group: &Arc<Group>, member: Option<Subscriber>) {
         if member.is_some_and(|member| member.present) {
             self.attendance.absent(group.name(), id);
         }
-        if empty {
+        if group.lock().len() == 0 {
             self.groups.retire(group);
         }
     }

@@ -454,6 +454,22 @@ fn a_join_that_changes_nothing_is_silent() {
 }
 
 #[test]
+fn who_joins_and_leaves_at_a_time_is_a_member_or_not() {
+    limited(|| {
+        let (connection, _inbox, _peer) = connect_inbox(Config::default());
+        for _ in 0..500 {
+            thread::scope(|scope| {
+                scope.spawn(|| hub().join(&connection, "in or out", join()).unwrap());
+                scope.spawn(|| hub().leave(&connection, "in or out", None));
+                scope.spawn(|| hub().join(&connection, "in or out", join()).unwrap());
+            });
+            let groups = Hub::groups_of(&connection).len();
+            assert_eq!(hub().count(&["in or out"]), groups);
+        }
+    });
+}
+
+#[test]
 fn who_is_present_and_not_present_at_a_time_is_nobody_in_the_end() {
     limited(|| {
         let one = connect_inbox(Config::default());
