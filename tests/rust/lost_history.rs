@@ -84,6 +84,21 @@ fn offsets_of_a_history_that_is_gone_are_forgotten() {
         for who in [&mut plain, &mut kept] {
             assert_eq!(who.2.read().unwrap().into_text().unwrap(), "new");
         }
+        // All members whose clients know the frame are told of the next loss, also those without the history.
+        for who in [&plain, &kept] {
+            who.0.envelop();
+        }
+        redis::cmd("FLUSHALL").exec(&mut client).unwrap();
+        assert_eq!(keep("newer"), 1);
+        for who in [&mut plain, &mut kept] {
+            let frame = who.2.read().unwrap().into_text().unwrap();
+            assert!(frame.starts_with(r#"{"type":"reset""#), "{frame}");
+        }
+        assert_eq!(keep("newest"), 2);
+        for who in [&mut plain, &mut kept] {
+            let frame = who.2.read().unwrap().into_text().unwrap();
+            assert!(frame.contains(r#""data":"newest""#), "{frame}");
+        }
         // The hub does not wait for offsets of the old history: half a second passes without a question.
         let end = Instant::now() + LIMIT / 2;
         loop {
