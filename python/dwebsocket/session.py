@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 
 from . import hub
@@ -45,6 +46,7 @@ __all__ = ("Refused", "Session")
 logger = logging.getLogger("dwebsocket.session")
 
 trouble = Trouble(logger, "may_join() failed when it was asked again")
+away = Trouble(logger, "The database failed a client's command")
 
 #: Points that joining a group again costs: all members may be told of the join.
 REJOIN = 20
@@ -314,14 +316,20 @@ class Session:
                 extra={"request": self.request},
             )
             self._error(number, "unavailable", "not possible now; try again")
-        except Exception:
+        except (OperationalError, InterfaceError) as error:
+            # The database is away, or has no connection left for all the clients that
+            # have come back at once: it serves this one a moment later.
+            away.note(error)
+            self._error(number, "unavailable", "not possible now; try again")
+        except Exception as error:
             reporting.report(
                 logger,
                 "Error in the session of %s",
                 self.request.path,
                 request=self.request,
             )
-            self._error(number, "invalid", "the server could not do this")
+            code = "invalid" if isinstance(error, ValueError) else "failed"
+            self._error(number, code, "the server could not do this")
 
     def _pace(self, work: float) -> None:
         """Wait until a command may be carried out; it counts as ``1 + work`` commands.

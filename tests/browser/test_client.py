@@ -235,7 +235,7 @@ def test_an_answer_that_never_came_is_an_error(page: Page, fake: Fake) -> None:
     assert fake.count("publish") == 1
 
 
-@pytest.mark.parametrize("code", ["forbidden", "invalid", "too_many"])
+@pytest.mark.parametrize("code", ["forbidden", "invalid", "too_many", "failed"])
 def test_refusals_have_types(page: Page, fake: Fake, code: str) -> None:
     fake.refusals = {"join": [code], "publish": [code], "members": [code]}
     page.make()
@@ -278,6 +278,24 @@ def test_a_group_that_is_unavailable_is_asked_for_again(page: Page, fake: Fake) 
     assert page("r.join()") == {"recovered": False, "missed": 0}
     assert page.expect("r", "error", 2) == {"error": "unavailable", "willRetry": True}
     assert fake.count("join") == 3
+
+
+@pytest.mark.parametrize("code", ["unavailable", "failed"])
+def test_a_member_comes_back_although_the_server_fails_at_first(
+    page: Page, fake: Fake, code: str
+) -> None:
+    page.make()
+    page.join()
+    fake.refusals["join"] = [code, code]
+    fake.cut()
+    assert page.expect("r", "error", 2) == {"error": code, "willRetry": True}
+    page.expect("r", "joined", 2)
+    fake.publish("chat.1", "hello again")
+    assert page.expect("r", "message")["data"] == "hello again"
+    # Who has left is no member: the first refusal is the last.
+    page("r.leave()")
+    fake.refusals["join"] = ["failed"]
+    assert page("fate(r.join())") == ["rejected", "failed"]
 
 
 def test_errors_that_nobody_asked_for(page: Page, fake: Fake) -> None:

@@ -6,10 +6,11 @@ import json
 import time
 
 import pytest
+from django.db import InterfaceError, OperationalError
 from django.test import override_settings
 from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import WebSocketView, hub, websocket
+from dwebsocket import WebSocketView, hub, session, websocket
 from dwebsocket.session import VALUES, WEIGHT, Refused, Session, _Points, _work
 
 #: 54 KB that Python 3.13 parses, and in which it recurses 9,900 levels deep.
@@ -33,6 +34,8 @@ class Chat(Session):
             raise Refused("invalid", "be nice")
         if data == "bug":
             raise KeyError("the password is 1234")
+        if data == "wrong":
+            int(data)
         return {"text": data}
 
     def on_data(self, data):
@@ -297,11 +300,44 @@ def test_a_bug_is_logged_and_kept_from_the_client(client, caplog):
     assert hear()["type"] == "joined"
     ask({"type": "publish", "id": 2, "group": "session.bug", "data": "bug"})
     answer = hear()
-    assert (answer["id"], answer["code"]) == (2, "invalid")
+    assert (answer["id"], answer["code"]) == (2, "failed")
     assert "1234" not in answer["message"]
     ask({"type": "ping"})
     assert hear() == {"type": "pong"}
     assert "Error in the session of /ws" in caplog.text
+
+
+def test_a_value_error_of_a_hook_is_the_messages_fault(client):
+    ask, hear, _ = client
+    ask({"type": "join", "id": 1, "group": "session.wrong"})
+    assert hear()["type"] == "joined"
+    ask({"type": "publish", "id": 2, "group": "session.wrong", "data": "wrong"})
+    answer = hear()
+    assert (answer["id"], answer["code"]) == (2, "invalid")
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+@pytest.mark.parametrize("hook", ["may_join", "info", "group"])
+def test_a_database_that_is_away_is_there_again_a_moment_later(
+    client, monkeypatch, caplog, error, hook
+):
+    def away(*args):
+        raise error("too many connections for db.example")
+
+    session.away.over()
+    ask, hear, _ = client
+    with monkeypatch.context() as patch:
+        patch.setattr(Chat, hook, away)
+        for number in (1, 2):
+            ask({"type": "join", "id": number, "group": "session.db"})
+            answer = hear()
+            assert (answer["id"], answer["code"]) == (number, "unavailable")
+            assert "db.example" not in answer["message"]
+    # Thousands of clients may try again meanwhile.
+    (record,) = (one for one in caplog.records if "db.example" in one.getMessage())
+    assert record.levelname == "WARNING"
+    ask({"type": "join", "id": 3, "group": "session.db"})
+    assert hear()["type"] == "joined"
 
 
 def test_what_the_broker_says_is_kept_from_the_client(client, monkeypatch, caplog):

@@ -565,7 +565,8 @@ export class Group extends EventTarget {
   #refused(error) {
     if (error.code === "disconnected") return;
     this.#state = "out";
-    const willRetry = error.code === "unavailable";
+    // Where the client was a member, the server's failure may be over a moment later.
+    const willRetry = error.code === "unavailable" || (error.code === "failed" && this.#established);
     if (willRetry) {
       this.#timer = setTimeout(() => this._enter(), this.#socket._pause(this.#attempt++));
     } else {
