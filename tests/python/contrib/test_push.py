@@ -21,8 +21,7 @@ from django.urls import NoReverseMatch
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
-from dwebsocket import hub
-from dwebsocket.contrib.push import anotify, checks, notify, urls, views
+from dwebsocket.contrib.push import anotify, checks, notify, sending, urls, views
 from dwebsocket.contrib.push.sending import group_of
 from dwebsocket.contrib.push.session import PushSession
 from dwebsocket.logins import rights
@@ -184,6 +183,21 @@ def test_on_commit_waits_for_the_transaction(visit, ana, notifications, commits)
         for text in ["committed"] * commits + ["afterwards"]:
             assert page.hear("message")["data"]["notification"]["payload"] == text
     assert notifications.count() == commits + 1
+
+
+def test_on_commit_sends_what_it_was_at_the_call(visit, ana, make_user):
+    li = make_user("li")
+    with visit(ana) as one, visit(li) as other:
+        assert [hello(page) for page in (one, other)] == [[], []]
+        with transaction.atomic():
+            data = {}
+            for user in (ana, li):
+                data["text"] = f"only for {user}"
+                notify(user, data, on_commit=True)
+            data["text"] = object()
+        for page, user in ((one, ana), (other, li)):
+            payload = page.hear("message")["data"]["notification"]["payload"]
+            assert payload == {"text": f"only for {user}"}
 
 
 def test_the_async_twin_does_the_same(visit, ana):
@@ -411,7 +425,7 @@ def test_what_waits_for_the_commit_goes_to_the_tenant_of_the_call(ana, monkeypat
     names = ["acme"]
     monkeypatch.setattr(rights, "tenant", lambda: names[-1], raising=False)
     told = []
-    monkeypatch.setattr(hub.Group, "send_json", lambda self, data: told.append(self))
+    monkeypatch.setattr(sending, "publish_to", lambda group, *_: told.append(group))
     with override_settings(DWEBSOCKET={"TENANT": "dwebsocket.logins.rights.tenant"}):
         expected = group_of(ana.pk).names
         with transaction.atomic():

@@ -13,6 +13,7 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from dwebsocket import hub
+from dwebsocket.hub.handles import publish_to
 from dwebsocket.hub.messages import User
 from dwebsocket.logins.rights import of_tenant
 
@@ -83,9 +84,11 @@ def notify(
         user_id=key, payload=payload, expires=_expiry(expires)
     )
     _make_room(notification.user_id, using)
+    # Encode it now: later changes of the payload, until the commit, are not sent.
+    frame = hub.to_json({"notification": notification.as_frame()})
 
     def tell() -> None:
-        pages.send_json({"notification": notification.as_frame()})
+        publish_to(pages, (frame, False, True), [])
 
     if on_commit:
         # robust=True: the commit is done, so Django only logs an exception.
