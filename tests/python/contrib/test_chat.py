@@ -14,7 +14,7 @@ from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.template import engines
 from django.test import RequestFactory, override_settings
-from django.urls import NoReverseMatch
+from django.urls import NoReverseMatch, include, path
 from websockets.exceptions import ConnectionClosed
 
 from dwebsocket import conf, hub, runners
@@ -549,6 +549,33 @@ def test_the_tag_asks_guests_and_shuts_others_out():
         assert "<textarea" not in render("silent")
     with pytest.raises(ValueError, match="room's name"):
         render("<b>")
+
+
+class Slugs:
+    """URLs whose rooms are slugs."""
+
+    urlpatterns = [
+        path("chat/", include("dwebsocket.contrib.chat.urls")),
+        path("rooms/<slug:room>/", views.socket, name="room"),
+    ]
+
+
+def test_a_list_leaves_out_rooms_that_the_project_has_no_address_for(pair):
+    for name in ("茶馆", "tea-house"):
+        websocket, _ = pair()
+        websocket.join(f"chat.{name}", info={"name": "Ana", "who": "a"}, history=100)
+    template = engines["django"].from_string(
+        "{% load dwebsocket_chat %}{% chat_rooms view %}"
+    )
+    request = RequestFactory().get("/")
+    with override_settings(
+        ROOT_URLCONF=Slugs, DWEBSOCKET={"CHAT": {"PERMISSIONS": GUESTS}}
+    ):
+        html = template.render({"view": "room"}, request)
+        assert 'href="/rooms/tea-house/"' in html
+        assert "茶馆" not in html
+        with pytest.raises(NoReverseMatch, match="rom"):
+            template.render({"view": "rom"}, request)
 
 
 def test_the_tag_says_which_urls_are_missing():

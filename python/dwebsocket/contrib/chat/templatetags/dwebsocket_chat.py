@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from django import template
 from django.http import HttpRequest
 from django.template.context import Context
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 
 from dwebsocket.conf.sections import socket_address
 from dwebsocket.contrib.chat import rooms
@@ -74,20 +75,26 @@ def chat_rooms(
     Args:
         context: The template's context, with the request.
         view: The name of the view that shows a room; its one argument is the room.
+            Rooms whose names its path does not accept are left out.
         current: The room that the page shows.
         opens: Whether the page has a field to open a room of another name.
 
     Raises:
-        NoReverseMatch: The project's URLs have no view of this name.
+        NoReverseMatch: The project's URLs have no view of this name, or its path does
+            not accept "any-room".
     """
     request = _request(context)
-    found = rooms.listing(permissions_of(request))
-    for room in found:
-        room["address"] = reverse(view, args=[room["name"]])
+    address = reverse(view, args=[ANY])
+    found: list[dict[str, Any]] = []
+    for room in rooms.listing(permissions_of(request)):
+        # A visitor may have entered a room whose name the view's path does not accept.
+        with contextlib.suppress(NoReverseMatch):
+            room["address"] = reverse(view, args=[room["name"]])
+            found.append(room)
     return {
         "rooms": found,
         "current": current,
         "opens": opens,
         "url": socket_address("chat", request),
-        "address": reverse(view, args=[ANY]),
+        "address": address,
     }
