@@ -285,6 +285,27 @@ def test_a_name_in_use_is_refused_with_a_free_one(serve, room):
     other.hello("aNA 3", other.key).join(room).hear("joined")
 
 
+@pytest.mark.parametrize(
+    "char",
+    ["\u034f", "\ufe00", "\ufe0f", "\u180b", "\u180f", "\u17b4", "\u2065", "\ufff0"]
+    + ["\U000e0000", "\U000e0100", "\U000e01ef"],
+    ids=ascii,
+)
+def test_nobody_looks_like_another_by_what_cannot_be_seen(serve, room, char):
+    serve().enter(room, "Ana")
+    for name in (f"Ana{char}", f"A{char}n{char}a"):
+        other = serve().hello(name).join(room)
+        assert other.hear("error")["code"] == "name_taken"
+    assert text.clean_room(f"lob{char}by{char}") == "lobby"
+    assert rooms.room_of(f"chat.lobby{char}") is None
+
+
+def test_an_emoji_in_a_name_stays_what_it_is(serve, room):
+    name = "Ana \u2764\ufe0f\u200d\U0001f525"
+    ana = serve().hello(name).join(room)
+    assert ana.told("you")["name"] == name
+
+
 def test_a_full_room_is_closed_but_to_those_who_come_back(serve, room):
     ana = serve(PEOPLE=1).enter(room, "Ana")
     assert serve().hello("Li").join(room).hear("error")["code"] == "room_full"

@@ -29,6 +29,13 @@ _UNWANTED = {"Cc", "Cf", "Cs", "Co"}
 _JOINERS = {"\u200c", "\u200d", *map(chr, range(0xE0020, 0xE0080))}
 # Characters that are invisible although their category is a letter or a symbol.
 _BLANK = set("\u115f\u1160\u2800\u3164\uffa0")
+# What Unicode lets a font ignore (Default_Ignorable_Code_Point): marks such as U+034F,
+# the selectors of variants, of which emoji need some, and code points kept for more.
+_IGNORABLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
 _VISIBLE = re.compile(r"[^\W_]|[\U0001F000-\U0001FAFF\u2190-\u2BFF]")
 _ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
@@ -88,7 +95,7 @@ def shown(value: Any) -> str:
 
 def folded(name: str) -> str:
     """Return a form of a name that is equal for names that readers may mix up."""
-    bare = "".join(char for char in name[:200] if char not in _JOINERS)
+    bare = _IGNORABLE.sub("", name[:200])
     return unicodedata.normalize("NFKC", bare).casefold()
 
 
@@ -101,7 +108,8 @@ def clean_room(value: Any) -> str:
     """
     if _is_longer(value, ROOM_LENGTH):
         raise ValueError(f"a room's name has at most {ROOM_LENGTH} characters")
-    room = "-".join(_cleaned(value, keep="\t\n").lower().split())
+    seen = _IGNORABLE.sub("", _cleaned(value, keep="\t\n"))
+    room = "-".join(seen.lower().split())
     # In lower case, the name may need fewer code points.
     room = unicodedata.normalize("NFC", room)
     # Letters (L) of every script, their marks (M), and numbers (N).
