@@ -306,6 +306,23 @@ def test_an_emoji_in_a_name_stays_what_it_is(serve, room):
     assert ana.told("you")["name"] == name
 
 
+@pytest.mark.parametrize(
+    ("length", "name", "free"),
+    [
+        (32, "A" * 32, "A" * 30 + " 2"),
+        (32, "A" * 29 + " BC", "A" * 29 + " 2"),
+        (32, "A" * 30, "A" * 30 + " 2"),
+        (2, "Al", "2"),
+        (1, "A", "2"),
+    ],
+)
+def test_a_free_name_is_not_too_long(serve, room, length, name, free):
+    serve(NAME_LENGTH=length).enter(room, name)
+    other = serve().hello(name).join(room)
+    assert other.told("suggestion")["name"] == free
+    other.hello(free, other.key).join(room).hear("joined")
+
+
 def test_a_full_room_is_closed_but_to_those_who_come_back(serve, room):
     ana = serve(PEOPLE=1).enter(room, "Ana")
     assert serve().hello("Li").join(room).hear("error")["code"] == "room_full"

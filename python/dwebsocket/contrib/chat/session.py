@@ -248,8 +248,16 @@ class ChatSession(Session):
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """Return the first name of "Ana 2", "Ana 3" and so on that is free."""
+    """Return the first name of "Ana 2", "Ana 3" and so on that is free.
+
+    A long name is cut, so that the suggestion is not too long itself.
+    """
     number = 2
-    while text.folded(f"{name} {number}") in taken:
+    while text.folded(free := _numbered(name, f" {number}")) in taken:
         number += 1
-    return f"{name} {number}"
+    return free
+
+
+def _numbered(name: str, end: str) -> str:
+    kept = max(0, chat_settings.NAME_LENGTH - len(end))
+    return (name[:kept].rstrip() + end).lstrip()
