@@ -163,6 +163,29 @@ def test_what_strangers_have_chosen_is_text(site: Site, visit: Visit) -> None:
     assert page.evaluate("window.evil") is None
 
 
+def test_a_view_that_the_server_does_not_take_is_told(site: Site, visit: Visit) -> None:
+    page = visit()
+    page.evaluate(
+        """() => {
+            const field = document.querySelector("#dwm-text");
+            field.value = "x".repeat(300);
+            field.form.requestSubmit();
+        }"""
+    )
+    said = page.locator('[data-part="said"]')
+    expect(said).to_have_text("This was not possible just now. Please try again.")
+
+
+def test_a_group_with_the_longest_name_is_shown_alone(site: Site, visit: Visit) -> None:
+    name = "g" * 255
+    site.visit(name)
+    site.visit("tea")
+    page = visit()
+    has_rows(page, 2)
+    rows(page, "groups").first.get_by_role("button").click()
+    has_rows(page, 1)
+
+
 def test_closing_by_keyboard(site: Site, visit: Visit) -> None:
     li = site.cookie("li")
     clients = [site.visit(name, li) for name in ("one", "two")]

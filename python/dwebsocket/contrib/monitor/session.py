@@ -26,6 +26,8 @@ CHECK = 5.0
 WAITING = 2
 #: The longest text of a search.
 LONGEST = 200
+#: The longest name of a group or key of a user; the hub takes no longer ones.
+NAME = 255
 
 
 class Wish(NamedTuple):
@@ -37,15 +39,15 @@ class Wish(NamedTuple):
 
     data: dict[str, Any]
 
-    def text(self, name: str) -> str:
+    def text(self, name: str, longest: int = NAME) -> str:
         """Return a text of the message.
 
         Raises:
             Refused: It is no text, or too long.
         """
         value = self.data.get(name, "")
-        if not isinstance(value, str) or len(value) > LONGEST:
-            raise Refused("invalid", f"{name} is a text of up to {LONGEST} characters")
+        if not isinstance(value, str) or len(value) > longest:
+            raise Refused("invalid", f"{name} is a text of up to {longest} characters")
         return value
 
     def cursor(self, name: str) -> str:
@@ -121,7 +123,7 @@ class MonitorSession(Session):
         number = wish.data.get("number")
         if type(number) is not int:
             raise Refused("invalid", "the number of the view is needed")
-        search = wish.text("search").strip()
+        search = wish.text("search", LONGEST).strip()
         connections = ConnectionsWanted(
             wish.cursor("after"),
             search,

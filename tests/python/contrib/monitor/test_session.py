@@ -148,6 +148,22 @@ def test_pages_of_rows(opened, visit, ana, monkeypatch) -> None:
         assert [row["key"] for row in page.rows("groups")] == ["c"]
 
 
+def test_names_may_be_as_long_as_the_hub_takes_them(
+    opened, visit, ana, monkeypatch
+) -> None:
+    from dwebsocket.contrib.monitor import board
+
+    monkeypatch.setattr(board, "ROWS", 1)
+    long = "g" * 255
+    with visit("g" * 254), visit(long), opened(ana) as page:
+        page.view(group=long)
+        assert page.paths() == [f"/room/{long}"]
+        page.view()
+        assert page.next["groups"] == "g" * 254
+        page.view(groups_after=long)
+        assert page.rows("groups") == []
+
+
 def test_a_hidden_page_costs_nothing(opened, visit, ana) -> None:
     with opened(ana) as page:
         page.view()
@@ -172,6 +188,7 @@ def test_a_hidden_page_costs_nothing(opened, visit, ana) -> None:
         {"monitor": "view", "number": "1"},
         {"monitor": "view", "number": 1, "search": 7},
         {"monitor": "view", "number": 1, "search": "x" * 201},
+        {"monitor": "view", "number": 1, "group": "x" * 256},
         {"monitor": "view", "number": 1, "after": "a"},
         {"monitor": "view", "number": 1, "after": "a:b"},
         {"monitor": "close", "number": 1, "key": []},

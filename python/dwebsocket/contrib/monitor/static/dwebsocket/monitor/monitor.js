@@ -40,6 +40,8 @@ class Page {
     this.#socket = new DWebSocket(root.dataset.socket, { hello });
     this.#socket.addEventListener("open", () => this.#become("live"));
     this.#socket.addEventListener("data", ({ data }) => this.#hear(data));
+    // A view that the server has not taken: the rows are those of the view before.
+    this.#socket.addEventListener("error", () => this.#say(words("unavailable"), "error"));
     this.#socket.addEventListener("reconnecting", ({ attempt }) => this.#lost(attempt));
     this.#socket.addEventListener("close", (event) => event.willReconnect || this.#become("ended"));
     setInterval(() => document.hidden || this.#refresh(), CLOCK);
