@@ -410,6 +410,13 @@ def test_what_waits_is_read_where_it_is_written(settings):
     assert PushSession(SimpleNamespace(), visitor)._mine().db == "default"
 
 
+def test_what_is_pruned_is_read_where_it_is_written(ana, settings):
+    notify(ana, "expired", expires=-1)
+    settings.DATABASE_ROUTERS = [Replicas()]
+    assert prune("--dry-run") == "1 to delete"
+    assert prune() == "1 deleted"
+
+
 def test_the_pages_of_another_tenant_hear_nothing(monkeypatch):
     names = ["acme"]
     monkeypatch.setattr(rights, "tenant", lambda: names[-1], raising=False)

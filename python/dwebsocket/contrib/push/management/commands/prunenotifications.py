@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from django.db import router
 from django.db.models import Q
 from django.utils import timezone
 
@@ -39,11 +40,13 @@ class Command(BaseCommand):
         chosen = Q(expires__lte=now)
         if options["older_than"] is not None:
             chosen |= Q(created__lte=now - timedelta(days=options["older_than"]))
-        found = Notification.objects.filter(chosen).order_by("pk")
+        # A replica may still have rows that were deleted a moment ago.
+        objects = Notification.objects.using(router.db_for_write(Notification))
+        found = objects.filter(chosen).order_by("pk")
         if options["dry_run"]:
             self.stdout.write(f"{found.count()} to delete")
             return
         deleted, size = 0, max(1, options["batch"])
         while keys := list(found.values_list("pk", flat=True)[:size]):
-            deleted += Notification.objects.filter(pk__in=keys).delete()[0]
+            deleted += objects.filter(pk__in=keys).delete()[0]
         self.stdout.write(f"{deleted} deleted")
