@@ -30,19 +30,27 @@ def keys_of(search: str) -> tuple[str, ...]:
     """Return the users of this tenant whose name has a text, as connections have them.
 
     Args:
-        search: The text; upper and lower case are the same.
+        search: The text; upper and lower case are the same. If more users have it
+            than FOUND, those found are any of them, and the users of just this name.
     """
     if not search:
         return ()
     model: Any = get_user_model()
-    field = f"{model.USERNAME_FIELD}__icontains"
     try:
-        found = model._default_manager.filter(**{field: search})
-        keys = list(found.values_list("pk", flat=True)[:FOUND])
+        keys = _found(model, "icontains", search)
+        if len(keys) == FOUND:
+            keys = list({*keys, *_found(model, "iexact", search)})
     except DatabaseError as error:
         trouble.note(error)
         return ()
     return tuple(of_tenant(str(key)) for key in keys)
+
+
+def _found(model: Any, lookup: str, search: str) -> list[Any]:
+    found = model._default_manager.filter(
+        **{f"{model.USERNAME_FIELD}__{lookup}": search}
+    )
+    return list(found.values_list("pk", flat=True)[:FOUND])
 
 
 class Names:

@@ -25,6 +25,16 @@ def test_users_by_name() -> None:
     assert keys_of("%") == ()
 
 
+def test_a_name_is_found_among_many_others(monkeypatch) -> None:
+    monkeypatch.setattr(users, "FOUND", 2)
+    for name in ("amara", "amaria", "amarta"):
+        user(name)
+    mar = user("mar")
+    assert str(mar.pk) in keys_of("MAR")
+    assert len(keys_of("mar")) <= 3
+    assert len(keys_of("amart")) == 1
+
+
 def test_names_by_key() -> None:
     li = user("li")
     names = Names()
