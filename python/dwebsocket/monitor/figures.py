@@ -51,6 +51,8 @@ class RoundTrips:
 class Counters:
     """What processes have counted since the site began. All numbers only rise.
 
+    (Without a directory, the numbers of a process end with it.)
+
     Args:
         opened: Connections that were opened.
         closed: Connections that have ended, by close code. "3xxx" and "4xxx" have the
