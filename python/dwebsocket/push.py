@@ -278,15 +278,22 @@ def _is_unknown(argument: Any) -> bool:
     return isinstance(argument, LazyObject) and argument._wrapped is empty
 
 
-def _twin(function: Any) -> Any:
-    """Return an asynchronous variant of a function, which does not block the loop."""
+def _twin(function: Any, *, names_user: bool = False) -> Any:
+    """Return an asynchronous variant of a function, which does not block the loop.
+
+    Args:
+        function: The function.
+        names_user: Whether the function asks for the user's tenant.
+    """
 
     @functools.wraps(function)
     async def twin(*args: Any, **kwargs: Any) -> Any:
-        # Django's thread for synchronous code has the transaction (on_commit), and may
-        # ask the database for a lazy user. Other calls may run in any thread.
+        # Django's thread for synchronous code has the transaction (on_commit) and the
+        # tenant of the request (TENANT may read it from the database connection), and
+        # may ask the database for a lazy user. Other calls may run in any thread.
         lazy = any(map(_is_unknown, (*args, *kwargs.values())))
-        sensitive = lazy or bool(kwargs.get("on_commit"))
+        by_tenant = names_user and settings.TENANT is not None
+        sensitive = lazy or by_tenant or bool(kwargs.get("on_commit"))
         run = sync_to_async(function, thread_sensitive=sensitive)
         return await run(*args, **kwargs)
 
@@ -295,6 +302,6 @@ def _twin(function: Any) -> Any:
 
 
 ato_group: ToGroup[Now, Later, Either] = _twin(to_group)
-ato_user: ToUser[Now, Later, Either] = _twin(to_user)
+ato_user: ToUser[Now, Later, Either] = _twin(to_user, names_user=True)
 ato_all: ToAll[Now, Later, Either] = _twin(to_all)
-adisconnect: Disconnect[Now, Later, Either] = _twin(disconnect)
+adisconnect: Disconnect[Now, Later, Either] = _twin(disconnect, names_user=True)

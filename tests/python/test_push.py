@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import date
 from types import SimpleNamespace
 from uuid import UUID
@@ -12,7 +14,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import (
     AutoField,
     BigAutoField,
@@ -20,10 +22,12 @@ from django.db.models import (
     IntegerField,
     UUIDField,
 )
-from django.test import TestCase, override_settings
+from django.http import JsonResponse
+from django.test import AsyncClient, Client, TestCase, override_settings
+from django.urls import path
 from django.utils.functional import SimpleLazyObject
 
-from dwebsocket import _engine, push
+from dwebsocket import WebSocketView, _engine, push, websocket
 from dwebsocket.logins import rights
 from dwebsocket.websocket import endpoint
 
@@ -335,3 +339,119 @@ def test_a_tenant_without_a_name_is_a_mistake(monkeypatch):
         pytest.raises(ImproperlyConfigured, match="must return the tenant's name"),
     ):
         push.to_user(7, "x")
+
+
+variable: ContextVar[str] = ContextVar("tenant", default="public")
+
+
+def of_connection():
+    """Return the tenant as django-tenants keeps it: each thread has its own."""
+    return getattr(connection, "schema_name", "public")
+
+
+def of_variable():
+    return variable.get()
+
+
+@contextmanager
+def entered(tenant):
+    before = of_connection(), of_variable()
+    connection.schema_name = tenant
+    variable.set(tenant)
+    try:
+        yield
+    finally:
+        connection.schema_name = before[0]
+        variable.set(before[1])
+
+
+class InTenant:
+    """The middleware, which is synchronous."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        with entered(request.GET["tenant"]):
+            return self.get_response(request)
+
+
+def carry_tenant(request):
+    return entered(request.GET["tenant"])
+
+
+def with_tenants(function):
+    """Return the settings of a site whose users have tenants."""
+    return {
+        "MIDDLEWARE": [f"{__name__}.InTenant"],
+        "DWEBSOCKET": {
+            "TENANT": f"{__name__}.{function}",
+            "CONTEXT_HOOKS": [f"{__name__}.carry_tenant"],
+        },
+    }
+
+
+async def push_and_disconnect():
+    sent = await push.ato_user(7, "to acme")
+    later = await push.ato_user(message="as well", user=USER)
+    gone = await push.adisconnect(7)
+    return [sent.local, later.local, gone.local]
+
+
+async def plain(request):
+    return JsonResponse(await push_and_disconnect(), safe=False)
+
+
+async def pushing(request):
+    async for _ in request.websocket:
+        await request.websocket.send(json.dumps(await push_and_disconnect()))
+
+
+class Pushing(WebSocketView):
+    async def on_message(self, message):
+        await self.websocket.send(json.dumps(await push_and_disconnect()))
+
+
+@pytest.mark.parametrize("function", ["of_connection", "of_variable"])
+class TestTwinsInTenants:
+    @pytest.fixture
+    def users(self, pair, function):
+        """Return the peers of two users with the same key, the first of acme."""
+        with override_settings(**with_tenants(function)):
+            with entered("acme"):
+                _, first = visit_as(pair, 7)
+            _, second = visit_as(pair, 7)
+        return first, second
+
+    def reached(self, users, function):
+        """Check that the user of acme was reached, and nobody else."""
+        first, second = users
+        assert [first.message(), first.message()] == ["to acme", "as well"]
+        assert first.closing().code == 4001
+        with override_settings(**with_tenants(function)):
+            assert push.to_user(7, "to the public").local == 1
+        assert second.message() == "to the public"
+
+    @pytest.mark.parametrize("on_asgi", [True, False])
+    def test_a_plain_view_reaches_the_user_of_its_tenant(
+        self, users, function, on_asgi
+    ):
+        urls = type("Urls", (), {"urlpatterns": [path("", plain)]})
+        with override_settings(ROOT_URLCONF=urls, **with_tenants(function)):
+            if on_asgi:
+                response = asyncio.run(AsyncClient().get("/?tenant=acme"))
+            else:
+                response = Client().get("/?tenant=acme")
+        assert response.json() == [1, 1, 1]
+        self.reached(users, function)
+
+    @pytest.mark.parametrize("view", [websocket(pushing), Pushing.as_view()])
+    def test_a_websocket_reaches_the_user_of_its_tenant(
+        self, users, site, function, view
+    ):
+        running = site({"": view}, **with_tenants(function))
+        with running.connect("?tenant=acme") as page:
+            page.send("go")
+            assert json.loads(page.recv(10)) == [1, 1, 1]
+        running.stop()
+        self.reached(users, function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -15,16 +16,19 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import transaction
+from django.http import HttpResponse
 from django.template import engines
-from django.test import RequestFactory, override_settings
-from django.urls import NoReverseMatch
+from django.test import AsyncClient, RequestFactory, override_settings
+from django.urls import NoReverseMatch, path
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
+from dwebsocket import websocket
 from dwebsocket.contrib.push import anotify, checks, notify, sending, urls, views
 from dwebsocket.contrib.push.sending import group_of
 from dwebsocket.contrib.push.session import PushSession
 from dwebsocket.logins import rights
+from tests.python.test_push import entered, with_tenants
 
 from .conftest import run, visiting
 
@@ -439,3 +443,27 @@ def test_what_waits_for_the_commit_goes_to_the_tenant_of_the_call(ana, monkeypat
             notify(ana, "x", on_commit=True)
             names.append("bolt")
     assert [group.names for group in told] == [expected]
+
+
+@pytest.mark.parametrize("function", ["of_connection", "of_variable"])
+def test_the_async_twin_tells_the_tenant_of_its_view(site, monkeypatch, function):
+    # The group of the pages, in place of the notification.
+    named = lambda user, *rest, **options: group_of(user).names[0]  # noqa: E731
+    monkeypatch.setattr(sending, "notify", named)
+
+    async def plain(request):
+        return HttpResponse(await anotify(7, "x"))
+
+    async def view(request):
+        await request.websocket.send(await anotify(7, "x"))
+
+    settings = with_tenants(function)
+    urlconf = type("Urls", (), {"urlpatterns": [path("", plain)]})
+    with override_settings(ROOT_URLCONF=urlconf, **settings):
+        with entered("acme"):
+            [expected] = group_of(7).names
+        assert group_of(7).names != (expected,)
+        response = asyncio.run(AsyncClient().get("/?tenant=acme"))
+        assert response.content.decode() == expected
+    with site({"": websocket(view)}, **settings).connect("?tenant=acme") as page:
+        assert page.recv(10) == expected
