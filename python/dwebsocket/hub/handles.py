@@ -237,7 +237,7 @@ class Group:
 
         Returns:
             A list of pairs of offset and message; its ``position`` is that of the
-            history at this moment.
+            history at this moment. A group that keeps no history adds nothing.
 
         Raises:
             BrokerError: The broker cannot be reached.
@@ -248,6 +248,9 @@ class Group:
         use()
         found = History()
         for name, (size, ttl, _) in zip(self.names, self.each, strict=True):
+            if not size:
+                # A broker that is asked for a history begins one.
+                continue
             entries, offset, epoch = blocking.call(
                 _engine.history, name, limit, size, float(ttl)
             )

@@ -94,6 +94,21 @@ def test_a_group_without_a_history_has_no_position():
     assert hub.groups("hub.a", "hub.b").history().position == (0, "")
 
 
+def test_a_history_that_nobody_keeps_is_not_asked_for(monkeypatch):
+    # NATS would make a stream, and Redis a key.
+    asked = []
+
+    def history(name, *rest):
+        asked.append(name)
+        return [(1, "x")], 1, "epoch"
+
+    monkeypatch.setattr(_engine, "history", history)
+    assert hub.group("hub.unkept").history() == []
+    both = hub.Group(("hub.unkept", "hub.kept"), (hub.Options(), hub.Options(5)))
+    assert both.history() == [(1, "x")]
+    assert asked == ["hub.kept"]
+
+
 def test_what_the_engine_gives_says_what_it_is(pair):
     websocket, _ = pair()
     joined = websocket.join("hub.repr", history=5)
