@@ -62,6 +62,9 @@ _waits: list[tuple[Callable[[float], bool], Callable[[], list[str]]]] = []
 #: Functions that end what views have left running.
 _lasts: list[Callable[[], None]] = []
 
+#: The process whose views have had time to end, and the seconds that they have left.
+_left: tuple[int, float] = (0, 0.0)
+
 #: So many views that still run are named in the log.
 _NAMED = 10
 
@@ -252,14 +255,25 @@ def depart(at_once: bool) -> None:
 
 
 def _bring_to_an_end() -> float:
-    """Close every connection; let the views end until the time that is returned."""
-    timeout = settings.SHUTDOWN_TIMEOUT
+    """Close every connection; let the views end until the time that is returned.
+
+    Under an ASGI server, this is called before the end of the interpreter and at it:
+    both have the time together, and views that have used it up are named once.
+    """
+    global _left
+    timeout: float = settings.SHUTDOWN_TIMEOUT
+    process, left = _left
+    is_first = process != os.getpid()
+    if is_first:
+        left = timeout
     _say_goodbye()
-    deadline: float = time.monotonic() + timeout
+    deadline = time.monotonic() + left
     _engine.close_all(RESTART)
     for wait, running in _waits:
-        if not wait(max(deadline - time.monotonic(), 0.0)):
+        in_time = wait(max(deadline - time.monotonic(), 0.0))
+        if not in_time and (is_first or left > 0):
             _warn_of(running(), timeout)
+    _left = os.getpid(), max(deadline - time.monotonic(), 0.0)
     return deadline
 
 

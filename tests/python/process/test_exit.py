@@ -291,6 +291,52 @@ def test_a_server_may_have_the_stop_begin_before_the_end(at_once):
     assert result.stderr == ""
 
 
+def test_a_stop_that_has_begun_before_the_end_has_the_time_once():
+    result = run(
+        """
+        def stubborn(request):
+            begun.release()
+            while True:
+                request.websocket.wait()
+                time.sleep(0.1)
+
+        settings = {"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 2, "SHUTDOWN_SPREAD": 0}}
+        site = Site({"": websocket(stubborn)}, settings)
+        kept = connect(site)
+        site._settings.disable = lambda: None
+        site.stop()
+        exit.depart(at_once=True)
+        begin = time.monotonic()
+        exit.stop()
+        assert time.monotonic() - begin < 1.5
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("still running after 2 seconds") == 1
+
+
+def test_time_that_no_view_has_used_before_the_end_is_left_for_it():
+    result = run(
+        """
+        def wait(seconds):
+            given.append(seconds)
+            return True
+
+        given = []
+        exit.let_end(wait)
+        site = Site({"": view}, {})
+        connect(site)
+        site._settings.disable = lambda: None
+        site.stop()
+        exit.depart(at_once=True)
+        time.sleep(1)
+        exit.stop()
+        assert 0 <= given[0] - given[1] < 0.9, given
+        """
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_the_stop_of_an_asgi_server_begins_at_its_signal():
     result = run(
         """
