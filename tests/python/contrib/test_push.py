@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from io import StringIO
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from django.apps import apps
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.http import HttpResponse
 from django.template import engines
 from django.test import AsyncClient, RequestFactory, override_settings
@@ -130,6 +131,28 @@ def test_what_has_waited_comes_in_batches_and_in_order(visit, ana, count):
         notify(ana, number)
     with visit(ana) as page:
         assert hello(page) == list(range(count))
+
+
+@override_settings(DWEBSOCKET={"PUSH": {"BATCH": 1}})
+@pytest.mark.parametrize("read", [0, 1], ids=["none", "some"])
+def test_a_page_that_cannot_get_what_waits_is_to_come_again(
+    visit, ana, monkeypatch, read
+):
+    batches = PushSession._batches
+
+    def failing(session):
+        yield from islice(batches(session), read)
+        raise OperationalError("too many connections")
+
+    for number in range(2):
+        notify(ana, number)
+    with monkeypatch.context() as patch, visit(ana) as page:
+        patch.setattr(PushSession, "_batches", failing)
+        with pytest.raises(ConnectionClosed) as caught:
+            hello(page)
+        assert caught.value.rcvd.code == 1013
+    with visit(ana) as page:
+        assert hello(page) == [0, 1]
 
 
 @pytest.mark.parametrize(

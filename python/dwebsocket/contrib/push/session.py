@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import router
 
+from dwebsocket.exceptions import WebSocketClosed
 from dwebsocket.session import Refused, Session
 
 from .conf import push_settings
@@ -63,10 +64,19 @@ class PushSession(Session):
         return Notification.objects.using(using).filter(user_id=self.user_id)
 
     def _send_waiting(self) -> None:
-        for batch in self._batches():
-            frames = [notification.as_frame() for notification in batch]
-            more = len(batch) == push_settings.BATCH
-            self.send_data({"push": "waiting", "notifications": frames, "more": more})
+        try:
+            for batch in self._batches():
+                frames = [notification.as_frame() for notification in batch]
+                more = len(batch) == push_settings.BATCH
+                told = {"push": "waiting", "notifications": frames, "more": more}
+                self.send_data(told)
+        except WebSocketClosed:
+            raise
+        except Exception:
+            # The page shows no new notification before the last batch has come. With a
+            # new connection, it asks again.
+            self.websocket.close(1013, "try again later")
+            raise
 
     def _batches(self) -> Iterator[list[Notification]]:
         """Yield the waiting notifications; the last batch is incomplete or empty."""
