@@ -365,6 +365,24 @@ def test_which_codes_are_final_can_be_said(page: Page, fake: Fake) -> None:
     assert not page.expect("socket", "close", 2)["willReconnect"]
 
 
+@pytest.mark.parametrize("long", ["Infinity", "2 ** 31"])
+def test_times_may_be_longer_than_those_of_a_browser(page: Page, long: str) -> None:
+    page(
+        """() => {
+            window.timers = 0;
+            const set = window.setTimeout;
+            window.setTimeout = (...all) => { timers += 1; return set(...all); };
+        }"""
+    )
+    backoff = "{ min: 1, max: 50 }"
+    page(f"void make({{ timeout: {long}, heartbeat: {long}, backoff: {backoff} }})")
+    page.until("socket.state === 'open'")
+    assert page(f"socket.call('add', {{ a: 1, b: 2 }}, {{ timeout: {long} }})") == 3
+    page("new Promise((done) => setTimeout(done, 100))")
+    assert page("kinds(socket)") == ["open"]
+    assert page("timers") < 10
+
+
 def test_close_settles_everything_and_leaves_nothing(page: Page, fake: Fake) -> None:
     fake.mute = {"publish", "members", "join", "leave"}
     page.make()

@@ -29,7 +29,10 @@ export interface Options {
    * Default: the value in the server's welcome (`Session.ping`, 25 s).
    */
   heartbeat?: number;
-  /** Milliseconds to wait for the welcome, for an answer and for a pong. Default: 10000. */
+  /**
+   * Milliseconds to wait for the welcome, for an answer and for a pong; Infinity: no limit.
+   * Default: 10000.
+   */
   timeout?: number;
   /**
    * Pauses between attempts, in milliseconds. Each is random, from 0 up to a limit that

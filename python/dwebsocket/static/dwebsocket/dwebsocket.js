@@ -18,6 +18,7 @@ const PROTOCOL = "dwebsocket.v1"; // the protocol's name as a subprotocol
 const STABLE = 5000; // milliseconds; a connection that lasts as long resets the backoff
 const SILENCE = 3000; // milliseconds until a missing welcome is reported; Sessions send it at once
 const FORMER = 16; // ids of former connections that are kept
+const LONGEST = 2 ** 31 - 1; // milliseconds; browsers take longer times, and Infinity, for 0
 
 /** The reason why a call failed; `code` is for programs, `message` for people. */
 export class DWebSocketError extends Error {
@@ -37,6 +38,10 @@ const decode = (frame) =>
   frame.encoding === "base64"
     ? Uint8Array.from(atob(frame.data), (character) => character.charCodeAt(0))
     : frame.data;
+
+/** Call a function after a time; never if the time is Infinity. */
+const later = (milliseconds, then) =>
+  milliseconds === Infinity ? undefined : setTimeout(then, Math.min(milliseconds, LONGEST));
 
 const positionOf = ({ offset, epoch }) => (epoch ? { offset, epoch } : null);
 
@@ -166,7 +171,7 @@ class Connection {
 
   #wait(milliseconds, then) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(then, milliseconds);
+    this.#timer = later(milliseconds, then);
   }
 }
 
@@ -313,13 +318,11 @@ export class DWebSocket extends EventTarget {
 
   /** Reject a command unless its answer comes in time. */
   #limit(command, timeout) {
-    command.timer = undefined;
-    if (timeout === Infinity) return;
-    command.timer = setTimeout(() => {
+    command.timer = later(timeout, () => {
       this.#sent.delete(command.id);
       this.#queue = this.#queue.filter((other) => other !== command);
       command.reject(new DWebSocketError("timeout", "no answer in time", command.group));
-    }, timeout);
+    });
   }
 
   #connect() {
