@@ -111,6 +111,22 @@ def test_a_pattern_hears_its_groups(page: Page, fake: Fake) -> None:
     assert page("[heard(r), heard(one)]") == [["a", "b", "c"], ["b"]]
 
 
+def test_a_pattern_does_not_hear_what_another_group_asks_for(
+    page: Page, fake: Fake
+) -> None:
+    page.make()
+    page.join("chat.*")
+    page("void (window.one = room('chat.1'))")
+    for data in ("a", "b"):
+        fake.publish("chat.1", data)
+    page.expect("r", "message", 2)
+    page("one.join({ since: DWebSocket.START })")
+    page.expect("one", "message", 2)
+    fake.publish("chat.1", "c")
+    page.expect("one", "message", 3)
+    assert page("[heard(r), heard(one)]") == [["a", "b", "c"]] * 2
+
+
 def test_what_was_missed_comes_once_and_in_order(page: Page, fake: Fake) -> None:
     fake.overlap = 2
     page.make()

@@ -406,7 +406,11 @@ export class DWebSocket extends EventTarget {
       if (own && own.state !== "out") return;
       targets = [own ?? this];
     }
-    if (targets.includes(own) && !own._advance(frame)) return;
+    if (targets.includes(own)) {
+      if (!own._advance(frame)) return;
+      // Names with a star have no history: they have heard this one, or have missed it.
+      if (own._isMissed(frame)) targets = [own];
+    }
     const event = { data: decode(frame), group: frame.group, ...positionOf(frame) };
     for (const target of targets) emit(target, "message", event);
   }
@@ -431,6 +435,7 @@ export class Group extends EventTarget {
   #socket; #name; #timer;
   #state = "out";
   #position = null;
+  #joinedAt = null; // the group's position at the join; missed messages lead up to it
   #wish = null; // the promise of the membership that the page wants, if any
   #established = false; // whether the client was a member: then open() joins again after close()
   #attempt = 0;
@@ -508,6 +513,11 @@ export class Group extends EventTarget {
     return true;
   }
 
+  /** Whether a message was published before this client joined. */
+  _isMissed({ offset, epoch }) {
+    return Boolean(epoch) && epoch === this.#joinedAt?.epoch && offset <= this.#joinedAt.offset;
+  }
+
   _enter() {
     const wish = this.#wish;
     if (!wish || this.#socket.state !== "open") return;
@@ -557,6 +567,7 @@ export class Group extends EventTarget {
     this.#state = "joined";
     this.#established = true;
     this.#attempt = 0;
+    this.#joinedAt = positionOf(frame);
     // Missed messages arrive next, and each of them advances the position.
     if (!recovered || !missed) this.#position = positionOf(frame);
     this.#wish.resolve({ recovered, missed });
