@@ -308,3 +308,43 @@ def test_a_panel_may_be_moved(visit: Visit) -> None:
     say(page, "three")
     expect(pending(page)).to_have_count(0)
     expect(bubbles(page)).to_have_text(["one", "two", "three"])
+
+
+def refuse(panel: Any, code: str) -> None:
+    """Have the room of a panel say that the server has not let the page in."""
+    panel.evaluate(
+        "(panel, code) => void panel.room.dispatchEvent("
+        "Object.assign(new Event('refused'), { code, suggestion: '' }))",
+        code,
+    )
+
+
+def test_who_needs_another_room_is_not_asked_for_another_name(visit: Visit) -> None:
+    page = visit()
+    panel, dialog = page.locator("dwebsocket-chat"), page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    refuse(panel, "room_full")
+    expect(dialog).to_be_hidden()
+    expect(part(page, "complaint")).to_have_text(re.compile("^This room is full"))
+    refuse(panel, "name_taken")
+    expect(dialog).to_be_visible()
+    expect(part(page, "name-cancel")).to_be_hidden()
+    # A code of the site's, perhaps.
+    refuse(panel, "closing time")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(part(page, "complaint")).to_have_text("closing time")
+
+
+def test_who_only_reads_is_told_of_a_refusal(visit: Visit) -> None:
+    page = enter(visit(), "Ana")
+    page.evaluate("""() => {
+        const other = document.querySelector("dwebsocket-chat").cloneNode(true);
+        other.setAttribute("room", "other");
+        other.querySelector('[data-part="composer"]').remove();
+        document.querySelector("main").append(other);
+    }""")
+    panel = page.locator("dwebsocket-chat").nth(1)
+    expect(people(panel)).to_have_text(["Ana"])
+    refuse(panel, "forbidden")
+    expect(part(panel, "complaint")).to_have_text("That is not allowed here.")

@@ -17,9 +17,11 @@ import { Typing } from "./typing.js";
 import { say, translate } from "./words.js";
 
 const COMPLAIN_FOR = 3000; // milliseconds; for a message that is sent again by itself
+// Refusals that another name would not change.
+const NOT_THE_NAME = new Set(["forbidden", "room_full", "rooms_full", "too_many"]);
 
 export class ChatElement extends HTMLElement {
-  #controller; #log; #composer; #dialog; #typing; #people;
+  #controller; #log; #composer; #complaint; #dialog; #typing; #people;
   #asking = false; // whether the first question for the name is open
   room = null;
   line = null;
@@ -34,6 +36,7 @@ export class ChatElement extends HTMLElement {
     this.#log = new Log(part, (count) => this.#unread(count), signal);
     this.#typing = new Typing(part("typing"));
     this.#people = new People(this, part, () => this.rename(), signal);
+    this.#complaint = part("complaint");
     new Banner(part, this.line, signal);
     if (part("composer")) this.#composer = this.#compose(part, signal);
     if (part("dialog")) this.#dialog = new NameDialog(part, signal);
@@ -102,7 +105,7 @@ export class ChatElement extends HTMLElement {
   }
 
   #ready() {
-    this.#composer?.complain("");
+    this.#complain("");
     this.#showPending();
     // A reconnection must not move the focus.
     if (this.#dialog?.hide()) this.#composer?.focus();
@@ -110,16 +113,24 @@ export class ChatElement extends HTMLElement {
 
   #refused({ code, suggestion }) {
     const error = say(code);
-    if (!this.#dialog) return this.#composer?.complain(error);
+    if (!this.#dialog || NOT_THE_NAME.has(code)) {
+      this.#dialog?.hide();
+      return this.#complain(error);
+    }
     const name = suggestion || this.line.name;
-    this.#dialog.ask((wanted) => this.#enter(wanted), { name, error });
+    // A code that is not the chat's own may concern the name, or not.
+    const mayCancel = !code.startsWith("name_");
+    if (mayCancel) this.#complain(error);
+    this.#dialog.ask((wanted) => this.#enter(wanted), { name, error, mayCancel });
   }
 
   #declined({ code, text, again }) {
-    this.#composer?.complain(say(code));
-    if (again) setTimeout(() => this.#composer?.complain(""), COMPLAIN_FOR);
+    this.#complain(say(code));
+    if (again) setTimeout(() => this.#complain(""), COMPLAIN_FOR);
     else this.#composer?.giveBack(text);
   }
+
+  #complain(words) { this.#complaint.textContent = words; }
 
   #showPending() {
     const { room, line } = this;

@@ -35,10 +35,6 @@ export class Composer {
     if (matchMedia("(pointer: fine)").matches) this.#field.focus();
   }
 
-  complain(words) {
-    this.#complaint.textContent = words;
-  }
-
   /** Put back a text that the server refused, unless the field has a new text. */
   giveBack(text) {
     if (this.#field.value.trim()) return;
@@ -59,7 +55,7 @@ export class Composer {
     if (!text) return;
     this.#field.value = "";
     this.#told = 0;
-    this.complain("");
+    this.#complaint.textContent = "";
     this.#changed(false);
     this.#actions.send(text);
     this.#field.focus();
