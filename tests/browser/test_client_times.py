@@ -239,6 +239,35 @@ def test_it_comes_back_at_once_when_there_is_reason_to(
     fake.until(lambda: fake.pings == 1)
 
 
+def test_an_attempt_that_hangs_is_given_up_when_there_is_reason_to(
+    page: Page, fake: Fake
+) -> None:
+    online = "window.dispatchEvent(new Event('online'))"
+    welcome, fake.welcome = fake.welcome, None
+    page("void make()")
+    fake.until(lambda: fake.connections)
+    after(page, 1.8)
+    page(online)
+    assert page("kinds(socket)") == []
+    after(page, 0.3)
+    fake.welcome = welcome
+    page(online)
+    page.expect("socket", "open")
+    assert page("kinds(socket)") == ["reconnecting", "open"]
+
+
+def test_pauses_are_short_again_when_there_is_reason_to(page: Page, fake: Fake) -> None:
+    make(page)
+    fake.stop()
+    for attempt, delay in enumerate([1, 2, 4, 8], 1):
+        page.expect("socket", "reconnecting", attempt)
+        after(page, delay)
+    page.expect("socket", "reconnecting", 5)
+    page("window.dispatchEvent(new Event('online'))")
+    found = page.expect("socket", "reconnecting", 6)
+    assert (found["attempt"], found["delay"]) == (1, 1000)
+
+
 def test_answers_that_come_too_late_do_no_harm(page: Page, fake: Fake) -> None:
     fake.mute = {"publish"}
     make(page)

@@ -18,6 +18,7 @@ const PROTOCOL = "dwebsocket.v1"; // the protocol's name as a subprotocol
 const STABLE = 5000; // milliseconds; a connection that lasts as long resets the backoff
 const SILENCE = 3000; // milliseconds until a missing welcome is reported; Sessions send it at once
 const FORMER = 16; // ids of former connections that are kept
+const HANGING = 2000; // milliseconds; an attempt that takes as long may hang on a network that is gone
 const LONGEST = 2 ** 31 - 1; // milliseconds; browsers take longer times, and Infinity, for 0
 
 /** The reason why a call failed; `code` is for programs, `message` for people. */
@@ -91,6 +92,7 @@ const closed = (group) => new DWebSocketError("closed", "the connection was clos
 */
 class Connection {
   #socket; #settings; #on; #timer; #silence;
+  #begun = performance.now();
   #interval = 0;
   #heard = 0; #asked = false;
   ready = false;
@@ -124,6 +126,11 @@ class Connection {
     this.#asked = true;
     this.send('{"type":"ping"}');
     this.#wait(this.#settings.timeout, () => this.#giveUp("the server does not answer"));
+  }
+
+  /** Give up an attempt to connect that takes long already. */
+  hurry() {
+    if (performance.now() - this.#begun >= HANGING) this.#giveUp("the attempt took too long");
   }
 
   /** End the connection for good and at once, without waiting for a server that may be gone. */
@@ -190,11 +197,14 @@ export class DWebSocket extends EventTarget {
   #sent = new Map(); // commands that wait for their answers, by id
   #number = 0;
   #attempt = 0;
-  /** Connect, or check the connection, when the page is visible or the network is there again. */
+  /** Connect, or check the connection, when the page is visible or the network is back. */
   #wake = ({ type }) => {
     if (type === "visibilitychange" && document.visibilityState === "hidden") return;
+    if (this.#state === "open") return this.#connection?.check();
+    // The reason for long pauses may be over.
+    this.#attempt = 0;
+    this.#connection?.hurry();
     if (this.#state === "waiting") this.#connect();
-    else this.#connection?.check();
   };
 
   constructor(url, options = {}) {
