@@ -348,3 +348,24 @@ def test_who_only_reads_is_told_of_a_refusal(visit: Visit) -> None:
     expect(people(panel)).to_have_text(["Ana"])
     refuse(panel, "forbidden")
     expect(part(panel, "complaint")).to_have_text("That is not allowed here.")
+
+
+def test_a_reader_stays_where_they_are_while_something_waits(
+    visit: Visit, chat: Example
+) -> None:
+    page = enter(visit(), "Ana")
+    chat.stop()
+    expect_state(page, "waiting")
+    part(page, "log").evaluate("(log) => (log.style.minHeight = '3000px')")
+    say(page, "written meanwhile")
+    expect(pending(page)).to_have_count(1)
+    scroll, top = part(page, "scroll"), "(scroll) => scroll.scrollTop"
+    assert scroll.evaluate(top) > 0
+    scroll.evaluate("(scroll) => (scroll.scrollTop = 0)")
+    expect(part(page, "jump")).to_be_visible()
+    page.locator("dwebsocket-chat").evaluate("({ line }) => line.retry()")
+    expect_state(page, "waiting")
+    assert scroll.evaluate(top) == 0
+    say(page, "and more")
+    expect(pending(page)).to_have_count(2)
+    assert scroll.evaluate(top) > 0

@@ -62,9 +62,10 @@ export class Log {
 
   /** Show the messages that wait to be sent, below all others. */
   showPending(messages, name, online) {
+    const grown = messages.length > this.#pending.childElementCount;
     this.#pending.replaceChildren(...messages.map((message) => pendingRow(message, name, online)));
     this.#emptiness();
-    if (messages.length) this.toEnd();
+    if (grown || (messages.length && this.#atEnd)) this.toEnd();
   }
 
   toEnd() {
