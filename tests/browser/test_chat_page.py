@@ -369,3 +369,13 @@ def test_a_reader_stays_where_they_are_while_something_waits(
     say(page, "and more")
     expect(pending(page)).to_have_count(2)
     assert scroll.evaluate(top) > 0
+
+
+def test_what_comes_before_the_first_look_is_counted(visit: Visit) -> None:
+    ana, li = enter(visit(), "Ana"), enter(visit(), "Li")
+    # As in a tab that is opened behind this one.
+    ana.add_init_script("document.hasFocus = () => false")
+    ana.reload()
+    expect(people(ana)).to_have_text(["Ana", "Li"])
+    say(li, "are you there?")
+    expect(ana).to_have_title("(1) #lobby · Chat")

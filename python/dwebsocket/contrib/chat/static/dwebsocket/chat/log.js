@@ -13,7 +13,7 @@ export class Log {
   #shown = new Set();
   #last = null; // the latest message, unless something else was shown since
   #day = "";
-  #away = false;
+  #away = !document.hasFocus(); // a tab that was opened in the background has no event for it
   #unread = 0; // messages that came while the window was in the background
   #below = 0; // messages that came while the reader was further up
   #atEnd = true;
