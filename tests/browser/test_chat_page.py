@@ -379,3 +379,11 @@ def test_what_comes_before_the_first_look_is_counted(visit: Visit) -> None:
     expect(people(ana)).to_have_text(["Ana", "Li"])
     say(li, "are you there?")
     expect(ana).to_have_title("(1) #lobby · Chat")
+
+
+def test_who_comes_takes_nobody_the_focus(visit: Visit) -> None:
+    ana = enter(visit(), "Ana")
+    ana.get_by_role("button", name="Change").focus()
+    enter(visit(), "Li")
+    expect(people(ana)).to_have_text(["Ana", "Li"])
+    expect(ana.get_by_role("button", name="Change")).to_be_focused()

@@ -30,7 +30,10 @@ export class People {
   show(people, you) {
     const mine = ({ who }) => who === you?.who;
     const sorted = [...people].sort((a, b) => mine(b) - mine(a) || a.name.localeCompare(b.name));
+    const focused = this.#list.contains(document.activeElement);
     this.#list.replaceChildren(...sorted.map((person) => this.#row(person, mine(person))));
+    // A change of the list must not take the focus from "Change", its only control.
+    if (focused) this.#list.querySelector("button")?.focus();
     put(this.#button, "people-here", { n: people.length });
     this.#button.hidden = false;
     this.#tell();
