@@ -387,3 +387,13 @@ def test_who_comes_takes_nobody_the_focus(visit: Visit) -> None:
     enter(visit(), "Li")
     expect(people(ana)).to_have_text(["Ana", "Li"])
     expect(ana.get_by_role("button", name="Change")).to_be_focused()
+
+
+def test_the_focus_of_a_button_that_hides_stays_in_the_panel(
+    visit: Visit, chat: Example
+) -> None:
+    page = enter(visit(), "Ana")
+    chat.stop()
+    expect_state(page, "waiting")
+    page.get_by_role("button", name="Try now").press("Enter")
+    expect(page.get_by_role("region", name="Conversation")).to_be_focused()

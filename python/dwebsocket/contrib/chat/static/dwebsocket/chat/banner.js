@@ -3,7 +3,7 @@
 import { put } from "./words.js";
 
 export class Banner {
-  #line; #state; #stateText; #bar; #text; #seconds; #button;
+  #line; #state; #stateText; #bar; #text; #seconds; #button; #conversation;
   #ticking = 0;
   #wasOnline = false;
 
@@ -15,6 +15,7 @@ export class Banner {
     this.#text = part("bar-text");
     this.#seconds = part("bar-count");
     this.#button = part("bar-action");
+    this.#conversation = part("scroll");
     line.addEventListener("state", ({ state, until }) => this.#show(state, until), { signal });
     this.#button.addEventListener("click", () => line.retry(), { signal });
     signal.addEventListener("abort", () => clearInterval(this.#ticking));
@@ -26,6 +27,7 @@ export class Banner {
     put(this.#stateText, state === "idle" ? "" : state);
     clearInterval(this.#ticking);
     this.#seconds.textContent = "";
+    const focused = document.activeElement === this.#button;
     if (state === "online") this.#wasOnline = true;
     if (state === "waiting") {
       this.#open("bar-waiting", "bar-now");
@@ -38,6 +40,9 @@ export class Banner {
     } else {
       this.#bar.hidden = true;
     }
+    // A button that hides must not lose the focus to nowhere; in the message box, a second
+    // press of its key would send what is there.
+    if (focused && !this.#button.checkVisibility()) this.#conversation.focus();
   }
 
   #open(words, button = "") {
