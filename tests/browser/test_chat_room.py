@@ -214,17 +214,18 @@ def test_what_waits_does_not_wait_for_the_list_of_people(
     page.until("chat.waiting.length === 0")
 
 
+@pytest.mark.parametrize("refused", [False, True])
 def test_the_list_of_rooms_is_asked_for_while_it_is_shown(
-    page: Page, fake: Fake
+    page: Page, fake: Fake, refused: bool
 ) -> None:
     def asked() -> int:
         return sum(each.get("data") == {"chat": "rooms"} for each in fake.received)
 
+    if refused:
+        fake.refusals["data"] = ["too_fast"]
     page("line.watchRooms()")
     after(page, 0.1)
     fake.until(lambda: asked() == 1)
-    # The page counts from the answer, which is behind it once it has heard of somebody.
-    live(page, fake, 0)
     live(page, fake, 31)
     fake.until(lambda: asked() == 2)
     page("line.unwatchRooms()")

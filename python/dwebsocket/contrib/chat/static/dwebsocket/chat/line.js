@@ -99,7 +99,6 @@ export class Line extends EventTarget {
   #hear(data) {
     if (data?.chat === "rooms") {
       this.dispatchEvent(Object.assign(new Event("rooms"), { rooms: data.rooms }));
-      this.#askRooms(LISTING_AT_LEAST);
     } else {
       this.dispatchEvent(Object.assign(new Event("data"), { data }));
     }
@@ -114,6 +113,7 @@ export class Line extends EventTarget {
     this.#timer = setTimeout(() => {
       this.#timer = 0;
       this.tell({ chat: "rooms" });
+      this.#askRooms(LISTING_AT_LEAST); // also if the server refuses this time
     }, within);
   }
 
