@@ -62,6 +62,7 @@ def test_the_time_without_a_connection_counts(page: Page, fake: Fake) -> None:
 def test_a_call_waits_for_a_connection(page: Page, fake: Fake) -> None:
     page.make()
     fake.cut()
+    page.expect("socket", "close")
     assert page("socket.call('add', {a: 1, b: 1})") == 2
 
 
