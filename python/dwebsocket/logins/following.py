@@ -27,15 +27,12 @@ __all__ = ("begin", "end", "listen")
 def begin(found: rights.Rights, interval: float) -> None:
     """Start the checks of a login; call this in the thread of its view."""
     listen()
-    known = found.interval is not None
     found.interval = interval
     try:
         found.remember()
     except Exception as error:
         rights.trouble.note(error)
-    if not known:
-        for channel in found.channels():
-            found.connection.identify(channel)
+    found.follow()
     watcher.add(Watch(found, interval))
     if found.over:
         # The view has ended meanwhile: a helper thread has called watch().

@@ -120,6 +120,7 @@ class Rights:
     """
 
     __slots__ = (
+        "_followed",
         "_hash",
         "_key",
         "_login",
@@ -168,6 +169,8 @@ class Rights:
         self._login: str | None = None
         self._hash: str | None = None
         self._was_active = False
+        #: Whether a logout finds the connection.
+        self._followed = False
 
     def remember(self) -> None:
         """Note the user of the handshake; each check calls this until it succeeds."""
@@ -201,6 +204,17 @@ class Rights:
             found.append(session_channel(self.request.session.session_key or ""))
         return found
 
+    def follow(self) -> None:
+        """Have a logout find the connection, once checks have begun and know the user.
+
+        The user may be unknown at first: the database was away at the handshake.
+        """
+        if self._followed or self.interval is None or not self.checked:
+            return
+        for channel in self.channels():
+            self.connection.identify(channel)
+        self._followed = True
+
     def check(self) -> None:
         """Read the user again, and check that the login still holds.
 
@@ -218,6 +232,7 @@ class Rights:
                 raise Revoked("the account is not active")
             self.user = user
         self.checked = time.monotonic()
+        self.follow()
 
     def _is_allowed(self) -> bool:
         try:

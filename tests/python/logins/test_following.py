@@ -15,8 +15,8 @@ class Known(Fake):
     def remember(self):
         """Do nothing."""
 
-    def channels(self):
-        return []
+    def follow(self):
+        """Do nothing."""
 
 
 @pytest.fixture

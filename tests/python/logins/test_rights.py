@@ -22,7 +22,7 @@ from django.test import Client, override_settings
 from websockets.exceptions import ConnectionClosed
 
 from dwebsocket import websocket
-from dwebsocket.logins.rights import COME_AGAIN, LOGGED_OUT, renew, trouble
+from dwebsocket.logins.rights import COME_AGAIN, LOGGED_OUT, Rights, renew, trouble
 from dwebsocket.logins.watching import watcher
 from dwebsocket.session import Session
 from dwebsocket.websocket import endpoint
@@ -188,6 +188,34 @@ def test_a_logout_ends_the_connections_of_its_session_at_once(site, user, browse
         assert response.status == 200
         assert end_of(connection) == LOGGED_OUT
         stays(elsewhere, 0.3)
+
+
+@pytest.mark.usefixtures("calm")
+def test_a_logout_is_heard_of_by_who_was_unknown_at_first(
+    site, user, browser, monkeypatch
+):
+    real_load, real_check = db_sessions.SessionStore.load, Rights.check
+    passed = threading.Event()
+
+    def away(self):
+        raise OperationalError("the database is away")
+
+    def check(self):
+        real_check(self)
+        passed.set()
+
+    for name in ("FIRST", "AGAIN"):
+        monkeypatch.setattr(f"dwebsocket.logins.watching.{name}", 0.1)
+    monkeypatch.setattr(Rights, "check", check)
+    monkeypatch.setattr(db_sessions.SessionStore, "load", away)
+    running = site({"ws": silent(recheck_interval=600), "out": out})
+    with page(running, browser) as connection:
+        stays(connection, 0.3)
+        monkeypatch.setattr(db_sessions.SessionStore, "load", real_load)
+        assert passed.wait(10)
+        # The next check comes in ten minutes.
+        running.request("out", **cookies(browser))
+        assert end_of(connection) == LOGGED_OUT
 
 
 @pytest.mark.usefixtures("calm")
