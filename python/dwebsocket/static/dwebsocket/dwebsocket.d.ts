@@ -61,10 +61,10 @@ export interface CallOptions extends SendOptions {
 /**
  * From the server: "forbidden", "invalid", "too_many", "unavailable", "failed" (a hook of the
  * session, or the method of a call, has failed); for a call also "unknown" (no method has this
- * type) and "not_found" (the method raised Http404). From the client: "offline", "queue_full" (not sent); "disconnected", "timeout"
- * (sent, but the server may or may not have carried it out); "closed" (the connection has ended
- * for good), "left" (the group was left meanwhile); "protocol" (the server has sent an invalid
- * frame).
+ * type) and "not_found" (the method raised Http404). From the client: "offline", "queue_full"
+ * (not sent); "disconnected", "timeout" (sent, but the server may or may not have carried it
+ * out); "closed" (the connection has ended for good), "left" (the group was left meanwhile);
+ * "protocol" (the server has sent an invalid frame).
  */
 export type ErrorCode =
   | "forbidden" | "invalid" | "too_many" | "unavailable" | "unknown" | "not_found" | "failed"
