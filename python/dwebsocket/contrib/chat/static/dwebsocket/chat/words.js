@@ -61,6 +61,7 @@ const english = {
   too_many: "One moment: that was a lot at once.",
   unavailable: "Not possible just now. It is tried again.",
   invalid: "The server did not understand this page. Please reload it.",
+  failed: "Something went wrong on the server. Please try again.",
   timeout: "The server is slow to answer. It is tried again.",
 };
 
@@ -123,6 +124,7 @@ const chinese = {
   too_many: "请稍等，操作太多了。",
   unavailable: "暂时无法完成，稍后会重试。",
   invalid: "服务器无法理解此页面，请刷新重试。",
+  failed: "服务器出错了，请重试。",
   timeout: "服务器响应缓慢，稍后会重试。",
 };
 
