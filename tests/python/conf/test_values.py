@@ -322,6 +322,7 @@ def test_a_broker_in_the_wrong_place_is_not_shown(key):
     assert "s3cret" not in message
 
 
+@pytest.mark.django_db  # The checks of Django 6.1 ask the database.
 @pytest.mark.parametrize(
     "key", ["CONTEXT_HOOKS", "SERVERS", "TENANT", "GROUPS", "CHAT"]
 )
