@@ -101,8 +101,7 @@ class Store:
             if not full:
                 channel.messages.append(message)
                 woken = channel.next()
-        if self._emptied:
-            self._tell()
+        self._tell()
         if full:
             return None
         _wake(woken)
@@ -126,8 +125,7 @@ class Store:
             else:
                 found = asyncio.get_running_loop().create_future()
                 channel.waiters.append(found)
-        if self._emptied:
-            self._tell()
+        self._tell()
         return found
 
     def leave(self, name: str, waiter: Waiter, again: bool) -> bool:
@@ -164,8 +162,7 @@ class Store:
             granted = [channel.messages.popleft() for _ in range(count)]
             more = bool(channel.messages)
             self._tidy(name, channel)
-        if self._emptied:
-            self._tell()
+        self._tell()
         return granted, more
 
     def waiting(self, name: str) -> int:
@@ -189,8 +186,7 @@ class Store:
         """Remove a channel from a group; return whether it was a member."""
         with self._lock:
             was = self._discard(group, channel)
-        if self._emptied:
-            self._tell()
+        self._tell()
         return was
 
     def has(self, group: str) -> bool:
@@ -222,8 +218,7 @@ class Store:
                 channel.messages.append(message)
                 if channel.waiters:
                     woken.append(channel.waiters.popleft())
-        if self._emptied:
-            self._tell()
+        self._tell()
         _wake(woken)
 
     def clear(self) -> None:
@@ -243,7 +238,9 @@ class Store:
             self.dropped += 1
 
     def _tell(self) -> None:
-        """Report the groups that are empty, with no lock held."""
+        """Report the groups that are empty, if there are any, with no lock held."""
+        if not self._emptied:
+            return
         with self._lock:
             emptied, self._emptied = self._emptied, []
         self._empty(emptied)

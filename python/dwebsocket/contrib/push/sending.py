@@ -85,10 +85,10 @@ def notify(
     )
     _make_room(notification.user_id, using)
     # Encode it now: later changes of the payload, until the commit, are not sent.
-    frame = hub.to_json({"notification": notification.as_frame()})
+    frame = hub.payload({"notification": notification.as_frame()})
 
     def tell() -> None:
-        publish_to(pages, (frame, False, True), [])
+        publish_to(pages, frame, [])
 
     if on_commit:
         # robust=True: the commit is done, so Django only logs an exception.
