@@ -294,12 +294,17 @@ def test_a_number_that_json_has_no_form_for_is_not_passed_on(client):
     assert hub.group("session.n", history=5, ttl=60.0).history() == []
 
 
+def published(ask, hear, group, data):
+    """Join a group, and return the answer to a message with the id 2."""
+    ask({"type": "join", "id": 1, "group": group})
+    assert hear()["type"] == "joined"
+    ask({"type": "publish", "id": 2, "group": group, "data": data})
+    return hear()
+
+
 def test_a_bug_is_logged_and_kept_from_the_client(client, caplog):
     ask, hear, _ = client
-    ask({"type": "join", "id": 1, "group": "session.bug"})
-    assert hear()["type"] == "joined"
-    ask({"type": "publish", "id": 2, "group": "session.bug", "data": "bug"})
-    answer = hear()
+    answer = published(ask, hear, "session.bug", "bug")
     assert (answer["id"], answer["code"]) == (2, "failed")
     assert "1234" not in answer["message"]
     ask({"type": "ping"})
@@ -309,10 +314,7 @@ def test_a_bug_is_logged_and_kept_from_the_client(client, caplog):
 
 def test_a_value_error_of_a_hook_is_the_messages_fault(client):
     ask, hear, _ = client
-    ask({"type": "join", "id": 1, "group": "session.wrong"})
-    assert hear()["type"] == "joined"
-    ask({"type": "publish", "id": 2, "group": "session.wrong", "data": "wrong"})
-    answer = hear()
+    answer = published(ask, hear, "session.wrong", "wrong")
     assert (answer["id"], answer["code"]) == (2, "invalid")
 
 

@@ -29,6 +29,13 @@ def view(request):
     assert request.websocket.wait() is None
     os.write(1, b"view ended\\n")
 
+def stubborn(request):
+    "A view that does not end."
+    begun.release()
+    while True:
+        request.websocket.wait()
+        time.sleep(0.1)
+
 def connect(site):
     import websockets.sync.client as client
     connection = client.connect(
@@ -94,12 +101,6 @@ def test_a_view_that_does_not_end_is_left_behind_in_time():
     begin = time.monotonic()
     result = run(
         """
-        def stubborn(request):
-            begun.release()
-            while True:
-                request.websocket.wait()
-                time.sleep(0.1)
-
         settings = {"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 0.3}}
         site = Site({"": websocket(stubborn)}, settings)
         watch(connect(site))
@@ -252,12 +253,6 @@ def test_a_stop_is_known_from_its_beginning():
 def test_a_view_that_still_runs_is_named_and_of_many_some():
     result = run(
         """
-        def stubborn(request):
-            begun.release()
-            while True:
-                request.websocket.wait()
-                time.sleep(0.1)
-
         settings = {"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 0.1, "SHUTDOWN_SPREAD": 0}}
         site = Site({"a/": websocket(stubborn), "": websocket(stubborn)}, settings)
         kept = [connect(site) for _ in range(12)]
@@ -294,12 +289,6 @@ def test_a_server_may_have_the_stop_begin_before_the_end(at_once):
 def test_a_stop_that_has_begun_before_the_end_has_the_time_once():
     result = run(
         """
-        def stubborn(request):
-            begun.release()
-            while True:
-                request.websocket.wait()
-                time.sleep(0.1)
-
         settings = {"DWEBSOCKET": {"SHUTDOWN_TIMEOUT": 2, "SHUTDOWN_SPREAD": 0}}
         site = Site({"": websocket(stubborn)}, settings)
         kept = connect(site)

@@ -81,6 +81,20 @@ def test_a_project_may_mail_to_others(logger, settings):
     assert (sent, shown.getvalue()) == (["ERROR: look here"], "")
 
 
+def errors_of(script: str) -> str:
+    """Run a project of its own in another process; return its standard error."""
+    environ = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
 _PRODUCTION = """
 import django
 from django.conf import settings
@@ -106,16 +120,8 @@ assert view(RequestFactory().get("/", **handshake)).status_code == 403
 
 @pytest.mark.parametrize("debug", [True, False])
 def test_a_refused_origin_is_seen_once_with_djangos_own_logging(debug):
-    environ = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
-    done = subprocess.run(
-        [sys.executable, "-c", _PRODUCTION.format(debug=debug)],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("https://evil.example may not open") == 1
+    shown = errors_of(_PRODUCTION.format(debug=debug))
+    assert shown.count("https://evil.example may not open") == 1
 
 
 _MISTAKES = """
@@ -161,16 +167,8 @@ assert get("/forgotten/", "wrong.example").status_code == 400
 
 @pytest.mark.parametrize("debug", [True, False])
 def test_a_mistake_is_seen_once_with_djangos_own_logging(debug):
-    environ = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
-    done = subprocess.run(
-        [sys.executable, "-c", _MISTAKES.format(debug=debug)],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    seen, others = done.stderr.split("no handshake:\n")
+    shown = errors_of(_MISTAKES.format(debug=debug))
+    seen, others = shown.split("no handshake:\n")
     lines = seen.splitlines()
     for begin in (
         "Internal Server Error: /forgotten/",
