@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -99,6 +100,20 @@ def socket_pair(tcp: bool = False) -> tuple[socket.socket, socket.socket]:
         client = socket.create_connection(server.getsockname())
         accepted, _ = server.accept()
     return accepted, client
+
+
+def fill(websocket: Any, block: bytes = b"x" * 200_000) -> None:
+    """Send to a peer that reads nothing, until there is no more room.
+
+    The engine's thread and the kernel may take more out of the outbox a moment later,
+    so the outbox counts as full after a while without room.
+    """
+    until = time.monotonic() + 0.1
+    while time.monotonic() < until:
+        if websocket.send(block, True, overflow="refuse"):
+            until = time.monotonic() + 0.1
+        else:
+            time.sleep(0.005)
 
 
 def shake(options: _engine.Options, **headers: Any) -> _engine.Handshake:

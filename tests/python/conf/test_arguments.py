@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from dwebsocket import ReceiveTimeout, hub, push
 from dwebsocket.conf import arguments
+from tests.python.peer import fill
 from tests.python.runners.test_greenlets import PREAMBLE
 
 
@@ -136,8 +137,7 @@ def test_under_gevent():
 @pytest.mark.parametrize("timeout", [0.05, Decimal("0.05"), Fraction(1, 20)])
 def test_a_send_that_waits_for_room_keeps_to_it(pair, timeout):
     websocket, _ = pair(engine={"outbox_messages": 1, "outbox_bytes": 100_000})
-    while websocket.send(b"x" * 100_000, True, overflow="refuse"):
-        pass
+    fill(websocket, b"x" * 100_000)
     begun = time.monotonic()
     while websocket.send(b"x" * 100_000, True, overflow="block", timeout=timeout):
         pass

@@ -23,7 +23,7 @@ from dwebsocket.context import RequestContext
 from dwebsocket.runners import Call, Job
 from dwebsocket.runners.handlers import HandlerCall
 from dwebsocket.websocket import endpoint
-from tests.python.peer import Peer, shake, socket_pair
+from tests.python.peer import Peer, fill, shake, socket_pair
 
 _thread_id = monkey.get_original("_thread", "get_ident")
 
@@ -62,10 +62,9 @@ def handle(handlers, socket):
     seat = runners.kind().reserve()
     seat.run(Job(RequestContext(), call, socket, endpoint.of(socket).connection))
 
-def fill(socket, last, timeout):
+def send_last(socket, last, timeout):
     "Send until the outbox is full, and then a last message that waits for room."
-    while socket.send(b"x" * 200_000, True, overflow="refuse"):
-        pass
+    fill(socket)
     return socket.send(last, True, overflow="block", timeout=timeout)
 
 class Ticks:
@@ -191,8 +190,7 @@ def test_greenlets_that_wait_for_one_socket_do_not_wake_one_another():
     greenlets.Waker._attend = counted
     socket, peer = open_pair(outbox_messages=2, outbox_bytes=500_000)
     block = b"x" * 200_000
-    while socket.send(block, True, overflow="refuse"):
-        pass
+    fill(socket)
     got = []
     def wait():
         with contextlib.suppress(WebSocketEOF):
@@ -256,9 +254,8 @@ def test_an_exception_in_a_flooded_view_loses_no_message():
 def test_a_sender_whose_message_does_not_fit_leaves_the_processor_alone():
     """
     socket, peer = open_pair(outbox_messages=100, outbox_bytes=500_000)
-    block, last = b"x" * 200_000, b"y" * 200_000
-    while socket.send(block, True, overflow="refuse"):
-        pass
+    last = b"y" * 200_000
+    fill(socket)
     # There is room, but not for this message.
     sender = gevent.spawn(socket.send, last, True, overflow="block", timeout=30)
     gevent.sleep(0.01)
@@ -292,7 +289,7 @@ def test_a_full_outbox_blocks_the_greenlet_not_the_hub():
     socket, peer = open_pair(outbox_messages=2, outbox_bytes=500_000)
     last = b"y" * 200_000
     ticks = Ticks()
-    sender = gevent.spawn(fill, socket, last, 10)
+    sender = gevent.spawn(send_last, socket, last, 10)
     gevent.sleep(0.1)
     assert not sender.dead
     assert ticks.count > 2
@@ -307,8 +304,7 @@ def test_a_send_gives_up_in_time():
     """
     socket, peer = open_pair(outbox_messages=2, outbox_bytes=500_000)
     block = b"x" * 200_000
-    while socket.send(block, True, overflow="refuse"):
-        pass
+    fill(socket)
     assert socket.send(block, True, overflow="block", timeout=0.05) is False
     assert socket.stats["dropped_messages"] == 1
     sender = gevent.spawn(socket.send, block, True, overflow="block", timeout=30)
@@ -324,8 +320,7 @@ def test_what_a_peer_that_reads_nothing_has_lost_is_counted_once():
     socket, peer = open_pair(outbox_messages=2, outbox_bytes=500_000)
     endpoint.of(socket).begin()
     block = b"x" * 200_000
-    while socket.send(block, True, overflow="refuse"):
-        pass
+    fill(socket)
     waiting = socket.stats["outbox_messages"]
     assert socket.send(block, True, timeout=0.05) is False
     assert socket.close_code == 1013
@@ -418,8 +413,7 @@ def test_a_helper_greenlet_waits_and_one_that_sends_around_does_not():
         for _ in range(3):
             for socket in (one, two):
                 socket.send("x")
-        while one.send(BLOCK, True, overflow="refuse"):
-            pass
+        gevent.spawn(fill, one).join()
         return [socket.send(BLOCK, True) for socket in (one, two)]
     helper = gevent.spawn(tail)
     loop = gevent.spawn(broadcast)
@@ -878,7 +872,7 @@ def test_a_greenlet_that_waits_for_room_takes_no_report_away_from_the_handlers()
     connection = endpoint.of(socket).connection
     handle(Slow(), socket)
     last = b"y" * 200_000
-    sender = gevent.spawn(fill, socket, last, 40)
+    sender = gevent.spawn(send_last, socket, last, 40)
     gevent.sleep(0.1)
     assert not sender.dead
     peer.send("one")

@@ -10,7 +10,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from django.utils.safestring import SafeString
@@ -18,20 +17,16 @@ from django.utils.translation import gettext_lazy
 
 from dwebsocket import PeerGone, hub, push
 from dwebsocket.websocket import endpoint
-from tests.python.peer import TIMEOUT, in_thread
+from tests.python.peer import TIMEOUT, fill, in_thread
 
 
 class TestOutbox:
     ENGINE = {"outbox_messages": 4, "outbox_bytes": 1_000_000}
     BLOCK = b"x" * 200_000
 
-    def fill(self, websocket: Any) -> None:
-        while websocket.send(self.BLOCK, True, overflow="refuse"):
-            pass
-
     def test_a_stranger_closes_a_full_connection(self, pair):
         websocket, _ = pair(engine=self.ENGINE, send_timeout=600)
-        self.fill(websocket)
+        fill(websocket)
         # This thread has sent to nobody else, and would wait. A new one is a stranger.
         assert in_thread(lambda: websocket.send(self.BLOCK, True))() is False
         assert websocket.close_code == 1013
@@ -39,7 +34,7 @@ class TestOutbox:
     def test_the_view_itself_waits_for_room(self, pair):
         websocket, peer = pair(engine=self.ENGINE)
         endpoint.of(websocket).begin()
-        self.fill(websocket)
+        fill(websocket)
 
         def read() -> None:
             while peer.message() != "last":
@@ -85,7 +80,7 @@ class TestOutbox:
     def test_the_view_gives_up_on_a_peer_that_reads_nothing(self, pair):
         websocket, _ = pair(engine=self.ENGINE, send_timeout=0.05)
         endpoint.of(websocket).begin()
-        self.fill(websocket)
+        fill(websocket)
         waiting = websocket.stats["outbox_messages"]
         assert websocket.send(self.BLOCK, True) is False
         assert websocket.close_code == 1013
@@ -94,7 +89,7 @@ class TestOutbox:
 
     def test_the_policy_of_a_call_goes_before_the_setting(self, pair):
         websocket, _ = pair(engine=self.ENGINE, overflow="close")
-        self.fill(websocket)
+        fill(websocket)
         assert websocket.send(b"new", True, overflow="drop_newest") is False
         assert websocket.send(b"new", True, overflow="block", timeout=0.01) is False
         assert websocket.close_code is None
@@ -102,7 +97,7 @@ class TestOutbox:
     @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
     def test_dropping_keeps_the_connection(self, pair, policy):
         websocket, _ = pair(engine=self.ENGINE, overflow=policy)
-        self.fill(websocket)
+        fill(websocket)
         assert websocket.send(b"new", True) is (policy == "drop_oldest")
         assert websocket.close_code is None
         assert websocket.is_closed() is False
@@ -153,13 +148,6 @@ class TestWhoServes:
 
     ENGINE = {"outbox_messages": 4, "outbox_bytes": 1_000_000}
     BLOCK = b"x" * 200_000
-
-    def full(self, websocket):
-        # What the kernel takes a moment later makes room once more.
-        for _ in range(20):
-            while websocket.send(self.BLOCK, True, overflow="refuse"):
-                pass
-            time.sleep(0.005)
 
     def late_reader(self, peer):
         """Return what starts a peer that reads only now, until "last"."""
@@ -235,7 +223,7 @@ class TestWhoServes:
             members[place], _ = pair(engine=self.ENGINE, send_timeout=60)
             for member in members:
                 member.send("to all")
-            in_thread(lambda: self.full(members[place]))()
+            in_thread(lambda: fill(members[place]))()
             begun = time.monotonic()
             for member in members:
                 member.send(self.BLOCK, True)
@@ -247,7 +235,7 @@ class TestWhoServes:
 
     def test_a_new_thread_that_meets_the_full_one_first_does_not_wait(self, pair):
         full, _ = pair(engine=self.ENGINE, send_timeout=60)
-        self.full(full)
+        fill(full)
         assert in_thread(lambda: full.send(self.BLOCK, True))() is False
         assert full.close_code == 1013
 
@@ -258,7 +246,7 @@ class TestWhoServes:
             for _ in range(3):
                 full.send("x")
                 hub.group("test.serves").send("x")
-            self.full(full)
+            fill(full)
             hub.group("test.serves").send("x")
             return full.send(self.BLOCK, True)
 
@@ -274,7 +262,7 @@ class TestWhoServes:
             for _ in range(3):
                 own.send("x")
                 other.send("x")
-            self.full(other)
+            fill(other)
             own.send("x")
             return other.send(self.BLOCK, True)
 
