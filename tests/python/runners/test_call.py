@@ -471,7 +471,8 @@ class TestPeerGone:
             return view(request)
 
         running = site({"": decorated})
-        with running.connect() as connection:
+        # The client reads nothing more, not even the answer to its Close frame.
+        with running.connect(close_timeout=0.5) as connection:
             connection.recv(timeout=TIMEOUT)
             connection.send("unread")
         assert runners.join(TIMEOUT), "the view still runs"
@@ -531,7 +532,7 @@ class TestPeerGone:
                 time.sleep(0.001)
 
         running = site({"": view})
-        with running.connect() as connection:
+        with running.connect(close_timeout=0.5) as connection:
             connection.recv(timeout=TIMEOUT)
         deadline = time.monotonic() + TIMEOUT
         while len(vain) < 300:

@@ -279,7 +279,8 @@ class TestGone:
     def test_is_closed_turns_true_for_a_loop_that_only_sends(
         self, pair, modern, end, unread
     ):
-        websocket, peer = pair(modern=modern, tcp=True)
+        # So long does a failed write wait for what the client has sent before.
+        websocket, peer = pair(modern=modern, tcp=True, engine={"close_timeout": 1.0})
         for _ in range(unread):
             peer.send("unread")
         if unread:
