@@ -36,6 +36,15 @@ _INLINE = (
 )
 
 
+def _may_interrupt() -> bool:
+    """Return whether a thread may be sent an exception.
+
+    On CPython 3.11, a thread that coverage or a debugger traces stands still until the
+    other thread has raised the exception. If that one waits, it never does.
+    """
+    return sys.version_info[:2] != (3, 11) or sys.gettrace() is None
+
+
 class View:
     """The view that a client talks to.
 
@@ -184,7 +193,8 @@ class View:
         """Let the view run on without the test.
 
         Args:
-            end: Try to end the view, by :exc:`PeerGone` at its next step.
+            end: Try to end the view, by :exc:`PeerGone` at its next step. On
+                CPython 3.11, a view that is traced runs on.
         """
         if self._waiting is not None:
             (seat, _), self._waiting = self._waiting, None
@@ -198,7 +208,7 @@ class View:
                 return
             if self.cancel is not None:
                 self.cancel()
-            elif thread is not None:
+            elif thread is not None and _may_interrupt():
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(thread.ident or 0), ctypes.py_object(PeerGone)
                 )
@@ -213,7 +223,10 @@ class View:
                 self.stage.enter(self)
             run()
         finally:
-            self.end()
+            try:
+                self.end()
+            except PeerGone:  # the test has ended the view in this very moment
+                self.end()
 
     def enter_thread(self) -> None:
         """Note that the calling thread runs the view."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import re
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.test import Client, override_settings
 
-from dwebsocket import hub
+from dwebsocket import hub, runners
 from dwebsocket.exceptions import ReceiveTimeout, WebSocketClosed
 from dwebsocket.testing import ViewNotEnded, connect
 from dwebsocket.testing.frames import BINARY, CLOSE, PING, PONG, TEXT
@@ -237,6 +239,21 @@ class TestEnd:
         assert isinstance(ws.view_error, PermissionDenied)
 
 
+@pytest.fixture
+def traced() -> Iterator[None]:
+    """Trace all threads, as coverage and debuggers do."""
+
+    def trace(*event: Any) -> Any:
+        return trace
+
+    before = sys.gettrace(), threading.gettrace()
+    threading.settrace(trace)
+    sys.settrace(trace)
+    yield
+    sys.settrace(before[0])
+    threading.settrace(before[1])  # type: ignore[arg-type]
+
+
 class TestErrors:
     def test_the_views_error_is_raised_with_its_traceback(self, client: Client) -> None:
         with (
@@ -287,6 +304,8 @@ class TestErrors:
         assert "time.sleep(0.01)" in text
         assert "dwebsocket" not in text.partition("here:")[2]
         assert isinstance(late.value, AssertionError)
+        if sys.version_info[:2] == (3, 11) and sys.gettrace() is not None:
+            return
         # It was ended by force, and the log says by whom.
         assert "of /hangs/: the test has ended it" in caplog.text
         assert not [
@@ -307,6 +326,27 @@ class TestErrors:
         with pytest.warns(ResourceWarning, match="/echo/ was not closed"):
             opened.clear()
         gc.collect()
+
+    def test_one_that_is_forgotten_while_coverage_traces_blocks_nobody(
+        self, client: Client, traced: None
+    ) -> None:
+        begun = time.monotonic()
+        with pytest.warns(ResourceWarning, match="/echo/ was not closed"):
+            connect(client, "/echo/")
+        assert time.monotonic() - begun < 20
+
+    def test_a_view_that_waits_for_ever_while_coverage_traces_is_named(
+        self, client: Client, traced: None
+    ) -> None:
+        begun = time.monotonic()
+        with (
+            pytest.raises(ViewNotEnded, match="go_on.wait"),
+            connect(client, "/stands-still/", timeout=0.1),
+        ):
+            pass
+        assert time.monotonic() - begun < 20
+        views.go_on.set()
+        assert runners.join(20)
 
 
 class TestFrames:

@@ -116,6 +116,12 @@ def hangs(request: Any) -> None:
 
 
 @websocket
+def stands_still(request: Any) -> None:
+    """Overlook the end of the conversation, and never run."""
+    go_on.wait(60)
+
+
+@websocket
 def slow(request: Any) -> None:
     """Do something after each answer, and at the end."""
     for message in request.websocket:
@@ -248,6 +254,7 @@ urlpatterns = [
     path("streams/", streams),
     path("polls/", polls),
     path("hangs/", hangs),
+    path("stands-still/", stands_still),
     path("slow/", slow),
     path("waits-for-another/", waits_for_another),
     path("helped/", helped),
