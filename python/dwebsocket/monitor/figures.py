@@ -169,11 +169,14 @@ class Machine:
         name: The name of the machine.
         counters: What its processes have counted, those that have ended included.
         processes: The processes that live.
+        parts: The counters by what keeps them: a directory, or a process without one.
+            A part is missing when nobody has answered for it.
     """
 
     name: str
     counters: Counters
     processes: tuple[Process, ...]
+    parts: Mapping[str, Counters] = field(default_factory=dict)
 
     def total(self, gauge: str) -> int:
         """Return the sum of a field over the processes, such as "connections"."""
@@ -199,6 +202,15 @@ class Site:
     def counters(self) -> Counters:
         """The sum of what all machines have counted."""
         return sum((one.counters for one in self.machines), Counters())
+
+    @property
+    def parts(self) -> Mapping[str, Counters]:
+        """The counters of all machines by what keeps them.
+
+        The difference between two readings is right for each part that both have. That
+        of the sum is not: a part that was missing once comes back with all its counts.
+        """
+        return {key: one for each in self.machines for key, one in each.parts.items()}
 
     @property
     def processes(self) -> tuple[Process, ...]:
@@ -337,6 +349,7 @@ class _Found:
                     machine.name,
                     other.counters + machine.counters,
                     other.processes + machine.processes,
+                    {**other.parts, **machine.parts},
                 )
             machines[machine.name] = machine
         return Site(tuple(machines[name] for name in sorted(machines)))
@@ -370,6 +383,6 @@ def _machine(place: Answer, answer: Callable[[str], Answer | None]) -> Machine:
             **gauges,
         )
         processes.append(process)
-    return Machine(
-        place["machine"], Counters.parse(place["counters"]), tuple(processes)
-    )
+    counters = Counters.parse(place["counters"])
+    parts = {place["place"]: counters}
+    return Machine(place["machine"], counters, tuple(processes), parts)

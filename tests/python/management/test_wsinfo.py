@@ -31,7 +31,7 @@ def world(monkeypatch):
         "a" * 16, "www1", 7, 0, False, 2, answered=True, views=views
     )
     counters = monitor.Counters(opened=5, closed={"1000": 3}, sent_messages=1234)
-    machine = monitor.Machine("www1", counters, (process,))
+    machine = monitor.Machine("www1", counters, (process,), {"www1:1:2": counters})
     found: dict[str, Any] = {
         "site": monitor.Site((machine,)),
         "connections": monitor.Connections(
@@ -104,6 +104,41 @@ def test_it_watches_until_it_is_interrupted(world, monkeypatch) -> None:
     assert rounds == [2.0] * 3
     assert text.count("connections: 2 open") == 3
     assert text.count("(0.0/s)") == 6
+
+
+def test_a_machine_that_misses_a_round_does_not_count_as_fast(
+    world, monkeypatch
+) -> None:
+    def site(**sent: int) -> monitor.Site:
+        parts = {
+            name: monitor.Counters(sent_messages=count) for name, count in sent.items()
+        }
+        machines = (
+            monitor.Machine(name, part, (), {f"{name}:1:2": part})
+            for name, part in parts.items()
+        )
+        return monitor.Site(tuple(machines))
+
+    sites = iter(
+        [
+            site(www1=100, www2=5000),
+            site(www1=120),
+            site(www1=140, www2=5100),
+            site(www1=160, www2=5140),
+        ]
+    )
+    monkeypatch.setattr(monitor, "site", lambda scope: next(sites))
+    clock = iter(range(0, 8, 2))
+    monkeypatch.setattr(wsinfo.time, "monotonic", lambda: next(clock))
+    rounds = iter([None, None, None, KeyboardInterrupt])
+
+    def sleep(seconds: float) -> None:
+        if (end := next(rounds)) is not None:
+            raise end
+
+    monkeypatch.setattr(wsinfo.time, "sleep", sleep)
+    text = _run("--watch", "--rows", "0")
+    assert re.findall(r"sent \((.*?)/s\)", text) == ["10.0", "10.0", "30.0"]
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,20 @@ def test_two_directories_of_one_machine_are_added(world) -> None:
     assert machine.counters.round_trips.counts == (2, 4)
     assert machine.counters.round_trips.seconds == 6
     assert len(machine.processes) == 2
+    assert {key: part.opened for key, part in machine.parts.items()} == {
+        "www1:1:2": 1,
+        "www1:1:3": 2,
+    }
+
+
+def test_a_process_without_a_directory_keeps_its_own_counters(world) -> None:
+    answers = [
+        answer("x", counters=counters(opened=2)),
+        answer("y", counters=counters(opened=5)),
+    ]
+    (machine,) = (site := world([], answers)).machines
+    assert machine.counters.opened == 7
+    assert {key: part.opened for key, part in site.parts.items()} == {"x": 2, "y": 5}
 
 
 def test_a_process_without_a_directory_counts_if_it_serves(world) -> None:

@@ -110,7 +110,7 @@ class Board:
     _views: dict[object, View] = field(default_factory=dict)
     _latest: Snapshot | None = None
     _pause: float = INTERVAL
-    _site: Rates[None] = field(default_factory=lambda: Rates(INTERVAL))
+    _site: Rates[str] = field(default_factory=lambda: Rates(INTERVAL))
     _rows: Rates[tuple[str, int]] = field(default_factory=lambda: Rates(INTERVAL))
 
     def forget(self) -> None:
@@ -178,17 +178,18 @@ class Board:
             groups.update(zip(more, found.groups, strict=True))
             site = site or found.site
         assert site is not None  # there is a view, that of the caller
-        total = site.counters
         rows = {
             (row.process, row.id): (row.received_messages, row.sent_messages)
             for page in connections.values()
             for row in page.rows
         }
-        rates = self._site.update(
-            now, {None: (total.received_messages, total.sent_messages)}
-        )
+        parts = {
+            key: (part.received_messages, part.sent_messages)
+            for key, part in site.parts.items()
+        }
+        rate = Rate.total(self._site.update(now, parts).values())
         speeds = self._rows.update(now, rows)
-        return Snapshot(now, site, rates[None], speeds, connections, groups)
+        return Snapshot(now, site, rate, speeds, connections, groups)
 
 
 def _rows_of(wanted: ConnectionsWanted) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 __all__ = ("Rate", "Rates")
@@ -20,6 +20,14 @@ class Rate(NamedTuple):
 
     received: float
     sent: float
+
+    @classmethod
+    def total(cls, rates: Iterable[Rate | None]) -> Rate | None:
+        """Return the sum of the rates that are known; None if none is."""
+        known = [rate for rate in rates if rate is not None]
+        if not known:
+            return None
+        return cls(sum(one.received for one in known), sum(one.sent for one in known))
 
 
 class _Reading(NamedTuple):
@@ -63,7 +71,7 @@ class Rates(Generic[Key]):
                 readings[key] = before
             else:
                 seconds = now - before.at
-                # Counters fall when a machine does not answer.
+                # Counters fall if their directory is removed, and begins anew.
                 rate = Rate(
                     max(received - before.received, 0) / seconds,
                     max(sent - before.sent, 0) / seconds,

@@ -8,7 +8,7 @@ import json
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
@@ -75,11 +75,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the figures, once or again and again."""
         wait = options["watch"]
-        before: tuple[float, monitor.Counters] | None = None
+        before: _Reading | None = None
         try:
             while True:
                 found = _ask(options)
-                now = time.monotonic(), found.site.counters
+                now = time.monotonic(), found.site.parts
                 if options["json"]:
                     text = json.dumps(found.plain())
                 else:
@@ -134,18 +134,25 @@ def _nobody() -> str:
     return f"Nobody answers: {where}, and {broker}."
 
 
-def _rates(
-    before: tuple[float, monitor.Counters] | None,
-    now: tuple[float, monitor.Counters],
-) -> Mapping[str, float]:
-    """Return how fast counters have risen since the time before, for each second."""
+#: The time, and the counters by what keeps them.
+_Reading: TypeAlias = tuple[float, Mapping[str, monitor.Counters]]
+
+
+def _rates(before: _Reading | None, now: _Reading) -> Mapping[str, float]:
+    """Return how fast counters have risen since the time before, for each second.
+
+    A part of the site that has answered only once has no rate yet.
+    """
     if before is None:
         return {}
     seconds = max(now[0] - before[0], 0.001)
+    pairs = [(before[1][key], part) for key, part in now[1].items() if key in before[1]]
     names = ("opened", "received_messages", "sent_messages")
     return {
-        name: (getattr(now[1], name) - getattr(before[1], name)) / seconds
+        name: sum(max(getattr(new, name) - getattr(old, name), 0) for old, new in pairs)
+        / seconds
         for name in names
+        if pairs
     }
 
 

@@ -122,6 +122,43 @@ def test_a_slow_site_is_asked_less_often(clock, asked, monkeypatch) -> None:
     assert len(asked) == 1
 
 
+def test_what_misses_a_round_counts_only_from_its_return(clock, monkeypatch) -> None:
+    """Its counts of years are no rate: neither when it goes nor when it comes back."""
+    parts: dict[str, int] = {}
+
+    def look(connections: list[Any], groups: list[Any]) -> Look:
+        kept = {
+            name: monitor.Counters(received_messages=count)
+            for name, count in parts.items()
+        }
+        machine = monitor.Machine(
+            "www1", sum(kept.values(), monitor.Counters()), (), kept
+        )
+        return Look(
+            monitor.Site((machine,)),
+            [monitor.Connections([], "") for _ in connections],
+            [monitor.Groups([], "") for _ in groups],
+        )
+
+    monkeypatch.setattr(module, "look", look)
+    board = Board()
+    rates = []
+    for reading in (
+        {"a": 5_000_000, "b": 5_000_000},
+        {"a": 5_000_010, "b": 5_000_020},
+        {"a": 5_000_020},
+        {"a": 5_000_030, "b": 5_000_060},
+        {"a": 5_000_040, "b": 5_000_080},
+    ):
+        parts.clear()
+        parts.update(reading)
+        snapshot, _ = board.look(1, _view())
+        assert snapshot is not None
+        rates.append(snapshot.rates and snapshot.rates.received)
+        clock.now += 2.0
+    assert rates == [None, 15.0, 5.0, 5.0, 15.0]
+
+
 def test_pages_that_are_hidden_or_gone_are_not_asked_for(clock, asked) -> None:
     board = Board()
     with board.opened(1):

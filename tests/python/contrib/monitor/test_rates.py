@@ -26,6 +26,12 @@ def test_counters_that_fall_have_no_negative_rate() -> None:
     assert rates.update(12.0, {"a": (1, 6)}) == {"a": Rate(0.0, 0.5)}
 
 
+def test_a_total_is_that_of_the_rates_that_are_known() -> None:
+    assert Rate.total([Rate(1.0, 2.0), None, Rate(3.0, 0.5)]) == Rate(4.0, 2.5)
+    assert Rate.total([None]) is None
+    assert Rate.total([]) is None
+
+
 def test_what_is_not_read_is_forgotten() -> None:
     rates: Rates[str] = Rates(2.0)
     rates.update(10.0, {"a": (0, 0), "b": (0, 0)})
