@@ -59,6 +59,8 @@ class Fake:
         self.mute: set[str] = set()
         #: The codes with which it refuses the next commands of a type.
         self.refusals: dict[str, list[str]] = {}
+        #: The codes with which it closes when a command of a type comes; 1006: it cuts.
+        self.ends: dict[str, int] = {}
         #: How many messages are sent again that the client has seen already.
         self.overlap = 0
         #: Whether it has lost what was missed.
@@ -200,9 +202,13 @@ class Fake:
             muted = kind in self.mute
             refusals = self.refusals.get(kind) or [None]
             code = refusals.pop(0)
-        if muted:
+        if (end := self.ends.get(kind)) == 1006:
+            connection.socket.shutdown(socket.SHUT_RDWR)
+        elif end is not None:
+            connection.close(end)
+        elif muted:
             return
-        if code is not None:
+        elif code is not None:
             answer = {"type": "error", "code": code, "message": f"it is {code}"}
             self.send(connection, {"id": command.get("id")} | answer)
         else:

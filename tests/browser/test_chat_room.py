@@ -41,6 +41,7 @@ def person(number: str, name: str = "Li") -> dict[str, Any]:
 
 
 LI = person("m-2")
+TYPING = {"chat": "typing", "room": "lobby"}
 IO = {"id": "m-9", "info": {"name": "Io", "who": "i"}}
 
 
@@ -91,6 +92,12 @@ def back(page: Page, fake: Fake, number: int = 2) -> None:
     page.until("line.state === 'waiting'")
     after(page, 2.1)
     ready(page, number)
+
+
+def again(page: Page, number: int) -> None:
+    """Let the pause before the next try pass, after as many tries without success."""
+    # Not longer: the page's clock must not run on while it connects.
+    after(page, 0.5 * 2**number + 0.1)
 
 
 def test_who_comes_and_who_goes_is_news(page: Page, fake: Fake) -> None:
@@ -202,6 +209,60 @@ def test_nothing_that_waits_is_lost_under_another_name(page: Page, fake: Fake) -
         "one",
         "two",
     ]
+
+
+@pytest.mark.parametrize(("end", "code"), [(1009, "message_long"), (1006, "failed")])
+def test_what_no_connection_survives_is_given_up(
+    page: Page, fake: Fake, end: int, code: str
+) -> None:
+    """It would keep the messages behind it from ever being sent."""
+    fake.ends["publish"] = end
+    page("['too long', 'short'].forEach((text) => chat.say(text))")
+    for number in range(2, 5):
+        page.until("line.state === 'waiting'")
+        if number == 4:
+            del fake.ends["publish"]
+        again(page, number - 2)
+        ready(page, number)
+        declined = page("chat.log.filter(([kind]) => kind === 'declined')")
+        assert declined == ([["declined", code]] if number == 4 else [])
+    page.until("chat.waiting.length === 0")
+    entries = fake.group("chat.lobby").entries
+    assert [each["data"]["text"] for each in entries] == ["short"]
+    assert fake.count("publish") == 4
+
+
+def test_what_has_arrived_is_not_given_up(page: Page, fake: Fake) -> None:
+    fake.ends["publish"] = 1006
+    page("chat.say('heard')")
+    for number in range(2, 5):
+        page.until("line.state === 'waiting'")
+        if number == 4:
+            # It had arrived; only the answer was lost.
+            fake.publish("chat.lobby", fake.expect("publish", 3)["data"])
+        again(page, number - 2)
+        ready(page, number)
+    page.until("chat.waiting.length === 0")
+    assert page("chat.log.some(([kind]) => kind === 'declined')") is False
+
+
+def test_what_was_to_be_sent_later_is_sent_once_after_a_break(
+    page: Page, fake: Fake
+) -> None:
+    fake.refusals["publish"] = ["too_fast"]
+    page("chat.say('hello')")
+    page.until("chat.log.some(([kind, code]) => code === 'too_fast')")
+    fake.cut()
+    fake.mute = {"publish"}
+    page.until("line.state === 'waiting'")
+    page("line.retry()")
+    ready(page, 2)
+    fake.expect("publish", 2)
+    after(page, 1.6)
+    # The answer to this comes after all that the page has sent before.
+    page("chat.typing()")
+    fake.until(lambda: any(each.get("data") == TYPING for each in fake.received))
+    assert fake.count("publish") == 2
 
 
 def test_what_waits_does_not_wait_for_the_list_of_people(

@@ -29,6 +29,8 @@ export class Line extends EventTarget {
   #listing = 0;
   #timer = 0;
   socket = null;
+  /** The code with which the latest connection has ended. */
+  ended = 0;
   state = "idle";
   name = "";
 
@@ -53,7 +55,10 @@ export class Line extends EventTarget {
     const hello = () => this.#hello();
     const socket = (this.socket = new DWebSocket(this.#url, { ...OPTIONS, hello }));
     socket.addEventListener("open", () => this.#become("online"));
-    socket.addEventListener("close", ({ willReconnect }) => willReconnect || this.#become("stopped"));
+    socket.addEventListener("close", ({ code, willReconnect }) => {
+      this.ended = code;
+      if (!willReconnect) this.#become("stopped");
+    });
     socket.addEventListener("reconnecting", ({ delay }) => this.#become("waiting", Date.now() + delay));
     socket.addEventListener("data", ({ data }) => this.#hear(data));
     socket.addEventListener("message", ({ data }) => data?.chat === "rooms" && this.#askRooms(LISTING_EVERY));

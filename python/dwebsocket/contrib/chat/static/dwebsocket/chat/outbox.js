@@ -3,6 +3,7 @@
 import { mark, tab } from "./text.js";
 
 const AGAIN = 1500; // milliseconds until the next try, if the server was too busy
+const TRIES = 3; // a message with which the line breaks so often is itself the reason
 
 /**
  * One message is sent at a time; the others wait in order. A message that is sent again
@@ -34,7 +35,7 @@ export class Outbox extends EventTarget {
   remove(id) {
     const before = this.waiting.length;
     this.waiting = this.waiting.filter((message) => message.id !== id);
-    if (this.#flying === id) this.#flying = null;
+    if (this.#flying === id) this.#land();
     if (this.waiting.length < before) this.#changed();
     this.#next();
   }
@@ -42,13 +43,27 @@ export class Outbox extends EventTarget {
   /** Stop sending, because the line is broken. */
   pause() {
     this.#paused = true;
-    this.#flying = null;
+    this.#land();
+  }
+
+  /** Stop sending, because the line broke with this message on the way. */
+  broke(id) {
+    this.pause();
+    const message = this.waiting.find((message) => message.id === id);
+    if (!message) return;
+    message.breaks = (message.breaks ?? 0) + 1;
+    this.#keep();
+  }
+
+  /** The first message, if the line has broken with it again and again. */
+  get hopeless() {
+    return this.waiting[0]?.breaks >= TRIES ? this.waiting[0] : null;
   }
 
   /** Go on sending: the line is up, and the missed messages are there. */
   resume() {
     this.#paused = false;
-    this.#flying = null;
+    this.#land();
     this.#next();
   }
 
@@ -56,9 +71,15 @@ export class Outbox extends EventTarget {
   later() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      this.#flying = null;
+      this.#land();
       this.#next();
     }, AGAIN);
+  }
+
+  /** No message is on the way any longer, nor waits for its next try. */
+  #land() {
+    clearTimeout(this.#timer);
+    this.#flying = null;
   }
 
   #next() {
@@ -67,8 +88,10 @@ export class Outbox extends EventTarget {
     this.#send(this.waiting[0]);
   }
 
+  #keep() { tab.set(this.#shelf, this.waiting); }
+
   #changed() {
-    tab.set(this.#shelf, this.waiting);
+    this.#keep();
     this.dispatchEvent(new Event("change"));
   }
 }

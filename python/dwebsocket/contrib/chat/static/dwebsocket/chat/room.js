@@ -9,7 +9,8 @@ import { Outbox } from "./outbox.js";
 const AWAY = 5000;
 const BACK_AGAIN = 30_000; // after this page's own break, others come back without a notice
 const PATIENCE = 6000; // wait so long for the history
-const BROKEN = new Set(["disconnected", "offline", "closed", "left"]);
+const BROKEN = new Set(["offline", "closed", "left"]);
+const TOO_LONG = 1009; // the close code for a message over the server's limit in bytes
 const AGAIN = new Set(["too_fast", "too_many", "unavailable", "timeout"]);
 
 const event = (type, fields) => Object.assign(new Event(type), fields);
@@ -146,6 +147,9 @@ export class Room extends EventTarget {
 
   #ready() {
     this.dispatchEvent(event("ready"));
+    // Only now it is clear that the message is not among those that have arrived.
+    const { hopeless } = this.#outbox;
+    if (hopeless) this.#decline(hopeless, this.#line.ended === TOO_LONG ? "message_long" : "failed");
     this.#outbox.resume();
   }
 
@@ -219,12 +223,18 @@ export class Room extends EventTarget {
       await this.#group.send({ id, text }, { queue: false });
       this.#outbox.remove(id);
     } catch ({ code }) {
+      if (code === "disconnected") return this.#outbox.broke(id);
       if (BROKEN.has(code)) return this.#outbox.pause();
+      if (!AGAIN.has(code)) return this.#decline({ id, text }, code);
       // The message may have been published: it keeps its id, so pages show it once.
-      const again = AGAIN.has(code);
-      if (again) this.#outbox.later();
-      else this.#outbox.remove(id);
-      this.dispatchEvent(event("declined", { code, text, again }));
+      this.#outbox.later();
+      this.dispatchEvent(event("declined", { code, text, again: true }));
     }
+  }
+
+  /** Give up a message that the server will never take. */
+  #decline({ id, text }, code) {
+    this.#outbox.remove(id);
+    this.dispatchEvent(event("declined", { code, text, again: false }));
   }
 }
