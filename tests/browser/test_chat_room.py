@@ -41,6 +41,8 @@ def person(number: str, name: str = "Li") -> dict[str, Any]:
 
 
 LI = person("m-2")
+HISTORY = {"chat": "history", "room": "lobby"}
+SHOWN = "chat.log.filter(([kind]) => kind === 'message').map(([, text]) => text)"
 TYPING = {"chat": "typing", "room": "lobby"}
 IO = {"id": "m-9", "info": {"name": "Io", "who": "i"}}
 
@@ -187,9 +189,8 @@ def test_what_waits_is_sent_after_what_was_missed(page: Page, fake: Fake) -> Non
     page.until("chat.waiting.length === 0")
     said = [each["data"]["text"] for each in fake.received if each["type"] == "publish"]
     assert said == ["heard", "not heard"]
-    shown = "chat.log.filter(([kind]) => kind === 'message').map(([, text]) => text)"
-    page.until(f"({shown}).length >= 2")
-    assert page(shown) == ["heard", "not heard"]
+    page.until(f"{SHOWN}.length >= 2")
+    assert page(SHOWN) == ["heard", "not heard"]
 
 
 def test_nothing_that_waits_is_lost_under_another_name(page: Page, fake: Fake) -> None:
@@ -263,6 +264,37 @@ def test_what_was_to_be_sent_later_is_sent_once_after_a_break(
     page("chat.typing()")
     fake.until(lambda: any(each.get("data") == TYPING for each in fake.received))
     assert fake.count("publish") == 2
+
+
+def test_another_name_brings_no_message_a_second_time(page: Page, fake: Fake) -> None:
+    message = {"id": "heard", "text": "heard", "who": "l", "name": "Li"}
+    fake.publish("chat.lobby", message)
+    page.until(f"{SHOWN}.length === 1")
+    page("chat.enter('Ida')")
+    ready(page, 2)
+    fake.publish("chat.lobby", message | {"id": "new", "text": "new"})
+    page.until(f"{SHOWN}.includes('new')")
+    assert page(SHOWN) == ["heard", "new"]
+    page("chat.leave()")
+    fake.expect("leave", 2)
+    page("chat.enter('Ida')")
+    ready(page, 3)
+    page.until(f"{SHOWN}.length === 4")
+    assert page(SHOWN)[2:] == ["heard", "new"]
+
+
+def test_a_history_that_comes_again_repeats_no_message(page: Page, fake: Fake) -> None:
+    message = {"id": "heard", "text": "heard", "who": "l", "name": "Li"}
+    fake.publish("chat.lobby", message)
+    page.until(f"{SHOWN}.length === 1")
+    fake.mute = {"data"}
+    fake.tell({"type": "reset", "group": "chat.lobby", "offset": 0, "epoch": "e2"})
+    others = [message | {"id": text, "text": text} for text in ("missed", "heard")]
+    fake.until(lambda: any(each.get("data") == HISTORY for each in fake.received))
+    told = {"chat": "history", "room": "lobby", "messages": others}
+    fake.tell({"type": "data", "data": told})
+    ready(page, 2)
+    assert page(SHOWN) == ["heard", "missed"]
 
 
 def test_what_waits_does_not_wait_for_the_list_of_people(

@@ -1,11 +1,11 @@
 // The list of messages: grouped by person, with days, notices and a mark above new ones.
 
 import { day, fresh, notice, pendingRow, retime, row } from "./rows.js";
+import { isNew } from "./text.js";
 import { put } from "./words.js";
 
 const GROUP = 5 * 60_000; // messages of one person within this time (in ms) form a group
 const MOST = 500; // rows kept on the page
-const REMEMBERED = 2000; // ids of shown messages: a message that comes twice is shown once
 const NEAR = 80; // a reader within so many pixels of the end counts as being at the end
 
 export class Log {
@@ -42,9 +42,7 @@ export class Log {
 
   /** Show a message, unless it is shown already; `live`: it was sent just now. */
   add(message, mine, live) {
-    if (this.#shown.has(message.id)) return;
-    this.#shown.add(message.id);
-    if (this.#shown.size > REMEMBERED) this.#shown.delete(this.#shown.values().next().value);
+    if (!isNew(this.#shown, message.id)) return;
     const at = new Date(message.at);
     this.#showDay(at);
     if (live && !mine) this.#count();

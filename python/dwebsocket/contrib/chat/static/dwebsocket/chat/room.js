@@ -2,6 +2,7 @@
 
 import { DWebSocket } from "../dwebsocket.js";
 import { Outbox } from "./outbox.js";
+import { isNew } from "./text.js";
 
 // Milliseconds. No notice is shown of a person who is back within this time: the page was
 // loaded again, or a server was stopped. (When a server stops, its other pages see people
@@ -33,6 +34,8 @@ export class Room extends EventTarget {
   #missed = 0;
   /** Messages that come before the requested history; null if none is requested. */
   #held = null;
+  /** Ids of messages that the page has got. */
+  #shown = new Set();
   #suggestion = "";
   /** People who have just left, by mark: {person, timer}. */
   #leaving = new Map();
@@ -72,8 +75,9 @@ export class Room extends EventTarget {
     this.#join();
   }
 
-  /** Leave the room. */
+  /** Leave the room; who enters it again gets all messages that it has kept. */
   leave() {
+    this.#shown.clear();
     if (this.#wanted) this.#group.leave().catch(() => {});
     this.#wanted = false;
     this.#outbox.pause();
@@ -163,7 +167,8 @@ export class Room extends EventTarget {
 
   #show(message, live) {
     this.#outbox.remove(message.id);
-    this.dispatchEvent(event("message", { message, live }));
+    // The history comes again after a change of the name, and when the server has lost its own.
+    if (isNew(this.#shown, message.id)) this.dispatchEvent(event("message", { message, live }));
   }
 
   /** Ask for the whole history: the server's differs from this page's, after a restart, say. */
@@ -184,13 +189,13 @@ export class Room extends EventTarget {
 
   #came({ id, info }) {
     if (!isPerson(info)) return;
-    const isNew = !this.people.some(({ who }) => who === info.who);
+    const wasHere = this.people.some(({ who }) => who === info.who);
     this.#members.set(id, info);
     this.#showPeople();
     const left = this.#leaving.get(info.who);
     clearTimeout(left?.timer);
     this.#leaving.delete(info.who);
-    if (this.#expected.delete(info.who) || !isNew) return;
+    if (this.#expected.delete(info.who) || wasHere) return;
     if (!left) this.dispatchEvent(event("came", { person: info }));
     else if (left.person.name !== info.name) {
       this.dispatchEvent(event("renamed", { person: info, before: left.person.name }));

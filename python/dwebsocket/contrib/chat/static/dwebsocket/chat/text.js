@@ -1,5 +1,7 @@
 // Small helpers without state: elements, text, storage.
 
+const REMEMBERED = 2000; // ids of messages: a message that comes twice is shown once
+
 /** Make an element. Children that are strings become text, never HTML. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -33,6 +35,14 @@ export function paintAvatar(element, name) {
 
 export function avatar(name) {
   return paintAvatar(make("span", { className: "dwchat-avatar", ariaHidden: "true" }), name);
+}
+
+/** Remember an id; return whether it is new. Of very many ids, the oldest are forgotten. */
+export function isNew(ids, id) {
+  if (ids.has(id)) return false;
+  ids.add(id);
+  if (ids.size > REMEMBERED) ids.delete(ids.values().next().value);
+  return true;
 }
 
 const LINK = /https?:\/\/[^\s<>"]+/g;
