@@ -328,6 +328,42 @@ def test_the_list_of_rooms_is_asked_for_while_it_is_shown(
     assert asked() == 2
 
 
+def test_the_line_ends_after_its_last_user_and_begins_with_the_next(
+    page: Page, fake: Fake
+) -> None:
+    """An element that has left the page holds no connection."""
+    page("line.watchRooms()")
+    page("chat.leave()")
+    fake.expect("leave")
+    after(page, 5.1)
+    tell(page, fake, "join", IO)  # the list of rooms is still shown
+    page("line.unwatchRooms()")
+    after(page, 4.9)
+    assert page("line.state") == "online"
+    page("chat.enter('Ada')")
+    ready(page, 2)
+    after(page, 5.1)
+    assert page("line.state") == "online"
+    page("chat.leave()")
+    fake.expect("leave", 2)
+    after(page, 5.1)
+    assert page("line.state") == "idle"
+    fake.until(lambda: not fake.connections)
+    page("chat.enter('Ada')")
+    ready(page, 3)
+    assert page("line.state") == "online"
+
+
+def test_who_comes_after_the_end_tries_again(page: Page, fake: Fake) -> None:
+    fake.close(4001)
+    page.until("line.state === 'stopped'")
+    page("chat.leave()")
+    after(page, 5.1)
+    assert page("line.state") == "idle"
+    page("chat.enter('Ada')")
+    ready(page, 2)
+
+
 def test_who_tries_by_hand_before_the_first_connection_gets_in(
     opened: Callable[..., Page], fake: Fake
 ) -> None:

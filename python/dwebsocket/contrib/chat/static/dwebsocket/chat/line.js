@@ -7,6 +7,9 @@ const OPTIONS = { backoff: { min: 500, max: 15_000 }, timeout: 6000 };
 const LISTING_EVERY = 1000; // milliseconds between two requests for the list of rooms, at least
 const LISTING_AT_LEAST = 30_000; // at most: after a crash of a server, no notice tells who left
 
+// Milliseconds; a page that exchanges its parts soon has another panel.
+const LINGER = 5000;
+
 const lines = new Map();
 
 /** Return the line to an address; rooms with the same address share it. */
@@ -16,6 +19,8 @@ export function lineTo(url) {
 }
 
 /**
+ * The line closes when no room is entered and no list of rooms is shown any longer.
+ *
  * Events: "state" ({state, until}), "data" (data from the server's application), "rooms"
  * ({rooms}, after watchRooms()), "named" (`name` has changed). States: idle, connecting,
  * online, waiting (`until` is the time of the next try), stopped (the server has ended the
@@ -24,6 +29,9 @@ export function lineTo(url) {
 export class Line extends EventTarget {
   #url;
   #key = tab.get("key") ?? mark();
+  /** The rooms that are entered, and this line itself while elements show the list of rooms. */
+  #users = new Set();
+  #closing = 0;
   /** How many elements show the list of rooms. */
   #watching = 0;
   #listing = 0;
@@ -46,6 +54,7 @@ export class Line extends EventTarget {
     const renamed = name !== this.name;
     this.name = name;
     if (!this.socket) this.#connect();
+    else if (this.state === "idle") this.#reconnect();
     else if (renamed) this.tell(this.#hello());
     // Dispatch this last: listeners join, and the server has to know the name before that.
     if (renamed) this.dispatchEvent(new Event("named"));
@@ -57,7 +66,7 @@ export class Line extends EventTarget {
     socket.addEventListener("open", () => this.#become("online"));
     socket.addEventListener("close", ({ code, willReconnect }) => {
       this.ended = code;
-      if (!willReconnect) this.#become("stopped");
+      if (!willReconnect) this.#become(this.#users.size ? "stopped" : "idle");
     });
     socket.addEventListener("reconnecting", ({ delay }) => this.#become("waiting", Date.now() + delay));
     socket.addEventListener("data", ({ data }) => this.#hear(data));
@@ -73,8 +82,27 @@ export class Line extends EventTarget {
   /** Connect now instead of later; also after the server has ended the chat. */
   retry() {
     this.socket.close();
+    this.#reconnect();
+  }
+
+  #reconnect() {
     this.socket.open();
     this.#become("connecting");
+  }
+
+  /** Keep the line, once it is open, until release() is called for the same user. */
+  hold(user) {
+    clearTimeout(this.#closing);
+    this.#users.add(user);
+  }
+
+  /** Close the line a moment after its last user has released it. */
+  release(user) {
+    if (!this.#users.delete(user) || this.#users.size) return;
+    this.#closing = setTimeout(() => {
+      this.socket?.close();
+      if (this.state !== "idle") this.#become("idle"); // the server had ended the chat
+    }, LINGER);
   }
 
   /** Update the state if the pause before the next try is over. */
@@ -84,6 +112,7 @@ export class Line extends EventTarget {
 
   /** Dispatch "rooms" events from now on, until unwatchRooms() is called as often. */
   watchRooms() {
+    this.hold(this);
     this.#watching += 1;
     this.#listing = 1;
     this.open();
@@ -95,6 +124,7 @@ export class Line extends EventTarget {
     if (this.#watching) return;
     clearTimeout(this.#timer);
     this.#timer = this.#listing = 0;
+    this.release(this);
   }
 
   #hello() {

@@ -68,6 +68,7 @@ export class Room extends EventTarget {
   async enter(name = "") {
     this.#suggestion = "";
     this.#outbox.pause(); // the server takes no message before the room is entered
+    this.#line.hold(this);
     if (this.#group && this.#wanted) await this.#group.leave().catch(() => {});
     this.#line.open(name);
     this.#group ??= this.#listen(this.#line.socket.group(this.groupName));
@@ -81,6 +82,7 @@ export class Room extends EventTarget {
     if (this.#wanted) this.#group.leave().catch(() => {});
     this.#wanted = false;
     this.#outbox.pause();
+    this.#line.release(this);
   }
 
   say(text) { this.#outbox.add(text); }
