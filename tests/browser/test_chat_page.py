@@ -371,6 +371,37 @@ def test_a_reader_stays_where_they_are_while_something_waits(
     assert scroll.evaluate(top) > 0
 
 
+def test_a_screen_reader_reads_what_is_new_not_the_history(visit: Visit) -> None:
+    ana, li = enter(visit(), "Ana"), visit()
+    say(ana, "old")
+    expect(bubbles(ana)).to_have_text(["old"])
+    watch = """() => {
+        window.read = [];
+        const log = document.querySelector('[data-part=log]');
+        const note = (element) => [
+            element.querySelector('.dwchat-bubble')?.textContent,
+            element.closest('[role=log]').getAttribute('aria-live') ?? 'polite',
+        ];
+        const changed = (changes) => changes.forEach(({ addedNodes }) => {
+            read.push(...[...addedNodes].map(note));
+        });
+        new MutationObserver(changed).observe(log, { childList: true });
+    }"""
+    li.evaluate(watch)
+    read = "read.splice(0).filter(([text]) => text)"
+    enter(li, "Li")
+    expect(bubbles(li)).to_have_text(["old"])
+    assert li.evaluate(read) == [["old", "off"]]
+    expect(li.get_by_role("log")).to_have_attribute("aria-live", "polite")
+    say(ana, "new")
+    expect(bubbles(li)).to_have_text(["old", "new"])
+    assert li.evaluate(read) == [["new", "polite"]]
+    # The history comes once more to a panel that has been moved.
+    move(li)
+    expect(bubbles(li)).to_have_text(["old", "new"])
+    assert li.evaluate(read) == [["old", "off"], ["new", "off"]]
+
+
 def test_what_comes_before_the_first_look_is_counted(visit: Visit) -> None:
     ana, li = enter(visit(), "Ana"), enter(visit(), "Li")
     # As in a tab that is opened behind this one.

@@ -105,6 +105,7 @@ export class ChatElement extends HTMLElement {
   }
 
   #ready() {
+    this.#log.announce();
     this.#complain("");
     this.#showPending();
     // A reconnection must not move the focus.

@@ -6,10 +6,11 @@ import { put } from "./words.js";
 
 const GROUP = 5 * 60_000; // messages of one person within this time (in ms) form a group
 const MOST = 500; // rows kept on the page
+const QUIET = 1000; // milliseconds; browsers tell a screen reader of changes a little later
 const NEAR = 80; // a reader within so many pixels of the end counts as being at the end
 
 export class Log {
-  #list; #pending; #scroll; #jump; #empty; #onUnread;
+  #past; #list; #pending; #scroll; #jump; #empty; #onUnread;
   #shown = new Set();
   #last = null; // the latest message, unless something else was shown since
   #day = "";
@@ -17,10 +18,13 @@ export class Log {
   #unread = 0; // messages that came while the window was in the background
   #below = 0; // messages that came while the reader was further up
   #atEnd = true;
+  #announcing = 0;
 
   /** `part` finds an element of the panel; `signal` removes all listeners. */
   constructor(part, onUnread, signal) {
     this.#onUnread = onUnread;
+    this.#past = part("past");
+    this.#past.ariaLive = "off"; // a screen reader would read all of the history out
     this.#list = part("log");
     this.#list.replaceChildren(); // if the panel was moved, all kept messages come again
     this.#pending = part("pending");
@@ -32,7 +36,10 @@ export class Log {
     // Stay at the end when a phone's keyboard opens or a long text grows.
     const observer = new ResizeObserver(() => this.#atEnd && this.toEnd());
     observer.observe(this.#scroll);
-    signal.addEventListener("abort", () => observer.disconnect());
+    signal.addEventListener("abort", () => {
+      observer.disconnect();
+      clearTimeout(this.#announcing);
+    });
     addEventListener("blur", () => (this.#away = true), { signal });
     addEventListener("focus", () => this.#comeBack(), { signal });
     const looked = () => (document.hidden ? (this.#away = true) : this.#comeBack());
@@ -64,6 +71,11 @@ export class Log {
     this.#pending.replaceChildren(...messages.map((message) => pendingRow(message, name, online)));
     this.#emptiness();
     if (grown || (messages.length && this.#atEnd)) this.toEnd();
+  }
+
+  /** Have a screen reader read what comes from now on: the history is there. */
+  announce() {
+    this.#announcing ||= setTimeout(() => (this.#past.ariaLive = "polite"), QUIET);
   }
 
   toEnd() {
