@@ -430,6 +430,23 @@ def counts(page):
     return {each["name"]: each["people"] for each in page.told("rooms")["rooms"]}
 
 
+def test_pages_that_ask_for_the_listing_share_one_count(serve, room, monkeypatch):
+    monkeypatch.setattr(rooms.crowds, "age", 60.0)
+    members, counted = rooms.members, []
+    monkeypatch.setattr(
+        rooms, "members", lambda room: counted.append(room) or members(room)
+    )
+    pages = [serve() for _ in range(5)]
+    for number in (1, 2):
+        pages[number].enter(room, f"Ana {number}")
+        counted.clear()
+        for page in pages:
+            page.data(chat="rooms")
+        for page in pages:
+            assert counts(page)[room] == number
+        assert counted.count(room) == 1
+
+
 def test_a_listing_has_an_end(serve, room):
     page = serve(ROOMS=["a", "b", "c"], ROOMS_LISTED=2).enter(room, "Ana")
     page.data(chat="rooms")

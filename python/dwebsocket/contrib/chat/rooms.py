@@ -13,8 +13,13 @@ from dwebsocket.websocket.parsing import from_json
 from . import text
 from .conf import chat_settings
 from .permissions import Permissions
+from .shared import Shared
 
 __all__ = ("changed", "group", "history", "listing", "people", "room_of", "say")
+
+#: What listings need, by tenant: all pages that show one ask for it at the same time. A
+#: page asks a second after it has heard of a change in another process (line.js).
+crowds: Shared[dict[str, int]] = Shared(0.8)
 
 
 def group_prefix() -> str:
@@ -141,11 +146,8 @@ def listing(permissions: Permissions) -> list[dict[str, Any]]:
 
     The listing has the rooms of the setting ``ROOMS`` and the rooms with people.
     """
-    prefix = group_name("")
     counts = {text.clean_room(room): 0 for room in chat_settings.ROOMS}
-    for name in hub.occupied(prefix):
-        room = name.removeprefix(prefix)
-        counts[room] = len(members(room))
+    counts |= crowds.get(group_prefix(), _count)
     found: list[dict[str, Any]] = []
     for room, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if len(found) == chat_settings.ROOMS_LISTED:
@@ -155,6 +157,14 @@ def listing(permissions: Permissions) -> list[dict[str, Any]]:
     return found
 
 
+def _count() -> dict[str, int]:
+    """Return how many people are in each room with people, over all processes."""
+    prefix = group_name("")
+    found = (name.removeprefix(prefix) for name in hub.occupied(prefix))
+    return {room: len(members(room)) for room in found}
+
+
 def changed() -> None:
     """Tell the pages that show a listing that the listing has changed."""
+    crowds.forget(group_prefix())
     directory().send_json({"chat": "rooms"})

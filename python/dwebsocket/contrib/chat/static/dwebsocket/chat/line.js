@@ -36,6 +36,7 @@ export class Line extends EventTarget {
   #watching = 0;
   #listing = 0;
   #timer = 0;
+  #news = 0; // the time when the list of rooms has changed last
   socket = null;
   /** The code with which the latest connection has ended. */
   ended = 0;
@@ -70,7 +71,7 @@ export class Line extends EventTarget {
     });
     socket.addEventListener("reconnecting", ({ delay }) => this.#become("waiting", Date.now() + delay));
     socket.addEventListener("data", ({ data }) => this.#hear(data));
-    socket.addEventListener("message", ({ data }) => data?.chat === "rooms" && this.#askRooms(LISTING_EVERY));
+    socket.addEventListener("message", ({ data }) => data?.chat === "rooms" && this.#heardOfRooms());
     this.#become("connecting");
   }
 
@@ -116,7 +117,7 @@ export class Line extends EventTarget {
     this.#watching += 1;
     this.#listing = 1;
     this.open();
-    this.#askRooms(0);
+    this.#beginRooms();
   }
 
   unwatchRooms() {
@@ -139,6 +140,17 @@ export class Line extends EventTarget {
     }
   }
 
+  #heardOfRooms() {
+    this.#news = Date.now();
+    this.#askRooms(LISTING_EVERY);
+  }
+
+  /** Ask for the list of rooms now; only the answer lets the page hear of changes. */
+  #beginRooms() {
+    this.#news = Date.now();
+    this.#askRooms(0);
+  }
+
   /** Ask for the list of rooms within a time, so that many changes cause one request. */
   #askRooms(within) {
     const due = Date.now() + within;
@@ -148,13 +160,15 @@ export class Line extends EventTarget {
     this.#timer = setTimeout(() => {
       this.#timer = 0;
       this.tell({ chat: "rooms" });
-      this.#askRooms(LISTING_AT_LEAST); // also if the server refuses this time
+      // The answer may be nearly a second old (rooms.py). Ask again also if it is refused.
+      const isNews = Date.now() - this.#news < LISTING_EVERY;
+      this.#askRooms(isNews ? LISTING_EVERY : LISTING_AT_LEAST);
     }, within);
   }
 
   #become(state, until = 0) {
     this.state = state;
-    if (state === "online") this.#askRooms(0);
+    if (state === "online") this.#beginRooms();
     this.dispatchEvent(Object.assign(new Event("state"), { state, until }));
   }
 }
