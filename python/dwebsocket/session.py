@@ -179,6 +179,13 @@ class Session:
         """
         return data
 
+    def on_open(self) -> None:
+        """Begin: the client has been welcomed, and none of its commands has been read.
+
+        This is the place to join groups for the client, which takes no message before
+        the welcome.
+        """
+
     def on_data(self, data: Any) -> None:
         """Receive data that the client has sent to the server's application."""
 
@@ -194,6 +201,7 @@ class Session:
         """Serve the client until the connection ends."""
         self._begin_watch()
         self.send(membership.welcome(endpoint.of(self.websocket), self.ping))
+        self.on_open()
         while True:
             try:
                 message = self._next()

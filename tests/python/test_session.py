@@ -60,6 +60,12 @@ class Few(Chat):
     max_members = 2
 
 
+class Joined(Chat):
+    def on_open(self):
+        self.websocket.join("plain")
+        hub.group("plain").send_json("hello")
+
+
 class Wild(Chat):
     patterns = True
 
@@ -353,6 +359,15 @@ def test_what_the_broker_says_is_kept_from_the_client(client, monkeypatch, caplo
     assert answer["code"] == "unavailable"
     assert "10.0.0.7" not in answer["message"]
     assert "10.0.0.7" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Joined])
+def test_a_session_may_join_groups_for_its_client(client):
+    ask, hear, _ = client
+    ask({"type": "publish", "id": 1, "group": "plain", "data": "hello"})
+    assert hear() == {"type": "message", "group": "plain", "data": "hello"}
+    assert hear()["data"] == {"text": "hello"}
+    assert hear() == {"type": "ack", "id": 1}
 
 
 @pytest.mark.parametrize("kind", [Wild])

@@ -60,7 +60,7 @@ class Page:
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self.welcome = self.hear("welcome")
+        self.welcome = self.next()
 
     def say(self, **frame: Any) -> None:
         self.connection.send(json.dumps(frame))

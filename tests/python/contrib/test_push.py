@@ -73,6 +73,20 @@ def test_every_open_page_gets_it_at_once(visit, ana, make_user):
         assert other.next() == {"type": "pong"}
 
 
+def test_what_comes_before_the_welcome_waits(visit, ana, monkeypatch):
+    """A page takes no message before that, and would blame the view."""
+    begin = PushSession._begin_watch
+
+    def notified(session):
+        begin(session)
+        notify(ana, "early")
+
+    monkeypatch.setattr(PushSession, "_begin_watch", notified)
+    with visit(ana) as page:
+        assert page.welcome["type"] == "welcome"
+        assert hello(page) == ["early"]
+
+
 def test_it_is_kept_until_a_page_has_taken_it(visit, ana, notifications):
     sent = [notify(ana.pk, number) for number in range(5)]
     for _ in range(2):

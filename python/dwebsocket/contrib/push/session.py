@@ -30,12 +30,11 @@ class PushSession(Session):
         self.user_id: Any = request.user.pk
         self.pages = group_of(self.user_id)
 
-    def run(self) -> None:
-        """Serve the page until it goes."""
-        # Join first, so that the page misses nothing from now on. The page orders the
-        # notifications, and shows one that comes both ways once.
+    def on_open(self) -> None:
+        """Join the user's pages."""
+        # Join before the page asks for what waits, so that it misses nothing. The page
+        # orders the notifications, and shows one that comes both ways once.
         self.websocket.join(self.pages.names[0], history=0, presence=False)
-        super().run()
 
     def may_publish(self, group: str, data: Any) -> bool:
         """Return False: only the server sends to the group."""
