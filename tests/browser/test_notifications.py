@@ -41,7 +41,7 @@ class Server:
 
         self.fake.until(hellos)
 
-    def waiting(self, *ids: int, more: bool = False) -> None:
+    def waiting(self, *ids: int | str, more: bool = False) -> None:
         notifications = [notification(number) for number in ids]
         data = {"push": "waiting", "notifications": notifications, "more": more}
         self.fake.tell({"type": "data", "data": data})
@@ -59,7 +59,7 @@ class Server:
         return self.page("notifications.pending.map(({ id }) => id)")
 
 
-def notification(number: int) -> dict[str, Any]:
+def notification(number: int | str) -> dict[str, Any]:
     return {"id": number, "payload": number, "created": "2026-01-01T00:00:00Z"}
 
 
@@ -73,6 +73,26 @@ def test_what_waited_comes_before_what_is_new(server: Server) -> None:
     server.waiting(1, more=True)
     server.waiting(2)
     assert server.log() == [["shown", 1], ["shown", 2], ["shown", 3]]
+
+
+def test_ids_that_javascript_would_round_are_texts(server: Server) -> None:
+    first, second, third = (str(2**62 + number) for number in (1, 2, 3))
+    for number in (third, 5, second):
+        server.says(notification=notification(number))
+    server.waiting(first)
+    assert server.log() == [
+        ["shown", first],
+        ["shown", 5],
+        ["shown", second],
+        ["shown", third],
+    ]
+    server.page(f"notifications.acknowledge('{second}')")
+    server.fake.until(
+        lambda: (
+            {"push": "taken", "ids": [second]}
+            in [each.get("data") for each in server.fake.received]
+        )
+    )
 
 
 def test_what_is_taken_before_it_was_shown_is_not_shown(server: Server) -> None:

@@ -99,6 +99,20 @@ def test_it_is_kept_until_a_page_has_taken_it(visit, ana, notifications):
     assert notifications.count() == 3
 
 
+def test_keys_that_javascript_would_round_are_texts(visit, ana, notifications):
+    """Keys of CockroachDB, for one, have more than 53 bits."""
+    small, large = 2**53 - 1, 2**62 + 1
+    with visit(ana) as page, visit(ana) as another:
+        for key in (small, large):
+            notifications.create(pk=key, user=ana, payload="hi")
+        page.data(push="hello")
+        found = page.hear("data")["data"]["notifications"]
+        assert [each["id"] for each in found] == [small, str(large)]
+        page.data(push="taken", ids=[small, str(large)])
+        assert another.hear("message")["data"] == {"taken": [small, str(large)]}
+    assert notifications.count() == 0
+
+
 def test_what_is_taken_twice_is_told_once(visit, ana):
     sent = notify(ana, "hi")
     with visit(ana) as page, visit(ana) as another:
@@ -177,6 +191,9 @@ def test_a_page_that_cannot_get_what_waits_is_to_come_again(
         {"push": "dance"},
         {"push": "taken"},
         {"push": "taken", "ids": ["1"]},
+        {"push": "taken", "ids": [str(2**53 - 1)]},
+        {"push": "taken", "ids": [2**53]},
+        {"push": "taken", "ids": [str(2**63)]},
         {"push": "taken", "ids": [True]},
         {"push": "taken", "ids": [1 << 63]},
         {"push": "taken", "ids": [1] * 1001},

@@ -11,7 +11,19 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ("Notification",)
+__all__ = ("Notification", "page_id")
+
+
+#: The first whole number that a page may take for its neighbour.
+_UNSAFE = 1 << 53
+
+
+def page_id(key: int) -> int | str:
+    """Return a primary key as pages get it: a text if JavaScript would round it.
+
+    CockroachDB, for one, makes such keys.
+    """
+    return key if key < _UNSAFE else str(key)
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
@@ -54,4 +66,8 @@ class Notification(models.Model):
 
     def as_frame(self) -> dict[str, Any]:
         """Return the notification as a page gets it."""
-        return {"id": self.pk, "payload": self.payload, "created": self.created}
+        return {
+            "id": page_id(self.pk),
+            "payload": self.payload,
+            "created": self.created,
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +12,13 @@ from dwebsocket.exceptions import WebSocketClosed
 from dwebsocket.session import Refused, Session
 
 from .conf import push_settings
-from .models import Notification
+from .models import Notification, page_id
 from .sending import group_of
 
 __all__ = ("PushSession",)
+
+#: A number that is too large for JavaScript's.
+_LONG = re.compile(r"[0-9]{16,19}", re.ASCII)
 
 #: The most notifications that a page may acknowledge in one message.
 MAX_ACKNOWLEDGED = 1_000
@@ -92,12 +96,19 @@ class PushSession(Session):
         if not gone:
             return
         # The user's other pages need not show these notifications any longer.
-        self.pages.send_json({"taken": ids}, exclude=self.websocket)
+        told = [page_id(key) for key in ids]
+        self.pages.send_json({"taken": told}, exclude=self.websocket)
 
 
 def _ids(value: Any) -> list[int]:
     if not isinstance(value, list) or len(value) > MAX_ACKNOWLEDGED:
         raise Refused("invalid", f"a list of at most {MAX_ACKNOWLEDGED} ids is needed")
-    if not all(type(item) is int and 0 < item < 1 << 63 for item in value):
+    return [_key(item) for item in value]
+
+
+def _key(item: Any) -> int:
+    """Return the primary key of an id as :func:`page_id` has made it."""
+    key = int(item) if isinstance(item, str) and _LONG.fullmatch(item) else item
+    if type(key) is not int or not 0 < key < 1 << 63 or page_id(key) != item:
         raise Refused("invalid", "an id is a whole number")
-    return value
+    return key

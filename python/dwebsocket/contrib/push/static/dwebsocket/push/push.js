@@ -18,6 +18,9 @@ const REMEMBERED = 10_000;
 /** The most ids that the server takes in one message. */
 const MOST = 1000;
 
+/** Compare notifications; the ids of large databases are texts, since a number would be rounded. */
+const byId = (a, b) => Number(BigInt(a.id) - BigInt(b.id));
+
 /** One notification; after `acknowledge()`, the server need not keep it any longer. */
 export class NotificationEvent extends Event {
   #acknowledge;
@@ -105,7 +108,7 @@ export class Notifications {
     const rest = this.#early ?? [];
     this.#early = null;
     // Some of these have also come as waiting ones: show() ignores them.
-    for (const notification of rest.sort((a, b) => a.id - b.id)) this.#show(notification);
+    for (const notification of rest.sort(byId)) this.#show(notification);
   }
 
   #show(notification) {
