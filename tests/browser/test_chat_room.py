@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from dwebsocket.contrib.chat import text
 
 from .fake import Fake
 from .page import Page
@@ -405,6 +408,66 @@ def test_who_tries_by_hand_before_the_first_connection_gets_in(
     fake.start()
     page("line.retry()")
     ready(page)
+
+
+TYPED = [
+    " Tea  House ",
+    "\u3000Tea\u2003House\t1\n2",
+    "\u8336\u9986",
+    "\u0e0a\u0e32\u0e40\u0e22\u0e47\u0e19",
+    "B\u00fcro_7-a",
+    "Bu\u0308ro",
+    "\u0395\u0394\u039f\u03a3",
+    "\u2460\u2167\u00bd",
+    "te\u200ba\ufe0f",
+    "a\u200d\u0301",
+    "A\x00\u0307",
+    "I\u034f\u0307",
+    "\u0130" * 16,
+    "\u0130" * 17,
+    "\U0001d538" * 32,
+    "x" * 32,
+    "x" * 33,
+    "\U000e0041flag",
+    "\u2800braille",
+    "\ud800a",
+    "\ue000a",
+    "\ufeffa",
+    "a\u2028b",
+    "",
+    "-",
+    "_",
+    "\u0301",
+    "\u200b",
+    "a/b",
+    "<b>",
+    "a.b",
+    "\U0001f409",
+    "a\u20dd",
+]
+
+
+def test_a_room_has_the_name_that_the_server_gives_it(
+    opened: Callable[..., Page],
+) -> None:
+    """A page that has another one would open the address of no room."""
+
+    def cleaned(typed: str) -> str:
+        try:
+            return text.clean_room(typed)
+        except ValueError:
+            return ""
+
+    # JavaScript reads them, since the driver cannot pass half of a surrogate pair on.
+    names = opened()(
+        "async (typed) => {"
+        " const { roomName } = await import('/chat/rooms.js');"
+        " return JSON.parse(typed).map((each) => roomName(each)); }",
+        json.dumps(TYPED),
+    )
+    assert dict(zip(TYPED, names, strict=True)) == {
+        typed: cleaned(typed) for typed in TYPED
+    }
 
 
 def test_what_is_not_of_the_chat_is_left_out(page, fake):

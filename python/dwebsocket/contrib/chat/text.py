@@ -102,6 +102,8 @@ def folded(name: str) -> str:
 def clean_room(value: Any) -> str:
     """Return a room's name as used in addresses: in lower case, without spaces.
 
+    The page has the same rules, for the field that opens a room (roomName in rooms.js).
+
     Raises:
         ValueError: The name has characters other than letters, numbers, - and _, or is
             too long.

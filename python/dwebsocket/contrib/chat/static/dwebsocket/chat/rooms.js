@@ -8,10 +8,18 @@ import { put, say, translate } from "./words.js";
 
 const ANY = "any-room"; // a placeholder for the room in the address that the server made
 
-/** Return a room's name as used in addresses; "" if the text cannot be a room's name. */
+const LONGEST = 32; // characters
+
+// What clean_room() in text.py removes: what is no character, and what nobody can see.
+const UNSEEN = /(?![\t\n])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+const NAME = /^[\p{L}\p{M}\p{N}_-]*[\p{L}\p{N}][\p{L}\p{M}\p{N}_-]*$/u;
+
+/** Return a room's name as used in addresses, by the rules of the server; "" if there is none. */
 export function roomName(typed) {
-  const name = typed.normalize("NFC").trim().toLowerCase().replace(/\s+/g, "-");
-  return /^[\p{L}\p{M}\p{N}_-]*[\p{L}\p{N}][\p{L}\p{M}\p{N}_-]*$/u.test(name) ? name : "";
+  const seen = typed.normalize("NFC").replace(UNSEEN, "").trim();
+  // In lower case, the name may need fewer code points.
+  const name = seen.toLowerCase().replace(/\s+/g, "-").normalize("NFC");
+  return NAME.test(name) && [...name].length <= LONGEST ? name : "";
 }
 
 export class RoomsElement extends HTMLElement {
