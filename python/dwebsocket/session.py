@@ -36,7 +36,7 @@ from .exceptions import ReceiveTimeout, Refused, WebSocketClosed
 from .logins import rights
 from .process import reporting
 from .process.reporting import shown
-from .process.trouble import Trouble
+from .process.trouble import Repeats, Trouble
 from .websocket import WebSocket, endpoint, membership
 from .websocket.aio import AsyncWebSocket
 from .websocket.parsing import strict_json
@@ -47,6 +47,7 @@ logger = logging.getLogger("dwebsocket.session")
 
 trouble = Trouble(logger, "may_join() failed when it was asked again")
 away = Trouble(logger, "The database failed a client's command")
+repeats = Repeats()
 
 #: Points that joining a group again costs: all members may be told of the join.
 REJOIN = 20
@@ -330,14 +331,21 @@ class Session:
             away.note(error)
             self._error(number, "unavailable", "not possible now; try again")
         except Exception as error:
-            reporting.report(
-                logger,
-                "Error in the session of %s",
-                self.request.path,
-                request=self.request,
-            )
+            self._report(error)
             code = "invalid" if isinstance(error, ValueError) else "failed"
             self._error(number, code, "the server could not do this")
+
+    def _report(self, error: Exception) -> None:
+        """Report an exception of a hook, unless many like it were reported just now."""
+        # After a restart, every page joins again, and again if a hook has failed.
+        skipped = repeats.skipped(error)
+        if skipped is None:
+            return
+        message, words = "Error in the session of %s", [self.request.path]
+        if skipped:
+            message += ", after %s more that were not reported"
+            words.append(f"{skipped:,}")
+        reporting.report(logger, message, *words, request=self.request)
 
     def _pace(self, work: float) -> None:
         """Wait until a command may be carried out; it counts as ``1 + work`` commands.

@@ -6,11 +6,13 @@ import json
 import time
 
 import pytest
+from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
 from django.test import override_settings
 from websockets.exceptions import ConnectionClosed
 
 from dwebsocket import WebSocketView, hub, session, websocket
+from dwebsocket.process.trouble import Repeats
 from dwebsocket.session import VALUES, WEIGHT, Refused, Session, _Points, _work
 
 #: 54 KB that Python 3.13 parses, and in which it recurses 9,900 levels deep.
@@ -316,6 +318,33 @@ def test_a_bug_is_logged_and_kept_from_the_client(client, caplog):
     ask({"type": "ping"})
     assert hear() == {"type": "pong"}
     assert "Error in the session of /ws" in caplog.text
+
+
+def test_a_bug_that_all_clients_run_into_is_reported_now_and_then(
+    client, monkeypatch, caplog
+):
+    """After a restart, all of them join again, and again."""
+    monkeypatch.setattr(session, "repeats", Repeats())
+
+    def fail(self, group):
+        raise KeyError("bug")
+
+    monkeypatch.setattr(Chat, "info", fail)
+    told = []
+    ask, hear, _ = client
+
+    def note(sender, **kwargs):
+        told.append(sender)
+
+    got_request_exception.connect(note)
+    try:
+        for number in range(30):
+            ask({"type": "join", "id": number, "group": f"session.{number}"})
+            assert hear()["code"] == "failed"
+    finally:
+        got_request_exception.disconnect(note)
+    found = [one for one in caplog.records if "Error in the sess" in one.getMessage()]
+    assert len(found) == len(told) == Repeats.BURST
 
 
 def test_a_value_error_of_a_hook_is_the_messages_fault(client):

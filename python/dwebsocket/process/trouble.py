@@ -1,12 +1,20 @@
-"""Log lines about a failure that may last for long, such as a missing database."""
+"""Log lines about a failure that may last for long, such as a missing database.
+
+A failure that may be a mistake in a project's code is reported instead, but not for
+each of thousands of clients that try again and again.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+import traceback
+from collections.abc import Hashable
 
-__all__ = ("Trouble",)
+from . import fork
+
+__all__ = ("Repeats", "Trouble")
 
 
 class Trouble:
@@ -39,3 +47,49 @@ class Trouble:
         if self._logged:
             self._logged = 0.0
             self._logger.info("This problem is over: %s", self._message)
+
+
+class Repeats:
+    """Decides which of the failures that come again and again are reported.
+
+    Failures are alike if they are of one class and come from the same place in the
+    code, over the same calls. Of those that are alike, some are reported at once, and
+    then one a minute.
+    """
+
+    #: Failures that are reported at once.
+    BURST = 10
+    #: Seconds until one more is reported.
+    PAUSE = 60.0
+    #: The most kinds of failures that are remembered.
+    MOST = 1_000
+
+    def __init__(self) -> None:
+        self._lock = fork.Lock()
+        #: How many may be reported, as of when, and how many were not, by kind.
+        self._kinds: dict[Hashable, tuple[float, float, int]] = {}
+
+    def skipped(self, error: BaseException) -> int | None:
+        """Take note of a failure.
+
+        Returns:
+            None if it is not to be reported; otherwise, how many that are alike were
+            not reported since the last one.
+        """
+        kind, now = _kind(error), time.monotonic()
+        with self._lock:
+            left, then, skipped = self._kinds.pop(kind, (float(self.BURST), now, 0))
+            left = min(left + (now - then) / self.PAUSE, float(self.BURST))
+            is_reported = left >= 1
+            # The last one is the latest: the first one is forgotten first.
+            self._kinds[kind] = (
+                (left - 1, now, 0) if is_reported else (left, now, skipped + 1)
+            )
+            if len(self._kinds) > self.MOST:
+                del self._kinds[next(iter(self._kinds))]
+        return skipped if is_reported else None
+
+
+def _kind(error: BaseException) -> Hashable:
+    steps = traceback.walk_tb(error.__traceback__)
+    return type(error), tuple((frame.f_code.co_filename, line) for frame, line in steps)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from dwebsocket.process.trouble import Trouble
+import pytest
+
+from dwebsocket.process import trouble
+from dwebsocket.process.trouble import Repeats, Trouble
 
 logger = logging.getLogger("tests.trouble")
 
@@ -26,3 +29,55 @@ def test_it_is_logged_once_and_its_end(caplog, monkeypatch):
     assert levels == ["WARNING", "WARNING", "INFO"]
     trouble.note(OSError("again"))
     assert len(caplog.records) == 4
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a clock that the test moves."""
+
+    class Clock:
+        now = 100.0
+
+        def monotonic(self):
+            return self.now
+
+    made = Clock()
+    monkeypatch.setattr(trouble, "time", made)
+    return made
+
+
+def failure(kind: type[Exception] = ValueError) -> Exception:
+    try:
+        raise kind("no")
+    except kind as error:
+        return error
+
+
+def test_what_repeats_itself_is_reported_now_and_then(clock):
+    repeats = Repeats()
+    found = [repeats.skipped(failure()) for _ in range(15)]
+    assert found == [0] * 10 + [None] * 5
+    clock.now += 61
+    assert [repeats.skipped(failure()) for _ in range(2)] == [5, None]
+    clock.now += 3_600
+    found = [repeats.skipped(failure()) for _ in range(11)]
+    assert found == [1] + [0] * 9 + [None]
+
+
+def test_only_what_is_alike_counts_together(clock):
+    repeats = Repeats()
+    for _ in range(11):
+        repeats.skipped(failure())
+    assert repeats.skipped(failure(KeyError)) == 0
+    assert repeats.skipped(failure()) is None
+    with pytest.raises(ValueError, match="no") as elsewhere:
+        raise ValueError("no")
+    assert repeats.skipped(elsewhere.value) == 0
+
+
+def test_of_very_many_kinds_the_oldest_are_forgotten(clock, monkeypatch):
+    monkeypatch.setattr(Repeats, "MOST", 2)
+    repeats = Repeats()
+    for kind in (ValueError, KeyError, ValueError, TypeError):
+        repeats.skipped(failure(kind))
+    assert [kind.__name__ for kind, _ in repeats._kinds] == ["ValueError", "TypeError"]
