@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use common::{LIMIT, Peer, connect_inbox, limited, until};
+use common::{LIMIT, Peer, connect_inbox, until};
 use dwebsocket::{
     config::Config,
     engine::engine,
@@ -32,7 +32,7 @@ use dwebsocket::{
 };
 use redis_client::{client, command};
 use server::{Kind as ServerKind, Server};
-use site::{Other, hub, join, pump};
+use site::{Other, alone, hub, join, pump};
 
 const LIMITS: Limits = Limits {
     size: 50,
@@ -122,19 +122,6 @@ fn calls_now(client: &mut redis::Connection, name: &str) -> usize {
 
 fn connect(url: &str) {
     site::connect(url, "storm");
-}
-
-/// Runs a test in a process of its own: a process has one hub, and a hub has one broker.
-fn alone(name: &str, test: impl FnOnce() + Send + 'static) {
-    if std::env::var("ALONE").as_deref() == Ok(name) {
-        return limited(test);
-    }
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture"])
-        .env("ALONE", name)
-        .status()
-        .unwrap();
-    assert!(status.success());
 }
 
 /// Stores a message in a group, as another process does.

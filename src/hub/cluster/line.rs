@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
         mpsc::sync_channel,
     },
     time::{Duration, Instant},
@@ -53,6 +53,8 @@ pub(in crate::hub) struct Line {
     pub(super) broker: Broker,
     pub(super) handle: Handle,
     state: AtomicU8,
+    /// How many connections there were.
+    connections: AtomicU64,
     /// Wakes tasks that wait for the broker to come back.
     back: Notify,
     /// Limits to [`TURNS`] the questions that need no answer now.
@@ -66,6 +68,7 @@ impl Line {
             broker,
             handle,
             state: AtomicU8::new(CONNECTING),
+            connections: AtomicU64::new(0),
             back: Notify::new(),
             turns: Semaphore::new(TURNS),
             troubles: Troubles::default(),
@@ -86,8 +89,15 @@ impl Line {
 
     /// Notes that the connection is there: every question may be asked again at once.
     pub(super) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::AcqRel);
         self.state.store(CONNECTED, Ordering::Release);
         self.troubles.forget();
+    }
+
+    /// Counts the connections so far. If the number has changed since a history was asked for, the
+    /// answer may be older than the present subscriptions, and messages after it were not heard.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Acquire)
     }
 
     /// Wakes tasks that wait for the broker.

@@ -78,10 +78,11 @@ impl Preparing {
             }
         };
         let left = deadline.saturating_duration_since(Instant::now());
+        let connections = self.line.connections();
         let fetched = self.line.fetch(&group.channel, after.clone(), limits, left);
         let fetched = fetched.map_err(unavailable)?;
         if after.is_none() {
-            self.install(group, &fetched, limits);
+            self.install(group, &fetched, limits, connections);
             return Ok(None);
         }
         Ok(fetched
@@ -89,8 +90,14 @@ impl Preparing {
             .then(|| to_messages(&group.channel, &fetched)))
     }
 
-    /// Gives a group the history that was fetched.
-    fn install(&'static self, group: &Arc<Group>, fetched: &Fetched, limits: Limits) {
+    /// Gives a group the history that was fetched. `connections`: as counted before the broker was asked.
+    fn install(
+        &'static self,
+        group: &Arc<Group>,
+        fetched: &Fetched,
+        limits: Limits,
+        connections: u64,
+    ) {
         let mut state = group.lock();
         if state.ring.is_some() {
             return;
@@ -112,7 +119,9 @@ impl Preparing {
         let other = state.seen_epoch != fetched.top.epoch;
         let heard_more = state.seen > if other { 0 } else { fetched.top.offset };
         state.follow(&fetched.top.epoch);
-        let behind = heard_more && !state.catching_up;
+        // A connection that came meanwhile found no history to ask for.
+        let reconnected = self.line.connections() != connections;
+        let behind = (heard_more || reconnected) && !state.catching_up;
         state.catching_up |= behind;
         drop(state);
         if behind {

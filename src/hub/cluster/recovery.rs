@@ -23,7 +23,7 @@ const DOUBTS: usize = 3;
 enum Asked {
     /// Nothing is missing, or the group does not ask any more.
     Done,
-    /// More messages were announced meanwhile.
+    /// More messages were announced meanwhile, or the connection is a new one.
     More,
     /// The broker does not have a position that was announced.
     Behind,
@@ -72,6 +72,7 @@ impl Recovery {
     async fn ask_for_missed(&self, group: &Arc<Group>, doubting: bool) -> Asked {
         // All groups ask when the broker is back. Turns spare the broker thousands of questions at once.
         let _turn = self.line.turns.acquire().await;
+        let connections = self.line.connections();
         let at = {
             let mut state = group.lock();
             let ring = state.ring.as_ref();
@@ -92,6 +93,10 @@ impl Recovery {
                 let other = state.seen_epoch != top.epoch;
                 let complete = fetched.complete;
                 self.fill(group, &mut state, fetched);
+                // `recover` has left this group to this task.
+                if self.line.connections() != connections {
+                    return Asked::More;
+                }
                 // An offset that was announced for another epoch will not come.
                 if other || state.seen <= top.offset {
                     state.catching_up = false;

@@ -7,7 +7,7 @@ use std::{
     net::{Shutdown, TcpStream},
     sync::{
         Arc,
-        mpsc::{Sender, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     time::Duration,
 };
@@ -19,7 +19,20 @@ use dwebsocket::hub::{
 };
 use tokio::runtime::Runtime;
 
-use crate::common::{LIMIT, until};
+use crate::common::{LIMIT, limited, until};
+
+/// Runs a test in a process of its own: a process has one hub, and a hub has one broker.
+pub fn alone(name: &str, test: impl FnOnce() + Send + 'static) {
+    if std::env::var("ALONE").as_deref() == Ok(name) {
+        return limited(test);
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env("ALONE", name)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
 
 pub fn hub() -> &'static Hub {
     dwebsocket::hub::hub().unwrap()
@@ -75,6 +88,7 @@ pub struct Other {
     pub broker: Broker,
     pub runtime: Runtime,
     pub envelope: Bytes,
+    heard: Receiver<Bytes>,
 }
 
 impl Other {
@@ -92,14 +106,21 @@ impl Other {
         };
         assert!(heard.recv_timeout(LIMIT).unwrap().is_empty());
         runtime.block_on(broker.subscribe("g:sample")).unwrap();
-        let sample = text(Target::Group("sample".into()), "missed", LIMIT);
-        hub().publish(&sample).unwrap();
-        let envelope = heard.recv_timeout(LIMIT).unwrap();
-        Self {
+        let mut other = Self {
             broker,
             runtime,
-            envelope,
-        }
+            envelope: Bytes::new(),
+            heard,
+        };
+        other.learn("missed");
+        other
+    }
+
+    /// Records an envelope with another text: the hub of this process publishes it.
+    pub fn learn(&mut self, text: &str) {
+        let sample = self::text(Target::Group("sample".into()), text, LIMIT);
+        hub().publish(&sample).unwrap();
+        self.envelope = self.heard.recv_timeout(LIMIT).unwrap();
     }
 
     /// Stores the message in a group.
