@@ -76,9 +76,9 @@ impl Pair {
         self.other.runtime.block_on(stored);
     }
 
-    fn until_held(&self) {
+    fn until_held(&self, parts: usize) {
         until("the proxy holds something back", || {
-            self.proxy.held.load(Ordering::SeqCst) == 1
+            self.proxy.held.load(Ordering::SeqCst) == parts
         });
     }
 
@@ -107,11 +107,11 @@ fn an_answer_from_before_a_reconnect_does_not_end_the_search() {
                 return;
             };
             let mut one = member("room", Some(LIMITS));
-            pair.proxy.hold(Some(Part::Answers));
+            pair.proxy.hold(&[Part::Answers]);
             pair.store_unheard("room");
-            pair.until_held();
+            pair.until_held(1);
             pair.store_unheard("room");
-            pair.proxy.hold(None);
+            pair.proxy.hold(&[]);
             for _ in 0..2 {
                 assert_eq!(read(&mut one), "missed");
             }
@@ -127,12 +127,74 @@ fn a_first_read_from_before_a_reconnect_is_no_end() {
         };
         // The server learns the script, so that the next call is the only one.
         member("warm", Some(LIMITS));
-        pair.proxy.hold(Some(Part::Answers));
+        pair.proxy.hold(&[Part::Answers]);
         let joining = thread::spawn(|| member("room", Some(LIMITS)));
-        pair.until_held();
+        pair.until_held(1);
         pair.store_unheard("room");
-        pair.proxy.hold(None);
+        pair.proxy.hold(&[]);
         let mut one = joining.join().unwrap();
         assert_eq!(read(&mut one), "missed");
     });
+}
+
+/// The other process stores two more messages in a group, and the members read each message once.
+fn read_each_once(pair: &mut Pair, members: &mut [&mut Member], group: &str) {
+    for text in ["next", "end"] {
+        pair.other.learn(text);
+        pair.store(group);
+    }
+    for one in members {
+        for text in ["missed", "next", "end"] {
+            assert_eq!(read(one), text);
+        }
+    }
+}
+
+#[test]
+fn members_without_the_history_get_what_was_on_its_way_when_it_was_read() {
+    alone(
+        "members_without_the_history_get_what_was_on_its_way_when_it_was_read",
+        || {
+            let Some(mut pair) = Pair::start() else {
+                return;
+            };
+            let (mut all, mut plain) = (member("room.*", None), member("room.1", None));
+            pair.proxy.hold(&[Part::Messages]);
+            pair.store("room.1");
+            pair.until_held(1);
+            let one = connect_inbox(Config::default());
+            let joined = hub().join(&one.0, "room.1", join(Some(LIMITS))).unwrap();
+            assert_eq!(joined.position.offset, 1);
+            pair.proxy.hold(&[]);
+            read_each_once(&mut pair, &mut [&mut all, &mut plain], "room.1");
+        },
+    );
+}
+
+#[test]
+fn a_wildcard_gets_what_is_stored_while_the_first_member_joins() {
+    alone(
+        "a_wildcard_gets_what_is_stored_while_the_first_member_joins",
+        || {
+            let Some(mut pair) = Pair::start() else {
+                return;
+            };
+            let mut all = member("room.*", None);
+            pair.proxy.hold(&[Part::Questions]);
+            let one = connect_inbox(Config::default());
+            let connection = Arc::clone(&one.0);
+            let joining =
+                thread::spawn(move || hub().join(&connection, "room.1", join(Some(LIMITS))));
+            // The process has subscribed, and the server has not got the question yet.
+            pair.until_held(1);
+            pair.proxy.hold(&[Part::Questions, Part::Messages]);
+            pair.store("room.1");
+            pair.until_held(2);
+            pair.proxy.hold(&[Part::Messages]);
+            let joined = joining.join().unwrap().unwrap();
+            assert_eq!(joined.position.offset, 1);
+            pair.proxy.hold(&[]);
+            read_each_once(&mut pair, &mut [&mut all], "room.1");
+        },
+    );
 }

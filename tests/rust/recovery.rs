@@ -82,14 +82,14 @@ fn after_an_outage_many_groups_are_made_up_a_few_at_a_time() {
         store_in_all(server.port, &proxy);
 
         let before = proxy.scripts.load(Ordering::SeqCst);
-        proxy.hold(Some(Part::Answers));
+        proxy.hold(&[Part::Answers]);
         proxy.mend();
         let asked = || proxy.scripts.load(Ordering::SeqCst) - before;
         until("the process asks for what it missed", || asked() >= AT_ONCE);
         // Questions beyond the limit would arrive in this time.
         thread::sleep(Duration::from_millis(300));
         let asked = asked();
-        proxy.hold(None);
+        proxy.hold(&[]);
         assert!(asked <= AT_ONCE, "{asked} questions at once");
 
         for one in &mut members {

@@ -134,6 +134,16 @@ impl Incoming {
             return;
         };
         let next = ring.next();
+        if state.may_be_lacked(&position) {
+            let offset = position.offset;
+            if let Some(message) = self.intake.new_message(channel, envelope, position) {
+                let excluded = self.node.own(&envelope.excluded);
+                let mut delivery = Delivery::new(&excluded, false);
+                self.fanout.spread(channel, &state, &message, &mut delivery);
+                state.nobody_lacks(offset);
+            }
+            return;
+        }
         if state.catching_up || (position.epoch == next.epoch && position.offset < next.offset) {
             return;
         }

@@ -119,6 +119,7 @@ impl Preparing {
         let other = state.seen_epoch != fetched.top.epoch;
         let heard_more = state.seen > if other { 0 } else { fetched.top.offset };
         state.follow(&fetched.top.epoch);
+        state.fetched = fetched.top.offset;
         // A connection that came meanwhile found no history to ask for.
         let reconnected = self.line.connections() != connections;
         let behind = (heard_more || reconnected) && !state.catching_up;

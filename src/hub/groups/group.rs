@@ -48,6 +48,9 @@ pub(in crate::hub) struct State {
     pub(in crate::hub) seen: u64,
     /// The epoch of `seen`.
     pub(in crate::hub) seen_epoch: Arc<str>,
+    /// The offset up to which the first read of the history has fetched messages. Their copies for the
+    /// members that were there before may still come. 0: there was no such read.
+    pub(in crate::hub) fetched: u64,
     /// A task is fetching the messages that are missing.
     pub(in crate::hub) catching_up: bool,
     /// Messages that wait for the broker, oldest first.
@@ -196,6 +199,7 @@ impl State {
     /// Starts another history, of which the members have seen nothing.
     pub(in crate::hub) fn reset(&mut self, ring: Ring) {
         self.ring = Some(ring);
+        self.fetched = 0;
         for member in &mut self.members {
             member.after = 0;
         }
@@ -213,6 +217,7 @@ impl State {
             return;
         }
         self.seen = 0;
+        self.fetched = 0;
         self.seen_epoch = Arc::clone(epoch);
         for member in &mut self.members {
             member.after = 0;
@@ -231,6 +236,23 @@ impl State {
     pub(in crate::hub) fn all_have(&mut self, offset: u64) {
         for member in &mut self.members {
             member.after = offset;
+        }
+    }
+
+    /// Whether a message is older than the ring, and members may lack it that were there before the history
+    /// was read. If a later message has been delivered since, they do without it: the order counts more.
+    pub(in crate::hub) fn may_be_lacked(&self, position: &Position) -> bool {
+        position.offset <= self.fetched
+            && self.ring.as_ref().is_some_and(|ring| {
+                let top = ring.position();
+                top.epoch == position.epoch && top.offset == self.fetched
+            })
+    }
+
+    /// Notes that all members have the message of this offset, in a group with a ring.
+    pub(in crate::hub) fn nobody_lacks(&mut self, offset: u64) {
+        for member in &mut self.members {
+            member.after = member.after.max(offset);
         }
     }
 
@@ -441,6 +463,30 @@ mod tests {
         assert_eq!(state.seen, 2);
         state.doubt(2, 1);
         assert_eq!(state.seen, 1);
+    }
+
+    #[test]
+    fn what_the_first_read_has_fetched_may_be_lacked_until_a_later_message_comes() {
+        let mut first = state(5);
+        let lacked = |state: &State| {
+            let of = |epoch| (1..=7).filter(move |n| state.may_be_lacked(&at(*n, epoch)));
+            (of("e").count(), of("f").count())
+        };
+        assert_eq!(lacked(&first), (0, 0), "nothing was fetched");
+        first.follow(&"e".into());
+        first.fetched = 5;
+        assert_eq!(lacked(&first), (5, 0));
+        first.keep(&message(6));
+        assert_eq!(lacked(&first), (0, 0), "a later message was delivered");
+        let mut other = state(5);
+        other.follow(&"e".into());
+        other.fetched = 5;
+        other.follow(&"f".into());
+        assert_eq!(
+            lacked(&other),
+            (0, 0),
+            "members may have anything of an epoch"
+        );
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Proxy {
     open: Mutex<Option<Vec<Wire>>>,
     /// Scripts that the server was asked to run.
     pub scripts: AtomicUsize,
-    holding: Mutex<Option<Part>>,
+    holding: Mutex<Vec<Part>>,
     released: Condvar,
     /// Parts that are held back now.
     pub held: AtomicUsize,
@@ -101,8 +101,8 @@ impl Proxy {
     /// Waits while such parts are held back.
     fn pass(&self, part: Part) {
         let holding = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_held = |holding: &mut Option<Part>| *holding == Some(part);
-        let held = usize::from(*holding == Some(part));
+        let is_held = |holding: &mut Vec<Part>| holding.contains(&part);
+        let held = usize::from(holding.contains(&part));
         self.held.fetch_add(held, Ordering::SeqCst);
         drop(self.released.wait_while(holding, is_held));
         self.held.fetch_sub(held, Ordering::SeqCst);
@@ -131,9 +131,9 @@ impl Proxy {
         *self.open.lock().unwrap() = Some(Vec::new());
     }
 
-    /// Holds back such parts, from the next one on, and lets all others go.
-    pub fn hold(&self, part: Option<Part>) {
-        *self.holding.lock().unwrap() = part;
+    /// Holds back such parts, from the next ones on, and lets all others go.
+    pub fn hold(&self, parts: &[Part]) {
+        *self.holding.lock().unwrap() = parts.to_vec();
         self.released.notify_all();
     }
 }
