@@ -1,10 +1,12 @@
-//! What the broker says comes late, or not at all: no member misses a message for that. `REDIS_SERVER` is
-//! the path of the Redis program.
+//! What the broker says comes late, or not at all: no member misses a message for that. `REDIS_SERVER` and
+//! `NATS_SERVER` are the paths of the programs.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 #[path = "common/proxy.rs"]
 mod proxy;
+#[path = "common/redis_client.rs"]
+mod redis_client;
 #[path = "common/server.rs"]
 mod server;
 #[path = "common/site.rs"]
@@ -19,15 +21,16 @@ use std::{
     time::Duration,
 };
 
-use common::{Peer, connect_inbox, until};
+use common::{LIMIT, Peer, connect_inbox, until};
 use dwebsocket::{
     config::Config,
-    engine::{Connection, Inbox},
-    hub::{BrokerState, Limits},
+    engine::{Connection, Inbox, engine},
+    hub::{BrokerState, Fate, Limits, Target},
 };
 use proxy::{Part, Proxy};
-use server::Server;
-use site::{Other, alone, connect, hub, join};
+use redis_client::{client, command};
+use server::{Kind, Server};
+use site::{Other, alone, connect, hub, join, text};
 
 const LIMITS: Limits = Limits {
     size: 5,
@@ -53,18 +56,23 @@ fn read(member: &mut Member) -> String {
 struct Pair {
     proxy: Arc<Proxy>,
     other: Other,
-    _server: Server,
+    server: Server,
 }
 
 impl Pair {
     fn start() -> Option<Self> {
         let server = Server::in_memory()?;
+        let all = ["on", ">s3cret", "~*", "&*", "+@all"];
+        command(
+            &mut client(&server),
+            &[&["ACL", "SETUSER", "site"][..], &all].concat(),
+        );
         let (proxy, port) = Proxy::start(server.port);
-        connect(&format!("redis://127.0.0.1:{port}/"), "late");
+        connect(&format!("redis://site:s3cret@127.0.0.1:{port}/"), "late");
         Some(Self {
             proxy,
             other: Other::start(&server.url(), "late"),
-            _server: server,
+            server,
         })
     }
 
@@ -195,6 +203,112 @@ fn a_wildcard_gets_what_is_stored_while_the_first_member_joins() {
             assert_eq!(joined.position.offset, 1);
             pair.proxy.hold(&[]);
             read_each_once(&mut pair, &mut [&mut all], "room.1");
+        },
+    );
+}
+
+#[test]
+fn a_group_that_was_deaf_gets_what_it_has_missed_without_a_further_message() {
+    alone(
+        "a_group_that_was_deaf_gets_what_it_has_missed_without_a_further_message",
+        || {
+            let Some(pair) = Pair::start() else {
+                return;
+            };
+            let mut one = member("room", Some(LIMITS));
+            let may_listen = |rule| {
+                let words = ["ACL", "SETUSER", "site", rule];
+                command(&mut client(&pair.server), &words);
+            };
+            let asked = pair.proxy.scripts.load(Ordering::SeqCst);
+            may_listen("resetchannels");
+            pair.proxy.deafen();
+            pair.proxy.mend();
+            until("the process asks for what it has missed", || {
+                pair.proxy.scripts.load(Ordering::SeqCst) > asked
+            });
+            thread::sleep(SOON);
+            pair.store("room");
+            may_listen("allchannels");
+            assert_eq!(read(&mut one), "missed");
+        },
+    );
+}
+
+/// A NATS whose user must not listen to these subjects. It is not running yet.
+fn nats_without(denied: &str) -> Option<Server> {
+    let mut server = Server::prepare(Kind::Nats)?;
+    forbid(&mut server, denied);
+    Some(server)
+}
+
+fn forbid(server: &mut Server, denied: &str) {
+    let place = server.place.display();
+    let rights = format!("publish: \">\", subscribe: {{ allow: \">\", deny: \"{denied}\" }}");
+    let user = format!("user: site, password: s3cret, permissions: {{ {rights} }}");
+    server.configuration = Some(format!(
+        "jetstream {{ store_dir: \"{place}/data\" }}
+        authorization {{ users: [ {{ {user} }} ] }}"
+    ));
+}
+
+fn connect_to_nats(server: &Server) {
+    connect(
+        &format!("nats://site:s3cret@127.0.0.1:{}", server.port),
+        "late",
+    );
+}
+
+/// This process stores a message in a group.
+fn keep(group: &str, words: &str) {
+    let message = text(Target::Kept(group.into(), LIMITS), words, LIMIT);
+    assert_eq!(hub().publish(&message).unwrap().fate, Fate::Stored);
+}
+
+#[test]
+fn a_deaf_group_gets_what_its_own_process_stores() {
+    alone("a_deaf_group_gets_what_its_own_process_stores", || {
+        let Some(mut server) = nats_without("late.none") else {
+            return;
+        };
+        server.up();
+        connect_to_nats(&server);
+        let mut one = member("room", Some(LIMITS));
+        server.down();
+        forbid(&mut server, "late.c.*.g=3Aroom");
+        server.up();
+        let log = engine().unwrap().log();
+        until("the group is deaf", || {
+            let records = log.drain().into_iter();
+            let mut lines = records.map(|record| record.message);
+            lines.any(|line| line.contains("refuses to listen"))
+        });
+        for text in ["first", "second"] {
+            keep("room", text);
+            assert_eq!(read(&mut one), text);
+        }
+    });
+}
+
+#[test]
+fn deaf_members_without_the_history_get_what_their_own_process_stores() {
+    alone(
+        "deaf_members_without_the_history_get_what_their_own_process_stores",
+        || {
+            let Some(mut server) = nats_without("late.c.*.g=3Aroom.>") else {
+                return;
+            };
+            server.up();
+            connect_to_nats(&server);
+            let (mut plain, mut all) = (member("room.1", None), member("room.*", None));
+            for text in ["first", "second"] {
+                keep("room.1", text);
+                assert_eq!(read(&mut plain), text);
+                assert_eq!(read(&mut all), text);
+                // Only the wildcard is here.
+                keep("room.2", text);
+                assert_eq!(read(&mut all), text);
+            }
         },
     );
 }

@@ -128,9 +128,13 @@ impl Cluster {
             losses: self.losses,
             intake,
         });
-        let subscriptions: &'static Subscriptions =
-            forever(Subscriptions::new(line, self.groups, self.attendance));
-        let incoming = forever(Incoming {
+        let subscriptions: &'static Subscriptions = forever(Subscriptions::new(
+            line,
+            self.groups,
+            self.attendance,
+            recovery,
+        ));
+        let incoming: &'static Incoming = forever(Incoming {
             node: self.node,
             groups: self.groups,
             fanout: self.fanout,
@@ -140,8 +144,13 @@ impl Cluster {
             recovery,
             inquiries: self.inquiries,
         });
-        let uplink: &'static Uplink =
-            forever(Uplink::new(line, self.node, self.groups, self.losses));
+        let uplink: &'static Uplink = forever(Uplink::new(
+            line,
+            self.node,
+            self.groups,
+            self.losses,
+            incoming,
+        ));
         let preparing = Preparing {
             line,
             losses: self.losses,

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::{
+    incoming::Incoming,
     line::{Line, warn},
     trouble::Question,
 };
@@ -43,6 +44,7 @@ pub(in crate::hub) struct Uplink {
     node: &'static Node,
     groups: &'static Groups,
     losses: &'static Losses,
+    incoming: &'static Incoming,
     /// Presence messages that wait to be sent, oldest first. The number is limited: other processes
     /// notice a lost message by the next beat.
     later: Mutex<VecDeque<Bytes>>,
@@ -80,12 +82,14 @@ impl Uplink {
         node: &'static Node,
         groups: &'static Groups,
         losses: &'static Losses,
+        incoming: &'static Incoming,
     ) -> Self {
         Self {
             line,
             node,
             groups,
             losses,
+            incoming,
             later: Mutex::default(),
             called: Notify::new(),
             drained: Mutex::default(),
@@ -253,6 +257,12 @@ impl Uplink {
                     self.line.relieved(Question::Store, &group.channel);
                     let done = group.lock().outbound.pop_front();
                     self.groups.census().waited();
+                    if let Some(done) = done.as_ref().filter(|_| self.is_deaf(&group)) {
+                        let envelope = done.envelope.clone();
+                        let channel = group.channel.as_str();
+                        self.incoming
+                            .take(channel, envelope, Some(position.clone()));
+                    }
                     if let Some(waiter) = done.and_then(|done| done.waiter) {
                         let _ = waiter.try_send(position);
                     }
@@ -280,6 +290,18 @@ impl Uplink {
         self.groups.retire(&group);
         drop(self.drained());
         self.drains.notify_all();
+    }
+
+    /// Whether a group, or a wildcard, has members to whom the broker does not send messages back: it refuses
+    /// to let this process listen.
+    fn is_deaf(&self, group: &Group) -> bool {
+        let state = group.lock();
+        if state.subscribed || state.len() > 0 {
+            return !state.subscribed;
+        }
+        drop(state);
+        let wildcards = self.groups.matching(&group.channel);
+        wildcards.iter().any(|wildcard| !wildcard.lock().subscribed)
     }
 
     fn drained(&self) -> MutexGuard<'_, ()> {

@@ -73,8 +73,10 @@ impl Recovery {
         // All groups ask when the broker is back. Turns spare the broker thousands of questions at once.
         let _turn = self.line.turns.acquire().await;
         let connections = self.line.connections();
+        let heard;
         let at = {
             let mut state = group.lock();
+            heard = state.subscribed;
             let ring = state.ring.as_ref();
             let at = ring.map(|ring| (ring.position(), ring.limits(), state.seen));
             // A group that has left the table needs no history: the next connection that joins asks
@@ -93,8 +95,9 @@ impl Recovery {
                 let other = state.seen_epoch != top.epoch;
                 let complete = fetched.complete;
                 self.fill(group, &mut state, fetched);
-                // `recover` has left this group to this task.
-                if self.line.connections() != connections {
+                // `look_after` has left this group to this task: what was stored between the question and
+                // the new subscription was not heard.
+                if self.line.connections() != connections || (state.subscribed && !heard) {
                     return Asked::More;
                 }
                 // An offset that was announced for another epoch will not come.
@@ -197,14 +200,15 @@ impl Recovery {
     /// Called when the broker is back: each group with a history asks for missed messages.
     pub(super) fn recover(&'static self) {
         for group in self.groups.all() {
-            let behind = {
-                let mut state = group.lock();
-                let kept = state.ring.is_some();
-                kept && !mem::replace(&mut state.catching_up, kept)
-            };
-            if behind {
-                self.catch_up(group);
-            }
+            self.look_after(group);
+        }
+    }
+
+    /// Called when a group may have missed messages: if it has a history, it asks for them.
+    pub(super) fn look_after(&'static self, group: Arc<Group>) {
+        let begins = group.lock().begins_to_catch_up();
+        if begins {
+            self.catch_up(group);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{line::Line, trouble::Question};
+use super::{line::Line, recovery::Recovery, trouble::Question};
 use crate::hub::{
     broker::{BrokerError, reconnect::Backoff},
     groups::table::{Groups, Watch},
@@ -27,6 +27,7 @@ pub(super) struct Subscriptions {
     line: &'static Line,
     groups: &'static Groups,
     attendance: &'static Attendance,
+    recovery: &'static Recovery,
     /// Channels whose subscription may have to change, with the waiters for the result.
     reviews: Mutex<HashMap<Channel, Vec<Waiter>>>,
     reviewed: Notify,
@@ -48,11 +49,13 @@ impl Subscriptions {
         line: &'static Line,
         groups: &'static Groups,
         attendance: &'static Attendance,
+        recovery: &'static Recovery,
     ) -> Self {
         Self {
             line,
             groups,
             attendance,
+            recovery,
             reviews: Mutex::default(),
             reviewed: Notify::new(),
             deaf: Mutex::default(),
@@ -112,7 +115,11 @@ impl Subscriptions {
             self.attendance.update(None, Presence::reconnected);
         }
         if let Some(group) = group {
-            group.lock().subscribed = result.is_ok();
+            let was = std::mem::replace(&mut group.lock().subscribed, result.is_ok());
+            // A group that has a history already was deaf.
+            if result.is_ok() && !was {
+                self.recovery.look_after(group);
+            }
         }
         match &result {
             Ok(()) => self.line.relieved(Question::Listen, channel),

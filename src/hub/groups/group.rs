@@ -239,6 +239,12 @@ impl State {
         }
     }
 
+    /// Whether a task has to fetch what the group may have missed: it has a history, and no task does so yet.
+    /// The caller starts the task.
+    pub(in crate::hub) fn begins_to_catch_up(&mut self) -> bool {
+        self.ring.is_some() && !std::mem::replace(&mut self.catching_up, true)
+    }
+
     /// Whether a message is older than the ring, and members may lack it that were there before the history
     /// was read. If a later message has been delivered since, they do without it: the order counts more.
     pub(in crate::hub) fn may_be_lacked(&self, position: &Position) -> bool {
