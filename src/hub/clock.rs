@@ -1,8 +1,8 @@
-//! The clock of the hub: once a second it looks for leases and groups that have expired.
+//! The clock of the hub: once a second it looks for leases, messages and groups that have expired.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::runtime::Handle;
@@ -15,7 +15,7 @@ use super::{
 /// The time between two ticks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Ticks for presence and for groups without members. The clock starts with the first history, the first
+/// Ticks for presence, for histories, and for groups without members. The clock starts with the first history, the first
 /// present member or the broker.
 pub(super) struct Clock {
     handle: Handle,
@@ -53,8 +53,12 @@ impl Clock {
 
     fn tick(&self) {
         self.attendance.update(None, Presence::tick);
+        let now = Instant::now();
         for group in self.groups.all() {
-            let empty = group.lock().len() == 0;
+            let mut state = group.lock();
+            state.trim(now);
+            let empty = state.len() == 0;
+            drop(state);
             if empty {
                 self.groups.retire(&group);
             }

@@ -270,11 +270,16 @@ impl State {
         }
     }
 
-    /// Whether nothing would be lost if the group left the table.
-    pub(in crate::hub) fn is_idle(&mut self, remote: bool, now: Instant) -> bool {
+    /// Frees the memory of messages that have expired.
+    pub(in crate::hub) fn trim(&mut self, now: Instant) {
         if let Some(ring) = &mut self.ring {
             ring.trim(now);
         }
+    }
+
+    /// Whether nothing would be lost if the group left the table.
+    pub(in crate::hub) fn is_idle(&mut self, remote: bool, now: Instant) -> bool {
+        self.trim(now);
         // With a broker (`remote`), the broker keeps the history.
         let forgettable = remote || self.ring.as_ref().is_none_or(|ring| ring.is_expired(now));
         self.members.is_empty() && self.joining == 0 && self.outbound.is_empty() && forgettable

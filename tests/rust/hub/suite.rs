@@ -43,7 +43,7 @@ fn join() -> Join {
     }
 }
 
-fn kept() -> Join {
+pub(crate) fn kept() -> Join {
     Join {
         limits: LIMITS,
         ..join()
