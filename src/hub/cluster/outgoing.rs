@@ -167,6 +167,7 @@ impl Uplink {
         published: &mut Published,
     ) -> Option<Receiver<Position>> {
         let (stored, position) = sync_channel(1);
+        let own = self.node.own(&envelope.excluded);
         loop {
             let group = self.groups.obtain(channel);
             let mut state = group.lock();
@@ -187,7 +188,7 @@ impl Uplink {
                 waiter: Some(stored),
             });
             self.groups.census().waits();
-            published.local += state.len();
+            published.local += state.receivers(&envelope.excluded, &own);
             let idle = !std::mem::replace(&mut state.storing, true);
             drop(state);
             if idle {

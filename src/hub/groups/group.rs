@@ -1,7 +1,7 @@
 //! The members of one group, and its history.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
     time::{Duration, Instant},
 };
@@ -142,6 +142,23 @@ impl State {
     /// `None`: no member's client had a connection before.
     pub(in crate::hub) fn former(&self) -> Option<&Former> {
         self.former.as_deref()
+    }
+
+    /// The number of members that get a message which excludes these connections. `own`: those of this
+    /// process.
+    pub(in crate::hub) fn receivers(&self, excluded: &[Who], own: &[u64]) -> usize {
+        if excluded.is_empty() {
+            return self.len();
+        }
+        // A connection may be excluded in several ways, and counts once.
+        let mut left_out: HashSet<u64> = own.iter().copied().collect();
+        left_out.retain(|id| self.places.contains_key(id));
+        for (id, was) in self.former.iter().flat_map(|former| &former.0) {
+            if was.iter().any(|one| excluded.contains(one)) {
+                left_out.insert(*id);
+            }
+        }
+        self.len() - left_out.len()
     }
 
     /// Adds a member, or replaces it if the connection is a member already. `was`: the former connections of

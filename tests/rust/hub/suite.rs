@@ -558,6 +558,38 @@ fn who_was_left_out_is_left_out_after_a_reconnect_too() {
 }
 
 #[test]
+fn who_is_left_out_is_not_counted() {
+    limited(|| {
+        let before = member("counted");
+        let out = connect_inbox(Config::default());
+        let (after, other) = (
+            connect_inbox(Config::default()),
+            connect_inbox(Config::default()),
+        );
+        let was = |one: &One| Join {
+            was: vec![hub().member_id(one.0.id()).to_string()],
+            ..kept()
+        };
+        hub().join(&out.0, "counted", kept()).unwrap();
+        hub().join(&after.0, "counted", was(&before)).unwrap();
+        hub().join(&other.0, "counted", was(&out)).unwrap();
+        let stranger = connect_inbox(Config::default());
+        let count = |excluded: &[&One]| {
+            let message = Outgoing {
+                targets: vec![Target::Kept("counted".into(), LIMITS.unwrap())],
+                excluded: excluded.iter().map(|one| who(one)).collect(),
+                ..outgoing(&[], "x")
+            };
+            hub().publish(&message).unwrap().local
+        };
+        assert_eq!(count(&[]), 4);
+        assert_eq!(count(&[&stranger]), 4);
+        assert_eq!(count(&[&before]), 2, "and the one that was it");
+        assert_eq!(count(&[&out, &out, &other, &stranger]), 2);
+    });
+}
+
+#[test]
 fn who_was_left_out_is_left_out_when_it_joins_after_that() {
     limited(|| {
         let mut one = connect_inbox(Config::default());
