@@ -140,7 +140,7 @@ fn read_once(directory: &Path, owner: u32, dead: Option<&Foreign>, last: u64) ->
 pub(super) fn tidy(directory: &Path) -> io::Result<()> {
     let owner = fs::metadata(directory)?.uid();
     let dead = |path: &PathBuf| Foreign::open(path, owner).is_some_and(|file| !file.lives);
-    let ended: Vec<_> = files(directory).filter(dead).collect();
+    let mut ended: Vec<_> = files(directory).filter(dead).collect();
     if ended.is_empty() {
         return Ok(());
     }
@@ -154,6 +154,11 @@ pub(super) fn tidy(directory: &Path) -> io::Result<()> {
     if lock.try_lock().is_err() {
         return Ok(());
     }
+    // A tidier may have died before it removed the file that it had added. This one goes first: when another
+    // one is added, nothing tells any more that it was.
+    let (last, _) = merged(Foreign::open(&directory.join(DEAD), owner).as_ref());
+    let number = |path: &PathBuf| Some(Foreign::open(path, owner)?.block()?.owner().0);
+    ended.sort_by_cached_key(|path| number(path) != Some(last));
     let done = ended
         .iter()
         .try_for_each(|path| bury(directory, path, owner));

@@ -109,6 +109,22 @@ fn a_process_that_was_added_but_not_removed_counts_once() {
 }
 
 #[test]
+fn a_process_that_was_added_but_not_removed_is_removed_before_others_are_added() {
+    let place = Place::new();
+    let path = place.ended(9, some);
+    let copy = fs::read(&path).unwrap();
+    read(&place.0).unwrap();
+    fs::write(&path, copy).unwrap();
+    for number in (1..=8).chain(10..=20) {
+        place.ended(number, some);
+    }
+    for _ in 0..2 {
+        assert_eq!(read(&place.0).unwrap().totals.get(Counter::Opened), 5 * 20);
+    }
+    assert_eq!(place.names(), [DEAD, "lock"]);
+}
+
+#[test]
 fn while_another_process_tidies_up_the_figures_are_the_same() {
     let place = Place::new();
     let path = place.ended(9, some);
