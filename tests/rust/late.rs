@@ -86,7 +86,7 @@ impl Pair {
 
     fn until_held(&self, parts: usize) {
         until("the proxy holds something back", || {
-            self.proxy.held.load(Ordering::SeqCst) == parts
+            self.proxy.held.load(Ordering::SeqCst) >= parts
         });
     }
 
