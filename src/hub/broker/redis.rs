@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, Msg, RedisError, RedisResult, Script, Value,
     aio::{MultiplexedConnection, PubSubSink, PubSubStream},
@@ -30,6 +30,10 @@ use crate::hub::position::{Limits, Position, new_epoch};
 
 /// How often the server is asked whether it is there.
 const PING: Duration = Duration::from_secs(2);
+
+/// The most subscriptions that wait for the server's answer when all are made again. Made one after the
+/// other, those of a process with thousands of users would take as many round trips.
+const AT_ONCE: usize = 512;
 
 /// How long the latest key of a publisher is known: a message has to be stored again within this time.
 const KEY_LIFE: Duration = Duration::from_secs(600);
@@ -443,11 +447,19 @@ impl Server for Shared {
         *self.live() = Some(live.clone());
         // Subscriptions that are added from here on are made on this connection.
         let channels: Vec<_> = self.subscriptions().iter().cloned().collect();
-        let mut sink = live.sink;
+        let mut making = stream::iter(channels)
+            .map(|channel| {
+                let mut sink = live.sink.clone();
+                async move {
+                    let listening = self.listen(&mut sink, &channel);
+                    let made = tokio::time::timeout(COMMAND_TIMEOUT, listening).await;
+                    (made, channel)
+                }
+            })
+            .buffered(AT_ONCE);
         let mut refused = Vec::new();
-        for channel in channels {
-            let listening = tokio::time::timeout(COMMAND_TIMEOUT, self.listen(&mut sink, &channel));
-            match listening.await {
+        while let Some((made, channel)) = making.next().await {
+            match made {
                 Ok(Ok(())) => {}
                 // The server's ACL forbids this channel, for example a wildcard. All others go on.
                 Ok(Err(error)) if error.code() == Some("NOPERM") => {

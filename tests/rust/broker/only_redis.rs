@@ -1,9 +1,15 @@
 //! Tests of behaviour that only Redis has.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use super::{
     one::{Heard, LIMITS, One, message, pairs},
+    proxy::Gate,
     redis_client,
-    server::{Kind, Server},
+    server::{Kind, LIMIT, Server},
 };
 
 /// An entry of a stream: its id, and fields and values in turn.
@@ -288,4 +294,35 @@ fn a_wildcard_that_is_not_allowed_keeps_nobody_else_away() {
     one.subscribe("g:other.*");
     one.publish("g:other.1", "now").unwrap();
     one.expect(&message("g:other.1", "now"));
+}
+
+#[test]
+fn after_a_blip_subscriptions_do_not_wait_for_one_another() {
+    const CHANNELS: usize = 2_000;
+    let Some(server) = Server::start(Kind::Redis) else {
+        return;
+    };
+    let (gate, port) = Gate::start(server.port);
+    let one = One::open(&format!("redis://127.0.0.1:{port}/"));
+    one.expect(&Heard::Connected);
+    for number in 0..CHANNELS {
+        one.subscribe(&format!("u:{number}"));
+    }
+    gate.shut(true);
+    let before = gate.asked();
+    command(&server, &["CLIENT", "KILL", "TYPE", "pubsub"]);
+    one.expect(&Heard::Disconnected);
+    // The server has answered none of them yet.
+    let begun = Instant::now();
+    while gate.asked() - before < 100 {
+        assert!(begun.elapsed() < LIMIT / 3, "they wait for answers");
+        thread::sleep(Duration::from_millis(5));
+    }
+    gate.shut(false);
+    one.expect(&Heard::Connected);
+    for number in [0, CHANNELS / 2, CHANNELS - 1] {
+        let channel = format!("u:{number}");
+        one.publish(&channel, "still here").unwrap();
+        one.expect(&message(&channel, "still here"));
+    }
 }

@@ -1,10 +1,11 @@
-//! A proxy that cuts connections, at any byte of a message or between messages.
+//! Proxies: one cuts connections, at any byte of a message or between messages; the other holds back the
+//! answers of Redis.
 
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     thread,
@@ -106,4 +107,74 @@ impl Pipe {
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
     }
+}
+
+/// A proxy that counts the subscriptions for which Redis is asked, and can hold back the answers to them.
+#[derive(Default)]
+pub(crate) struct Gate {
+    asked: AtomicUsize,
+    shut: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub(crate) fn start(to: u16) -> (Arc<Self>, u16) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let gate = Arc::<Self>::default();
+        let serving = Arc::clone(&gate);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", to))) {
+                    serving.serve(&client, &server);
+                }
+            }
+        });
+        (gate, port)
+    }
+
+    fn serve(self: &Arc<Self>, client: &TcpStream, server: &TcpStream) {
+        const WORD: &[u8] = b"\r\nSUBSCRIBE";
+        let listens = Arc::new(AtomicBool::new(false));
+        let (gate, is_listening) = (Arc::clone(self), Arc::clone(&listens));
+        pass(client, server, move |bytes| {
+            // A word that two parts share is not counted.
+            let found = bytes.windows(WORD.len()).filter(|part| *part == WORD);
+            let found = found.count();
+            is_listening.fetch_or(found > 0, Ordering::SeqCst);
+            gate.asked.fetch_add(found, Ordering::SeqCst);
+        });
+        let gate = Arc::clone(self);
+        pass(server, client, move |_| {
+            if listens.load(Ordering::SeqCst) {
+                let shut = gate.shut.lock().unwrap();
+                drop(gate.opened.wait_while(shut, |shut| *shut));
+            }
+        });
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn shut(&self, shut: bool) {
+        *self.shut.lock().unwrap() = shut;
+        self.opened.notify_all();
+    }
+}
+
+/// Passes on the bytes of one socket to another; `see` gets each part before that.
+fn pass(from: &TcpStream, to: &TcpStream, see: impl Fn(&[u8]) + Send + 'static) {
+    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+    thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            see(&buffer[..count]);
+            if to.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    });
 }
