@@ -17,6 +17,10 @@ use super::contract::{BrokerError, Events};
 /// How long a command may take.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Why a connection is ended whose messages wait in this process.
+pub(super) const TOO_FAST: &str =
+    "messages were lost: they came faster than this process could take them";
+
 /// The shortest and the longest pause between attempts to connect.
 const SHORTEST: Duration = Duration::from_millis(50);
 pub(in crate::hub) const LONGEST: Duration = Duration::from_secs(5);

@@ -4,12 +4,14 @@
 //! latest offset. One script writes both, so that offsets have no gaps, and subscribers get messages in
 //! the order in which they are stored. (Centrifugo does the same.)
 
+mod backlog;
+
 use std::{
     collections::HashSet,
     future::Future,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -22,9 +24,10 @@ use redis::{
 };
 use tokio::sync::Notify;
 
+use self::backlog::{Backlog, End};
 use super::{
     contract::{BrokerError, Events, Fetched, Key, META_LIFE, Stored, check_quoting, positioned},
-    reconnect::{COMMAND_TIMEOUT, Closing, Served, Server, stay_connected},
+    reconnect::{COMMAND_TIMEOUT, Closing, Served, Server, TOO_FAST, stay_connected},
 };
 use crate::hub::position::{Limits, Position, new_epoch};
 
@@ -534,18 +537,25 @@ impl Shared {
     }
 
     /// Passes messages on until the connection ends; returns why.
-    async fn pass_all_on(&self, mut stream: PubSubStream) -> BrokerError {
+    async fn pass_all_on(&self, stream: PubSubStream) -> BrokerError {
         let gone = || BrokerError::Unavailable("Redis has closed the connection".into());
         let Ok(Live { broken, .. }) = self.get() else {
             return gone();
         };
-        let alive = self.stay_alive();
+        let mut backlog = Backlog::new(stream);
+        let beat = AtomicU32::new(0);
+        let alive = self.stay_alive(&beat);
         tokio::pin!(alive);
         loop {
             tokio::select! {
-                message = stream.next() => match message {
-                    Some(message) => self.pass_on(&message),
-                    None => return gone(),
+                message = backlog.next(&beat) => match message {
+                    Ok(message) => self.pass_on(&message),
+                    Err(End::Gone) => return gone(),
+                    // After the reconnect, groups with a history fetch what is missing.
+                    Err(End::TooFast(lost)) => {
+                        (0..lost).for_each(|_| self.events.lost());
+                        return BrokerError::Unavailable(TOO_FAST.into());
+                    }
                 },
                 () = broken.noticed.notified() => {
                     let words = broken.words().clone();
@@ -557,10 +567,12 @@ impl Shared {
         }
     }
 
-    async fn stay_alive(&self) -> BrokerError {
+    /// Asks the server whether it is there, until it is not; returns the error. Counts up `beat` each time.
+    async fn stay_alive(&self, beat: &AtomicU32) -> BrokerError {
         let mut may_ask = true;
         loop {
             tokio::time::sleep(PING).await;
+            beat.fetch_add(1, Ordering::Relaxed);
             let mut live = match self.get() {
                 Ok(live) => live,
                 Err(error) => return error,

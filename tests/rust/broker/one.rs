@@ -2,7 +2,8 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
         mpsc::{Receiver, Sender, channel},
     },
     time::{Duration, Instant},
@@ -51,6 +52,49 @@ impl Events for Ear {
     fn disconnected(&self, error: &str) {
         eprintln!("{error}");
         let _ = self.0.send(Heard::Disconnected);
+    }
+}
+
+/// Blocks the task that delivers a message until the test lets it go on.
+#[derive(Clone)]
+pub(crate) struct Slow(Arc<(Mutex<bool>, Condvar)>, Arc<Ear>, Arc<AtomicUsize>);
+
+impl Slow {
+    pub(crate) fn new(ear: Ear) -> Self {
+        Self(Arc::default(), Arc::new(ear), Arc::default())
+    }
+
+    pub(crate) fn go_on(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    pub(crate) fn lost(&self) -> usize {
+        self.2.load(Relaxed)
+    }
+}
+
+impl Events for Slow {
+    fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
+        // The client's own task may be queued on this thread and must not be blocked, too.
+        tokio::task::block_in_place(|| {
+            let go = self.0.0.lock().unwrap();
+            drop(self.0.1.wait_while(go, |go| !*go).unwrap());
+        });
+        self.1.message(channel, envelope, position);
+    }
+
+    fn connected(&self) {
+        self.1.connected();
+    }
+
+    fn lost(&self) {
+        self.2.fetch_add(1, Relaxed);
+    }
+
+    fn disconnected(&self, error: &str) {
+        assert!(error.contains("were lost"), "{error}");
+        self.1.disconnected(error);
     }
 }
 

@@ -1,23 +1,19 @@
 //! Tests of behaviour that only NATS has.
 
 use std::{
-    sync::{
-        Arc, Condvar, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-        mpsc::channel,
-    },
+    sync::{Arc, mpsc::channel},
     thread,
     time::Duration,
 };
 
 use bytes::Bytes;
 use dwebsocket::hub::{
-    Limits, Position,
-    broker::{Broker, BrokerError, Events},
+    Limits,
+    broker::{Broker, BrokerError},
 };
 
 use super::{
-    one::{Ear, Heard, LIMITS, One, message},
+    one::{Ear, Heard, LIMITS, One, Slow, message},
     server::{Kind, LIMIT, Server},
 };
 
@@ -266,34 +262,6 @@ async fn purge(server: &Server) {
     }
 }
 
-/// Blocks the task that delivers a message until the test lets it go on.
-#[derive(Clone)]
-struct Slow(Arc<(Mutex<bool>, Condvar)>, Arc<Ear>, Arc<AtomicUsize>);
-
-impl Events for Slow {
-    fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
-        // The client's own task may be queued on this thread and must not be blocked, too.
-        tokio::task::block_in_place(|| {
-            let go = self.0.0.lock().unwrap();
-            drop(self.0.1.wait_while(go, |go| !*go).unwrap());
-        });
-        self.1.message(channel, envelope, position);
-    }
-
-    fn connected(&self) {
-        self.1.connected();
-    }
-
-    fn lost(&self) {
-        self.2.fetch_add(1, Relaxed);
-    }
-
-    fn disconnected(&self, error: &str) {
-        assert!(error.contains("were lost"), "{error}");
-        self.1.disconnected(error);
-    }
-}
-
 #[test]
 fn what_comes_too_fast_is_not_lost_in_silence() {
     let Some(server) = Server::start(Kind::Nats) else {
@@ -305,7 +273,7 @@ fn what_comes_too_fast_is_not_lost_in_silence() {
         .build()
         .unwrap();
     let (tell, ear) = channel();
-    let slow = Slow(Arc::default(), Arc::new(Ear(tell)), Arc::default());
+    let slow = Slow::new(Ear(tell));
     let _context = runtime.enter();
     let listener = Broker::open(&server.url(), "test", Arc::new(slow.clone())).unwrap();
     assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
@@ -319,14 +287,13 @@ fn what_comes_too_fast_is_not_lost_in_silence() {
             }
         }
     });
-    *slow.0.0.lock().unwrap() = true;
-    slow.0.1.notify_all();
+    slow.go_on();
     let mut messages = 0;
     while let Heard::Message(..) = ear.recv_timeout(LIMIT).unwrap() {
         messages += 1;
     }
     assert!(messages < 100_000);
-    let lost = slow.2.load(Relaxed);
+    let lost = slow.lost();
     assert!((1..=100_000 - messages).contains(&lost), "{lost}");
     assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
 }

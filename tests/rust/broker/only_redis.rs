@@ -1,12 +1,15 @@
 //! Tests of behaviour that only Redis has.
 
 use std::{
+    sync::{Arc, mpsc::channel},
     thread,
     time::{Duration, Instant},
 };
 
+use dwebsocket::hub::broker::Broker;
+
 use super::{
-    one::{Heard, LIMITS, One, message, pairs},
+    one::{Ear, Heard, LIMITS, One, Slow, message, pairs},
     proxy::Gate,
     redis_client,
     server::{Kind, LIMIT, Server},
@@ -325,4 +328,59 @@ fn after_a_blip_subscriptions_do_not_wait_for_one_another() {
         one.publish(&channel, "still here").unwrap();
         one.expect(&message(&channel, "still here"));
     }
+}
+
+#[test]
+fn what_comes_too_fast_is_not_lost_in_silence() {
+    const MESSAGES: usize = 1_600;
+    let Some(server) = Server::start(Kind::Redis) else {
+        return;
+    };
+    // Redis itself cuts nobody off.
+    let buffer = "client-output-buffer-limit";
+    command(&server, &["CONFIG", "SET", buffer, "pubsub 0 0 0"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (tell, ear) = channel();
+    let slow = Slow::new(Ear(tell));
+    let _context = runtime.enter();
+    let listener = Broker::open(&server.url(), "test", Arc::new(slow.clone())).unwrap();
+    assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
+    runtime.block_on(listener.subscribe("g:fast")).unwrap();
+    let one = One::connected(&server);
+    let large = "x".repeat(64 << 10);
+    for _ in 0..MESSAGES {
+        one.publish("g:fast", &large).unwrap();
+    }
+    // All of them have been read by the client, or are in the buffers of the kernel.
+    let begun = Instant::now();
+    while !clients(&server)
+        .lines()
+        .all(|client| client.contains(" omem=0 "))
+    {
+        assert!(begun.elapsed() < LIMIT, "the messages stay in Redis");
+        thread::sleep(Duration::from_millis(10));
+    }
+    slow.go_on();
+    let mut messages = 0;
+    while let Heard::Message(..) = ear.recv_timeout(LIMIT).unwrap() {
+        messages += 1;
+    }
+    assert!(messages < MESSAGES);
+    let lost = slow.lost();
+    assert!((1..=MESSAGES - messages).contains(&lost), "{lost}");
+    assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
+    one.publish("g:fast", "small").unwrap();
+    assert_eq!(ear.recv_timeout(LIMIT).unwrap(), message("g:fast", "small"));
+}
+
+/// What the server tells of the clients that have subscribed.
+fn clients(server: &Server) -> String {
+    let mut redis = redis_client::client(server);
+    let mut list = redis::cmd("CLIENT");
+    list.arg("LIST").arg("TYPE").arg("pubsub");
+    list.query(&mut redis).unwrap()
 }

@@ -33,7 +33,7 @@ use self::{
 };
 use super::{
     contract::{BrokerError, Events, Fetched, Key},
-    reconnect::{COMMAND_TIMEOUT, Closing, Served, Server, stay_connected},
+    reconnect::{COMMAND_TIMEOUT, Closing, Served, Server, TOO_FAST, stay_connected},
 };
 use crate::hub::position::{Limits, Position};
 
@@ -489,10 +489,7 @@ fn what_is_wrong(event: &Event) -> Option<Wrong> {
     match event {
         Event::Disconnected | Event::Closed => wrong("NATS has closed the connection", false),
         // After the reconnect, groups with a history fetch what is missing.
-        Event::SlowConsumer(_) => wrong(
-            "messages were lost: they came faster than this process could take them",
-            false,
-        ),
+        Event::SlowConsumer(_) => wrong(TOO_FAST, false),
         // For example: too many connections.
         Event::ServerError(error) => wrong(&error.to_string(), true),
         Event::Connected | Event::LameDuckMode | Event::Draining | Event::ClientError(_) => None,
