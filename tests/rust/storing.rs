@@ -15,7 +15,7 @@ use dwebsocket::{
     hub::{BrokerState, Fate, Limits, Outgoing, PayloadKind as Kind, Target},
 };
 use server::Server;
-use site::hub;
+use site::{alone, hub, text};
 
 const THREADS: usize = 8;
 const EACH: usize = 400;
@@ -83,5 +83,43 @@ fn what_many_threads_send_is_stored_once_each_in_the_order_of_each_thread() {
         }
         server.up();
         until("what waited is stored", || waiting() == 0);
+    });
+}
+
+#[test]
+fn what_waits_in_all_groups_together_is_bounded_in_bytes() {
+    let name = "what_waits_in_all_groups_together_is_bounded_in_bytes";
+    alone(name, || {
+        const LARGE: usize = 4 << 20;
+        const FIT: usize = 16;
+        let Some(mut server) = Server::in_memory() else {
+            return;
+        };
+        site::connect(&server.url(), "storing");
+        server.down();
+        until("the broker is away", || {
+            hub().broker_state() == BrokerState::Away
+        });
+        let fate = |group: String, payload: &str| {
+            let kept = Target::Kept(group, LIMITS);
+            hub().publish(&text(kept, payload, LIMIT)).unwrap().fate
+        };
+        let large = "x".repeat(LARGE);
+        for number in 1..FIT {
+            assert_eq!(fate(format!("large.{number}"), &large), Fate::Pending);
+        }
+        // Small messages take more than their size.
+        let mut small = 0;
+        while fate(format!("small.{}", small % 10), "x") == Fate::Pending {
+            small += 1;
+        }
+        assert!((3_000..=LARGE / 1_024).contains(&small), "{small}");
+        // Nothing waits in this group yet.
+        assert_eq!(fate("one.more".into(), "x"), Fate::Unavailable);
+        let waiting = || hub().stats(engine().unwrap()).waiting;
+        assert_eq!(waiting(), FIT - 1 + small);
+        server.up();
+        until("what waited is stored", || waiting() == 0);
+        assert_eq!(fate("one.more".into(), &large), Fate::Stored);
     });
 }

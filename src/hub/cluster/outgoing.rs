@@ -35,6 +35,12 @@ use crate::hub::{
 /// The most messages of a group that may wait for the broker.
 const MAX_OUTBOUND: usize = 1_024;
 
+/// The bytes of waiting messages of all groups from which on no further one is accepted.
+const MAX_BYTES: usize = 64 << 20;
+
+/// The bytes that a waiting message takes beside its envelope.
+const OVERHEAD: usize = 1_024;
+
 /// The most presence messages that may wait to be sent.
 const MAX_LATER: usize = 1_024;
 
@@ -53,6 +59,11 @@ pub(in crate::hub) struct Uplink {
     /// `drains`, so that no notification is lost.
     drained: Mutex<()>,
     drains: Condvar,
+}
+
+/// The bytes that a waiting message takes.
+fn weight(outbound: &Outbound) -> usize {
+    outbound.envelope.len() + OVERHEAD
 }
 
 impl Announce for Uplink {
@@ -158,7 +169,7 @@ impl Uplink {
     }
 
     /// Puts a message into the group's queue for the broker; returns a receiver for its position in the
-    /// history. `None`: the queue is full.
+    /// history. `None`: the queue is full, or the queues of all groups together are.
     pub(in crate::hub) fn store(
         &'static self,
         channel: &Channel,
@@ -174,20 +185,22 @@ impl Uplink {
             if state.gone {
                 continue;
             }
-            if state.outbound.len() >= MAX_OUTBOUND {
+            let census = self.groups.census();
+            if state.outbound.len() >= MAX_OUTBOUND || census.waiting_bytes() >= MAX_BYTES {
                 published.dropped += 1;
                 return None;
             }
             // The number is taken under the group's lock, so that numbers rise in the order of the
             // queue: to the broker, a number below one that it has seen is a repetition.
             envelope.sequence = self.node.next_sequence();
-            state.outbound.push_back(Outbound {
+            let outbound = Outbound {
                 sequence: envelope.sequence,
                 envelope: envelope.encode(),
                 limits,
                 waiter: Some(stored),
-            });
-            self.groups.census().waits();
+            };
+            census.waits(weight(&outbound));
+            state.outbound.push_back(outbound);
             published.local += state.receivers(&envelope.excluded, &own);
             let idle = !std::mem::replace(&mut state.storing, true);
             drop(state);
@@ -256,8 +269,7 @@ impl Uplink {
                 Ok(position) => {
                     backoff = Backoff::default();
                     self.line.relieved(Question::Store, &group.channel);
-                    let done = group.lock().outbound.pop_front();
-                    self.groups.census().waited();
+                    let done = self.take_out(&group);
                     if let Some(done) = done.as_ref().filter(|_| self.is_deaf(&group)) {
                         let envelope = done.envelope.clone();
                         let channel = group.channel.as_str();
@@ -274,8 +286,7 @@ impl Uplink {
                     self.line.relieved(Question::Store, &group.channel);
                     self.losses.note();
                     warn(format!("a message to {:?} is lost: {error}", group.name()));
-                    group.lock().outbound.pop_front();
-                    self.groups.census().waited();
+                    self.take_out(&group);
                 }
                 // The message may have been stored. A retry is safe, because the broker recognizes the
                 // key.
@@ -303,6 +314,13 @@ impl Uplink {
         drop(state);
         let wildcards = self.groups.matching(&group.channel);
         wildcards.iter().any(|wildcard| !wildcard.lock().subscribed)
+    }
+
+    /// Takes the first message out of a group's queue.
+    fn take_out(&self, group: &Group) -> Option<Outbound> {
+        let done = group.lock().outbound.pop_front()?;
+        self.groups.census().waited(weight(&done));
+        Some(done)
     }
 
     fn drained(&self) -> MutexGuard<'_, ()> {

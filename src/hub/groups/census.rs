@@ -35,6 +35,7 @@ pub(in crate::hub) struct Census {
     memberships: AtomicUsize,
     users: AtomicUsize,
     waiting: AtomicUsize,
+    waiting_bytes: AtomicUsize,
 }
 
 impl Census {
@@ -68,14 +69,16 @@ impl Census {
         };
     }
 
-    /// A message begins to wait for the broker.
-    pub(in crate::hub) fn waits(&self) {
+    /// A message that takes so many bytes begins to wait for the broker.
+    pub(in crate::hub) fn waits(&self, bytes: usize) {
         self.waiting.fetch_add(1, Relaxed);
+        self.waiting_bytes.fetch_add(bytes, Relaxed);
     }
 
     /// A message waits no longer.
-    pub(in crate::hub) fn waited(&self) {
+    pub(in crate::hub) fn waited(&self, bytes: usize) {
         self.waiting.fetch_sub(1, Relaxed);
+        self.waiting_bytes.fetch_sub(bytes, Relaxed);
     }
 
     pub(in crate::hub) fn groups(&self) -> usize {
@@ -92,5 +95,9 @@ impl Census {
 
     pub(in crate::hub) fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
+    }
+
+    pub(in crate::hub) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes.load(Relaxed)
     }
 }
