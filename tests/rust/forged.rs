@@ -1,4 +1,5 @@
-//! A stranger writes forged messages to the broker: `REDIS_SERVER` is the path of the Redis program.
+//! A stranger writes forged messages to the broker: `REDIS_SERVER` and `NATS_SERVER` are the paths of the
+//! programs.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -16,8 +17,8 @@ use dwebsocket::{
     engine::{Connection, Inbox},
     hub::{BrokerState, Join, Outgoing, PayloadKind as Kind, Target, presence::MAX_INFO},
 };
-use server::Server;
-use site::hub;
+use server::{Kind as ServerKind, Server};
+use site::{alone, hub};
 
 const BINARY: u8 = 1;
 const JSON: u8 = 2;
@@ -99,6 +100,41 @@ fn read(one: &mut (Arc<Connection>, Arc<Inbox>, Peer)) -> String {
     one.2.read().unwrap().into_text().unwrap().to_string()
 }
 
+/// What this package never sends to a group.
+fn strange() -> Vec<Vec<u8>> {
+    // Close messages with codes and reasons that no Close frame may have.
+    let mut strange = Vec::new();
+    for code in [0u16, 1, 999, 1004, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
+        strange.push(envelope(CLOSE, 0, &[], &code.to_le_bytes()));
+    }
+    for reason in [&[b'x'; 124][..], &[b'x'; 70_000], b"\xff"] {
+        let body = [&4_000u16.to_le_bytes()[..], reason].concat();
+        strange.push(envelope(CLOSE, 0, &[], &body));
+    }
+    strange.push(envelope(CLOSE, 0, &[], b"\x01"));
+    // Texts that are not UTF-8, and strings that are not JSON but would become part of a JSON frame.
+    strange.push(envelope(0, 0, &[], b"\xff"));
+    for json in ["", "{", "1,\"type\":\"joined\"", "NaN", "[1]]"] {
+        strange.push(envelope(JSON, 0, &[], json.as_bytes()));
+    }
+    // Lists that are too long or missing, names that are not valid, flags that do not exist.
+    strange.push(envelope(BINARY, 1_001, &[], b"x"));
+    strange.push(envelope(BINARY, 0, &vec!["g:room"; 1_001], b"x"));
+    strange.push(envelope(BINARY, 0, &["g"], b"x"));
+    strange.push(envelope(BINARY, 0, &["\u{e9}"], b"x"));
+    strange.push(envelope(99, 0, &[], b"x"));
+    let mut cut = envelope(BINARY, 0, &[], b"");
+    cut.truncate(19);
+    cut.extend([0xff; 2]);
+    strange.push(cut);
+    strange.push(b"m".to_vec());
+    // What is no message at all, and positions that cannot be read.
+    for text in ["", "hello", "p", "p7|e", "pseven|e|x", "p-1|e|x"] {
+        strange.push(text.into());
+    }
+    strange
+}
+
 #[test]
 fn what_a_stranger_writes_breaks_nobody() {
     let Some(server) = Server::in_memory() else {
@@ -109,32 +145,7 @@ fn what_a_stranger_writes_breaks_nobody() {
         let mut one = member("room");
         let lost = || hub().stats(engine().unwrap()).lost;
 
-        // Close messages with codes and reasons that no Close frame may have.
-        let mut strange = Vec::new();
-        for code in [0u16, 1, 999, 1004, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
-            strange.push(envelope(CLOSE, 0, &[], &code.to_le_bytes()));
-        }
-        for reason in [&[b'x'; 124][..], &[b'x'; 70_000], b"\xff"] {
-            let body = [&4_000u16.to_le_bytes()[..], reason].concat();
-            strange.push(envelope(CLOSE, 0, &[], &body));
-        }
-        strange.push(envelope(CLOSE, 0, &[], b"\x01"));
-        // Texts that are not UTF-8, and strings that are not JSON but would become part of a JSON frame.
-        strange.push(envelope(0, 0, &[], b"\xff"));
-        for json in ["", "{", "1,\"type\":\"joined\"", "NaN", "[1]]"] {
-            strange.push(envelope(JSON, 0, &[], json.as_bytes()));
-        }
-        // Lists that are too long or missing, names that are not valid, flags that do not exist.
-        strange.push(envelope(BINARY, 1_001, &[], b"x"));
-        strange.push(envelope(BINARY, 0, &vec!["g:room"; 1_001], b"x"));
-        strange.push(envelope(BINARY, 0, &["g"], b"x"));
-        strange.push(envelope(BINARY, 0, &["\u{e9}"], b"x"));
-        strange.push(envelope(99, 0, &[], b"x"));
-        let mut cut = envelope(BINARY, 0, &[], b"");
-        cut.truncate(19);
-        cut.extend([0xff; 2]);
-        strange.push(cut);
-        strange.push(b"m".to_vec());
+        let strange = strange();
         let before = lost();
         for bytes in &strange {
             stranger.say("g:room", bytes);
@@ -142,6 +153,14 @@ fn what_a_stranger_writes_breaks_nobody() {
         stranger.say("g:room", &envelope(0, 0, &[], b"still here"));
         assert_eq!(read(&mut one), "still here");
         assert_eq!(lost() - before, strange.len() as u64);
+        // A wildcard hears of names that no group has.
+        let _all = member("all.*");
+        redis::cmd("PUBLISH")
+            .arg(b"forged:g:all.\xff")
+            .arg("m")
+            .exec(&mut stranger.0)
+            .unwrap();
+        until("it is counted", || lost() - before > strange.len() as u64);
         // The log has one line for all of them.
         let lines = engine().unwrap().log().drain();
         let about = lines
@@ -163,21 +182,10 @@ fn what_a_stranger_writes_breaks_nobody() {
 
 #[test]
 fn members_of_strangers_break_the_list_for_nobody() {
-    // This test needs a process of its own, because a process has one hub.
-    let name = "members_of_strangers_break_the_list_for_nobody";
-    if std::env::var("ALONE").as_deref() != Ok(name) {
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args([name, "--exact", "--nocapture"])
-            .env("ALONE", name)
-            .status()
-            .unwrap();
-        assert!(status.success());
-        return;
-    }
-    let Some(server) = Server::in_memory() else {
-        return;
-    };
-    limited(move || {
+    alone("members_of_strangers_break_the_list_for_nobody", || {
+        let Some(server) = Server::in_memory() else {
+            return;
+        };
         let mut stranger = Stranger::connect(&server);
         let _one = member("who");
         let deep = "{\"a\":".repeat(2_000) + "1" + &"}".repeat(2_000);
@@ -220,5 +228,42 @@ fn members_of_strangers_break_the_list_for_nobody() {
             timeout: LIMIT,
         };
         assert_eq!(hub().publish(&outgoing).unwrap().local, 1);
+    });
+}
+
+#[test]
+fn what_a_stranger_writes_to_nats_is_counted() {
+    alone("what_a_stranger_writes_to_nats_is_counted", || {
+        let Some(server) = Server::start(ServerKind::Nats) else {
+            return;
+        };
+        site::connect(&server.url(), "forged");
+        let _members = ["room", "chat.*", "wi*"].map(member);
+        let lost = || hub().stats(engine().unwrap()).lost;
+        let before = lost();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let client = async_nats::connect(server.url()).await.unwrap();
+            // The subscription of the last member is wider than its wildcard.
+            client
+                .publish("forged.c.m.g=3Aother", "x".into())
+                .await
+                .unwrap();
+            for subject in [
+                // A message of a history without its number, and names that no group has.
+                "forged.c.epoch.g=3Aroom",
+                "forged.c.m.g=3Achat.=GG",
+                "forged.c.m.g=3Achat.=FF",
+            ] {
+                client.publish(subject, "x".into()).await.unwrap();
+            }
+            client.flush().await.unwrap();
+        });
+        // Two subscriptions have heard of the names.
+        until("they are counted", || lost() - before >= 5);
+        assert_eq!(lost() - before, 5);
     });
 }

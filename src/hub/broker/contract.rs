@@ -32,6 +32,9 @@ pub trait Events: Send + Sync + 'static {
     /// message that was stored again.
     fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>);
 
+    /// Something came on a channel that is no message of this package; it is ignored.
+    fn malformed(&self, _channel: &str) {}
+
     /// The connection is there (again), and all subscriptions are made (again).
     fn connected(&self);
 

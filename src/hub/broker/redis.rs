@@ -7,6 +7,7 @@
 mod backlog;
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     future::Future,
     sync::{
@@ -596,22 +597,25 @@ impl Shared {
         let Ok(name) = message.get_channel::<Vec<u8>>() else {
             return;
         };
-        let Ok(name) = String::from_utf8(name) else {
-            return;
-        };
+        let name = String::from_utf8_lossy(&name);
         let channel = name.strip_prefix(&self.prefix);
         let Some(channel) = channel.and_then(|rest| rest.strip_prefix(':')) else {
             return;
         };
+        if let Cow::Owned(_) = name {
+            // Wildcards match names that are no UTF-8, too.
+            return self.events.malformed(channel);
+        }
         let payload = Bytes::copy_from_slice(message.get_payload_bytes());
         match payload.first() {
             Some(b'm') => self.events.message(channel, payload.slice(1..), None),
-            Some(b'p') => {
-                if let Some((position, envelope)) = positioned(&payload.slice(1..)) {
+            Some(b'p') => match positioned(&payload.slice(1..)) {
+                Some((position, envelope)) => {
                     self.events.message(channel, envelope, Some(position));
                 }
-            }
-            _ => {}
+                None => self.events.malformed(channel),
+            },
+            _ => self.events.malformed(channel),
         }
     }
 }

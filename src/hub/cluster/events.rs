@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    incoming::Incoming,
+    incoming::{Incoming, NO_MESSAGE},
     line::{Line, say, warn},
     recovery::Recovery,
     subscriptions::Subscriptions,
@@ -70,6 +70,10 @@ impl Receiver {
 impl Events for Receiver {
     fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
         self.link().incoming.take(channel, envelope, position);
+    }
+
+    fn malformed(&self, channel: &str) {
+        self.link().losses.malformed(channel, NO_MESSAGE);
     }
 
     fn connected(&self) {

@@ -16,6 +16,9 @@ use crate::hub::{
     wire::envelope::{Content, Envelope},
 };
 
+/// Why something that cannot be read is ignored.
+pub(super) const NO_MESSAGE: &str = "it is no message";
+
 /// Handles the envelopes that the broker passes on.
 pub(super) struct Incoming {
     pub(super) node: &'static Node,
@@ -35,7 +38,7 @@ impl Incoming {
             if let (Some(channel), Some(position)) = (Channel::parse(channel), position) {
                 self.skip_next(&channel, position);
             }
-            return self.losses.malformed(channel, "it is no message");
+            return self.losses.malformed(channel, NO_MESSAGE);
         };
         if position.as_ref().is_some_and(|at| !at.is_possible()) {
             return self
@@ -44,7 +47,7 @@ impl Incoming {
         }
         let name = channel;
         let Some(channel) = &Channel::parse(name) else {
-            return self.losses.malformed(name, "it is no message");
+            return self.losses.malformed(name, NO_MESSAGE);
         };
         let own = envelope.origin == self.node.number();
         match (&envelope.body, position) {

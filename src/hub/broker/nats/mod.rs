@@ -448,15 +448,16 @@ impl Shared {
 
     fn pass_on(&self, listened: &str, message: &Message) {
         let Some((epoch, tokens)) = self.names.split(&message.subject) else {
-            return;
+            return self.events.malformed(listened);
         };
         let decoded;
         let channel = match listened.strip_suffix('*') {
             None => listened,
             Some(prefix) => {
                 let Some(channel) = names::channel(tokens) else {
-                    return;
+                    return self.events.malformed(listened);
                 };
+                // NATS's wildcard may be wider than this one.
                 if !channel.starts_with(prefix) {
                     return;
                 }
@@ -467,7 +468,7 @@ impl Shared {
         let position = match epoch {
             None => None,
             Some(epoch) => match stored::offset(message) {
-                None => return,
+                None => return self.events.malformed(channel),
                 Some(offset) => Some(Position {
                     offset,
                     epoch: epoch.into(),
