@@ -1,6 +1,7 @@
 //! Tests of behaviour that only NATS has.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, mpsc::channel},
     thread,
     time::Duration,
@@ -125,6 +126,51 @@ fn rights_that_are_missing_are_noticed() {
     one.publish("g:open", "still here").unwrap();
     one.expect(&message("g:open", "still here"));
     assert!(one.broker.is_connected());
+}
+
+#[test]
+fn however_many_subscriptions_are_refused_none_is_taken_for_made() {
+    const CHANNELS: usize = 1_000;
+    let Some(mut server) = configured(|server| {
+        jetstream(server)
+            + "authorization { users: [ { user: a, password: b, permissions: {
+                publish: \"test.>\"
+                subscribe: {allow: \"test.>\", deny: \"test.c.*.g=3Asecret.>\"}
+            } } ] }"
+    }) else {
+        return;
+    };
+    let one = One::open(&format!("nats://a:b@127.0.0.1:{}", server.port));
+    one.expect(&Heard::Connected);
+    one.subscribe("g:open");
+    let names: HashSet<_> = (0..CHANNELS).map(|n| format!("g:secret.{n}")).collect();
+    let refused = || {
+        let mut refused = HashSet::new();
+        while refused.len() < CHANNELS {
+            match one.ear.recv_timeout(LIMIT / 3) {
+                Ok(Heard::Refused(name)) => refused.insert(name),
+                Ok(_) => continue,
+                Err(_) => break,
+            };
+        }
+        refused
+    };
+    // At the same time, as the members of a page full of groups do.
+    one.runtime.block_on(async {
+        let subscribing = names.iter().map(|name| one.broker.subscribe(name));
+        futures_util::future::join_all(subscribing).await;
+    });
+    let first = refused();
+    assert!(first == names, "{} of {CHANNELS}", first.len());
+    // And over a new connection.
+    server.down();
+    one.expect(&Heard::Disconnected);
+    server.up();
+    one.expect(&Heard::Connected);
+    let again = refused();
+    assert!(again == names, "{} of {CHANNELS}", again.len());
+    one.publish("g:open", "still here").unwrap();
+    one.expect(&message("g:open", "still here"));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::{
 use async_nats::{Client, Event, Message};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream, stream::SelectAll};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::{
     address::Address,
@@ -55,8 +55,9 @@ const COMMANDS: usize = 2_048;
 /// The most new subscriptions on their way to the task that listens.
 const NEW: usize = 64;
 
-/// The most refused subscriptions on their way to the same task.
-const DENIED: usize = 4_096;
+/// The most subscriptions that the server has not confirmed. The client keeps 128 refusals that came in
+/// one read, and forgets the others: those of two portions fit.
+const PORTION: usize = 64;
 
 /// The messages of a subscription, with the channel that was subscribed to.
 type Heard = BoxStream<'static, (Arc<str>, Message)>;
@@ -71,6 +72,8 @@ struct Live {
     /// channel never has two.
     ends: Arc<tokio::sync::Mutex<HashMap<Arc<str>, oneshot::Sender<()>>>>,
     refusals: Arc<Refusals>,
+    /// Limits to [`PORTION`] the subscriptions that are being made.
+    making: Arc<Semaphore>,
     /// A question was answered over the connection.
     useful: Arc<AtomicBool>,
 }
@@ -105,7 +108,8 @@ struct Ears {
     new: mpsc::Receiver<Heard>,
     heard: SelectAll<Heard>,
     trouble: mpsc::Receiver<Wrong>,
-    denied: mpsc::Receiver<(String, String)>,
+    /// Refused subscriptions. No more come than there are subscriptions.
+    denied: mpsc::UnboundedReceiver<(String, String)>,
 }
 
 /// Why a connection is of no use any more.
@@ -174,12 +178,14 @@ impl Nats {
         self.0.subscriptions().insert(Arc::clone(&channel));
         let live = self.0.get()?;
         let subject = self.0.names.heard(&channel);
+        let turn = live.making.acquire().await;
         let begun = Instant::now();
         let denied = live.limited(async {
             if let Some(heard) = self.0.listen(&live, Arc::clone(&channel)).await? {
                 live.new.send(heard).await.map_err(|_| broken())?;
             }
             live.confirm.wait().await?;
+            drop(turn);
             ripple(&live.client).await;
             live.refusals.check(&subject, begun).await
         });
@@ -260,7 +266,7 @@ impl Server for Shared {
 
     async fn connect(&self) -> Result<Ears, BrokerError> {
         let (tell, mut trouble) = mpsc::channel(1);
-        let (deny, denied) = mpsc::channel(DENIED);
+        let (deny, denied) = mpsc::unbounded_channel();
         let refusals = Arc::<Refusals>::default();
         let client = self.client(tell, Arc::clone(&refusals), deny).await?;
         let (new, coming) = mpsc::channel(NEW);
@@ -270,6 +276,7 @@ impl Server for Shared {
             new,
             ends: Arc::default(),
             refusals,
+            making: Arc::new(Semaphore::new(PORTION)),
             useful: Arc::default(),
         };
         *self.live() = Some(live.clone());
@@ -345,7 +352,7 @@ impl Shared {
         &self,
         trouble: mpsc::Sender<Wrong>,
         refusals: Arc<Refusals>,
-        denied: mpsc::Sender<(String, String)>,
+        denied: mpsc::UnboundedSender<(String, String)>,
     ) -> Result<Client, BrokerError> {
         let servers = self.address.servers();
         let options = self.address.options().name("dwebsocket");
@@ -368,7 +375,7 @@ impl Shared {
                             wrong = None;
                             refusals.note(one.subject(), &words);
                             if let Denied::Subscribe(subject) = one {
-                                let _ = denied.try_send((subject.to_owned(), words));
+                                let _ = denied.send((subject.to_owned(), words));
                             }
                         }
                         None => {}
@@ -396,10 +403,12 @@ impl Shared {
     async fn listen_to_all(&self, live: &Live) -> Result<SelectAll<Heard>, BrokerError> {
         let channels: Vec<_> = self.subscriptions().iter().cloned().collect();
         let mut heard = SelectAll::new();
-        for channel in channels {
-            heard.extend(limited(self.listen(live, channel)).await?);
+        for portion in channels.chunks(PORTION) {
+            for channel in portion {
+                heard.extend(limited(self.listen(live, Arc::clone(channel))).await?);
+            }
+            confirm::answer(&live.client, &self.names.echo()).await?;
         }
-        confirm::answer(&live.client, &self.names.echo()).await?;
         ripple(&live.client).await;
         Ok(heard)
     }
@@ -438,12 +447,26 @@ impl Shared {
 
     /// Ends a subscription that the server does not allow; all others go on.
     async fn deny(&self, live: &Live, subject: &str, words: &str) {
-        let mut denied: Vec<_> = self.subscriptions().iter().cloned().collect();
-        denied.retain(|channel| self.names.heard(channel) == subject);
+        let denied = self.heard_by(subject);
         for channel in denied {
             live.ends.lock().await.remove(&channel);
             self.events.refused(&channel, &unavailable(words));
         }
+    }
+
+    /// The channels that have this subject.
+    fn heard_by(&self, subject: &str) -> Vec<Arc<str>> {
+        let all = self.subscriptions();
+        if subject.ends_with('>') {
+            // Several wildcards may have one subject.
+            let wildcards = all.iter().filter(|channel| channel.ends_with('*'));
+            let have = wildcards.filter(|channel| self.names.heard(channel) == subject);
+            return have.cloned().collect();
+        }
+        let tokens = self.names.split(subject).map(|(_, tokens)| tokens);
+        let channel = tokens.and_then(names::channel);
+        let channel = channel.and_then(|channel| all.get(channel.as_str()).cloned());
+        channel.into_iter().collect()
     }
 
     fn pass_on(&self, listened: &str, message: &Message) {
