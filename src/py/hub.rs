@@ -273,10 +273,8 @@ pub(super) fn history<'py>(
     ttl: f64,
     timeout: Option<f64>,
 ) -> PyResult<PyHistory<'py>> {
-    let limits = limits(size.max(1), ttl)?.unwrap_or(Limits {
-        size: 1,
-        ttl: Duration::ZERO,
-    });
+    let ttl = errors::seconds("ttl", ttl)?;
+    let limits = Limits { size, ttl };
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
     let (entries, top) = wait::apart(py, move || hub.history(&group, limits, timeout))?
@@ -302,12 +300,10 @@ pub(super) fn position(
     ttl: f64,
     timeout: Option<f64>,
 ) -> PyResult<(u64, String)> {
-    let limits = limits(size.max(1), ttl)?;
+    let ttl = errors::seconds("ttl", ttl)?;
+    let limits = Limits { size, ttl };
     let timeout = self::timeout(timeout)?;
     let hub = hub()?;
-    let Some(limits) = limits else {
-        return Ok((0, String::new()));
-    };
     let Position { offset, epoch } =
         wait::apart(py, move || hub.position(&group, limits, timeout))?
             .map_err(|error| errors::broker(&error))?;

@@ -20,7 +20,8 @@ use crate::hub::{
 /// A message of a history: its offset, the kind of its payload, and its payload.
 pub type Kept = (u64, PayloadKind, Bytes);
 
-/// Reads the histories of groups.
+/// Reads the histories of groups. A broker that is asked for a history begins one, so it is not asked for
+/// that of a group that keeps none.
 pub(in crate::hub) struct Archive {
     pub(in crate::hub) groups: &'static Groups,
     pub(in crate::hub) cluster: &'static Cluster,
@@ -38,6 +39,9 @@ impl Archive {
         limits: Limits,
         timeout: Duration,
     ) -> Result<(Vec<Kept>, Position), BrokerError> {
+        if limits.size == 0 {
+            return Ok((Vec::new(), Position::nowhere()));
+        }
         let channel = Channel::group(name);
         let (messages, top) = match self.cluster.link() {
             Some(link) => read_history(link.line, &channel, limits, timeout)?,
@@ -67,6 +71,9 @@ impl Archive {
         limits: Limits,
         timeout: Duration,
     ) -> Result<Position, BrokerError> {
+        if limits.size == 0 {
+            return Ok(Position::nowhere());
+        }
         let channel = Channel::group(name);
         let Some(link) = self.cluster.link() else {
             let position = self.groups.find(&channel).and_then(|group| {

@@ -21,7 +21,7 @@ use tungstenite::Message as Wire;
 
 use crate::{
     broker,
-    common::{Peer, connect_inbox, limited},
+    common::{LIMIT, Peer, connect_inbox, limited},
 };
 
 type One = (Arc<Connection>, Arc<Inbox>, Peer);
@@ -774,6 +774,23 @@ fn a_history_expires() {
             ..join
         };
         assert!(!hub().join(&one.0, "brief", late).unwrap().recovered);
+    });
+}
+
+#[test]
+fn a_group_that_keeps_nothing_has_no_history_to_begin() {
+    limited(|| {
+        let none = Limits {
+            size: 0,
+            ttl: Duration::from_secs(60),
+        };
+        let nowhere = Position {
+            offset: 0,
+            epoch: "".into(),
+        };
+        let read = hub().history("nothing", none, LIMIT).unwrap();
+        assert_eq!((read.0.len(), &read.1), (0, &nowhere));
+        assert_eq!(hub().position("nothing", none, LIMIT).unwrap(), nowhere);
     });
 }
 
