@@ -24,6 +24,9 @@ const OVERHEAD: usize = 256;
 /// The beats after which a message has waited for too long.
 const LATE: u32 = 6;
 
+/// The places that are kept when no message waits any more.
+const KEPT: usize = 1_024;
+
 /// Messages that wait, oldest first.
 pub(super) struct Backlog<S = PubSubStream> {
     stream: S,
@@ -83,6 +86,9 @@ impl<S: Stream<Item = Msg> + Unpin> Backlog<S> {
         }
         let next = self.waiting.pop_front().map(|(_, message)| message);
         self.bytes -= next.as_ref().map_or(0, weight);
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
+            self.waiting = VecDeque::new();
+        }
         next.map_or(Poll::Pending, |message| Poll::Ready(Ok(message)))
     }
 }
@@ -121,8 +127,14 @@ mod tests {
         for expected in some {
             assert_eq!(next(&mut backlog, &beat), Some(Ok(expected.to_vec())));
         }
-        assert_eq!(backlog.bytes, 0);
         assert_eq!(next(&mut backlog, &beat), Some(Err(End::Gone)));
+        assert_eq!(backlog.bytes, 0);
+        let many = stream::iter((0..2 * KEPT).map(|_| message(b"x")));
+        let mut backlog = Backlog::new(many.chain(stream::pending()));
+        while let Some(one) = next(&mut backlog, &beat) {
+            assert!(one.is_ok());
+        }
+        assert_eq!((backlog.bytes, backlog.waiting.capacity()), (0, 0));
         let mut backlog = Backlog::new(stream::pending());
         assert_eq!(next(&mut backlog, &beat), None);
     }
