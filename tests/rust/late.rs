@@ -208,6 +208,41 @@ fn a_wildcard_gets_what_is_stored_while_the_first_member_joins() {
 }
 
 #[test]
+fn who_joined_while_the_broker_was_away_hears_through_it_afterwards() {
+    alone(
+        "who_joined_while_the_broker_was_away_hears_through_it_afterwards",
+        || {
+            let Some(pair) = Pair::start() else {
+                return;
+            };
+            pair.proxy.cut();
+            until("the broker is away", || {
+                hub().broker_state() == BrokerState::Away
+            });
+            let mut all = member("room.*", None);
+            pair.proxy.mend();
+            until("the broker is back, and is asked once more", || {
+                let mut redis = client(&pair.server);
+                let calls: String = redis::cmd("INFO")
+                    .arg("commandstats")
+                    .query(&mut redis)
+                    .unwrap();
+                // The connection makes the subscription, and the group's review does.
+                calls.contains("cmdstat_psubscribe:calls=2,")
+            });
+            thread::sleep(SOON);
+            pair.proxy.hold(&[Part::Messages]);
+            keep("room.1", "by way of the broker");
+            let plain = text(Target::Group("room.2".into()), "at once", LIMIT);
+            hub().publish(&plain).unwrap();
+            assert_eq!(read(&mut all), "at once");
+            pair.proxy.hold(&[]);
+            assert_eq!(read(&mut all), "by way of the broker");
+        },
+    );
+}
+
+#[test]
 fn a_group_that_was_deaf_gets_what_it_has_missed_without_a_further_message() {
     alone(
         "a_group_that_was_deaf_gets_what_it_has_missed_without_a_further_message",

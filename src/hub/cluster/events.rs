@@ -92,6 +92,7 @@ impl Events for Receiver {
         if link.subscriptions.is_listening() {
             link.attendance.update(None, Presence::reconnected);
         }
+        link.subscriptions.review_unheard();
         link.recovery.recover();
     }
 

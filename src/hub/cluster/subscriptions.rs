@@ -77,6 +77,18 @@ impl Subscriptions {
         self.reviewed.notify_one();
     }
 
+    /// Called when the broker is back: groups whose subscription has failed hear now, or are refused.
+    pub(super) fn review_unheard(&self) {
+        for group in self.groups.all() {
+            let state = group.lock();
+            let is_unheard = !state.subscribed && state.len() > 0;
+            drop(state);
+            if is_unheard {
+                self.review(&group.channel, None);
+            }
+        }
+    }
+
     fn reviews(&self) -> MutexGuard<'_, HashMap<Channel, Vec<Waiter>>> {
         self.reviews.lock().unwrap_or_else(PoisonError::into_inner)
     }
