@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/redis_client.rs"]
+mod redis_client;
 #[path = "common/server.rs"]
 mod server;
 #[path = "common/site.rs"]
@@ -14,6 +16,7 @@ use dwebsocket::{
     engine::engine,
     hub::{BrokerState, Fate, Limits, Outgoing, PayloadKind as Kind, Target},
 };
+use redis_client::{client, command};
 use server::Server;
 use site::{alone, hub, text};
 
@@ -121,5 +124,31 @@ fn what_waits_in_all_groups_together_is_bounded_in_bytes() {
         server.up();
         until("what waited is stored", || waiting() == 0);
         assert_eq!(fate("one.more".into(), &large), Fate::Stored);
+    });
+}
+
+#[test]
+fn a_group_that_the_broker_refuses_does_not_stop_the_others() {
+    let name = "a_group_that_the_broker_refuses_does_not_stop_the_others";
+    alone(name, || {
+        let Some(server) = Server::in_memory() else {
+            return;
+        };
+        site::connect(&server.url(), "storing");
+        let mut redis = client(&server);
+        command(
+            &mut redis,
+            &["SET", "storing:meta:{g:refused}", "no history"],
+        );
+        let fate = |group: &str, payload: &str| {
+            let kept = Target::Kept(group.into(), LIMITS);
+            let soon = Duration::from_millis(1);
+            hub().publish(&text(kept, payload, soon)).unwrap().fate
+        };
+        let large = "x".repeat(4 << 20);
+        while fate("refused", &large) == Fate::Pending {}
+        let kept = Target::Kept("sound".into(), LIMITS);
+        let published = hub().publish(&text(kept, "x", LIMIT)).unwrap();
+        assert_eq!(published.fate, Fate::Stored);
     });
 }

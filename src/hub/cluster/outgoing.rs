@@ -186,7 +186,12 @@ impl Uplink {
                 continue;
             }
             let census = self.groups.census();
-            if state.outbound.len() >= MAX_OUTBOUND || census.waiting_bytes() >= MAX_BYTES {
+            // A group that the broker refuses must not stop all others.
+            let may_wait = state.outbound.is_empty() && self.line.broker.is_connected();
+            let is_full = census.waiting_bytes() >= MAX_BYTES && !may_wait;
+            if is_full || state.outbound.len() >= MAX_OUTBOUND {
+                drop(state);
+                self.groups.retire(&group);
                 published.dropped += 1;
                 return None;
             }
@@ -304,8 +309,8 @@ impl Uplink {
         self.drains.notify_all();
     }
 
-    /// Whether a group, or a wildcard, has members to whom the broker does not send messages back: it refuses
-    /// to let this process listen.
+    /// Whether a group, or a wildcard, has members to whom the broker does not send messages back, because
+    /// the subscription has failed.
     fn is_deaf(&self, group: &Group) -> bool {
         let state = group.lock();
         if state.subscribed || state.len() > 0 {
