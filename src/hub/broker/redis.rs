@@ -486,6 +486,8 @@ impl Server for Shared {
         let useful = broken.is_some_and(|broken| {
             broken.useful.load(Ordering::Relaxed) && broken.words().is_none()
         });
+        // To begin anew is more work still for a process that does not keep up.
+        let useful = useful && error != BrokerError::Unavailable(TOO_FAST.into());
         Served { error, useful }
     }
 

@@ -513,7 +513,8 @@ fn what_is_wrong(event: &Event) -> Option<Wrong> {
     match event {
         Event::Disconnected | Event::Closed => wrong("NATS has closed the connection", false),
         // After the reconnect, groups with a history fetch what is missing.
-        Event::SlowConsumer(_) => wrong(TOO_FAST, false),
+        // To begin anew is more work still for a process that does not keep up.
+        Event::SlowConsumer(_) => wrong(TOO_FAST, true),
         // For example: too many connections.
         Event::ServerError(error) => wrong(&error.to_string(), true),
         Event::Connected | Event::LameDuckMode | Event::Draining | Event::ClientError(_) => None,
