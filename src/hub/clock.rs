@@ -15,8 +15,8 @@ use super::{
 /// The time between two ticks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Ticks for presence, for histories, and for groups without members. The clock starts with the first history, the first
-/// present member or the broker.
+/// Ticks for presence, for histories, and for groups without members. The clock starts with the first history,
+/// the first present member or the broker.
 pub(super) struct Clock {
     handle: Handle,
     groups: &'static Groups,

@@ -155,14 +155,14 @@ fn however_many_subscriptions_are_refused_none_is_taken_for_made() {
         }
         refused
     };
-    // At the same time, as the members of a page full of groups do.
+    // The members of a page full of groups subscribe at the same time, too.
     one.runtime.block_on(async {
         let subscribing = names.iter().map(|name| one.broker.subscribe(name));
         futures_util::future::join_all(subscribing).await;
     });
     let first = refused();
     assert!(first == names, "{} of {CHANNELS}", first.len());
-    // And over a new connection.
+    // A new connection makes all subscriptions again.
     server.down();
     one.expect(&Heard::Disconnected);
     server.up();

@@ -372,7 +372,8 @@ fn what_comes_too_fast_is_not_lost_in_silence() {
     assert!(messages < MESSAGES);
     let lost = slow.lost();
     assert!((1..=MESSAGES - messages).contains(&lost), "{lost}");
-    assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
+    // The first attempt to connect may fail.
+    while ear.recv_timeout(LIMIT).unwrap() != Heard::Connected {}
     one.publish("g:fast", "small").unwrap();
     assert_eq!(ear.recv_timeout(LIMIT).unwrap(), message("g:fast", "small"));
 }

@@ -37,7 +37,7 @@ fn what_has_expired_is_freed_in_a_quiet_group_with_members() {
     common::limited(|| {
         let limits = Limits {
             size: 5,
-            ttl: Duration::from_millis(50),
+            ttl: Duration::from_secs(1),
         };
         let join = dwebsocket::hub::Join {
             limits: Some(limits),
