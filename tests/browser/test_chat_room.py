@@ -110,6 +110,25 @@ def again(page: Page, number: int) -> None:
     after(page, 0.5 * 2**number + 0.1)
 
 
+def waiting(page: Page, fake: Fake) -> dict[str, Any]:
+    """Have a page join with a message that waits; return its question who is there."""
+    fake.mute = {"members", "data"}
+    fake.cut()
+    page("chat.say('hello')")
+    page.until("line.state === 'waiting'")
+    after(page, 2.1)
+    return fake.expect("members", 2)
+
+
+def heard(page: Page, fake: Fake) -> None:
+    """Wait until all that was said has been heard, first by the page."""
+    page("line.addEventListener('data', ({ data }) => (window.last = data))")
+    fake.tell({"type": "data", "data": "last"})
+    page.until("window.last === 'last'")
+    page("chat.typing()")
+    fake.until(lambda: any(each.get("data") == TYPING for each in fake.received))
+
+
 def test_who_comes_and_who_goes_is_news(page: Page, fake: Fake) -> None:
     tell(page, fake, "leave", LI)
     after(page, 4.9)
@@ -274,6 +293,82 @@ def test_what_was_to_be_sent_later_is_sent_once_after_a_break(
     assert fake.count("publish") == 2
 
 
+@pytest.mark.parametrize("late", ["members", "history", "nothing"])
+def test_a_room_that_was_left_loses_no_message(
+    page: Page, fake: Fake, late: str
+) -> None:
+    """The server would refuse what it sends, and the panel is not there to tell."""
+    message = {"id": "heard", "text": "heard", "who": "l", "name": "Li"}
+    fake.forgetful = late != "members"
+    question = waiting(page, fake)
+    if fake.forgetful:
+        fake.until(lambda: any(each.get("data") == HISTORY for each in fake.received))
+        fake.tell(question | {"members": fake.present})
+    page("chat.leave()")
+    fake.expect("leave")
+    fake.refusals["publish"] = ["forbidden"]
+    if late == "members":
+        fake.tell(question | {"members": fake.present})
+    elif late == "history":
+        fake.tell({"type": "data", "data": HISTORY | {"messages": [message]}})
+    else:
+        page("line.hold(window)")
+        after(page, 6.1)
+    heard(page, fake)
+    assert fake.count("publish") == 0
+    assert page("chat.waiting.map(({ text }) => text)") == ["hello"]
+    assert page("chat.log") == [["ready", ""]]
+
+
+def test_a_room_that_was_left_hears_nothing_of_the_next_one(
+    page: Page, fake: Fake
+) -> None:
+    page("chat.leave()")
+    fake.expect("leave")
+    page("window.former = chat")
+    page(OPEN)
+    ready(page)
+    tell(page, fake, "join", IO)
+    fake.publish("chat.lobby", {"id": "new", "text": "new", "who": "l", "name": "Li"})
+    page.until(f"{SHOWN}.length === 1")
+    assert page("former.log") == [["ready", ""]]
+    assert fake.count("members") == 2
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_who_leaves_while_the_name_is_changed_is_out(
+    page: Page, fake: Fake, again: bool
+) -> None:
+    fake.mute = {"leave"}
+    page("void chat.enter('Ida')")
+    changing = fake.expect("leave")
+    page("chat.leave()")
+    if again:
+        page("chat.enter('Lisa')")
+        ready(page, 2)
+    fake.tell(changing | {"type": "left"})
+    heard(page, fake)
+    assert fake.count("join") == (2 if again else 1)
+    after(page, 5.1)
+    assert page("[line.state, line.name]") == (
+        ["online", "Lisa"] if again else ["idle", "Ada"]
+    )
+
+
+def test_nothing_is_sent_while_the_name_is_changed(page: Page, fake: Fake) -> None:
+    question = waiting(page, fake)
+    fake.mute = {"leave"}
+    page("void chat.enter('Ida')")
+    changing = fake.expect("leave")
+    fake.refusals["publish"] = ["forbidden"]
+    fake.tell(question | {"members": fake.present})
+    heard(page, fake)
+    assert fake.count("publish") == 0
+    del fake.refusals["publish"]
+    fake.tell(changing | {"type": "left"})
+    page.until("chat.waiting.length === 0")
+
+
 def test_another_name_brings_no_message_a_second_time(page: Page, fake: Fake) -> None:
     message = {"id": "heard", "text": "heard", "who": "l", "name": "Li"}
     fake.publish("chat.lobby", message)
@@ -368,7 +463,7 @@ def test_the_line_ends_after_its_last_user_and_begins_with_the_next(
     page("chat.leave()")
     fake.expect("leave")
     after(page, 5.1)
-    tell(page, fake, "join", IO)  # the list of rooms is still shown
+    heard(page, fake)  # the list of rooms is still shown
     page("line.unwatchRooms()")
     after(page, 4.9)
     assert page("line.state") == "online"

@@ -43,6 +43,8 @@ export class Room extends EventTarget {
   #expected = new Set();
   #expecting = 0;
   #wanted = false;
+  /** From enter() to leave(): ends the listeners, since the group and the line live on. */
+  #stay = null;
   you = null;
 
   constructor(line, name, prefix) {
@@ -52,8 +54,6 @@ export class Room extends EventTarget {
     this.groupName = `${prefix}.${name}`;
     this.#outbox = new Outbox(name, (message) => this.#send(message));
     this.#outbox.addEventListener("change", () => this.dispatchEvent(event("change")));
-    line.addEventListener("state", ({ state }) => this.#lineBecame(state));
-    line.addEventListener("data", ({ data }) => data?.room === name && this.#told(data));
   }
 
   /** The people in the room, each person once. */
@@ -69,9 +69,11 @@ export class Room extends EventTarget {
     this.#suggestion = "";
     this.#outbox.pause(); // the server takes no message before the room is entered
     this.#line.hold(this);
-    if (this.#group && this.#wanted) await this.#group.leave().catch(() => {});
+    const stay = this.#stay;
+    if (this.#wanted) await this.#group.leave().catch(() => {});
+    if (this.#stay !== stay) return; // the room was left meanwhile
     this.#line.open(name);
-    this.#group ??= this.#listen(this.#line.socket.group(this.groupName));
+    this.#stay ??= this.#listen();
     this.#wanted = true;
     this.#join();
   }
@@ -81,6 +83,8 @@ export class Room extends EventTarget {
     this.#shown.clear();
     if (this.#wanted) this.#group.leave().catch(() => {});
     this.#wanted = false;
+    this.#stay?.abort();
+    this.#stay = this.#held = null;
     this.#outbox.pause();
     this.#line.release(this);
   }
@@ -89,6 +93,9 @@ export class Room extends EventTarget {
 
   /** Tell the others that the visitor is writing. */
   typing() { this.#line.tell({ chat: "typing", room: this.name }); }
+
+  /** Whether the server takes messages; it refuses them also while the name is changed. */
+  get #isIn() { return this.#group.state === "joined"; }
 
   #join() {
     const since = this.#group.position ?? DWebSocket.START;
@@ -109,14 +116,20 @@ export class Room extends EventTarget {
     this.#leaving.clear();
   }
 
-  #listen(group) {
-    group.addEventListener("joined", ({ missed }) => this.#joined(missed));
-    group.addEventListener("message", (message) => this.#message(message));
-    group.addEventListener("reset", () => this.#askHistory());
-    group.addEventListener("join", ({ member }) => this.#came(member));
-    group.addEventListener("leave", ({ member }) => this.#went(member));
-    group.addEventListener("error", ({ error, willRetry }) => willRetry || this.#refused(error));
-    return group;
+  #listen() {
+    const stay = new AbortController();
+    const { signal } = stay;
+    const on = (target, type, listener) => target.addEventListener(type, listener, { signal });
+    on(this.#line, "state", ({ state }) => this.#lineBecame(state));
+    on(this.#line, "data", ({ data }) => data?.room === this.name && this.#told(data));
+    const group = (this.#group ??= this.#line.socket.group(this.groupName));
+    on(group, "joined", ({ missed }) => this.#joined(missed, signal));
+    on(group, "message", (message) => this.#message(message));
+    on(group, "reset", () => this.#askHistory());
+    on(group, "join", ({ member }) => this.#came(member));
+    on(group, "leave", ({ member }) => this.#went(member));
+    on(group, "error", ({ error, willRetry }) => willRetry || this.#refused(error));
+    return stay;
   }
 
   /** Handle data of the server's application about this room. */
@@ -131,14 +144,15 @@ export class Room extends EventTarget {
     }
   }
 
-  async #joined(missed) {
+  async #joined(missed, signal) {
     this.#missed = missed;
     const before = this.people;
     // The answer comes after the missed messages.
     const members = await this.#group.members().catch(() => null);
+    if (signal.aborted) return;
     if (!members) {
-      // The line is up and only this request failed: send the waiting messages all the same.
-      if (this.#group.state === "joined" && !this.#held) this.#ready();
+      // Perhaps only this request failed: send the waiting messages all the same.
+      if (!this.#held) this.#ready();
       return;
     }
     const here = members.filter(({ info }) => isPerson(info));
@@ -152,11 +166,12 @@ export class Room extends EventTarget {
   }
 
   #ready() {
+    if (!this.#isIn) return;
     this.dispatchEvent(event("ready"));
     // Only now it is clear that the message is not among those that have arrived.
     const { hopeless } = this.#outbox;
     if (hopeless) this.#decline(hopeless, this.#line.ended === TOO_LONG ? "message_long" : "failed");
-    this.#outbox.resume();
+    if (this.#isIn) this.#outbox.resume();
   }
 
   #message({ data, offset }) {
