@@ -336,6 +336,20 @@ def test_who_needs_another_room_is_not_asked_for_another_name(visit: Visit) -> N
     expect(part(page, "complaint")).to_have_text("closing time")
 
 
+def test_a_refused_message_is_put_before_what_is_typed(visit: Visit) -> None:
+    page = enter(visit(), "Ana")
+    field = page.get_by_label("Message", exact=True)
+    for text, shown in (("refused", "refused"), ("too", "too\nrefused and more")):
+        page.locator("dwebsocket-chat").evaluate(
+            "({ room }, text) => void room.dispatchEvent(Object.assign("
+            "new Event('declined'), { code: 'failed', text, again: false }))",
+            text,
+        )
+        expect(field).to_have_value(shown)
+        field.press("End")
+        field.press_sequentially(" and more")
+
+
 def test_who_only_reads_is_told_of_a_refusal(visit: Visit) -> None:
     page = enter(visit(), "Ana")
     page.evaluate("""() => {

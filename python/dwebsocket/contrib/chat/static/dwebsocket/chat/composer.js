@@ -35,10 +35,10 @@ export class Composer {
     if (matchMedia("(pointer: fine)").matches) this.#field.focus();
   }
 
-  /** Put back a text that the server refused, unless the field has a new text. */
+  /** Put back a text that the server refused, before what is typed meanwhile. */
   giveBack(text) {
-    if (this.#field.value.trim()) return;
-    this.#field.value = text;
+    const typed = this.#field.value;
+    this.#field.value = typed.trim() ? `${text}\n${typed}` : text;
     this.#changed(false);
   }
 
