@@ -46,7 +46,7 @@ __all__ = ("Refused", "Session")
 logger = logging.getLogger("dwebsocket.session")
 
 trouble = Trouble(logger, "may_join() failed when it was asked again")
-away = Trouble(logger, "The database failed a client's command")
+away = Trouble(logger, "The database failed a session")
 repeats = Repeats()
 
 #: Points that joining a group again costs: all members may be told of the join.
@@ -202,13 +202,28 @@ class Session:
         """Serve the client until the connection ends."""
         self._begin_watch()
         self.send(membership.welcome(endpoint.of(self.websocket), self.ping))
-        self.on_open()
+        self._open()
         while True:
             try:
                 message = self._next()
             except WebSocketClosed:
                 return
             self._answer(message)
+
+    def _open(self) -> None:
+        """Call the hook; close the connection if it fails."""
+        try:
+            self.on_open()
+        except WebSocketClosed:
+            raise
+        except (Refused, PermissionDenied) as error:
+            self.websocket.close(1008, str(error))
+        except Exception as error:
+            if self._is_away(error):
+                self.websocket.close(1013, "try again later")
+            else:
+                self._report(error)
+                self.websocket.close(1011)
 
     def _begin_watch(self) -> None:
         known = endpoint.of(self.websocket).rights
@@ -316,24 +331,31 @@ class Session:
             self._error(number, error.code, error.message)
         except PermissionDenied as error:
             self._error(number, "forbidden", str(error) or "not allowed")
-        except hub.BrokerError as error:
+        except Exception as error:
+            if self._is_away(error):
+                self._error(number, "unavailable", "not possible now; try again")
+                return
+            self._report(error)
+            code = "invalid" if isinstance(error, ValueError) else "failed"
+            self._error(number, code, "the server could not do this")
+
+    def _is_away(self, error: Exception) -> bool:
+        """Return whether the broker or the database is away; log it then."""
+        if isinstance(error, hub.BrokerError):
             # The error names servers, which visitors must not see.
             logger.warning(
-                "A client's command at %s could not be carried out: %s",
+                "The broker failed the session at %s: %s",
                 shown(self.request.path),
                 error,
                 extra={"request": self.request},
             )
-            self._error(number, "unavailable", "not possible now; try again")
-        except (OperationalError, InterfaceError) as error:
+            return True
+        if isinstance(error, OperationalError | InterfaceError):
             # The database is away, or has no connection left for all the clients that
             # have come back at once: it serves this one a moment later.
             away.note(error)
-            self._error(number, "unavailable", "not possible now; try again")
-        except Exception as error:
-            self._report(error)
-            code = "invalid" if isinstance(error, ValueError) else "failed"
-            self._error(number, code, "the server could not do this")
+            return True
+        return False
 
     def _report(self, error: Exception) -> None:
         """Report an exception of a hook, unless many like it were reported just now."""

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
 from django.test import override_settings
@@ -397,6 +398,42 @@ def test_a_session_may_join_groups_for_its_client(client):
     assert hear() == {"type": "message", "group": "plain", "data": "hello"}
     assert hear()["data"] == {"text": "hello"}
     assert hear() == {"type": "ack", "id": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "level"),
+    [
+        (Refused("forbidden", "not today"), 1008, None),
+        (PermissionDenied("not today"), 1008, None),
+        (hub.BrokerError("at 10.0.0.7"), 1013, "WARNING"),
+        (OperationalError("at 10.0.0.7"), 1013, "WARNING"),
+        (KeyError("bug"), 1011, "ERROR"),
+    ],
+)
+def test_a_session_that_cannot_begin_is_closed(
+    site, monkeypatch, caplog, error, code, level
+):
+    """The client is told no more than when another hook fails."""
+
+    def fail(self):
+        raise error
+
+    @websocket
+    def view(request):
+        Chat(request.websocket, request).run()
+
+    session.away.over()
+    monkeypatch.setattr(session, "repeats", Repeats())
+    monkeypatch.setattr(Chat, "on_open", fail)
+    with site({"ws": view}).connect("ws") as connection:
+        assert json.loads(connection.recv(10))["type"] == "welcome"
+        with pytest.raises(ConnectionClosed):
+            connection.recv(10)
+        assert connection.close_code == code
+        assert "10.0.0.7" not in connection.close_reason
+    found = [one for one in caplog.records if one.levelname in ("WARNING", "ERROR")]
+    assert [one.levelname for one in found] == ([level] if level else [])
+    assert {one.name for one in found} <= {"dwebsocket.session"}
 
 
 @pytest.mark.parametrize("kind", [Wild])
