@@ -455,6 +455,20 @@ def test_the_list_of_rooms_is_asked_for_a_second_after_the_last_change(
     assert asked(fake) == 4
 
 
+def test_a_second_list_of_rooms_is_filled_at_once(page: Page, fake: Fake) -> None:
+    page("line.watchRooms()")
+    after(page, 0.1)
+    live(page, fake, 1.1)
+    fake.until(lambda: asked(fake) == 2)
+    live(page, fake, 2)
+    page("line.watchRooms()")
+    after(page, 0.1)
+    fake.until(lambda: asked(fake) == 3)
+    page("line.unwatchRooms()")
+    after(page, 1.1)
+    fake.until(lambda: asked(fake) == 4)
+
+
 def test_the_line_ends_after_its_last_user_and_begins_with_the_next(
     page: Page, fake: Fake
 ) -> None:

@@ -34,7 +34,7 @@ export class Line extends EventTarget {
   #closing = 0;
   /** How many elements show the list of rooms. */
   #watching = 0;
-  #listing = 0;
+  #listing = 0; // the time of the next request for the list of rooms, while #timer runs
   #timer = 0;
   #news = 0; // the time when the list of rooms has changed last
   socket = null;
@@ -115,7 +115,6 @@ export class Line extends EventTarget {
   watchRooms() {
     this.hold(this);
     this.#watching += 1;
-    this.#listing = 1;
     this.open();
     this.#beginRooms();
   }
@@ -124,7 +123,7 @@ export class Line extends EventTarget {
     this.#watching -= 1;
     if (this.#watching) return;
     clearTimeout(this.#timer);
-    this.#timer = this.#listing = 0;
+    this.#timer = 0;
     this.release(this);
   }
 
@@ -154,7 +153,7 @@ export class Line extends EventTarget {
   /** Ask for the list of rooms within a time, so that many changes cause one request. */
   #askRooms(within) {
     const due = Date.now() + within;
-    if (!this.#listing || (this.#timer && this.#listing <= due)) return;
+    if (!this.#watching || (this.#timer && this.#listing <= due)) return;
     clearTimeout(this.#timer);
     this.#listing = due;
     this.#timer = setTimeout(() => {
