@@ -260,6 +260,30 @@ def test_what_no_connection_survives_is_given_up(
     assert fake.count("publish") == 4
 
 
+def test_a_break_without_blame_is_not_counted(page: Page, fake: Fake) -> None:
+    fake.mute = {"publish"}
+    page("chat.say('hello')")
+    for number in range(1, 5):
+        fake.expect("publish", number)
+        page("line.retry()")
+        ready(page, number + 1)
+    assert page("chat.log.some(([kind]) => kind === 'declined')") is False
+
+
+def test_a_break_is_counted_once(page: Page, fake: Fake) -> None:
+    fake.mute = {"publish"}
+    page("chat.say('hello')")
+    for number in (1, 2):
+        # The message is sent again under each name.
+        fake.expect("publish", number * 2 - 1)
+        page("void chat.enter('Ida')")
+        ready(page, number * 2)
+        fake.expect("publish", number * 2)
+        fake.cut()
+        back(page, fake, number * 2 + 1)
+    assert page("chat.waiting.map(({ breaks }) => breaks)") == [2]
+
+
 def test_what_has_arrived_is_not_given_up(page: Page, fake: Fake) -> None:
     fake.ends["publish"] = 1006
     page("chat.say('heard')")

@@ -48,6 +48,8 @@ export class Outbox extends EventTarget {
 
   /** Stop sending, because the line broke with this message on the way. */
   broke(id) {
+    // Else the message is not to blame, or the break has been counted: it was sent twice.
+    if (this.#flying !== id) return;
     this.pause();
     const message = this.waiting.find((message) => message.id === id);
     if (!message) return;

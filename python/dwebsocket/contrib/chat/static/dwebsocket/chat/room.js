@@ -108,6 +108,8 @@ export class Room extends EventTarget {
       if (this.#wanted && this.#group.state === "out") this.#join();
       return;
     }
+    // The page itself has closed the line: no message is to blame.
+    if (state === "connecting") this.#outbox.pause();
     // Only when the line is up again is it clear whether these people or the server left.
     for (const { person, timer } of this.#leaving.values()) {
       clearTimeout(timer);
