@@ -479,6 +479,23 @@ def test_the_list_of_rooms_is_asked_for_a_second_after_the_last_change(
     assert asked(fake) == 4
 
 
+def test_a_clock_that_is_put_forward_delays_no_list_of_rooms(
+    page: Page, fake: Fake
+) -> None:
+    page("line.watchRooms()")
+    after(page, 0.1)
+    live(page, fake, 1.1)
+    fake.until(lambda: asked(fake) == 2)
+    page.page.clock.set_system_time(10_000_000)
+    assert page("Date.now()") >= 10_000_000
+    page("chat.heard = 0")
+    page("line.socket.addEventListener('message', () => (chat.heard += 1))")
+    fake.tell({"type": "message", "data": {"chat": "rooms"}})
+    page.until("chat.heard === 1")
+    after(page, 1.1)
+    fake.until(lambda: asked(fake) == 3)
+
+
 def test_a_second_list_of_rooms_is_filled_at_once(page: Page, fake: Fake) -> None:
     page("line.watchRooms()")
     after(page, 0.1)
@@ -523,10 +540,11 @@ def test_who_comes_after_the_end_tries_again(page: Page, fake: Fake) -> None:
     fake.close(4001)
     page.until("line.state === 'stopped'")
     page("chat.leave()")
-    after(page, 5.1)
     assert page("line.state") == "idle"
     page("chat.enter('Ada')")
     ready(page, 2)
+    after(page, 5.1)
+    assert page("line.state") == "online"
 
 
 def test_who_tries_by_hand_before_the_first_connection_gets_in(

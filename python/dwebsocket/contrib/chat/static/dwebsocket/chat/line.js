@@ -100,10 +100,9 @@ export class Line extends EventTarget {
   /** Close the line a moment after its last user has released it. */
   release(user) {
     if (!this.#users.delete(user) || this.#users.size) return;
-    this.#closing = setTimeout(() => {
-      this.socket?.close();
-      if (this.state !== "idle") this.#become("idle"); // the server had ended the chat
-    }, LINGER);
+    // The server has ended the chat: whoever comes next tries again.
+    if (this.state === "stopped") return this.#become("idle");
+    this.#closing = setTimeout(() => this.socket?.close(), LINGER);
   }
 
   /** Update the state if the pause before the next try is over. */
@@ -140,19 +139,19 @@ export class Line extends EventTarget {
   }
 
   #heardOfRooms() {
-    this.#news = Date.now();
+    this.#news = performance.now();
     this.#askRooms(LISTING_EVERY);
   }
 
   /** Ask for the list of rooms now; only the answer lets the page hear of changes. */
   #beginRooms() {
-    this.#news = Date.now();
+    this.#news = performance.now();
     this.#askRooms(0);
   }
 
   /** Ask for the list of rooms within a time, so that many changes cause one request. */
   #askRooms(within) {
-    const due = Date.now() + within;
+    const due = performance.now() + within;
     if (!this.#watching || (this.#timer && this.#listing <= due)) return;
     clearTimeout(this.#timer);
     this.#listing = due;
@@ -160,7 +159,7 @@ export class Line extends EventTarget {
       this.#timer = 0;
       this.tell({ chat: "rooms" });
       // The answer may be nearly a second old (rooms.py). Ask again also if it is refused.
-      const isNews = Date.now() - this.#news < LISTING_EVERY;
+      const isNews = performance.now() - this.#news < LISTING_EVERY;
       this.#askRooms(isNews ? LISTING_EVERY : LISTING_AT_LEAST);
     }, within);
   }
