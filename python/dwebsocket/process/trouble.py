@@ -10,11 +10,15 @@ import logging
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Hashable
 
 from . import fork
 
 __all__ = ("Repeats", "Trouble")
+
+#: The last calls by which failures are told apart.
+STEPS = 20
 
 
 class Trouble:
@@ -53,8 +57,8 @@ class Repeats:
     """Decides which of the failures that come again and again are reported.
 
     Failures are alike if they are of one class and come from the same place in the
-    code, over the same calls. Of those that are alike, some are reported at once, and
-    then one a minute.
+    code, over the same last calls. Of those that are alike, some are reported at once,
+    and then one a minute.
     """
 
     #: Failures that are reported at once.
@@ -91,5 +95,6 @@ class Repeats:
 
 
 def _kind(error: BaseException) -> Hashable:
-    steps = traceback.walk_tb(error.__traceback__)
+    # An endless recursion has a thousand steps.
+    steps = deque(traceback.walk_tb(error.__traceback__), STEPS)
     return type(error), tuple((frame.f_code.co_filename, line) for frame, line in steps)

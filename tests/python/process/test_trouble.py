@@ -75,6 +75,22 @@ def test_only_what_is_alike_counts_together(clock):
     assert repeats.skipped(elsewhere.value) == 0
 
 
+def deep(steps):
+    if steps:
+        return deep(steps - 1)
+    raise ValueError("no")
+
+
+def test_an_endless_recursion_takes_little_memory(clock):
+    repeats = Repeats()
+    for steps in (100, 200):
+        with pytest.raises(ValueError, match="no") as failed:
+            deep(steps)
+        repeats.skipped(failed.value)
+    ((_, found),) = repeats._kinds
+    assert len(found) == 20
+
+
 def test_of_very_many_kinds_the_oldest_are_forgotten(clock, monkeypatch):
     monkeypatch.setattr(Repeats, "MOST", 2)
     repeats = Repeats()
