@@ -115,7 +115,12 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if not child:
-            os._exit(values.get("a", lambda: 7))
+            found = 1
+            try:
+                found = values.get("a", lambda: 7)
+            finally:
+                # The child must not go on with the tests.
+                os._exit(found)
         slow.go_on.set()
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 7
