@@ -19,6 +19,8 @@ from dwebsocket import _engine
 from dwebsocket.backends.default.websocket import DefaultWebSocket
 
 TIMEOUT = 10.0
+#: Seconds without room after which an outbox counts as full.
+FULL = 0.3
 
 
 class Peer:
@@ -108,10 +110,10 @@ def fill(websocket: Any, block: bytes = b"x" * 200_000) -> None:
     The engine's thread and the kernel may take more out of the outbox a moment later,
     so the outbox counts as full after a while without room.
     """
-    until = time.monotonic() + 0.1
+    until = time.monotonic() + FULL
     while time.monotonic() < until:
         if websocket.send(block, True, overflow="refuse"):
-            until = time.monotonic() + 0.1
+            until = time.monotonic() + FULL
         else:
             time.sleep(0.005)
 

@@ -63,9 +63,9 @@ def handle(handlers, socket):
     seat.run(Job(RequestContext(), call, socket, endpoint.of(socket).connection))
 
 def send_last(socket, last, timeout):
-    "Send until the outbox is full, and then a last message that waits for room."
+    "Send until the outbox is full; return the sender of a message that waits for room."
     fill(socket)
-    return socket.send(last, True, overflow="block", timeout=timeout)
+    return gevent.spawn(socket.send, last, True, overflow="block", timeout=timeout)
 
 class Ticks:
     "Counts how often the hub gives this greenlet a turn."
@@ -288,8 +288,8 @@ def test_a_full_outbox_blocks_the_greenlet_not_the_hub():
     """
     socket, peer = open_pair(outbox_messages=2, outbox_bytes=500_000)
     last = b"y" * 200_000
+    sender = send_last(socket, last, 10)
     ticks = Ticks()
-    sender = gevent.spawn(send_last, socket, last, 10)
     gevent.sleep(0.1)
     assert not sender.dead
     assert ticks.count > 2
@@ -872,7 +872,7 @@ def test_a_greenlet_that_waits_for_room_takes_no_report_away_from_the_handlers()
     connection = endpoint.of(socket).connection
     handle(Slow(), socket)
     last = b"y" * 200_000
-    sender = gevent.spawn(send_last, socket, last, 40)
+    sender = send_last(socket, last, 40)
     gevent.sleep(0.1)
     assert not sender.dead
     peer.send("one")
