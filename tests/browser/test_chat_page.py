@@ -310,6 +310,31 @@ def test_a_panel_may_be_moved(visit: Visit) -> None:
     expect(bubbles(page)).to_have_text(["one", "two", "three"])
 
 
+def test_a_panel_may_be_exchanged(visit: Visit) -> None:
+    ana, bo = visit(), visit()
+    enter(ana, "Ana")
+    enter(bo, "Bo")
+    say(ana, "before")
+    expect(bubbles(bo)).to_have_text(["before"])
+    # As htmx does: the new one comes before the old one goes.
+    ana.evaluate(
+        """async () => {
+            const response = await fetch(location.href);
+            const text = await response.text();
+            const page = new DOMParser().parseFromString(text, "text/html");
+            const old = document.querySelector("dwebsocket-chat");
+            const fresh = page.querySelector("dwebsocket-chat");
+            old.before(document.importNode(fresh, true));
+            old.remove();
+        }"""
+    )
+    expect(bubbles(ana)).to_have_text(["before"])
+    say(bo, "after")
+    expect(bubbles(ana)).to_have_text(["before", "after"])
+    say(ana, "again")
+    expect(bubbles(bo)).to_have_text(["before", "after", "again"])
+
+
 def refuse(panel: Any, code: str) -> None:
     """Have the room of a panel say that the server has not let the page in."""
     panel.evaluate(
@@ -357,9 +382,11 @@ def test_who_only_reads_is_told_of_a_refusal(visit: Visit) -> None:
         other.setAttribute("room", "other");
         other.querySelector('[data-part="composer"]').remove();
         document.querySelector("main").append(other);
+        return new Promise((entered) => {
+            other.room.addEventListener("ready", () => entered(), { once: true });
+        });
     }""")
     panel = page.locator("dwebsocket-chat").nth(1)
-    expect(people(panel)).to_have_text(["Ana"])
     refuse(panel, "forbidden")
     expect(part(panel, "complaint")).to_have_text("That is not allowed here.")
 

@@ -41,7 +41,9 @@ export class ChatElement extends HTMLElement {
     if (part("composer")) this.#composer = this.#compose(part, signal);
     if (part("dialog")) this.#dialog = new NameDialog(part, signal);
     this.#listen(signal);
-    this.#begin();
+    // A script that exchanges the panel may put the new one in before it takes the old one out,
+    // which leaves the room that both have.
+    queueMicrotask(() => signal.aborted || this.#begin());
   }
 
   disconnectedCallback() {
