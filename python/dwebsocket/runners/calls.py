@@ -25,7 +25,7 @@ from django.db import close_old_connections
 from dwebsocket import context as contexts
 from dwebsocket.process import databases, native
 
-__all__ = ("Call", "Calls", "Pool", "in_thread", "keep")
+__all__ = ("THREAD_NAME", "Call", "Calls", "Pool", "in_thread", "keep")
 
 logger = logging.getLogger("dwebsocket.view")
 
@@ -33,6 +33,8 @@ logger = logging.getLogger("dwebsocket.view")
 KEEP = 1.0
 #: How many threads wait so at most.
 MOST = 64
+#: The name of these threads.
+THREAD_NAME = "websocket-calls"
 
 #: What a thread does when its view waits for a message, and when the view has ended.
 _REST, _END = "rest", "end"
@@ -64,7 +66,7 @@ class Worker:
         Raises:
             RuntimeError: The system has no thread left, or the interpreter ends.
         """
-        native.start_thread(self._run, "websocket-calls")
+        native.start_thread(self._run, THREAD_NAME)
 
     def serve(self, calls: Calls) -> None:
         """Make the calls of a connection from now on."""

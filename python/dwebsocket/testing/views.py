@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import itertools
 import sys
@@ -10,12 +11,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from dwebsocket import _engine, runners
 from dwebsocket.exceptions import ConfigurationError, PeerGone
 from dwebsocket.process.reporting import name_of
 from dwebsocket.runners import Job, call, threads
+from dwebsocket.runners.calls import THREAD_NAME
 
 from . import stage
 from .stage import Stage
@@ -34,6 +37,21 @@ _INLINE = (
     "test's: the view cannot wait there for what the test sends later. Test it over a "
     "live server (docs/testing.md)."
 )
+
+
+def _spent_by_calls() -> float:
+    """Return the seconds of processor time of threads that make synchronous calls.
+
+    Asynchronous views work there: they query, for example.
+    """
+    spent = 0
+    for thread in threading.enumerate():
+        # A thread may end in this moment.
+        if thread.name == THREAD_NAME:
+            with contextlib.suppress(OSError):
+                file = Path("/proc/self/task", str(thread.native_id), "schedstat")
+                spent += int(file.read_text().split()[0])
+    return spent / 1e9
 
 
 def _may_interrupt() -> bool:
@@ -149,6 +167,8 @@ class View:
             return False
         # The thread is alive: it needs the lock, which the caller holds, to end.
         spent = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        if self.wrap is not None:
+            spent += _spent_by_calls()
         now = time.monotonic()
         (then, before), self._worked = self._worked, (now, spent)
         return spent - before > _SHARE * (now - then)

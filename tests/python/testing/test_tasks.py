@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -42,6 +43,19 @@ async def saves(request: Any) -> None:
 async def sleeps_after_each(request: Any) -> None:
     async for message in request.websocket:
         await asyncio.sleep(0.02)
+        noted.append(message)
+
+
+def _compute() -> None:
+    end = time.thread_time() + 0.3
+    while time.thread_time() < end:
+        pass
+
+
+@websocket
+async def computes(request: Any) -> None:
+    async for message in request.websocket:
+        await sync_to_async(_compute)()
         noted.append(message)
 
 
@@ -87,6 +101,7 @@ urlpatterns = [
     path("classic/", classic),
     path("saves/", saves),
     path("sleeps/", sleeps_after_each),
+    path("computes/", computes),
     path("member/<str:name>/", member),
     path("fails/", fails),
     path("limited/", limited),
@@ -117,6 +132,12 @@ def test_a_call_of_the_client_returns_when_the_view_rests(client: Client) -> Non
         for number in range(5):
             ws.send(str(number))
             assert noted[-1] == str(number)
+
+
+def test_a_synchronous_call_is_work_of_the_view(client: Client) -> None:
+    with connect(client, "/computes/") as ws:
+        ws.send("done")
+        assert noted == ["done"]
 
 
 @pytest.mark.django_db
