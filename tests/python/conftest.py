@@ -1,10 +1,10 @@
-"""A database that the threads of a live site see, too, and may lock for a moment."""
+"""A database that the threads of a live site see, too; the threads of earlier views."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from asgiref.local import Local
 from django.core.management import call_command
 from django.db import connections
 
+from dwebsocket.runners import threads
 
-@contextmanager
+
+@contextlib.contextmanager
 def database(file: Path) -> Iterator[None]:
     """Have each thread open connections to a database in a file.
 
@@ -55,3 +57,11 @@ def tables(empty_database: Path, tmp_path: Path, django_db_blocker) -> Iterator[
     shutil.copy(empty_database, file)
     with django_db_blocker.unblock(), database(file):
         yield
+
+
+@pytest.fixture
+def no_spare_threads() -> None:
+    """End the threads that have run a view and wait for another one."""
+    with contextlib.suppress(IndexError):
+        while True:
+            threads.runner._parked.pop().call(None)

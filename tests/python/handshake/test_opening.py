@@ -402,7 +402,7 @@ class TestThatCannotBegin:
         ],
     )
     def test_is_refused_before_the_socket_is_touched(
-        self, monkeypatch, caplog, quiet, where, error
+        self, monkeypatch, caplog, quiet, no_spare_threads, where, error
     ):
         def fail(*args):
             raise type(error)(*error.args)  # new: it keeps frames alive
@@ -416,7 +416,6 @@ class TestThatCannotBegin:
         )
         monkeypatch.setattr(_engine, "adopt", adopt)
         monkeypatch.setattr(handoff, "_serving", None)
-        monkeypatch.setattr(threads.runner, "_parked", [])
         monkeypatch.setattr(where, fail)
         response = echo(environ(server))
         assert response.status_code == 503

@@ -61,13 +61,7 @@ class TestSeat:
         assert not thread.is_alive()
 
 
-@pytest.fixture
-def fresh(monkeypatch):
-    """Begin without threads that have run a view."""
-    monkeypatch.setattr(threads.runner, "_parked", [])
-
-
-@pytest.mark.usefixtures("fresh")
+@pytest.mark.usefixtures("no_spare_threads")
 class TestWorkers:
     """A view's thread may run another view, which finds nothing of the first one."""
 

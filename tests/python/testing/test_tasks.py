@@ -47,7 +47,7 @@ async def sleeps_after_each(request: Any) -> None:
 
 
 def _compute() -> None:
-    end = time.thread_time() + 0.3
+    end = time.thread_time() + 0.15
     while time.thread_time() < end:
         pass
 

@@ -240,20 +240,12 @@ class TestEnd:
 
 
 @pytest.fixture
-def traced() -> Iterator[None]:
-    """Trace all threads, as coverage and debuggers do."""
+def traced(no_spare_threads: None) -> Iterator[None]:
+    """Trace all threads, as coverage and debuggers do; new ones, that is."""
 
     def trace(*event: Any) -> Any:
         return trace
 
-    # A thread of an earlier view runs the next one, and would not be traced.
-    deadline = time.monotonic() + 20
-    while any(
-        re.match(r"websocket-(kept|\d)", thread.name)
-        for thread in threading.enumerate()
-    ):
-        assert time.monotonic() < deadline, threading.enumerate()
-        time.sleep(0.01)
     before = sys.gettrace(), threading.gettrace()
     threading.settrace(trace)
     sys.settrace(trace)

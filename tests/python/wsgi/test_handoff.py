@@ -628,7 +628,7 @@ class TestAfterTheAdoption:
         assert runners.join(TIMEOUT)
 
     def test_a_thread_that_has_ended_before_its_view(
-        self, finder, caplog, quiet, monkeypatch
+        self, finder, caplog, quiet, monkeypatch, no_spare_threads
     ):
         ended = threading.Event()
 
@@ -637,7 +637,6 @@ class TestAfterTheAdoption:
 
         # What a debugger or a profiler does in each thread may fail, too.
         monkeypatch.setattr(threads.Worker, "_run", die)
-        monkeypatch.setattr(threads.runner, "_parked", [])
         server, client = socket_pair()
         response = echo(environ(server))
         assert ended.wait(TIMEOUT)
