@@ -35,7 +35,8 @@ use crate::hub::{
 /// The most messages of a group that may wait for the broker.
 const MAX_OUTBOUND: usize = 1_024;
 
-/// The bytes of waiting messages of all groups from which on no further one is accepted.
+/// The bytes of waiting messages of all groups from which on no further one is accepted; twice as many while
+/// the broker is there, for groups of which no message waits.
 const MAX_BYTES: usize = 64 << 20;
 
 /// The bytes that a waiting message takes beside its envelope.
@@ -188,7 +189,8 @@ impl Uplink {
             let census = self.groups.census();
             // A group that the broker refuses must not stop all others.
             let may_wait = state.outbound.is_empty() && self.line.broker.is_connected();
-            let is_full = census.waiting_bytes() >= MAX_BYTES && !may_wait;
+            let most = if may_wait { 2 * MAX_BYTES } else { MAX_BYTES };
+            let is_full = census.waiting_bytes() >= most;
             if is_full || state.outbound.len() >= MAX_OUTBOUND {
                 drop(state);
                 self.groups.retire(&group);
