@@ -118,6 +118,8 @@ def main() -> None:
         # and is not traced then.
         with _connect(port) as first:
             first.send("hello")
+            # The other client is not in the group yet, and gets its own message only.
+            assert first.recv(20) == "from the group"
             found = _converse(port)
     finally:
         server.send_signal(signal.SIGTERM)
