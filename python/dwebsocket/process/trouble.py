@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Hashable
 
 from . import fork
+from .bucket import Bucket
 
 __all__ = ("Repeats", "Trouble")
 
@@ -70,8 +71,8 @@ class Repeats:
 
     def __init__(self) -> None:
         self._lock = fork.Lock()
-        #: How many may be reported, as of when, and how many were not, by kind.
-        self._kinds: dict[Hashable, tuple[float, float, int]] = {}
+        #: How many may be reported, and how many were not, by kind.
+        self._kinds: dict[Hashable, tuple[Bucket, int]] = {}
 
     def skipped(self, error: BaseException) -> int | None:
         """Take note of a failure.
@@ -80,15 +81,13 @@ class Repeats:
             None if it is not to be reported; otherwise, how many that are alike were
             not reported since the last one.
         """
-        kind, now = _kind(error), time.monotonic()
+        kind = _kind(error)
         with self._lock:
-            left, then, skipped = self._kinds.pop(kind, (float(self.BURST), now, 0))
-            left = min(left + (now - then) / self.PAUSE, float(self.BURST))
-            is_reported = left >= 1
+            found = self._kinds.pop(kind, None)
+            bucket, skipped = found or (Bucket(1 / self.PAUSE, self.BURST), 0)
+            is_reported = not bucket.wait_for()
             # The last one is the latest: the first one is forgotten first.
-            self._kinds[kind] = (
-                (left - 1, now, 0) if is_reported else (left, now, skipped + 1)
-            )
+            self._kinds[kind] = bucket, 0 if is_reported else skipped + 1
             if len(self._kinds) > self.MOST:
                 del self._kinds[next(iter(self._kinds))]
         return skipped if is_reported else None

@@ -11,6 +11,7 @@ import pytest
 
 from dwebsocket.contrib.chat import shared
 from dwebsocket.contrib.chat.shared import Shared
+from tests.python.clock import Clock
 
 #: Seconds until a test gives up.
 PATIENCE = 10.0
@@ -19,13 +20,6 @@ PATIENCE = 10.0
 @pytest.fixture
 def clock(monkeypatch):
     """Return a clock that the test moves."""
-
-    class Clock:
-        now = 100.0
-
-        def monotonic(self):
-            return self.now
-
     made = Clock()
     monkeypatch.setattr(shared, "time", made)
     return made

@@ -6,8 +6,9 @@ import logging
 
 import pytest
 
-from dwebsocket.process import trouble
+from dwebsocket.process import bucket
 from dwebsocket.process.trouble import Repeats, Trouble
+from tests.python.clock import Clock
 
 logger = logging.getLogger("tests.trouble")
 
@@ -34,15 +35,8 @@ def test_it_is_logged_once_and_its_end(caplog, monkeypatch):
 @pytest.fixture
 def clock(monkeypatch):
     """Return a clock that the test moves."""
-
-    class Clock:
-        now = 100.0
-
-        def monotonic(self):
-            return self.now
-
     made = Clock()
-    monkeypatch.setattr(trouble, "time", made)
+    monkeypatch.setattr(bucket, "time", made)
     return made
 
 

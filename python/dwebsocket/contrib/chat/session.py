@@ -10,12 +10,12 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from dwebsocket import hub
+from dwebsocket.process.bucket import Bucket
 from dwebsocket.session import Refused, Session
 from dwebsocket.websocket import WebSocket
 
 from . import rooms, text
 from .conf import chat_settings
-from .limits import Bucket
 from .permissions import permissions_of
 
 __all__ = ("ChatSession",)

@@ -16,15 +16,7 @@ from dwebsocket.contrib.monitor.board import (
     View,
 )
 from dwebsocket.monitor.looking import Look
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
+from tests.python.clock import Clock
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The rate limit of one page."""
+"""A limit to how often something may happen."""
 
 from __future__ import annotations
 
