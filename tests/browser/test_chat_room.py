@@ -434,6 +434,23 @@ def test_what_waits_does_not_wait_for_the_list_of_people(
     page.until("chat.waiting.length === 0")
 
 
+def watch_rooms(page: Page, fake: Fake) -> None:
+    """Show a list of rooms, and wait until it is up to date."""
+    page("line.watchRooms()")
+    after(page, 0.1)
+    live(page, fake, 1.1)
+    fake.until(lambda: asked(fake) == 2)
+
+
+def change_rooms(page: Page, fake: Fake) -> None:
+    """Tell the page that the list of rooms has changed."""
+    page("line.heard = false")
+    once = "{ once: true }"
+    page(f"line.socket.addEventListener('message', () => (line.heard = true), {once})")
+    fake.tell({"type": "message", "data": {"chat": "rooms"}})
+    page.until("line.heard")
+
+
 @pytest.mark.parametrize("refused", [False, True])
 def test_the_list_of_rooms_is_asked_for_while_it_is_shown(
     page: Page, fake: Fake, refused: bool
@@ -459,15 +476,9 @@ def test_the_list_of_rooms_is_asked_for_a_second_after_the_last_change(
     page: Page, fake: Fake
 ) -> None:
     """The answers of a server may be nearly a second old."""
-    page("line.watchRooms()")
-    after(page, 0.1)
-    live(page, fake, 1.1)
-    fake.until(lambda: asked(fake) == 2)
-    page("chat.heard = 0")
-    page("line.socket.addEventListener('message', () => (chat.heard += 1))")
-    for number in (1, 2):
-        fake.tell({"type": "message", "data": {"chat": "rooms"}})
-        page.until(f"chat.heard === {number}")
+    watch_rooms(page, fake)
+    for _ in range(2):
+        change_rooms(page, fake)
         after(page, 0.55)
     # It has asked a second after the first change, which is too soon for the other one.
     fake.until(lambda: asked(fake) == 3)
@@ -482,25 +493,16 @@ def test_the_list_of_rooms_is_asked_for_a_second_after_the_last_change(
 def test_a_clock_that_is_put_forward_delays_no_list_of_rooms(
     page: Page, fake: Fake
 ) -> None:
-    page("line.watchRooms()")
-    after(page, 0.1)
-    live(page, fake, 1.1)
-    fake.until(lambda: asked(fake) == 2)
+    watch_rooms(page, fake)
     page.page.clock.set_system_time(10_000_000)
     assert page("Date.now()") >= 10_000_000
-    page("chat.heard = 0")
-    page("line.socket.addEventListener('message', () => (chat.heard += 1))")
-    fake.tell({"type": "message", "data": {"chat": "rooms"}})
-    page.until("chat.heard === 1")
+    change_rooms(page, fake)
     after(page, 1.1)
     fake.until(lambda: asked(fake) == 3)
 
 
 def test_a_second_list_of_rooms_is_filled_at_once(page: Page, fake: Fake) -> None:
-    page("line.watchRooms()")
-    after(page, 0.1)
-    live(page, fake, 1.1)
-    fake.until(lambda: asked(fake) == 2)
+    watch_rooms(page, fake)
     live(page, fake, 2)
     page("line.watchRooms()")
     after(page, 0.1)
