@@ -15,10 +15,10 @@ use dwebsocket::{
     config::Config,
     engine::engine,
     engine::{Connection, Inbox},
-    hub::{BrokerState, Join, Outgoing, PayloadKind as Kind, Target, presence::MAX_INFO},
+    hub::{Join, Outgoing, PayloadKind as Kind, Target, presence::MAX_INFO},
 };
 use server::{Kind as ServerKind, Server};
-use site::{alone, hub};
+use site::{alone, connect, hub};
 
 const BINARY: u8 = 1;
 const JSON: u8 = 2;
@@ -78,10 +78,7 @@ struct Stranger(redis::Connection);
 
 impl Stranger {
     fn connect(server: &Server) -> Self {
-        hub().connect(&server.url(), "forged").unwrap();
-        until("the broker is there", || {
-            hub().broker_state() == BrokerState::Connected
-        });
+        connect(&server.url(), "forged");
         let client = redis::Client::open(server.url()).unwrap();
         Self(client.get_connection().unwrap())
     }
@@ -237,7 +234,7 @@ fn what_a_stranger_writes_to_nats_is_counted() {
         let Some(server) = Server::start(ServerKind::Nats) else {
             return;
         };
-        site::connect(&server.url(), "forged");
+        connect(&server.url(), "forged");
         let _members = ["room", "chat.*", "wi*"].map(member);
         let lost = || hub().stats(engine().unwrap()).lost;
         let before = lost();

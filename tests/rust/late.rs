@@ -30,7 +30,7 @@ use dwebsocket::{
 use proxy::{Part, Proxy};
 use redis_client::{client, command};
 use server::{Kind, Server};
-use site::{Other, alone, connect, hub, join, text};
+use site::{Other, alone, connect, hub, join, text, until_broker_is};
 
 const LIMITS: Limits = Limits {
     size: 5,
@@ -94,14 +94,10 @@ impl Pair {
     /// way all the time.
     fn store_unheard(&self, group: &str) {
         self.proxy.deafen();
-        until("the broker is away", || {
-            hub().broker_state() == BrokerState::Away
-        });
+        until_broker_is(BrokerState::Away);
         self.store(group);
         self.proxy.mend();
-        until("the broker is back", || {
-            hub().broker_state() == BrokerState::Connected
-        });
+        until_broker_is(BrokerState::Connected);
         thread::sleep(SOON);
     }
 }
@@ -216,9 +212,7 @@ fn who_joined_while_the_broker_was_away_hears_through_it_afterwards() {
                 return;
             };
             pair.proxy.cut();
-            until("the broker is away", || {
-                hub().broker_state() == BrokerState::Away
-            });
+            until_broker_is(BrokerState::Away);
             let mut all = member("room.*", None);
             pair.proxy.mend();
             until("the broker is back, and is asked once more", || {

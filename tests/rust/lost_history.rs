@@ -13,14 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{LIMIT, Peer, connect_inbox, limited, until};
+use common::{LIMIT, Peer, connect_inbox, limited};
 use dwebsocket::{
     config::Config,
     engine::{Connection, Inbox},
-    hub::{BrokerState, Limits, Outgoing, PayloadKind as Kind, Target},
+    hub::{Limits, Outgoing, PayloadKind as Kind, Target},
 };
 use server::Server;
-use site::{hub, join};
+use site::{connect, hub, join};
 
 const LIMITS: Limits = Limits {
     size: 50,
@@ -64,10 +64,7 @@ fn offsets_of_a_history_that_is_gone_are_forgotten() {
         return;
     };
     limited(move || {
-        hub().connect(&server.url(), "lost").unwrap();
-        until("the broker is there", || {
-            hub().broker_state() == BrokerState::Connected
-        });
+        connect(&server.url(), "lost");
         let mut plain = member(None);
         for number in 1..=20 {
             assert_eq!(keep("old"), number);

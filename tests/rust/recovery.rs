@@ -20,7 +20,7 @@ use dwebsocket::{
 use futures_util::future::join_all;
 use proxy::{Part, Proxy};
 use server::Server;
-use site::{Other, hub, join};
+use site::{Other, hub, join, until_broker_is};
 
 /// Groups with a history, and the threads that join them.
 const GROUPS: usize = 2_000;
@@ -42,9 +42,7 @@ fn name(number: usize) -> String {
 fn store_in_all(server: u16, proxy: &Proxy) {
     let other = Other::start(&format!("redis://127.0.0.1:{server}/"), "recovery");
     proxy.cut();
-    until("the broker is away", || {
-        hub().broker_state() == BrokerState::Away
-    });
+    until_broker_is(BrokerState::Away);
     let store = async |number: usize| {
         other.store(&name(number), number as u64 + 1, LIMITS).await;
     };

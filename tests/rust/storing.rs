@@ -18,7 +18,7 @@ use dwebsocket::{
 };
 use redis_client::{client, command};
 use server::Server;
-use site::{alone, hub, text};
+use site::{alone, hub, text, until_broker_is};
 
 const THREADS: usize = 8;
 const EACH: usize = 400;
@@ -77,9 +77,7 @@ fn what_many_threads_send_is_stored_once_each_in_the_order_of_each_thread() {
         let waiting = || hub().stats(engine().unwrap()).waiting;
         assert_eq!(waiting(), 0);
         server.down();
-        until("the broker is away", || {
-            hub().broker_state() == BrokerState::Away
-        });
+        until_broker_is(BrokerState::Away);
         for number in 1..=3 {
             let published = hub().publish(&outgoing("late".into())).unwrap();
             assert_eq!((published.fate, waiting()), (Fate::Pending, number));
@@ -100,9 +98,7 @@ fn what_waits_in_all_groups_together_is_bounded_in_bytes() {
         };
         site::connect(&server.url(), "storing");
         server.down();
-        until("the broker is away", || {
-            hub().broker_state() == BrokerState::Away
-        });
+        until_broker_is(BrokerState::Away);
         let fate = |group: String, payload: &str| {
             let kept = Target::Kept(group, LIMITS);
             hub().publish(&text(kept, payload, LIMIT)).unwrap().fate

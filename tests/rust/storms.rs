@@ -32,7 +32,7 @@ use dwebsocket::{
 };
 use redis_client::{client, command};
 use server::{Kind as ServerKind, Server};
-use site::{Other, alone, hub, join, pump};
+use site::{Other, alone, hub, join, pump, until_broker_is};
 
 const LIMITS: Limits = Limits {
     size: 50,
@@ -499,9 +499,7 @@ fn a_name_that_leads_to_a_replica_is_no_storm() {
             log()
         );
         command(&mut client(&two), &["REPLICAOF", "NO", "ONE"]);
-        until("the broker is there", || {
-            hub().broker_state() == BrokerState::Connected
-        });
+        until_broker_is(BrokerState::Connected);
     });
 }
 

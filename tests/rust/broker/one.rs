@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
         mpsc::{Receiver, Sender, channel},
     },
     time::{Duration, Instant},
@@ -56,21 +56,22 @@ impl Events for Ear {
 }
 
 /// Blocks the task that delivers a message until the test lets it go on.
-#[derive(Clone)]
-pub(crate) struct Slow(Arc<(Mutex<bool>, Condvar)>, Arc<Ear>, Arc<AtomicUsize>);
+pub(crate) struct Slow {
+    may_go_on: Mutex<bool>,
+    goes_on: Condvar,
+    ear: Ear,
+    lost: AtomicUsize,
+    was_cut: AtomicBool,
+}
 
 impl Slow {
-    pub(crate) fn new(ear: Ear) -> Self {
-        Self(Arc::default(), Arc::new(ear), Arc::default())
-    }
-
     pub(crate) fn go_on(&self) {
-        *self.0.0.lock().unwrap() = true;
-        self.0.1.notify_all();
+        *self.may_go_on.lock().unwrap() = true;
+        self.goes_on.notify_all();
     }
 
     pub(crate) fn lost(&self) -> usize {
-        self.2.load(Relaxed)
+        self.lost.load(Relaxed)
     }
 }
 
@@ -78,22 +79,25 @@ impl Events for Slow {
     fn message(&self, channel: &str, envelope: Bytes, position: Option<Position>) {
         // The client's own task may be queued on this thread and must not be blocked, too.
         tokio::task::block_in_place(|| {
-            let go = self.0.0.lock().unwrap();
-            drop(self.0.1.wait_while(go, |go| !*go).unwrap());
+            let go = self.may_go_on.lock().unwrap();
+            drop(self.goes_on.wait_while(go, |go| !*go).unwrap());
         });
-        self.1.message(channel, envelope, position);
+        self.ear.message(channel, envelope, position);
     }
 
     fn connected(&self) {
-        self.1.connected();
+        self.ear.connected();
     }
 
     fn lost(&self) {
-        self.2.fetch_add(1, Relaxed);
+        self.lost.fetch_add(1, Relaxed);
     }
 
     fn disconnected(&self, error: &str) {
-        self.1.disconnected(error);
+        // An attempt to connect again may fail for another reason.
+        let is_first = !self.was_cut.swap(true, Relaxed);
+        assert!(!is_first || error.contains("were lost"), "{error}");
+        self.ear.disconnected(error);
     }
 }
 
@@ -105,21 +109,42 @@ pub(crate) struct One {
 
 impl One {
     pub(crate) fn open(url: &str) -> Self {
+        let (tell, ear) = channel();
+        Self::with(url, 1, Arc::new(Ear(tell)), ear)
+    }
+
+    fn with(url: &str, threads: usize, events: Arc<dyn Events>, ear: Receiver<Heard>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+            .worker_threads(threads)
             .enable_all()
             .build()
             .unwrap();
-        let (tell, ear) = channel();
         let broker = {
             let _context = runtime.enter();
-            Broker::open(url, "test", Arc::new(Ear(tell))).unwrap()
+            Broker::open(url, "test", events).unwrap()
         };
         Self {
             broker,
             ear,
             runtime,
         }
+    }
+
+    /// Listens to `g:fast`, and takes no message before it may go on.
+    pub(crate) fn slow(server: &Server) -> (Self, Arc<Slow>) {
+        let (tell, ear) = channel();
+        let slow = Arc::new(Slow {
+            may_go_on: Mutex::default(),
+            goes_on: Condvar::new(),
+            ear: Ear(tell),
+            lost: AtomicUsize::new(0),
+            was_cut: AtomicBool::new(false),
+        });
+        let events = Arc::<Slow>::clone(&slow);
+        let one = Self::with(&server.url(), 2, events, ear);
+        assert_eq!(one.hear(), Heard::Connected);
+        one.subscribe("g:fast");
+        (one, slow)
     }
 
     pub(crate) fn connected(server: &Server) -> Self {

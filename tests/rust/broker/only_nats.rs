@@ -1,20 +1,12 @@
 //! Tests of behaviour that only NATS has.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, mpsc::channel},
-    thread,
-    time::Duration,
-};
+use std::{collections::HashSet, thread, time::Duration};
 
 use bytes::Bytes;
-use dwebsocket::hub::{
-    Limits,
-    broker::{Broker, BrokerError},
-};
+use dwebsocket::hub::{Limits, broker::BrokerError};
 
 use super::{
-    one::{Ear, Heard, LIMITS, One, Slow, message},
+    one::{Heard, LIMITS, One, message},
     server::{Kind, LIMIT, Server},
 };
 
@@ -313,17 +305,7 @@ fn what_comes_too_fast_is_not_lost_in_silence() {
     let Some(server) = Server::start(Kind::Nats) else {
         return;
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let (tell, ear) = channel();
-    let slow = Slow::new(Ear(tell));
-    let _context = runtime.enter();
-    let listener = Broker::open(&server.url(), "test", Arc::new(slow.clone())).unwrap();
-    assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
-    runtime.block_on(listener.subscribe("g:fast")).unwrap();
+    let (listener, slow) = One::slow(&server);
     let one = One::connected(&server);
     one.runtime.block_on(async {
         for _ in 0..20 {
@@ -335,11 +317,11 @@ fn what_comes_too_fast_is_not_lost_in_silence() {
     });
     slow.go_on();
     let mut messages = 0;
-    while let Heard::Message(..) = ear.recv_timeout(LIMIT).unwrap() {
+    while let Heard::Message(..) = listener.hear() {
         messages += 1;
     }
     assert!(messages < 100_000);
     let lost = slow.lost();
     assert!((1..=100_000 - messages).contains(&lost), "{lost}");
-    assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
+    assert_eq!(listener.hear(), Heard::Connected);
 }

@@ -1,15 +1,12 @@
 //! Tests of behaviour that only Redis has.
 
 use std::{
-    sync::{Arc, mpsc::channel},
     thread,
     time::{Duration, Instant},
 };
 
-use dwebsocket::hub::broker::Broker;
-
 use super::{
-    one::{Ear, Heard, LIMITS, One, Slow, message, pairs},
+    one::{Heard, LIMITS, One, message, pairs},
     proxy::Gate,
     redis_client,
     server::{Kind, LIMIT, Server},
@@ -339,17 +336,7 @@ fn what_comes_too_fast_is_not_lost_in_silence() {
     // Redis itself cuts nobody off.
     let buffer = "client-output-buffer-limit";
     command(&server, &["CONFIG", "SET", buffer, "pubsub 0 0 0"]);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let (tell, ear) = channel();
-    let slow = Slow::new(Ear(tell));
-    let _context = runtime.enter();
-    let listener = Broker::open(&server.url(), "test", Arc::new(slow.clone())).unwrap();
-    assert_eq!(ear.recv_timeout(LIMIT).unwrap(), Heard::Connected);
-    runtime.block_on(listener.subscribe("g:fast")).unwrap();
+    let (listener, slow) = One::slow(&server);
     let one = One::connected(&server);
     let large = "x".repeat(64 << 10);
     for _ in 0..MESSAGES {
@@ -366,16 +353,16 @@ fn what_comes_too_fast_is_not_lost_in_silence() {
     }
     slow.go_on();
     let mut messages = 0;
-    while let Heard::Message(..) = ear.recv_timeout(LIMIT).unwrap() {
+    while let Heard::Message(..) = listener.hear() {
         messages += 1;
     }
     assert!(messages < MESSAGES);
     let lost = slow.lost();
     assert!((1..=MESSAGES - messages).contains(&lost), "{lost}");
     // The first attempt to connect may fail.
-    while ear.recv_timeout(LIMIT).unwrap() != Heard::Connected {}
+    while listener.hear() != Heard::Connected {}
     one.publish("g:fast", "small").unwrap();
-    assert_eq!(ear.recv_timeout(LIMIT).unwrap(), message("g:fast", "small"));
+    assert_eq!(listener.hear(), message("g:fast", "small"));
 }
 
 /// What the server tells of the clients that have subscribed.

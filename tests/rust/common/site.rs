@@ -41,8 +41,12 @@ pub fn hub() -> &'static Hub {
 /// Connects the hub of this process, and waits until it is connected.
 pub fn connect(url: &str, prefix: &str) {
     hub().connect(url, prefix).unwrap();
-    until("the broker is there", || {
-        hub().broker_state() == BrokerState::Connected
+    until_broker_is(BrokerState::Connected);
+}
+
+pub fn until_broker_is(state: BrokerState) {
+    until(&format!("the broker is {state:?}"), || {
+        hub().broker_state() == state
     });
 }
 
